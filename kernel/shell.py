@@ -1,0 +1,101 @@
+"""The shell that kernel actors share: a service on a loop in a thread of its own, inside a Ray actor.
+
+Each service gives an ``async`` object with ``start`` and ``stop``; its ``actor.py`` names the class and nothing more.
+The loop has a thread to itself because Ray's own async actors add a hop to every message of a session.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import os
+import threading
+
+import msgspec
+
+from sigmaos_ray import debug
+from sigmaos_ray.config import ServiceInfo
+from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
+
+_log = debug.selector("KERNEL")
+
+
+class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
+    """What every kernel service is started with. Plain data: Ray ships it to the node."""
+
+    kernel_id: str
+    realm: str = ROOT_REALM
+    host: str = "127.0.0.1"
+    """The address to bind and to publish."""
+    etcd_endpoints: tuple[str, ...] = ()
+    named: Endpoint = Endpoint()
+    """named's leader when the service was started; not set for named itself."""
+    state_file: str = ""
+    state_dir: str = ""
+    s3_endpoint: str | None = None
+    s3_credentials_profile: str | None = None
+    ux_root: str = ""
+    log_dir: str = ""
+    debug: str = ""
+
+
+class KernelService(abc.ABC):
+    """One service of a kernel node, on one event loop."""
+
+    @abc.abstractmethod
+    async def start(self) -> Endpoint:
+        """Returns once the service answers; raises, with nothing left behind, if it cannot."""
+
+    @abc.abstractmethod
+    async def stop(self) -> None:
+        """Drains, withdraws the name, frees everything. Harmless after a start that failed, and when called twice."""
+
+
+class KernelActor:
+    """Base of the Ray actors. Ray calls ``start``, then ``run``, whose reference ends with the actor; then ``stop``.
+
+    Needs ``max_concurrency`` of at least 4: ``run`` occupies one thread for the actor's life.
+    """
+
+    def __init__(self, service_name: str, args: KernelArgs) -> None:
+        debug.configure(args.debug, who=f"{service_name}-{args.kernel_id}")
+        self._name = service_name
+        self._args = args
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"{service_name}-loop", daemon=True)
+        self._thread.start()
+        self._service: KernelService | None = None
+        self._ended = threading.Event()
+
+    def make_service(self, args: KernelArgs) -> KernelService:
+        """The service that this actor runs; called once, in ``start``, on the service's loop."""
+        raise NotImplementedError(f"{type(self).__name__} names no service")
+
+    def start(self) -> tuple[Endpoint, ServiceInfo]:
+        """Blocks until the service answers. Returns where, and this process's id."""
+        endpoint = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        host, _, port = endpoint.addrs[0].rpartition(":")
+        _log(f"{self._name} serves at {endpoint.addrs[0]}")
+        return endpoint, ServiceInfo(host=host, port=int(port), pid=os.getpid())
+
+    async def _start(self) -> Endpoint:
+        self._service = self.make_service(self._args)
+        return await self._service.start()
+
+    def run(self) -> None:
+        """Blocks for as long as the service lives."""
+        self._ended.wait()
+
+    def stop(self) -> None:
+        """Blocks until the service has stopped; then ``run`` returns. Raises what the service's stop raised."""
+        try:
+            if self._service is not None:
+                asyncio.run_coroutine_threadsafe(self._service.stop(), self._loop).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=5)
+            self._ended.set()
+
+    def end(self) -> None:
+        """The service lost its role (a deposed leader): ``run`` returns, so that boot starts another."""
+        self._ended.set()

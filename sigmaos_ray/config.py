@@ -1,0 +1,213 @@
+"""Every tunable, in frozen classes, and ``ProcEnv``: what a client must know to find its instance.
+
+Values are for one machine; ``REMOTE`` changes those that a real network asks for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
+
+
+class Session(msgspec.Struct, frozen=True):
+    session_timeout_s: float = 2.0
+    """How long a server keeps a session whose stream is gone, waiting for a resume."""
+    dial_timeout_s: float = 2.0
+    """How long a client tries to open a stream, before Unreachable."""
+    resume_pause_s: float = 0.05
+    """Between two tries to resume a session."""
+    keepalive_s: float = 5.0
+    """gRPC keepalive pings on idle streams, both ends."""
+    keepalive_timeout_s: float = 10.0
+    """A stream whose ping is not answered for so long is dead. Generous: a busy process is not a dead one."""
+    requests_in_flight_max: int = 16384
+    """Requests of one session that the server runs at a time; one more is answered with Retry."""
+    sessions_max: int = 10_000
+    fids_per_session_max: int = 65_536
+    ack_batch: int = 64
+    """A client that has nothing to say acknowledges replies after so many."""
+
+
+class Wire(msgspec.Struct, frozen=True):
+    message_bytes_max: int = 4 << 20
+    """The largest Frames message; gRPC refuses what is larger."""
+    frames_bytes_target: int = 1 << 20
+    """A sender starts a new Frames message once the one it fills has so many bytes."""
+    io_bytes_max: int = 1 << 20
+    """The most data in one request; the client cuts larger reads and writes."""
+    path_components_max: int = 256
+    name_bytes_max: int = 255
+    dir_page_entries: int = 4096
+    """The most entries that one read of a directory returns."""
+
+
+class Walk(msgspec.Struct, frozen=True):
+    symlink_restarts_max: int = 8
+    retries_max: int = 30
+    retry_pause_s: float = 0.2
+    """30 x 0.2 s outlast one fail-over of named (E-6)."""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    ttl_s: int = 5
+    """Leases of clients and servers (L-1); refreshed each third."""
+    election_ttl_s: int = 5
+    """named's own."""
+
+
+class Named(msgspec.Struct, frozen=True):
+    file_bytes_max: int = 1 << 20
+    """The largest contents of a file in named: etcd takes requests of about 1.5 MiB."""
+    commit_ops_max: int = 100
+    """Operations in one etcd transaction; etcd's own limit is 128."""
+    commit_bytes_max: int = 1_400_000
+    data_cache_bytes_max: int = 256 << 20
+    """File contents that the leader keeps in memory; the rest is read from etcd on demand."""
+    etcd_timeout_s: float = 3.0
+    named_count: int = 1
+
+
+class Proxy(msgspec.Struct, frozen=True):
+    s3_threads: int = 16
+    s3_part_bytes: int = 8 << 20
+    """Size of a part of a multipart upload; S3 asks for at least 5 MiB."""
+    ux_threads: int = 8
+
+
+class Procs(msgspec.Struct, frozen=True):
+    be_per_core: int = 2
+    """Best-effort procs per core at a time."""
+    wait_rpc_s: float = 0.05
+    """How long a wait inside a proc stays in an RPC, before it gives its core back through a Ray call."""
+    status_kept_max: int = 100_000
+    """Statuses of ended procs that a schedd keeps until somebody collects them."""
+    spawn_timeout_s: float = 30.0
+
+
+class BootTimes(msgspec.Struct, frozen=True):
+    part_start_timeout_s: float = 60.0
+    """How long one part (etcd, S3, Ray, an actor) may take to start."""
+    part_stop_timeout_s: float = 10.0
+    """How long one part may take to stop, before it is killed."""
+    restart_pause_s: float = 0.2
+
+
+class Config(msgspec.Struct, frozen=True):
+    session: Session = Session()
+    wire: Wire = Wire()
+    walk: Walk = Walk()
+    lease: Lease = Lease()
+    named: Named = Named()
+    proxy: Proxy = Proxy()
+    procs: Procs = Procs()
+    boot: BootTimes = BootTimes()
+
+
+LOCAL: Final = Config()
+REMOTE: Final = Config(session=Session(session_timeout_s=40.0, dial_timeout_s=8.0))
+
+
+def current() -> Config:
+    """The values in force in this process: ``SIGMAOS_CONFIG`` names a preset (``local``, ``remote``)."""
+    return REMOTE if os.environ.get("SIGMAOS_CONFIG", "local") == "remote" else LOCAL
+
+
+class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
+    """What a proc knows of itself and of its instance (X-4). Travels as JSON in ``SIGMACONFIG``."""
+
+    pid: str
+    program: str = ""
+    realm: str = ROOT_REALM
+    principal: str = ""
+    token: str = ""
+    kernel_id: str = ""
+    """The kernel node that ``~local`` means."""
+    parent_pid: str = ""
+    named: Endpoint = Endpoint()
+    """The leader when this was written; a client that cannot reach it looks again."""
+    schedd: Endpoint = Endpoint()
+    """The node's own schedd."""
+    state_file: str = ""
+    """Where the instance says what it is; named's newest endpoint stands there."""
+    debug: str = ""
+    perf: str = ""
+    fail: str = ""
+
+    def to_json(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> ProcEnv:
+        """Raises msgspec.DecodeError if the text is not a ProcEnv."""
+        return msgspec.json.decode(text, type=cls)
+
+
+class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One kernel service, as ``status --json`` reports it."""
+
+    host: str
+    port: int
+    pid: int
+
+
+class KernelNode(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    host: str
+    ray_node_id: str = ""
+    services: dict[str, ServiceInfo] = {}
+
+
+class ChildProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that the instance started: its id, and when it started, so that a reused id is not mistaken for it."""
+
+    name: str
+    pid: int
+    created_s: float
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """The running instance, as its state file says. Written by boot alone, whole, by rename."""
+
+    realm: str
+    state_dir: str
+    boot_pid: int
+    boot_created_s: float
+    ready: bool = False
+    etcd_endpoints: list[str] = []
+    etcd_version: str = ""
+    s3_endpoint: str | None = None
+    s3_credentials_profile: str | None = None
+    ray_address: str = ""
+    named: Endpoint = Endpoint()
+    kernel_nodes: list[KernelNode] = []
+    children: list[ChildProcess] = []
+
+    def to_json(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self), indent=2)
+
+
+STATE_FILE_NAME: Final = "instance.json"
+
+
+def state_dir() -> Path:
+    """Where the instance of this user keeps its state: ``SIGMAOS_STATE_DIR``, else below XDG_STATE_HOME."""
+    configured = os.environ.get("SIGMAOS_STATE_DIR")
+    if configured:
+        return Path(configured).expanduser().absolute()
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "sigmaos-ray"
+
+
+def read_instance(path: str | os.PathLike[str] | None = None) -> Instance | None:
+    """The instance that a state file names (default: this user's); None if there is no such file."""
+    file = Path(path) if path else state_dir() / STATE_FILE_NAME
+    try:
+        data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return msgspec.json.decode(data, type=Instance)

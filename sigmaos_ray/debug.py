@@ -1,0 +1,134 @@
+"""Debug output by selector (G-1, G-2).
+
+``SIGMADEBUG="NAMED;PROCCLNT;"`` turns selectors on. A module takes its selector once and asks it before it formats:
+
+    _log = debug.selector("NAMED")
+    if _log.on:
+        _log(f"create {pathname}")
+
+so that an off selector costs one attribute test. ALWAYS always prints, NEVER never, ERROR always.
+``SIGMADEBUGPROCS`` narrows to procs whose pid starts with one of the prefixes in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Final
+
+KNOWN: Final[Mapping[str, str]] = {
+    "ALWAYS": "printed without being asked for",
+    "ERROR": "errors that were survived; printed without being asked for",
+    "NEVER": "never printed",
+    "TEST": "the test harness",
+    "BOOT": "boot: Ray, etcd, the S3 emulator, kernel nodes",
+    "KERNEL": "the shells of kernel actors",
+    "NAMED": "named: requests, leadership",
+    "NAMED_LDR": "named: election",
+    "NAMED_STORE": "named: transactions with etcd",
+    "SCHEDD": "schedd: procs and Ray's references",
+    "PROCCLNT": "spawn, wait, evict",
+    "RUNNER": "running a program in a Ray worker",
+    "S3": "the S3 proxy",
+    "UX": "the proxy of the node's files",
+    "SIGMACLNT": "clients",
+    "FSLIB": "file calls",
+    "WALK": "pathname walks",
+    "MOUNT": "mounts",
+    "RPCCLNT": "RPC by pathname, client's side",
+    "RPCSRV": "RPC by pathname, server's side",
+    "SESSCLNT": "sessions, client's side",
+    "SESSSRV": "sessions, server's side",
+    "PROTSRV": "requests of sigmap, server's side",
+    "MEMFS": "the in-memory file system",
+    "WATCH": "watches",
+    "LEASECLNT": "leases",
+    "SIGMASRV": "servers",
+    "CRASH": "fault injection",
+    "EXAMPLE": "the example program",
+}
+"""Selectors of the system, for ``sigmaos debug --list``. Programs invent their own."""
+
+_FORCED: Final = frozenset({"ALWAYS", "ERROR"})
+
+
+class Selector:
+    """One named channel of debug output. ``on`` is the test that callers make before they format a line."""
+
+    __slots__ = ("name", "on")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.on = _settings.wants(name)
+
+    def __call__(self, text: str) -> None:
+        """Prints a line if the selector is on. Never raises, never blocks but for stderr itself."""
+        if self.on:
+            _emit(self.name, text)
+
+
+class _Settings:
+    """What the environment, or a later ``configure``, asks for."""
+
+    def __init__(self) -> None:
+        self.names: frozenset[str] = frozenset()
+        self.muted = False
+        self.who = ""
+        self.selectors: dict[str, Selector] = {}
+
+    def wants(self, name: str) -> bool:
+        if name in _FORCED:
+            return True
+        return name != "NEVER" and name in self.names and not self.muted
+
+
+_settings = _Settings()
+
+
+def selector(name: str) -> Selector:
+    """The selector of that name; the same object for the same name, so that a change reaches every user."""
+    found = _settings.selectors.get(name)
+    if found is None:
+        found = _settings.selectors[name] = Selector(name)
+    return found
+
+
+def parse(spec: str) -> frozenset[str]:
+    """The selector names in a ``SIGMADEBUG`` string: separated by ``;``, empty ones ignored."""
+    return frozenset(part.strip() for part in spec.split(";") if part.strip())
+
+
+def configure(spec: str | None = None, *, who: str | None = None, procs: str | None = None) -> None:
+    """Sets selectors and the name that lines carry. What is None is taken from the environment.
+
+    ``who``: the pid of the proc or the name of the kernel part. ``procs``: pid prefixes separated by ``;``.
+    """
+    if who is None:
+        who = os.environ.get("SIGMADEBUGPID") or f"{os.path.basename(sys.argv[0] or 'python')}-{os.getpid()}"
+    prefixes = parse(os.environ.get("SIGMADEBUGPROCS", "") if procs is None else procs)
+    _settings.who = who
+    _settings.names = parse(os.environ.get("SIGMADEBUG", "") if spec is None else spec)
+    _settings.muted = bool(prefixes) and not any(who.startswith(prefix) for prefix in prefixes)
+    for known in _settings.selectors.values():
+        known.on = _settings.wants(known.name)
+
+
+def selected() -> str:
+    """The string that children inherit."""
+    return "".join(f"{name};" for name in sorted(_settings.names))
+
+
+def _emit(name: str, text: str) -> None:
+    now = time.time()
+    stamp = time.strftime("%H:%M:%S", time.localtime(now))
+    try:
+        sys.stderr.write(f"{stamp}.{int(now % 1 * 1e6):06d} {_settings.who} {name} {text}\n")
+    except (OSError, ValueError):  # stderr is closed at exit: there is nobody left to tell
+        return
+
+
+configure()
+always = selector("ALWAYS")
+error = selector("ERROR")

@@ -1,0 +1,139 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ProcSpec(_message.Message):
+    __slots__ = ("pid", "program", "args", "env", "mcpu", "mem_mb", "realm", "parent_pid", "fresh", "pickled", "spawned_s", "kernel_id")
+    class EnvEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    PID_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    ARGS_FIELD_NUMBER: _ClassVar[int]
+    ENV_FIELD_NUMBER: _ClassVar[int]
+    MCPU_FIELD_NUMBER: _ClassVar[int]
+    MEM_MB_FIELD_NUMBER: _ClassVar[int]
+    REALM_FIELD_NUMBER: _ClassVar[int]
+    PARENT_PID_FIELD_NUMBER: _ClassVar[int]
+    FRESH_FIELD_NUMBER: _ClassVar[int]
+    PICKLED_FIELD_NUMBER: _ClassVar[int]
+    SPAWNED_S_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    pid: str
+    program: str
+    args: _containers.RepeatedScalarFieldContainer[str]
+    env: _containers.ScalarMap[str, str]
+    mcpu: int
+    mem_mb: int
+    realm: str
+    parent_pid: str
+    fresh: bool
+    pickled: bytes
+    spawned_s: float
+    kernel_id: str
+    def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[int] = ..., mem_mb: _Optional[int] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ...) -> None: ...
+
+class ProcStatus(_message.Message):
+    __slots__ = ("code", "msg", "data", "crash")
+    class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSET: _ClassVar[ProcStatus.Code]
+        OK: _ClassVar[ProcStatus.Code]
+        EVICTED: _ClassVar[ProcStatus.Code]
+        ERROR: _ClassVar[ProcStatus.Code]
+        FATAL: _ClassVar[ProcStatus.Code]
+    UNSET: ProcStatus.Code
+    OK: ProcStatus.Code
+    EVICTED: ProcStatus.Code
+    ERROR: ProcStatus.Code
+    FATAL: ProcStatus.Code
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    MSG_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CRASH_FIELD_NUMBER: _ClassVar[int]
+    code: ProcStatus.Code
+    msg: str
+    data: bytes
+    crash: bool
+    def __init__(self, code: _Optional[_Union[ProcStatus.Code, str]] = ..., msg: _Optional[str] = ..., data: _Optional[bytes] = ..., crash: _Optional[bool] = ...) -> None: ...
+
+class SpawnRequest(_message.Message):
+    __slots__ = ("proc",)
+    PROC_FIELD_NUMBER: _ClassVar[int]
+    proc: ProcSpec
+    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ...) -> None: ...
+
+class SpawnReply(_message.Message):
+    __slots__ = ("kernel_id",)
+    KERNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    kernel_id: str
+    def __init__(self, kernel_id: _Optional[str] = ...) -> None: ...
+
+class PidRequest(_message.Message):
+    __slots__ = ("pid", "timeout_s", "peek", "grace_s", "caller_pid")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    PEEK_FIELD_NUMBER: _ClassVar[int]
+    GRACE_S_FIELD_NUMBER: _ClassVar[int]
+    CALLER_PID_FIELD_NUMBER: _ClassVar[int]
+    pid: str
+    timeout_s: float
+    peek: bool
+    grace_s: float
+    caller_pid: str
+    def __init__(self, pid: _Optional[str] = ..., timeout_s: _Optional[float] = ..., peek: _Optional[bool] = ..., grace_s: _Optional[float] = ..., caller_pid: _Optional[str] = ...) -> None: ...
+
+class StatusReply(_message.Message):
+    __slots__ = ("status",)
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    status: ProcStatus
+    def __init__(self, status: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
+
+class EmptyReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ExitedRequest(_message.Message):
+    __slots__ = ("pid", "status")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    pid: str
+    status: ProcStatus
+    def __init__(self, pid: _Optional[str] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
+
+class ListProcsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ProcInfo(_message.Message):
+    __slots__ = ("proc", "state", "note", "started_s", "ended_s", "os_pid", "status")
+    PROC_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    STARTED_S_FIELD_NUMBER: _ClassVar[int]
+    ENDED_S_FIELD_NUMBER: _ClassVar[int]
+    OS_PID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    proc: ProcSpec
+    state: str
+    note: str
+    started_s: float
+    ended_s: float
+    os_pid: int
+    status: ProcStatus
+    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., state: _Optional[str] = ..., note: _Optional[str] = ..., started_s: _Optional[float] = ..., ended_s: _Optional[float] = ..., os_pid: _Optional[int] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
+
+class ListProcsReply(_message.Message):
+    __slots__ = ("procs",)
+    PROCS_FIELD_NUMBER: _ClassVar[int]
+    procs: _containers.RepeatedCompositeFieldContainer[ProcInfo]
+    def __init__(self, procs: _Optional[_Iterable[_Union[ProcInfo, _Mapping]]] = ...) -> None: ...

@@ -1,0 +1,394 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Qid(_message.Message):
+    __slots__ = ("type", "version", "path")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    type: int
+    version: int
+    path: int
+    def __init__(self, type: _Optional[int] = ..., version: _Optional[int] = ..., path: _Optional[int] = ...) -> None: ...
+
+class Stat(_message.Message):
+    __slots__ = ("type", "dev", "qid", "mode", "atime", "mtime", "length", "name", "uid", "gid", "muid")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DEV_FIELD_NUMBER: _ClassVar[int]
+    QID_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    ATIME_FIELD_NUMBER: _ClassVar[int]
+    MTIME_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    GID_FIELD_NUMBER: _ClassVar[int]
+    MUID_FIELD_NUMBER: _ClassVar[int]
+    type: int
+    dev: int
+    qid: Qid
+    mode: int
+    atime: float
+    mtime: float
+    length: int
+    name: str
+    uid: str
+    gid: str
+    muid: str
+    def __init__(self, type: _Optional[int] = ..., dev: _Optional[int] = ..., qid: _Optional[_Union[Qid, _Mapping]] = ..., mode: _Optional[int] = ..., atime: _Optional[float] = ..., mtime: _Optional[float] = ..., length: _Optional[int] = ..., name: _Optional[str] = ..., uid: _Optional[str] = ..., gid: _Optional[str] = ..., muid: _Optional[str] = ...) -> None: ...
+
+class Fence(_message.Message):
+    __slots__ = ("pathname", "epoch", "seqno")
+    PATHNAME_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SEQNO_FIELD_NUMBER: _ClassVar[int]
+    pathname: str
+    epoch: int
+    seqno: int
+    def __init__(self, pathname: _Optional[str] = ..., epoch: _Optional[int] = ..., seqno: _Optional[int] = ...) -> None: ...
+
+class Tversion(_message.Message):
+    __slots__ = ("msize", "version")
+    MSIZE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    msize: int
+    version: str
+    def __init__(self, msize: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
+
+class Rversion(_message.Message):
+    __slots__ = ("msize", "version")
+    MSIZE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    msize: int
+    version: str
+    def __init__(self, msize: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...
+
+class Tauth(_message.Message):
+    __slots__ = ("afid", "principal", "aname")
+    AFID_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    ANAME_FIELD_NUMBER: _ClassVar[int]
+    afid: int
+    principal: str
+    aname: str
+    def __init__(self, afid: _Optional[int] = ..., principal: _Optional[str] = ..., aname: _Optional[str] = ...) -> None: ...
+
+class Rauth(_message.Message):
+    __slots__ = ("aqid",)
+    AQID_FIELD_NUMBER: _ClassVar[int]
+    aqid: Qid
+    def __init__(self, aqid: _Optional[_Union[Qid, _Mapping]] = ...) -> None: ...
+
+class Tattach(_message.Message):
+    __slots__ = ("fid", "aname", "client_id", "realm", "principal", "token")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    ANAME_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REALM_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    aname: str
+    client_id: int
+    realm: str
+    principal: str
+    token: str
+    def __init__(self, fid: _Optional[int] = ..., aname: _Optional[str] = ..., client_id: _Optional[int] = ..., realm: _Optional[str] = ..., principal: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+
+class Rattach(_message.Message):
+    __slots__ = ("qid",)
+    QID_FIELD_NUMBER: _ClassVar[int]
+    qid: Qid
+    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ...) -> None: ...
+
+class Twalk(_message.Message):
+    __slots__ = ("fid", "newfid", "names")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    NEWFID_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    newfid: int
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, fid: _Optional[int] = ..., newfid: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Rwalk(_message.Message):
+    __slots__ = ("qids",)
+    QIDS_FIELD_NUMBER: _ClassVar[int]
+    qids: _containers.RepeatedCompositeFieldContainer[Qid]
+    def __init__(self, qids: _Optional[_Iterable[_Union[Qid, _Mapping]]] = ...) -> None: ...
+
+class Topen(_message.Message):
+    __slots__ = ("fid", "mode")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    mode: int
+    def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ...) -> None: ...
+
+class Ropen(_message.Message):
+    __slots__ = ("qid", "iounit")
+    QID_FIELD_NUMBER: _ClassVar[int]
+    IOUNIT_FIELD_NUMBER: _ClassVar[int]
+    qid: Qid
+    iounit: int
+    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ...) -> None: ...
+
+class Tcreate(_message.Message):
+    __slots__ = ("fid", "name", "perm", "mode", "lease", "fence")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PERM_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    name: str
+    perm: int
+    mode: int
+    lease: int
+    fence: Fence
+    def __init__(self, fid: _Optional[int] = ..., name: _Optional[str] = ..., perm: _Optional[int] = ..., mode: _Optional[int] = ..., lease: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+
+class Rcreate(_message.Message):
+    __slots__ = ("qid", "iounit")
+    QID_FIELD_NUMBER: _ClassVar[int]
+    IOUNIT_FIELD_NUMBER: _ClassVar[int]
+    qid: Qid
+    iounit: int
+    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ...) -> None: ...
+
+class Tread(_message.Message):
+    __slots__ = ("fid", "offset", "count")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    offset: int
+    count: int
+    def __init__(self, fid: _Optional[int] = ..., offset: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class Rread(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class Twrite(_message.Message):
+    __slots__ = ("fid", "offset", "data", "fence")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    offset: int
+    data: bytes
+    fence: Fence
+    def __init__(self, fid: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+
+class Rwrite(_message.Message):
+    __slots__ = ("count",)
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    def __init__(self, count: _Optional[int] = ...) -> None: ...
+
+class Tclunk(_message.Message):
+    __slots__ = ("fid", "abort")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    ABORT_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    abort: bool
+    def __init__(self, fid: _Optional[int] = ..., abort: _Optional[bool] = ...) -> None: ...
+
+class Rclunk(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Tremove(_message.Message):
+    __slots__ = ("fid", "fence")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    fence: Fence
+    def __init__(self, fid: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+
+class Rremove(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Tremovefile(_message.Message):
+    __slots__ = ("fid", "names", "resolve", "fence")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    RESOLVE_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    names: _containers.RepeatedScalarFieldContainer[str]
+    resolve: bool
+    fence: Fence
+    def __init__(self, fid: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+
+class Tstat(_message.Message):
+    __slots__ = ("fid", "names", "resolve")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    RESOLVE_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    names: _containers.RepeatedScalarFieldContainer[str]
+    resolve: bool
+    def __init__(self, fid: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ...) -> None: ...
+
+class Rstat(_message.Message):
+    __slots__ = ("stat",)
+    STAT_FIELD_NUMBER: _ClassVar[int]
+    stat: Stat
+    def __init__(self, stat: _Optional[_Union[Stat, _Mapping]] = ...) -> None: ...
+
+class Twstat(_message.Message):
+    __slots__ = ("fid", "stat", "fence")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    STAT_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    stat: Stat
+    fence: Fence
+    def __init__(self, fid: _Optional[int] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+
+class Rwstat(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Trenameat(_message.Message):
+    __slots__ = ("old_fid", "old_name", "new_fid", "new_name", "fence")
+    OLD_FID_FIELD_NUMBER: _ClassVar[int]
+    OLD_NAME_FIELD_NUMBER: _ClassVar[int]
+    NEW_FID_FIELD_NUMBER: _ClassVar[int]
+    NEW_NAME_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    old_fid: int
+    old_name: str
+    new_fid: int
+    new_name: str
+    fence: Fence
+    def __init__(self, old_fid: _Optional[int] = ..., old_name: _Optional[str] = ..., new_fid: _Optional[int] = ..., new_name: _Optional[str] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+
+class Rrenameat(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Tgetfile(_message.Message):
+    __slots__ = ("fid", "mode", "offset", "count", "names", "resolve")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    RESOLVE_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    mode: int
+    offset: int
+    count: int
+    names: _containers.RepeatedScalarFieldContainer[str]
+    resolve: bool
+    def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., offset: _Optional[int] = ..., count: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ...) -> None: ...
+
+class Rgetfile(_message.Message):
+    __slots__ = ("data", "length")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    length: int
+    def __init__(self, data: _Optional[bytes] = ..., length: _Optional[int] = ...) -> None: ...
+
+class Tputfile(_message.Message):
+    __slots__ = ("fid", "mode", "perm", "offset", "names", "resolve", "lease", "fence", "data")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    PERM_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    RESOLVE_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    mode: int
+    perm: int
+    offset: int
+    names: _containers.RepeatedScalarFieldContainer[str]
+    resolve: bool
+    lease: int
+    fence: Fence
+    data: bytes
+    def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., perm: _Optional[int] = ..., offset: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ..., lease: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class Twatch(_message.Message):
+    __slots__ = ("dirfid", "watchfid")
+    DIRFID_FIELD_NUMBER: _ClassVar[int]
+    WATCHFID_FIELD_NUMBER: _ClassVar[int]
+    dirfid: int
+    watchfid: int
+    def __init__(self, dirfid: _Optional[int] = ..., watchfid: _Optional[int] = ...) -> None: ...
+
+class Rwatch(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchEvent(_message.Message):
+    __slots__ = ("kind", "name")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CREATED: _ClassVar[WatchEvent.Kind]
+        REMOVED: _ClassVar[WatchEvent.Kind]
+    CREATED: WatchEvent.Kind
+    REMOVED: WatchEvent.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    kind: WatchEvent.Kind
+    name: str
+    def __init__(self, kind: _Optional[_Union[WatchEvent.Kind, str]] = ..., name: _Optional[str] = ...) -> None: ...
+
+class WatchEventList(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[WatchEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[WatchEvent, _Mapping]]] = ...) -> None: ...
+
+class Tdetach(_message.Message):
+    __slots__ = ("client_id",)
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    client_id: int
+    def __init__(self, client_id: _Optional[int] = ...) -> None: ...
+
+class Rdetach(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Twriteread(_message.Message):
+    __slots__ = ("fid", "frames")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    frames: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, fid: _Optional[int] = ..., frames: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Rwriteread(_message.Message):
+    __slots__ = ("frames",)
+    FRAMES_FIELD_NUMBER: _ClassVar[int]
+    frames: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, frames: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Rerror(_message.Message):
+    __slots__ = ("code", "obj", "msg")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    OBJ_FIELD_NUMBER: _ClassVar[int]
+    MSG_FIELD_NUMBER: _ClassVar[int]
+    code: int
+    obj: str
+    msg: str
+    def __init__(self, code: _Optional[int] = ..., obj: _Optional[str] = ..., msg: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,110 @@
+"""Shared and exclusive locks by key, for servers whose operations span an ``await`` (etcd, disks).
+
+All locks of one operation are taken together, in the order of their keys, so that no two operations wait for each
+other. Waiters are served first come, first served, per key: a writer is not starved by readers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+K = TypeVar("K", bound=tuple[object, ...])
+
+
+class _Lock:
+    __slots__ = ("exclusive", "shared_count", "waiters")
+
+    def __init__(self) -> None:
+        self.shared_count = 0
+        self.exclusive = False
+        self.waiters: deque[tuple[bool, asyncio.Future[None]]] = deque()
+
+    def admits(self, exclusive: bool) -> bool:
+        return not self.exclusive and not (exclusive and self.shared_count)
+
+    def enter(self, exclusive: bool) -> None:
+        if exclusive:
+            self.exclusive = True
+        else:
+            self.shared_count += 1
+
+    def leave(self, exclusive: bool) -> None:
+        if exclusive:
+            self.exclusive = False
+        else:
+            self.shared_count -= 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Hands the lock to the waiters at the head of the queue, as many as it admits."""
+        while self.waiters:
+            exclusive, waiter = self.waiters[0]
+            if not waiter.done():
+                if not self.admits(exclusive):
+                    return
+                self.enter(exclusive)
+                waiter.set_result(None)
+            self.waiters.popleft()
+
+    @property
+    def idle(self) -> bool:
+        return not (self.exclusive or self.shared_count or self.waiters)
+
+
+class LockTable(Generic[K]):
+    """Locks by key; a key that nobody holds or waits for costs nothing. Used from one loop only."""
+
+    def __init__(self) -> None:
+        self._locks: dict[K, _Lock] = {}
+
+    @asynccontextmanager
+    async def hold(self, *, exclusive: Iterable[K] = (), shared: Iterable[K] = ()) -> AsyncIterator[None]:
+        """Holds the locks within the block. A key that stands in both is held exclusively. Not reentrant."""
+        wanted = dict.fromkeys(shared, False) | dict.fromkeys(exclusive, True)
+        held: list[K] = []
+        try:
+            for key in sorted(wanted, key=repr):
+                await self._acquire(key, wanted[key])
+                held.append(key)
+            yield
+        finally:
+            for key in reversed(held):
+                self._release(key, wanted[key])
+
+    async def _acquire(self, key: K, exclusive: bool) -> None:
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = _Lock()
+        if not lock.waiters and lock.admits(exclusive):
+            lock.enter(exclusive)
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        lock.waiters.append((exclusive, waiter))
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                lock.leave(exclusive)
+            else:
+                waiter.cancel()
+                lock.wake()
+            self._forget(key, lock)
+            raise
+
+    def _release(self, key: K, exclusive: bool) -> None:
+        lock = self._locks[key]
+        lock.leave(exclusive)
+        self._forget(key, lock)
+
+    def _forget(self, key: K, lock: _Lock) -> None:
+        if lock.idle:
+            self._locks.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._locks)

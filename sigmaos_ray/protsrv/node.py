@@ -1,0 +1,168 @@
+"""The Node contract: what a file server must provide for ``protsrv`` to serve it as sigmap.
+
+A server is a tree of nodes below one root ``Dir``. ``protsrv`` owns fids, sessions, walks and the messages; nodes own
+the objects, and with them atomicity: each method takes effect at one moment, whole or not at all, however many
+calls run at a time (P-15). Nodes raise ``serr`` errors only; the object of an error is the component concerned.
+
+A node publishes what happens to a directory's entries in the server's ``WatchTable`` at the very moment its ``qid``
+shows the new version, without an ``await`` between the two: watches rely on that (W-3).
+
+Pattern after the gVisor p9 stack's ``File`` and SigmaOS's ``fs.FsObj``: few methods, each with its guarantee.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sigmaos_ray import serr
+from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, Fence, Mode, Perm, Qid, Stat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: as the attach said, kept with the session."""
+
+    session_id: int = 0
+    client_id: int = 0
+    realm: str = ""
+    principal: str = ""
+    token: str = ""
+
+
+class OpenFile(abc.ABC):
+    """An object that is open for reading or writing. Owned by one fid; ``close`` or ``abort`` is called once.
+
+    Calls on one OpenFile may overlap; each is atomic with respect to the others of the same object.
+    """
+
+    @abc.abstractmethod
+    async def read(self, offset: int, count: int) -> bytes:
+        """At most ``count`` bytes from ``offset``; empty at and past the end."""
+
+    @abc.abstractmethod
+    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
+        """Writes all of ``data`` at ``offset`` (``NO_OFFSET``: at the end, atomically); returns its length.
+        A write past the end fills the gap with zeros."""
+
+    async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """One call on a device; anything else is not supported."""
+        raise serr.NotSupported(msg="not an RPC device")
+
+    async def close(self) -> None:
+        """Makes durable what was written, and frees; an error here is the clunk's reply."""
+
+    async def abort(self) -> None:
+        """Frees, and drops what was not made durable: the client asked for it, or its session ended."""
+        await self.close()
+
+
+class Node(abc.ABC):
+    """One object of a server's tree."""
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """The entry's name today; the root's is ``""``."""
+
+    @property
+    @abc.abstractmethod
+    def perm(self) -> Perm:
+        """Type and permission bits."""
+
+    @abc.abstractmethod
+    def qid(self) -> Qid:
+        """Identity and version, without I/O. A server whose objects live elsewhere answers with what it last saw."""
+
+    @abc.abstractmethod
+    async def stat(self, caller: Caller) -> Stat:
+        """NotFound if the object is gone and cannot tell."""
+
+    @abc.abstractmethod
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        """Opens a file. OTRUNC in ``mode`` empties it. Directories are opened by protsrv, never through here.
+        A node that stands for a factory (a clone device) returns an OpenFile of its own for each call."""
+
+    async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
+        """Takes the object out of its directory. NotFound if it is no longer there; NotEmpty for a full directory.
+        What is open stays readable where the server can do it."""
+        raise serr.NotSupported(self.name, "remove")
+
+    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
+        """Moves the object to ``new_dir/new_name``, replacing a file or an empty directory there, in one moment.
+        NotFound if it is no longer there; NotEmpty over a full directory; Inval into its own subtree.
+        The node then stands for the object under its new name."""
+        raise serr.NotSupported(self.name, "rename")
+
+    @property
+    def is_dir(self) -> bool:
+        return bool(self.perm & DMDIR)
+
+    @property
+    def is_link(self) -> bool:
+        """True for symlinks and endpoint files: a walk stops here."""
+        return bool(self.perm & DMSYMLINK)
+
+
+class Dir(Node):
+    """A directory."""
+
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        raise serr.IsDir(self.name)
+
+    @abc.abstractmethod
+    async def lookup(self, caller: Caller, name: str) -> Node:
+        """The entry of that name, or NotFound. ``.`` and ``..`` never arrive here."""
+
+    async def walk(self, caller: Caller, names: Sequence[str]) -> list[Node]:
+        """The nodes along ``names``, from the first on, as far as the way goes (N-7): it ends before a component
+        that begins with ``~``, at a link, and before a component that is missing. NotFound only if the first one is
+        missing already; NotDir if the way continues through a file. Override it where a look-up by component costs."""
+        way: list[Node] = []
+        here: Node = self
+        for name in names:
+            if name.startswith("~") or here.is_link:
+                break
+            if not isinstance(here, Dir):
+                raise serr.NotDir(here.name)
+            try:
+                here = await here.lookup(caller, name)
+            except serr.NotFound:
+                if not way:
+                    raise
+                break
+            way.append(here)
+        return way
+
+    @abc.abstractmethod
+    async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
+        """At most ``limit`` entries whose names sort after ``after`` (``""``: from the first), in order of name.
+        An empty list is the end. Entries that are there throughout a listing are returned exactly once (P-12)."""
+
+    @abc.abstractmethod
+    async def create(
+        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
+    ) -> tuple[Node, OpenFile | None]:
+        """Makes an entry: a directory, file, symlink or endpoint file as ``perm`` says, the latter three opened in
+        ``mode``. Exists if the name is taken. protsrv has checked that the name is well-formed."""
+
+    async def put(
+        self,
+        caller: Caller,
+        name: str,
+        data: bytes,
+        *,
+        perm: Perm,
+        mode: Mode,
+        offset: int = 0,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+    ) -> int:
+        """Create-or-open, and write, as one operation (P-9): OEXCL refuses what exists, OTRUNC replaces the whole
+        contents (seen whole or not at all), else ``data`` goes to ``offset`` (NO_OFFSET: to the end) in place.
+        An existing directory is IsDir; an existing entry keeps its permissions."""
+        raise serr.NotSupported(name, "put")

@@ -1,0 +1,118 @@
+"""Watches: who waits for changes of which directory. Pure but for the asyncio futures that waiters sleep on.
+
+Events of one watch queue until they are read; none is lost, none told twice, all in order. A queue that nobody reads
+is bounded: past the bound the watch ends with ``Version``, and its owner lists the directory again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EVENTS_QUEUED_MAX: Final = 100_000
+
+
+class EventKind(enum.IntEnum):
+    CREATED = 0
+    REMOVED = 1
+
+
+class Event(msgspec.Struct, frozen=True):
+    kind: EventKind
+    name: str
+
+
+class Watch:
+    """One watcher of one directory. Owned by a fid; ends by ``WatchTable.drop``."""
+
+    __slots__ = ("_ended", "_events", "_waiter", "dir_path")
+
+    def __init__(self, dir_path: int) -> None:
+        self.dir_path = dir_path
+        self._events: deque[Event] = deque()
+        self._ended: serr.SigmaError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def read(self) -> list[Event]:
+        """All that happened since the last read; blocks until there is something. Raises the error that the watch
+        ended with, once its events are read. One reader at a time."""
+        while not self._events:
+            if self._ended is not None:
+                raise self._ended
+            if self._waiter is None or self._waiter.done():
+                self._waiter = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._waiter)
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def _tell(self, event: Event) -> None:
+        if self._ended is not None:
+            return
+        if len(self._events) >= EVENTS_QUEUED_MAX:
+            self._end(serr.Version(msg=f"over {EVENTS_QUEUED_MAX} unread events"))
+            return
+        self._events.append(event)
+        self._wake()
+
+    def _end(self, error: serr.SigmaError) -> None:
+        if self._ended is None:
+            self._ended = error
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class WatchTable:
+    """All watches of one server, by the qid path of the directory watched. Used from the server's loop only."""
+
+    def __init__(self) -> None:
+        self._watches: dict[int, set[Watch]] = {}
+
+    def add(self, dir_path: int) -> Watch:
+        watch = Watch(dir_path)
+        self._watches.setdefault(dir_path, set()).add(watch)
+        return watch
+
+    def drop(self, watch: Watch) -> None:
+        """Ends a watch: its reader gets Closed. Dropping twice is harmless."""
+        watches = self._watches.get(watch.dir_path)
+        if watches is not None:
+            watches.discard(watch)
+            if not watches:
+                del self._watches[watch.dir_path]
+        watch._end(serr.Closed(msg="watch closed"))
+
+    def publish(self, dir_path: int, *events: Event) -> None:
+        """Tells every watch of the directory, in order. Call it in the moment the change shows."""
+        for watch in self._watches.get(dir_path, ()):
+            for event in events:
+                watch._tell(event)
+
+    def created(self, dir_path: int, name: str) -> None:
+        self.publish(dir_path, Event(EventKind.CREATED, name))
+
+    def removed(self, dir_path: int, name: str) -> None:
+        self.publish(dir_path, Event(EventKind.REMOVED, name))
+
+    def end(self, dir_path: int) -> None:
+        """The directory itself is gone: its watches end with Closed (W-4)."""
+        for watch in self._watches.pop(dir_path, set()):
+            watch._end(serr.Closed(msg="the watched directory was removed"))
+
+    def __len__(self) -> int:
+        return sum(len(watches) for watches in self._watches.values())
+
+    def watched(self) -> Iterable[int]:
+        return self._watches.keys()

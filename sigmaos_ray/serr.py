@@ -1,0 +1,230 @@
+"""The error tree. One class per code, both directions in one table (rules E-1 to E-5).
+
+    SigmaError
+    ├── caller's mistake   Inval BadAttach NotDir IsDir NotFile NotSymlink NotEmpty NotSupported UnknownMsg
+    │                      NoCreate NoRemove NoWrite Perm
+    ├── state of the tree  NotFound Exists Version
+    ├── lost role          Stale
+    ├── lost server        Unreachable IOErr Closed UnknownFid
+    ├── the caller's clock Timeout
+    ├── try again          Retry
+    └── foreign            Error
+
+Where Python has a class for a condition, ours is also that class, so ``except FileNotFoundError`` works.
+Whether an error may be retried is decided by membership in the sets at the end, never by its text.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import ClassVar, Final
+
+
+class Code(enum.IntEnum):
+    """What travels on the wire. Numbers are SigmaOS's; TIMEOUT is ours."""
+
+    NO_ERROR = 0
+    BADATTACH = 1
+    ISDIR = 8
+    NOCREATE = 9
+    NOREMOVE = 11
+    NOTFOUND = 13
+    NOWRITE = 14
+    PERM = 16
+    UNKNOWNFID = 17
+    UNREACHABLE = 20
+    NOTSUPPORTED = 21
+    INVAL = 22
+    UNKNOWNMSG = 23
+    NOTDIR = 24
+    NOTFILE = 25
+    NOTSYMLINK = 26
+    NOTEMPTY = 27
+    VERSION = 28
+    STALE = 29
+    EXISTS = 30
+    CLOSED = 31
+    IO = 33
+    RETRY = 34
+    ERROR = 35
+    TIMEOUT = 36
+
+
+class SigmaError(Exception):
+    """Base of all errors of SigmaOS.
+
+    ``obj`` is the pathname, the component or the thing concerned; ``msg`` the cause, where there is more to say.
+    Equal to its pickled self, also inside Ray's and concurrent.futures' wrappers.
+    """
+
+    code: ClassVar[Code] = Code.ERROR
+    text: ClassVar[str] = "error"
+
+    def __init__(self, obj: object = "", msg: str | None = None) -> None:
+        self.obj = str(obj)
+        self.msg = msg
+        Exception.__init__(self, self.obj, msg)
+
+    def __str__(self) -> str:
+        told = self.text
+        if self.obj:
+            told += f": {self.obj}"
+        if self.msg:
+            told += f" ({self.msg})"
+        return told
+
+    def __reduce__(self) -> tuple[type[SigmaError], tuple[str, str | None]]:
+        return (type(self), (self.obj, self.msg))
+
+
+class BadAttach(SigmaError):
+    code, text = Code.BADATTACH, "cannot attach"
+
+
+class IsDir(SigmaError, IsADirectoryError):
+    code, text = Code.ISDIR, "is a directory"
+
+
+class NoCreate(SigmaError):
+    code, text = Code.NOCREATE, "create prohibited"
+
+
+class NoRemove(SigmaError):
+    code, text = Code.NOREMOVE, "remove prohibited"
+
+
+class NotFound(SigmaError, FileNotFoundError):
+    code, text = Code.NOTFOUND, "file not found"
+
+
+class NoWrite(SigmaError):
+    code, text = Code.NOWRITE, "write prohibited"
+
+
+class Perm(SigmaError, PermissionError):
+    code, text = Code.PERM, "permission denied"
+
+
+class UnknownFid(SigmaError):
+    code, text = Code.UNKNOWNFID, "unknown fid"
+
+
+class Unreachable(SigmaError, ConnectionError):
+    """The server cannot be reached; the request was never sent."""
+
+    code, text = Code.UNREACHABLE, "unreachable"
+
+
+class NotSupported(SigmaError):
+    code, text = Code.NOTSUPPORTED, "not supported"
+
+
+class Inval(SigmaError, ValueError):
+    code, text = Code.INVAL, "invalid argument"
+
+
+class UnknownMsg(SigmaError):
+    code, text = Code.UNKNOWNMSG, "unknown message"
+
+
+class NotDir(SigmaError, NotADirectoryError):
+    code, text = Code.NOTDIR, "not a directory"
+
+
+class NotFile(SigmaError):
+    code, text = Code.NOTFILE, "not a file"
+
+
+class NotSymlink(SigmaError):
+    code, text = Code.NOTSYMLINK, "not a symlink"
+
+
+class NotEmpty(SigmaError, OSError):
+    code, text = Code.NOTEMPTY, "directory not empty"
+
+
+class Version(SigmaError):
+    code, text = Code.VERSION, "version mismatch"
+
+
+class Stale(SigmaError):
+    """The fence is older than what the server has seen: the caller lost its role. Never retried."""
+
+    code, text = Code.STALE, "stale fence"
+
+
+class Exists(SigmaError, FileExistsError):
+    code, text = Code.EXISTS, "file exists"
+
+
+class Closed(SigmaError):
+    code, text = Code.CLOSED, "closed"
+
+
+class IOErr(SigmaError, OSError):
+    """The connection broke after the request was sent: it may have run, or not."""
+
+    code, text = Code.IO, "connection lost, outcome unknown"
+
+
+class Retry(SigmaError):
+    code, text = Code.RETRY, "retry"
+
+
+class Error(SigmaError):
+    """A foreign error: whatever is not one of the above."""
+
+    code, text = Code.ERROR, "error"
+
+
+class Timeout(SigmaError, TimeoutError):
+    code, text = Code.TIMEOUT, "timed out"
+
+
+def _classes() -> dict[Code, type[SigmaError]]:
+    table = {cls.code: cls for cls in SigmaError.__subclasses__()}
+    assert set(table) == set(Code) - {Code.NO_ERROR}, "every code has one class"
+    return table
+
+
+CLASSES: Final = _classes()
+
+
+def from_code(code: int, obj: str = "", msg: str | None = None) -> SigmaError:
+    """The error that a code on the wire stands for; ``Error`` for a code that is not known here."""
+    try:
+        cls = CLASSES[Code(code)]
+    except (ValueError, KeyError):
+        return Error(obj, msg or f"error code {code}")
+    return cls(obj, msg or None)
+
+
+def wrap(error: BaseException, obj: str = "") -> SigmaError:
+    """A SigmaError as it is; anything else as ``Error`` that tells its class and text (E-4)."""
+    if isinstance(error, SigmaError):
+        return error
+    return Error(obj, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+
+
+SESSION_ERRORS: Final = (Unreachable, IOErr, Closed)
+
+
+def _is_union_miss(error: BaseException) -> bool:
+    return isinstance(error, NotFound) and error.obj.startswith("~")
+
+
+def is_session_error(error: BaseException) -> bool:
+    return isinstance(error, SESSION_ERRORS)
+
+
+def is_walk_ok(error: BaseException) -> bool:
+    """True if walking again may help, and nothing of the failed try ran (E-5)."""
+    return isinstance(error, Unreachable | UnknownFid | NotDir) or _is_union_miss(error)
+
+
+def is_retry_open_ok(error: BaseException) -> bool:
+    return is_walk_ok(error) or isinstance(error, IOErr)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    return is_walk_ok(error) or isinstance(error, NotFound)
