@@ -19,6 +19,8 @@ class Session(msgspec.Struct, frozen=True):
     """How long a server keeps a session whose stream is gone, waiting for a resume."""
     dial_timeout_s: float = 2.0
     """How long a client tries to open a stream, before Unreachable."""
+    resume_timeout_s: float = 1.0
+    """How long a client tries to resume; shorter than the server waits, so that a resume is never too late."""
     resume_pause_s: float = 0.05
     """Between two tries to resume a session."""
     keepalive_s: float = 5.0
@@ -109,7 +111,7 @@ class Config(msgspec.Struct, frozen=True):
 
 
 LOCAL: Final = Config()
-REMOTE: Final = Config(session=Session(session_timeout_s=40.0, dial_timeout_s=8.0))
+REMOTE: Final = Config(session=Session(session_timeout_s=40.0, dial_timeout_s=8.0, resume_timeout_s=20.0))
 
 
 def current() -> Config:

@@ -15,8 +15,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KNOWN: Final[Mapping[str, str]] = {
     "ALWAYS": "printed without being asked for",

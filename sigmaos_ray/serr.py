@@ -19,6 +19,8 @@ from __future__ import annotations
 import enum
 from typing import ClassVar, Final
 
+from sigmaos_ray.sigmap import path
+
 
 class Code(enum.IntEnum):
     """What travels on the wire. Numbers are SigmaOS's; TIMEOUT is ours."""
@@ -210,7 +212,7 @@ SESSION_ERRORS: Final = (Unreachable, IOErr, Closed)
 
 
 def _is_union_miss(error: BaseException) -> bool:
-    return isinstance(error, NotFound) and error.obj.startswith("~")
+    return isinstance(error, NotFound) and path.is_union(error.obj)
 
 
 def is_session_error(error: BaseException) -> bool:

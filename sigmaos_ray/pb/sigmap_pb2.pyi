@@ -298,12 +298,10 @@ class Tgetfile(_message.Message):
     def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., offset: _Optional[int] = ..., count: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ...) -> None: ...
 
 class Rgetfile(_message.Message):
-    __slots__ = ("data", "length")
+    __slots__ = ("data",)
     DATA_FIELD_NUMBER: _ClassVar[int]
-    LENGTH_FIELD_NUMBER: _ClassVar[int]
     data: bytes
-    length: int
-    def __init__(self, data: _Optional[bytes] = ..., length: _Optional[int] = ...) -> None: ...
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class Tputfile(_message.Message):
     __slots__ = ("fid", "mode", "perm", "offset", "names", "resolve", "lease", "fence", "data")

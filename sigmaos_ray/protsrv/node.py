@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, Fence, Mode, Perm, Qid, Stat
+from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, Fence, Mode, Perm, Qid, Stat, path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class OpenFile(abc.ABC):
         """One call on a device; anything else is not supported."""
         raise serr.NotSupported(msg="not an RPC device")
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027  # most files have nothing to do here
         """Makes durable what was written, and frees; an error here is the clunk's reply."""
 
     async def abort(self) -> None:
@@ -119,13 +119,13 @@ class Dir(Node):
         """The entry of that name, or NotFound. ``.`` and ``..`` never arrive here."""
 
     async def walk(self, caller: Caller, names: Sequence[str]) -> list[Node]:
-        """The nodes along ``names``, from the first on, as far as the way goes (N-7): it ends before a component
-        that begins with ``~``, at a link, and before a component that is missing. NotFound only if the first one is
-        missing already; NotDir if the way continues through a file. Override it where a look-up by component costs."""
+        """The nodes along ``names``, from the first on, as far as the way goes (N-7): it ends before ``~any`` and
+        ``~local``, at a link, and before a component that is missing. NotFound only if the first one is missing
+        already; NotDir if the way continues through a file. Override it where a look-up by component costs."""
         way: list[Node] = []
         here: Node = self
         for name in names:
-            if name.startswith("~") or here.is_link:
+            if path.is_union(name) or here.is_link:
                 break
             if not isinstance(here, Dir):
                 raise serr.NotDir(here.name)

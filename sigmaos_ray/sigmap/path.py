@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from sigmaos_ray.sigmap.constants import ANY, LOCAL
+
 NAME_BYTES_MAX: Final = 255
 """The longest component, in bytes of UTF-8."""
 
@@ -51,8 +53,8 @@ def basename(pathname: str) -> str:
 
 
 def is_union(component: str) -> bool:
-    """True for ``~any``, ``~local`` and whatever else the client, not the server, resolves."""
-    return component.startswith("~")
+    """True for ``~any`` and ``~local``, which the client, not the server, resolves."""
+    return component in (ANY, LOCAL)
 
 
 def why_bad_name(name: str) -> str | None:

@@ -1,0 +1,217 @@
+"""sigmap's messages as calls on fids, over sessions: one per server address, shared by all mounts of a client."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.pb import sigmap_pb2 as pb
+from sigmaos_ray.pb.sessp_pb2 import Reply, Request
+from sigmaos_ray.sessp import wire
+from sigmaos_ray.sessp.client import ClientSession
+from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sigmaos_ray.config import Config, ProcEnv
+    from sigmaos_ray.fslib.stats import ClientStats
+
+_log = debug.selector("SESSCLNT")
+
+
+class RemoteFid:
+    """A fid that this client holds at a server. Whoever got it clunks it."""
+
+    __slots__ = ("_clnt", "number", "session")
+
+    def __init__(self, clnt: FidClnt, session: ClientSession, number: int) -> None:
+        self._clnt = clnt
+        self.session = session
+        self.number = number
+
+    async def _call(self, request: Request) -> Reply:
+        return await self._clnt.call(self.session, request)
+
+    def _new(self) -> RemoteFid:
+        return RemoteFid(self._clnt, self.session, self._clnt.next_number())
+
+    async def walk(self, names: Sequence[str]) -> tuple[RemoteFid, list[Qid]]:
+        """A new fid where the walk ended, and the qids on the way (N-7)."""
+        new = self._new()
+        reply = await self._call(Request(walk=pb.Twalk(fid=self.number, newfid=new.number, names=names)))
+        return new, [wire.qid_from_pb(qid) for qid in reply.walk.qids]
+
+    async def open(self, mode: Mode) -> Qid:
+        reply = await self._call(Request(open=pb.Topen(fid=self.number, mode=mode)))
+        return wire.qid_from_pb(reply.open.qid)
+
+    async def create(self, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE) -> Qid:
+        """Makes an entry in this directory; the fid becomes the new, open file."""
+        request = pb.Tcreate(
+            fid=self.number, name=name, perm=perm, mode=mode, lease=lease, fence=wire.fence_to_pb(fence)
+        )
+        reply = await self._call(Request(create=request))
+        return wire.qid_from_pb(reply.create.qid)
+
+    async def read(self, offset: int, count: int) -> bytes:
+        reply = await self._call(Request(read=pb.Tread(fid=self.number, offset=offset, count=count)))
+        return reply.read.data
+
+    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
+        request = pb.Twrite(fid=self.number, offset=offset, data=data, fence=wire.fence_to_pb(fence))
+        return (await self._call(Request(write=request))).write.count
+
+    async def clunk(self, *, abort: bool = False) -> None:
+        await self._call(Request(clunk=pb.Tclunk(fid=self.number, abort=abort)))
+
+    async def clunk_quietly(self) -> None:
+        """For fids that only served to get somewhere: if the server is gone, so are they."""
+        try:
+            await self.clunk()
+        except serr.SigmaError as error:
+            _log(f"clunk of fid {self.number}: {error}")
+
+    async def remove(self, fence: Fence = NO_FENCE) -> None:
+        """Removes the object; the fid is gone either way."""
+        await self._call(Request(remove=pb.Tremove(fid=self.number, fence=wire.fence_to_pb(fence))))
+
+    async def remove_file(self, names: Sequence[str], *, resolve: bool, fence: Fence = NO_FENCE) -> None:
+        request = pb.Tremovefile(fid=self.number, names=names, resolve=resolve, fence=wire.fence_to_pb(fence))
+        await self._call(Request(removefile=request))
+
+    async def stat(self, names: Sequence[str] = (), *, resolve: bool = False) -> Stat:
+        reply = await self._call(Request(stat=pb.Tstat(fid=self.number, names=names, resolve=resolve)))
+        return wire.stat_from_pb(reply.stat.stat)
+
+    async def rename_to(self, name: str, fence: Fence = NO_FENCE) -> None:
+        """Renames within the directory."""
+        request = pb.Twstat(fid=self.number, stat=pb.Stat(name=name), fence=wire.fence_to_pb(fence))
+        await self._call(Request(wstat=request))
+
+    async def rename_at(self, old: str, new_dir: RemoteFid, new: str, fence: Fence = NO_FENCE) -> None:
+        request = pb.Trenameat(
+            old_fid=self.number, old_name=old, new_fid=new_dir.number, new_name=new, fence=wire.fence_to_pb(fence)
+        )
+        await self._call(Request(renameat=request))
+
+    async def get_file(self, names: Sequence[str], count: int, *, offset: int = 0, resolve: bool = False) -> bytes:
+        """At most ``count`` bytes; fewer mean the file ends there."""
+        request = pb.Tgetfile(fid=self.number, mode=OREAD, offset=offset, count=count, names=names, resolve=resolve)
+        return (await self._call(Request(getfile=request))).getfile.data
+
+    async def put_file(
+        self,
+        names: Sequence[str],
+        data: bytes,
+        *,
+        perm: Perm,
+        mode: Mode,
+        offset: int,
+        resolve: bool,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+    ) -> int:
+        request = pb.Tputfile(
+            fid=self.number,
+            mode=mode,
+            perm=perm,
+            offset=offset,
+            names=names,
+            resolve=resolve,
+            lease=lease,
+            fence=wire.fence_to_pb(fence),
+            data=data,
+        )
+        return (await self._call(Request(putfile=request))).write.count
+
+    async def watch(self) -> RemoteFid:
+        """A fid whose reads return what happens in this open directory. Version if it changed since it was opened."""
+        new = self._new()
+        await self._call(Request(watch=pb.Twatch(dirfid=self.number, watchfid=new.number)))
+        return new
+
+    async def write_read(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+        request = Request(writeread=pb.Twriteread(fid=self.number, frames=frames))
+        return (await self._call(request)).writeread.frames
+
+
+class FidClnt:
+    """A client's sessions and fid numbers. ``close`` ends the sessions."""
+
+    def __init__(self, proc_env: ProcEnv, config: Config, stats: ClientStats) -> None:
+        self.client_id = secrets.randbits(63) or 1
+        self._proc_env = proc_env
+        self._config = config
+        self._stats = stats
+        self._numbers = itertools.count(1)
+        self._sessions: dict[str, ClientSession] = {}
+        self._dialling: dict[str, asyncio.Task[ClientSession]] = {}
+        self._closed = False
+
+    def next_number(self) -> int:
+        return next(self._numbers)
+
+    async def call(self, session: ClientSession, request: Request) -> Reply:
+        self._stats.sp[request.WhichOneof("op") or "?"] += 1
+        return await session.call(request)
+
+    async def attach(self, endpoint: Endpoint) -> RemoteFid:
+        """A fid of the root that an endpoint names. Tries its addresses in turn; Unreachable if none answers."""
+        failure: serr.SigmaError = serr.Unreachable(",".join(endpoint.addrs), "an endpoint without an address")
+        for address in endpoint.addrs:
+            try:
+                session = await self._session(address)
+                return await self._attach(session, endpoint.root)
+            except (serr.Unreachable, serr.IOErr, serr.Closed) as error:
+                failure = serr.Unreachable(error.obj or address, error.msg)
+        raise failure
+
+    async def _attach(self, session: ClientSession, root: str) -> RemoteFid:
+        fid = RemoteFid(self, session, self.next_number())
+        env = self._proc_env
+        request = pb.Tattach(
+            fid=fid.number,
+            aname=root,
+            client_id=self.client_id,
+            realm=env.realm,
+            principal=env.principal or env.pid,
+            token=env.token,
+        )
+        await self.call(session, Request(attach=request))
+        return fid
+
+    async def _session(self, address: str) -> ClientSession:
+        if self._closed:
+            raise serr.Unreachable(address, "the client is closed")
+        session = self._sessions.get(address)
+        if session is not None and not session.ended:
+            return session
+        dialling = self._dialling.get(address)
+        if dialling is None:
+            dialling = asyncio.create_task(self._dial(address), name=f"dial-{address}")
+            self._dialling[address] = dialling
+            dialling.add_done_callback(lambda _: self._dialling.pop(address, None))
+        return await asyncio.shield(dialling)
+
+    async def _dial(self, address: str) -> ClientSession:
+        session = ClientSession(address, self._config)
+        await session.dial()
+        if self._closed:
+            await session.close()
+            raise serr.Unreachable(address, "the client is closed")
+        self._sessions[address] = session
+        self._stats.path["Nsession"] += 1
+        return session
+
+    async def close(self) -> None:
+        """Ends all sessions; the servers drop what the client held. Later calls are Unreachable."""
+        self._closed = True
+        if self._dialling:
+            await asyncio.wait(set(self._dialling.values()))
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        await asyncio.gather(*(session.close() for session in sessions))

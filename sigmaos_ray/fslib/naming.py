@@ -1,0 +1,32 @@
+"""Errors as callers see them: with the pathname that was asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class about:  # reads as a statement: with about(pathname)
+    """Within the block, a server's error gets the pathname as its object; what the server named goes to the text."""
+
+    __slots__ = ("_pathname",)
+
+    def __init__(self, pathname: str) -> None:
+        self._pathname = pathname
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, serr.SigmaError) and error.obj != self._pathname:
+            told = error.obj
+            error.obj = self._pathname
+            if told and told not in self._pathname.rstrip("/").rsplit("/", 1)[-1:]:
+                error.msg = f"{told}: {error.msg}" if error.msg else told
+            error.args = (error.obj, error.msg)

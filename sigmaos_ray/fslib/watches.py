@@ -1,0 +1,175 @@
+"""Watches: waiting for entries to come and go (section W).
+
+A watch is set relative to the version that a directory had when it was opened; if it changed since, the server says
+Version and everything starts over, so that no change falls between looking and waiting (W-3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Literal, Self
+
+import msgspec
+
+from sigmaos_ray import serr
+from sigmaos_ray.fslib.dirs import Dirs
+from sigmaos_ray.fslib.naming import about
+from sigmaos_ray.pb import sigmap_pb2 as pb
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
+
+
+class WatchEvent(msgspec.Struct, frozen=True):
+    """One change of a directory's entries; a rename is a ``removed`` and a ``created``."""
+
+    kind: Literal["created", "removed"]
+    name: str
+
+
+class DirWatch:
+    """A watch of one directory: an async context manager that is an async iterator of events.
+
+    Set when the block is entered; tells what changes after that, each once and in order. Ends with Closed when the
+    directory is removed, and with a session error when its server goes away.
+    """
+
+    def __init__(self, dirs: Watches, pn: str) -> None:
+        self._dirs = dirs
+        self._pathname = pn
+        self._dir: RemoteFid | None = None
+        self._watch: RemoteFid | None = None
+        self._unread: list[WatchEvent] = []
+        self._reading: asyncio.Task[bytes] | None = None
+        """The read under way. It outlives a time-out, and ends with the block."""
+
+    async def __aenter__(self) -> Self:
+        with about(self._pathname):
+            while self._watch is None:
+                self._dir = await self._dirs._open_dir(self._pathname)
+                try:
+                    self._watch = await self._dir.watch()
+                except serr.Version:
+                    await self._dir.clunk_quietly()
+                except BaseException:
+                    await self._dir.clunk_quietly()
+                    raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        watch, self._watch = self._watch, None
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+        if watch is not None and self._dir is not None:
+            await watch.clunk_quietly()
+            await self._dir.clunk_quietly()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> WatchEvent:
+        return await self.next_event()
+
+    async def next_event(self, timeout_s: float | None = None) -> WatchEvent:
+        """The next change. Timeout if there is none in time; the watch stays set."""
+        if not self._unread:
+            self._unread = await self.read(timeout_s)
+        return self._unread.pop(0)
+
+    async def read(self, timeout_s: float | None = None) -> list[WatchEvent]:
+        """All changes since the last read; blocks until there is one. A time-out loses none."""
+        if self._unread:
+            unread, self._unread = self._unread, []
+            return unread
+        if self._watch is None:
+            raise serr.Closed(self._pathname, "the watch is not set")
+        if self._reading is None:
+            count = self._dirs.read_bytes_max
+            self._reading = asyncio.create_task(self._watch.read(0, count), name="watch-read")
+        # Not wait_for: a read that timed out here goes on, since what it returns is not told twice.
+        done, _ = await asyncio.wait({self._reading}, timeout=timeout_s)
+        if not done:
+            raise serr.Timeout(self._pathname, f"no change in {timeout_s} s")
+        reading, self._reading = self._reading, None
+        with about(self._pathname):
+            events = pb.WatchEventList.FromString(reading.result()).events
+        return [WatchEvent("removed" if event.kind else "created", event.name) for event in events]
+
+
+class Watches(Dirs):
+    """Calls that wait for changes."""
+
+    def watch_dir(self, pn: str) -> DirWatch:
+        """A watch of a directory's entries, one level deep: ``async with sc.watch_dir(pn) as w: async for e in w``."""
+        return DirWatch(self, pn)
+
+    async def wait_create(self, pn: str, timeout_s: float | None = None) -> None:
+        """Returns once ``pn`` exists. NotFound if its parent is missing; Timeout past ``timeout_s`` (0: look once)."""
+        await self._wait_entry(pn, timeout_s, present=True)
+
+    async def wait_remove(self, pn: str, timeout_s: float | None = None) -> None:
+        """Returns once ``pn`` does not exist, at once if it never did. NotFound if its parent is missing."""
+        await self._wait_entry(pn, timeout_s, present=False)
+
+    async def _wait_entry(self, pn: str, timeout_s: float | None, *, present: bool) -> None:
+        parts, _ = self._split(pn)
+        if len(parts) < 2:
+            raise serr.Inval(pn, "the root neither comes nor goes")
+
+        async def reached() -> bool:
+            return await self._exists(pn.rstrip("/")) is present
+
+        await self._wait_until(pn, "/".join(parts[:-1]) + "/", reached, timeout_s)
+
+    async def wait_entries(self, pn: str, n: int, timeout_s: float | None = None) -> list[str]:
+        """Returns the names once the directory has at least ``n`` entries."""
+
+        async def reached() -> bool:
+            return len(await self.get_dir(pn)) >= n
+
+        await self._wait_until(pn, pn, reached, timeout_s)
+        return [stat.name for stat in await self.get_dir(pn)]
+
+    async def _exists(self, pn: str) -> bool:
+        try:
+            await self.stat(pn)
+        except serr.NotFound:
+            return False
+        return True
+
+    async def _wait_until(
+        self, pn: str, directory: str, reached: Callable[[], Awaitable[bool]], timeout_s: float | None
+    ) -> None:
+        with about(pn):
+            if timeout_s is not None and timeout_s <= 0:
+                if not await reached():
+                    raise serr.Timeout(pn, "not yet")
+                return
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._watch_until(directory, reached)
+            except TimeoutError as error:
+                if isinstance(error, serr.SigmaError):
+                    raise
+                raise serr.Timeout(pn, f"not within {timeout_s} s") from error
+
+    async def _watch_until(self, directory: str, reached: Callable[[], Awaitable[bool]]) -> None:
+        """Looks, and looks again after each change of the directory. A server that goes away meanwhile is looked for
+        anew; a directory that is removed meanwhile ends the wait, one way or the other."""
+        while True:
+            async with self.watch_dir(directory) as watch:
+                while not await reached():
+                    try:
+                        await watch.read()
+                    except (*serr.SESSION_ERRORS, serr.Version):
+                        break
+                else:
+                    return
+            if await reached():
+                return

@@ -1,0 +1,308 @@
+"""The file system in memory (R-11): directories, files, symlinks, endpoint files; lost with the process.
+
+It is also the reference of the Node contract: nothing waits, so every operation is atomic as it stands.
+Leased files belong to a lease that the server keeps; ``end_lease`` removes them (L-2, L-6).
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right, insort
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.fences import FenceTable
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.sigmap import (
+    DEV_MEMFS,
+    DMDEVICE,
+    DMDIR,
+    DMMOUNT,
+    DMSYMLINK,
+    DMTMP,
+    NO_FENCE,
+    NO_LEASE,
+    NO_OFFSET,
+    OEXCL,
+    OTRUNC,
+    PERM_MASK,
+    Fence,
+    Mode,
+    Perm,
+    Qid,
+    Stat,
+)
+
+if TYPE_CHECKING:
+    from sigmaos_ray.protsrv.watch import WatchTable
+
+_KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT | DMDEVICE | DMTMP
+ROOT_PATH: Final = 1
+
+
+class MemFs:
+    """One tree in memory. Used from one loop; ``watches`` is the server's table."""
+
+    def __init__(self, watches: WatchTable, *, dev: int = DEV_MEMFS) -> None:
+        self.watches = watches
+        self.fences = FenceTable()
+        self.dev = dev
+        self._last_path = ROOT_PATH
+        self._leased: dict[int, set[_MemNode]] = {}
+        self.root: MemDir = MemDir(self, "", DMDIR | 0o777, ROOT_PATH, None)
+
+    def next_path(self) -> int:
+        self._last_path += 1
+        return self._last_path
+
+    def make(self, name: str, perm: Perm, parent: MemDir, lease: int) -> _MemNode:
+        """A new object that is not yet in its directory."""
+        if perm & ~(_KINDS | PERM_MASK):
+            raise serr.Inval(name, f"no such kind of file: perm {perm:#x}")
+        kind: type[_MemNode] = MemDir if perm & DMDIR else MemFile
+        node = kind(self, name, perm, self.next_path(), parent)
+        if lease != NO_LEASE:
+            node.lease = lease
+            self._leased.setdefault(lease, set()).add(node)
+        return node
+
+    def forget_lease(self, node: _MemNode) -> None:
+        leased = self._leased.get(node.lease)
+        if leased is not None:
+            leased.discard(node)
+            if not leased:
+                del self._leased[node.lease]
+
+    def end_lease(self, lease: int) -> None:
+        """Removes the files of a lease, full directories excepted; watchers hear of it."""
+        for node in sorted(self._leased.pop(lease, set()), key=lambda node: node.name):
+            if node.parent is not None and not (isinstance(node, MemDir) and node.names):
+                node.parent.take_out(node)
+
+
+class _MemNode(Node):
+    """What files and directories share."""
+
+    def __init__(self, fs: MemFs, name: str, perm: Perm, path: int, parent: MemDir | None) -> None:
+        self.fs = fs
+        self._name = name
+        self._perm = perm
+        self._path = path
+        self.parent = parent
+        """None once it is removed, and for the root."""
+        self.version = 0
+        self.mtime = self.atime = time.time()
+        self.lease = NO_LEASE
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def perm(self) -> Perm:
+        return self._perm
+
+    @property
+    def path(self) -> int:
+        return self._path
+
+    def qid(self) -> Qid:
+        return Qid.of(self._perm, self.version, self._path)
+
+    def length(self) -> int:
+        return 0
+
+    def status(self) -> Stat:
+        return Stat(
+            name=self._name,
+            qid=self.qid(),
+            mode=self._perm,
+            length=self.length(),
+            mtime=self.mtime,
+            atime=self.atime,
+            dev=self.fs.dev,
+        )
+
+    async def stat(self, caller: Caller) -> Stat:
+        return self.status()
+
+    def touch(self) -> None:
+        self.version += 1
+        self.mtime = time.time()
+
+    async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
+        parent = self._check_there(fence)
+        if isinstance(self, MemDir) and self.names:
+            raise serr.NotEmpty(self._name)
+        parent.take_out(self)
+
+    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
+        parent = self._check_there(fence)
+        if not isinstance(new_dir, MemDir) or new_dir.fs is not self.fs:
+            raise serr.Inval(new_name, "a rename stays within one server")
+        new_dir.check_alive()
+        if isinstance(self, MemDir) and new_dir.is_below(self):
+            raise serr.Inval(new_name, "a directory cannot move into itself")
+        victim = new_dir.nodes.get(new_name)
+        if victim is self:
+            return
+        if victim is not None:
+            _check_replaceable(victim, self)
+            new_dir.take_out(victim)
+        parent.take_out(self, keep=True)
+        self._name = new_name
+        new_dir.put_in(self)
+
+    def _check_there(self, fence: Fence) -> MemDir:
+        if self.parent is None:
+            if self is self.fs.root:
+                raise serr.Inval("/", "the root cannot be removed or renamed")
+            raise serr.NotFound(self._name)
+        self.fs.fences.check(fence)
+        return self.parent
+
+
+def _check_replaceable(victim: _MemNode, by: _MemNode) -> None:
+    if isinstance(victim, MemDir):
+        if not isinstance(by, MemDir):
+            raise serr.IsDir(victim.name)
+        if victim.names:
+            raise serr.NotEmpty(victim.name)
+    elif isinstance(by, MemDir):
+        raise serr.NotDir(victim.name)
+
+
+class MemFile(_MemNode):
+    """A file, symlink, endpoint file or device file: bytes."""
+
+    def __init__(self, fs: MemFs, name: str, perm: Perm, path: int, parent: MemDir | None) -> None:
+        super().__init__(fs, name, perm, path, parent)
+        self.data = bytearray()
+
+    def length(self) -> int:
+        return len(self.data)
+
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        if mode & OTRUNC:
+            self.data.clear()
+            self.touch()
+        return _OpenMemFile(self)
+
+    def write(self, offset: int, data: bytes) -> int:
+        size = len(self.data)
+        start = size if offset == NO_OFFSET else offset
+        if start > size:
+            self.data.extend(bytes(start - size))
+        self.data[start : start + len(data)] = data
+        self.touch()
+        return len(data)
+
+
+class _OpenMemFile(OpenFile):
+    def __init__(self, node: MemFile) -> None:
+        self._node = node
+
+    async def read(self, offset: int, count: int) -> bytes:
+        return bytes(self._node.data[offset : offset + count])
+
+    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
+        self._node.fs.fences.check(fence)
+        return self._node.write(offset, data)
+
+
+class MemDir(_MemNode, Dir):
+    """A directory: nodes by name, and the names in order."""
+
+    def __init__(self, fs: MemFs, name: str, perm: Perm, path: int, parent: MemDir | None) -> None:
+        super().__init__(fs, name, perm, path, parent)
+        self.nodes: dict[str, _MemNode] = {}
+        self.names: list[str] = []
+
+    def length(self) -> int:
+        return len(self.names)
+
+    def is_below(self, other: MemDir) -> bool:
+        """True if this is ``other`` or within it."""
+        here: MemDir | None = self
+        while here is not None and here is not other:
+            here = here.parent
+        return here is other
+
+    def check_alive(self) -> None:
+        if self.parent is None and self is not self.fs.root:
+            raise serr.NotFound(self._name, "the directory was removed")
+
+    def put_in(self, node: _MemNode) -> None:
+        self.nodes[node.name] = node
+        insort(self.names, node.name)
+        node.parent = self
+        self.touch()
+        self.fs.watches.created(self.path, node.name)
+
+    def take_out(self, node: _MemNode, *, keep: bool = False) -> None:
+        """Takes an entry out; unless it is kept for another place, it is gone, and so are watches of it."""
+        del self.nodes[node.name]
+        del self.names[bisect_left(self.names, node.name)]
+        node.parent = None
+        self.touch()
+        self.fs.watches.removed(self.path, node.name)
+        if not keep:
+            self.fs.forget_lease(node)
+            if isinstance(node, MemDir):
+                self.fs.watches.end(node.path)
+
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        raise serr.IsDir(self._name)
+
+    async def lookup(self, caller: Caller, name: str) -> Node:
+        node = self.nodes.get(name)
+        if node is None:
+            raise serr.NotFound(name)
+        return node
+
+    async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
+        start = bisect_right(self.names, after) if after else 0
+        return [self.nodes[name].status() for name in self.names[start : start + limit]]
+
+    async def create(
+        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
+    ) -> tuple[Node, OpenFile | None]:
+        self.check_alive()
+        if name in self.nodes:
+            raise serr.Exists(name)
+        self.fs.fences.check(fence)
+        node = self.fs.make(name, perm, self, lease)
+        self.put_in(node)
+        return node, _OpenMemFile(node) if isinstance(node, MemFile) else None
+
+    async def put(
+        self,
+        caller: Caller,
+        name: str,
+        data: bytes,
+        *,
+        perm: Perm,
+        mode: Mode,
+        offset: int = 0,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+    ) -> int:
+        node = self.nodes.get(name)
+        if node is None:
+            if perm & DMDIR:
+                raise serr.Inval(name, "a put makes a file")
+            await self.create(caller, name, perm, mode, lease, fence)
+            node = self.nodes[name]
+        elif mode & OEXCL:
+            raise serr.Exists(name)
+        else:
+            self.fs.fences.check(fence)
+        if not isinstance(node, MemFile):
+            raise serr.IsDir(name)
+        if mode & OTRUNC:
+            node.data.clear()
+        return node.write(offset, data)

@@ -1,0 +1,217 @@
+"""Files that a server makes itself, laid over its root: ``.statsd``, the ``rpc`` device (R-1, R-8, R-13)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.sigmap import (
+    DEV_STAT,
+    DMDEVICE,
+    DMDIR,
+    NO_FENCE,
+    NO_LEASE,
+    OACCESS_MASK,
+    OREAD,
+    Fence,
+    Mode,
+    Perm,
+    Qid,
+    Stat,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_OVERLAY_PATH = 0xFFFF_FFFF_0000_0000
+"""Qid paths of overlay objects lie above those that servers give out."""
+
+
+class StaticDir(Dir):
+    """A directory whose entries the server fixes when it starts."""
+
+    def __init__(self, name: str, nodes: Sequence[Node], path: int, dev: int) -> None:
+        self._name = name
+        self._nodes = {node.name: node for node in sorted(nodes, key=lambda node: node.name)}
+        self._path = _OVERLAY_PATH + path
+        self._dev = dev
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def perm(self) -> Perm:
+        return DMDIR | 0o555
+
+    def qid(self) -> Qid:
+        return Qid.of(self.perm, 0, self._path)
+
+    async def stat(self, caller: Caller) -> Stat:
+        return Stat(name=self._name, qid=self.qid(), mode=self.perm, dev=self._dev, length=len(self._nodes))
+
+    async def lookup(self, caller: Caller, name: str) -> Node:
+        node = self._nodes.get(name)
+        if node is None:
+            raise serr.NotFound(name)
+        return node
+
+    async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
+        names = [name for name in self._nodes if name > after][:limit]
+        return [await self._nodes[name].stat(caller) for name in names]
+
+    async def create(
+        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
+    ) -> tuple[Node, OpenFile | None]:
+        raise serr.NotSupported(name, f"entries of {self._name!r} are made by the server")
+
+    async def put(
+        self,
+        caller: Caller,
+        name: str,
+        data: bytes,
+        *,
+        perm: Perm,
+        mode: Mode,
+        offset: int = 0,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+    ) -> int:
+        raise serr.NotSupported(name, f"entries of {self._name!r} are made by the server")
+
+
+class DeviceNode(Node):
+    """Base of the files that a server makes: no length that counts, no removal, no renaming."""
+
+    dev = DEV_STAT
+
+    def __init__(self, name: str, path: int, perm: Perm = 0o444) -> None:
+        self._name = name
+        self._perm = DMDEVICE | perm
+        self._path = _OVERLAY_PATH + path
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def perm(self) -> Perm:
+        return self._perm
+
+    def qid(self) -> Qid:
+        return Qid.of(self._perm, 0, self._path)
+
+    async def stat(self, caller: Caller) -> Stat:
+        return Stat(name=self._name, qid=self.qid(), mode=self._perm, dev=self.dev, length=self.length())
+
+    def length(self) -> int:
+        return 0
+
+
+class ReportNode(DeviceNode):
+    """A read-only file whose contents are made when it is opened."""
+
+    def __init__(self, name: str, path: int, report: Callable[[], bytes]) -> None:
+        super().__init__(name, path)
+        self._report = report
+
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        if mode & OACCESS_MASK != OREAD:
+            raise serr.NotSupported(self.name, "read-only")
+        return _Snapshot(self.name, self._report())
+
+    def length(self) -> int:
+        return len(self._report())
+
+
+class _Snapshot(OpenFile):
+    def __init__(self, name: str, data: bytes) -> None:
+        self._name = name
+        self._data = data
+
+    async def read(self, offset: int, count: int) -> bytes:
+        return self._data[offset : offset + count]
+
+    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
+        raise serr.NotSupported(self._name, "read-only")
+
+
+class OverlayRoot(Dir):
+    """A server's root, with the server's own entries first (P-12). Those cannot be created, removed or renamed."""
+
+    def __init__(self, root: Dir, nodes: Sequence[Node]) -> None:
+        self._root = root
+        self._nodes = {node.name: node for node in sorted(nodes, key=lambda node: node.name)}
+
+    @property
+    def beneath(self) -> Dir:
+        """The server's own root."""
+        return self._root
+
+    @property
+    def name(self) -> str:
+        return self._root.name
+
+    @property
+    def perm(self) -> Perm:
+        return self._root.perm
+
+    def qid(self) -> Qid:
+        return self._root.qid()
+
+    async def stat(self, caller: Caller) -> Stat:
+        return await self._root.stat(caller)
+
+    async def lookup(self, caller: Caller, name: str) -> Node:
+        return self._nodes.get(name) or await self._root.lookup(caller, name)
+
+    async def walk(self, caller: Caller, names: Sequence[str]) -> list[Node]:
+        if names and names[0] in self._nodes:
+            return await super().walk(caller, names)
+        return await self._root.walk(caller, names)
+
+    async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
+        """The server's own entries come first; a cursor that stands at one of them goes on with the rest."""
+        own = list(self._nodes)
+        if after == "" or after in self._nodes:
+            rest = own[own.index(after) + 1 :] if after else own
+            if rest:
+                return [await self._nodes[name].stat(caller) for name in rest[:limit]]
+            after = ""
+        page = await self._root.entries(caller, after, limit)
+        return [stat for stat in page if stat.name not in self._nodes]
+
+    def check_name(self, name: str) -> None:
+        """Exists for the name of one of the server's own entries."""
+        if name in self._nodes:
+            raise serr.Exists(name, "the server's own")
+
+    async def create(
+        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
+    ) -> tuple[Node, OpenFile | None]:
+        self.check_name(name)
+        return await self._root.create(caller, name, perm, mode, lease, fence)
+
+    async def put(
+        self,
+        caller: Caller,
+        name: str,
+        data: bytes,
+        *,
+        perm: Perm,
+        mode: Mode,
+        offset: int = 0,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+    ) -> int:
+        self.check_name(name)
+        return await self._root.put(caller, name, data, perm=perm, mode=mode, offset=offset, lease=lease, fence=fence)
+
+
+def target_of_rename(directory: Dir, new_name: str) -> Dir:
+    """The server's own directory that a rename goes into: nodes know nothing of the overlay on their root."""
+    if not isinstance(directory, OverlayRoot):
+        return directory
+    directory.check_name(new_name)
+    return directory.beneath

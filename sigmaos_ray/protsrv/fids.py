@@ -1,0 +1,78 @@
+"""Fids: the numbers by which a client holds a server's objects (P-14). One table per session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+    from sigmaos_ray.protsrv.watch import Watch
+    from sigmaos_ray.sigmap import Mode
+
+
+class Fid:
+    """One fid: a node, and what is open on it."""
+
+    __slots__ = ("caller", "dir_cursor", "file", "mode", "node", "parent", "version", "watch")
+
+    def __init__(self, node: Node, caller: Caller) -> None:
+        self.node = node
+        self.caller = caller
+        self.version = node.qid().version
+        """The node's version when the fid came to it or was opened: watches start from it (W-3)."""
+        self.mode: Mode | None = None
+        """None: not open."""
+        self.file: OpenFile | None = None
+        self.dir_cursor: str = ""
+        """A directory that is read: the last name returned."""
+        self.watch: Watch | None = None
+        self.parent: Dir | None = None
+        """The directory that a walk found the node in; None at the root of an attach."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.mode is not None
+
+
+class FidTable:
+    """The fids of one session, at most ``fids_max``."""
+
+    def __init__(self, fids_max: int) -> None:
+        self._fids: dict[int, Fid] = {}
+        self._fids_max = fids_max
+
+    def get(self, number: int) -> Fid:
+        fid = self._fids.get(number)
+        if fid is None:
+            raise serr.UnknownFid(number)
+        return fid
+
+    def check_free(self, number: int) -> None:
+        if number in self._fids:
+            raise serr.Exists(f"fid {number}")
+        if len(self._fids) >= self._fids_max:
+            raise serr.Inval(f"fid {number}", f"a session has at most {self._fids_max} fids")
+
+    def add(self, number: int, fid: Fid) -> None:
+        self.check_free(number)
+        self._fids[number] = fid
+
+    def replace(self, number: int, fid: Fid) -> None:
+        self._fids[number] = fid
+
+    def take(self, number: int) -> Fid:
+        """Removes a fid; the caller frees what it holds."""
+        fid = self._fids.pop(number, None)
+        if fid is None:
+            raise serr.UnknownFid(number)
+        return fid
+
+    def take_client(self, client_id: int | None = None) -> list[Fid]:
+        """Removes all fids of one client of the session, or of all."""
+        numbers = [n for n, fid in self._fids.items() if client_id is None or fid.caller.client_id == client_id]
+        return [self._fids.pop(n) for n in numbers]
+
+    def __len__(self) -> int:
+        return len(self._fids)

@@ -1,0 +1,98 @@
+"""A file server: a tree of nodes, served as sigmap over gRPC with health and reflection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from sigmaos_ray import config as configuration
+from sigmaos_ray import serr
+from sigmaos_ray.pb import sessp_pb2
+from sigmaos_ray.pb.sessp_pb2_grpc import add_SigmaServicer_to_server
+from sigmaos_ray.protsrv.devices import OverlayRoot, ReportNode
+from sigmaos_ray.protsrv.rpcdev import rpc_dir
+from sigmaos_ray.protsrv.session import ProtSession
+from sigmaos_ray.protsrv.stats import ServerStats
+from sigmaos_ray.sessp.channel import server_options
+from sigmaos_ray.sessp.server import SessionServer
+from sigmaos_ray.sigmap import ROOT_REALM, STATSD, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sigmaos_ray.protsrv.node import Dir
+    from sigmaos_ray.protsrv.watch import WatchTable
+
+_SERVICE_NAME = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"].full_name
+
+
+class FileServer:
+    """Serves ``root`` below an overlay with ``.statsd`` and ``rpc``. Who starts it stops it.
+
+    ``services``: RPC service objects; their public methods ``method(self, ctx, request)`` are offered as
+    ``Class.method``. ``guard`` is asked before each request and raises to refuse it: a server that lost its role.
+    """
+
+    def __init__(
+        self,
+        root: Dir,
+        watches: WatchTable,
+        *,
+        realm: str = ROOT_REALM,
+        services: Sequence[object] = (),
+        host: str = "127.0.0.1",
+        port: int = 0,
+        config: configuration.Config | None = None,
+        guard: Callable[[], None] | None = None,
+    ) -> None:
+        self.stats = ServerStats()
+        self.watches = watches
+        self._config = config or configuration.current()
+        self._realm = realm
+        self._host = host
+        self._port = port
+        self._guard = guard
+        statsd = ReportNode(STATSD, 0x10, self.stats.to_json)
+        self.root = OverlayRoot(root, [statsd, rpc_dir(services, self.stats)])
+        self._sessions = SessionServer(self._make_session, self._config)
+        self._server: grpc.aio.Server | None = None
+        self._health = HealthServicer()
+        self.endpoint = Endpoint()
+
+    def _make_session(self, session_id: int) -> ProtSession:
+        return ProtSession(session_id, self.root, self.watches, self.stats, self._config, self._guard)
+
+    async def start(self) -> Endpoint:
+        """Binds and serves; returns where. Unreachable if the address cannot be bound."""
+        options: list[tuple[str, Any]] = list(server_options(self._config))
+        server = grpc.aio.server(options=options)
+        add_SigmaServicer_to_server(self._sessions, server)  # type: ignore[no-untyped-call]
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((_SERVICE_NAME, reflection.SERVICE_NAME), server)
+        try:
+            port = server.add_insecure_port(f"{self._host}:{self._port}")
+        except RuntimeError as error:
+            raise serr.Unreachable(f"{self._host}:{self._port}", "the address cannot be bound") from error
+        await server.start()
+        self._server = server
+        for service in ("", _SERVICE_NAME):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self.endpoint = Endpoint(addrs=(f"{self._host}:{port}",), realm=self._realm)
+        return self.endpoint
+
+    async def stop(self, drain_s: float = 1.0) -> None:
+        """Refuses new sessions, ends the present ones (fids are clunked), and closes the port. Waits at most about
+        ``drain_s`` for what runs. Harmless when called twice or before start."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        await self._health.enter_graceful_shutdown()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._sessions.close(), drain_s)
+        await server.stop(grace=min(drain_s, 0.1))

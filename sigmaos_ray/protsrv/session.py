@@ -1,0 +1,384 @@
+"""The server's side of sigmap: one session's requests, carried out on nodes (section P)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sigmaos_ray import serr
+from sigmaos_ray.pb import sigmap_pb2 as pb
+from sigmaos_ray.pb.sessp_pb2 import Reply, Request
+from sigmaos_ray.protsrv.devices import target_of_rename
+from sigmaos_ray.protsrv.fids import Fid, FidTable
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.protsrv.walk import walk, walk_to, walk_to_dir
+from sigmaos_ray.sessp import wire
+from sigmaos_ray.sigmap import (
+    DMDIR,
+    NO_OFFSET,
+    OACCESS_MASK,
+    OAPPEND,
+    ORDWR,
+    OREAD,
+    OWRITE,
+    path,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from sigmaos_ray.config import Config
+    from sigmaos_ray.protsrv.stats import ServerStats
+    from sigmaos_ray.protsrv.watch import WatchTable
+
+
+class ProtSession:
+    """One session's fids, and what its requests do with them. A ``SessionHandler`` of ``sessp.server``."""
+
+    def __init__(
+        self,
+        session_id: int,
+        root: Dir,
+        watches: WatchTable,
+        stats: ServerStats,
+        config: Config,
+        guard: Callable[[], None] | None,
+    ) -> None:
+        self._session_id = session_id
+        self._root = root
+        self._watches = watches
+        self._stats = stats
+        self._config = config
+        self._guard = guard
+        self._fids = FidTable(config.session.fids_per_session_max)
+        self._ops: dict[str, Callable[[Any], Coroutine[Any, Any, Reply]]] = {
+            "version": self._version,
+            "auth": self._auth,
+            "attach": self._attach,
+            "walk": self._walk,
+            "open": self._open,
+            "create": self._create,
+            "read": self._read,
+            "write": self._write,
+            "clunk": self._clunk,
+            "remove": self._remove,
+            "removefile": self._removefile,
+            "stat": self._stat,
+            "wstat": self._wstat,
+            "renameat": self._renameat,
+            "getfile": self._getfile,
+            "putfile": self._putfile,
+            "watch": self._watch,
+            "detach": self._detach,
+            "writeread": self._writeread,
+        }
+        stats.session_count += 1
+
+    async def handle(self, request: Request) -> Reply:
+        """Runs one request. Errors are raised; the session layer makes Rerror of them."""
+        op = request.WhichOneof("op")
+        if op is None:
+            raise serr.UnknownMsg("request", "no operation that this server knows")
+        self._stats.ops[op] += 1
+        if self._guard is not None:
+            self._guard()
+        try:
+            return await self._ops[op](getattr(request, op))
+        except serr.SigmaError as error:
+            self._stats.errors[error.code.name.lower()] += 1
+            raise
+
+    async def close(self) -> None:
+        """The session is over: frees all fids; what was not made durable is dropped."""
+        self._stats.session_count -= 1
+        for fid in self._fids.take_client():
+            await self._free(fid, abort=True)
+
+    # -- session and fids
+
+    async def _version(self, t: pb.Tversion) -> Reply:
+        msize = min(t.msize or self._config.wire.message_bytes_max, self._config.wire.message_bytes_max)
+        return Reply(version=pb.Rversion(msize=msize, version="9P2000"))
+
+    async def _auth(self, t: pb.Tauth) -> Reply:
+        raise serr.NotSupported("auth")
+
+    async def _attach(self, t: pb.Tattach) -> Reply:
+        caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token)
+        self._fids.check_free(t.fid)
+        node = await walk_to(self._root, self._names(path.split(t.aname)), caller)
+        self._add(t.fid, Fid(node, caller))
+        return Reply(attach=pb.Rattach(qid=wire.qid_to_pb(node.qid())))
+
+    async def _detach(self, t: pb.Tdetach) -> Reply:
+        for fid in self._fids.take_client(t.client_id):
+            await self._free(fid, abort=True)
+        return Reply(detach=pb.Rdetach())
+
+    def _add(self, number: int, fid: Fid) -> None:
+        self._fids.add(number, fid)
+        self._stats.fid_count += 1
+
+    async def _free(self, fid: Fid, *, abort: bool) -> None:
+        self._stats.fid_count -= 1
+        if fid.watch is not None:
+            self._watches.drop(fid.watch)
+        if fid.file is not None:
+            file, fid.file = fid.file, None
+            await (file.abort() if abort else file.close())
+
+    def _names(self, names: Any) -> list[str]:
+        """The components of a request, refused where they cannot be names of anything."""
+        checked = list(names)
+        if len(checked) > self._config.wire.path_components_max:
+            raise serr.Inval("path", f"over {self._config.wire.path_components_max} components")
+        for name in checked:
+            if not name or "/" in name or "\0" in name:
+                raise serr.Inval(name, "a component is not empty and contains neither '/' nor NUL")
+        return checked
+
+    async def _walk(self, t: pb.Twalk) -> Reply:
+        fid = self._fids.get(t.fid)
+        if t.newfid != t.fid:
+            self._fids.check_free(t.newfid)
+        way = await walk(fid.node, self._names(t.names), fid.caller)
+        reached = Fid(way[-1] if way else fid.node, fid.caller)
+        reached.parent = _parent_on_the_way(fid, way)
+        if t.newfid == t.fid:
+            self._fids.replace(t.fid, reached)
+            self._stats.fid_count += 1
+            await self._free(fid, abort=False)
+        else:
+            self._add(t.newfid, reached)
+        return Reply(walk=pb.Rwalk(qids=[wire.qid_to_pb(node.qid()) for node in way]))
+
+    async def _clunk(self, t: pb.Tclunk) -> Reply:
+        await self._free(self._fids.take(t.fid), abort=t.abort)
+        return Reply(clunk=pb.Rclunk())
+
+    # -- opening and making
+
+    async def _open(self, t: pb.Topen) -> Reply:
+        fid = self._fids.get(t.fid)
+        if fid.is_open:
+            raise serr.Inval(fid.node.name, "the fid is open already")
+        if fid.node.is_dir:
+            if t.mode & OACCESS_MASK != OREAD:
+                raise serr.IsDir(fid.node.name)
+        else:
+            fid.file = await fid.node.open(fid.caller, t.mode)
+        fid.mode = t.mode
+        qid = fid.node.qid()
+        fid.version = qid.version
+        return Reply(open=pb.Ropen(qid=wire.qid_to_pb(qid), iounit=self._config.wire.io_bytes_max))
+
+    async def _create(self, t: pb.Tcreate) -> Reply:
+        fid = self._fids.get(t.fid)
+        directory = _as_dir(fid.node)
+        _check_new_name(t.name)
+        node, file = await directory.create(fid.caller, t.name, t.perm, t.mode, t.lease, wire.fence_from_pb(t.fence))
+        made = Fid(node, fid.caller)
+        made.parent = directory
+        made.mode = OREAD if t.perm & DMDIR else t.mode
+        made.file = file
+        self._fids.replace(t.fid, made)
+        qid = wire.qid_to_pb(node.qid())
+        return Reply(create=pb.Rcreate(qid=qid, iounit=self._config.wire.io_bytes_max))
+
+    # -- contents
+
+    async def _read(self, t: pb.Tread) -> Reply:
+        fid = self._fids.get(t.fid)
+        count = min(t.count, self._config.wire.io_bytes_max)
+        if fid.watch is not None:
+            return Reply(read=pb.Rread(data=await self._read_watch(fid)))
+        if fid.mode is None:
+            raise serr.Inval(fid.node.name, "the fid is not open")
+        if fid.node.is_dir:
+            return Reply(read=pb.Rread(data=await self._read_dir(fid, count)))
+        file = _open_file(fid)
+        if fid.mode & OACCESS_MASK == OWRITE:
+            raise serr.Perm(fid.node.name, "open for writing only")
+        return Reply(read=pb.Rread(data=await file.read(t.offset, count)))
+
+    async def _read_watch(self, fid: Fid) -> bytes:
+        assert fid.watch is not None
+        events = await fid.watch.read()
+        encoded = [pb.WatchEvent(kind=int(event.kind), name=event.name) for event in events]  # type: ignore[arg-type]
+        return pb.WatchEventList(events=encoded).SerializeToString()
+
+    async def _read_dir(self, fid: Fid, count: int) -> bytes:
+        directory = _as_dir(fid.node)
+        stats = await directory.entries(fid.caller, fid.dir_cursor, self._config.wire.dir_page_entries)
+        data, taken = wire.pack_dir(stats, count)
+        if stats and not taken:
+            raise serr.Inval(fid.node.name, f"no entry fits in {count} bytes")
+        if taken:
+            fid.dir_cursor = stats[taken - 1].name
+        return data
+
+    async def _write(self, t: pb.Twrite) -> Reply:
+        fid = self._fids.get(t.fid)
+        if fid.watch is not None:
+            raise serr.NoWrite(fid.node.name, "a watch is read only")
+        file = _open_file(fid)
+        mode = fid.mode or 0
+        if mode & OACCESS_MASK not in (OWRITE, ORDWR):
+            raise serr.Perm(fid.node.name, "open for reading only")
+        offset = NO_OFFSET if mode & OAPPEND else t.offset
+        count = await file.write(offset, t.data, wire.fence_from_pb(t.fence))
+        return Reply(write=pb.Rwrite(count=count))
+
+    async def _writeread(self, t: pb.Twriteread) -> Reply:
+        fid = self._fids.get(t.fid)
+        return Reply(writeread=pb.Rwriteread(frames=await _open_file(fid).writeread(t.frames)))
+
+    # -- names
+
+    async def _remove(self, t: pb.Tremove) -> Reply:
+        fid = self._fids.take(t.fid)
+        await self._free(fid, abort=False)
+        await fid.node.remove(fid.caller, wire.fence_from_pb(t.fence))
+        return Reply(remove=pb.Rremove())
+
+    async def _removefile(self, t: pb.Tremovefile) -> Reply:
+        fid = self._fids.get(t.fid)
+        names = self._names(t.names)
+        if names and names[-1] == ".":
+            raise serr.Inval(".", "'.' cannot be removed")
+        node = await walk_to(fid.node, names, fid.caller, resolve=t.resolve)
+        await node.remove(fid.caller, wire.fence_from_pb(t.fence))
+        return Reply(remove=pb.Rremove())
+
+    async def _wstat(self, t: pb.Twstat) -> Reply:
+        fid = self._fids.get(t.fid)
+        if not t.stat.name:
+            raise serr.Inval(fid.node.name, "of a stat only the name can be changed")
+        _check_new_name(t.stat.name)
+        if fid.parent is None:
+            raise serr.NotSupported(fid.node.name, "the root of an attach cannot be renamed")
+        parent = target_of_rename(fid.parent, t.stat.name)
+        await fid.node.rename(fid.caller, parent, t.stat.name, wire.fence_from_pb(t.fence))
+        return Reply(wstat=pb.Rwstat())
+
+    async def _renameat(self, t: pb.Trenameat) -> Reply:
+        old, new = self._fids.get(t.old_fid), self._fids.get(t.new_fid)
+        _check_new_name(t.old_name)
+        _check_new_name(t.new_name)
+        directory = _as_dir(old.node)
+        target = _as_dir(new.node)
+        if directory.qid().path == target.qid().path:
+            raise serr.Inval(t.old_name, "a rename within one directory is a wstat")
+        node = await directory.lookup(old.caller, t.old_name)
+        target = target_of_rename(target, t.new_name)
+        await node.rename(old.caller, target, t.new_name, wire.fence_from_pb(t.fence))
+        return Reply(renameat=pb.Rrenameat())
+
+    async def _stat(self, t: pb.Tstat) -> Reply:
+        fid = self._fids.get(t.fid)
+        node = await walk_to(fid.node, self._names(t.names), fid.caller, resolve=t.resolve) if t.names else fid.node
+        return Reply(stat=pb.Rstat(stat=wire.stat_to_pb(await node.stat(fid.caller))))
+
+    # -- whole files in one message
+
+    async def _getfile(self, t: pb.Tgetfile) -> Reply:
+        fid = self._fids.get(t.fid)
+        node = await walk_to(fid.node, self._names(t.names), fid.caller, resolve=t.resolve)
+        if node.is_dir:
+            raise serr.IsDir(node.name)
+        count = min(t.count, self._config.wire.io_bytes_max)
+        file = await node.open(fid.caller, OREAD)
+        try:
+            data = await file.read(t.offset, count)
+        finally:
+            await file.close()
+        return Reply(getfile=pb.Rgetfile(data=data))
+
+    async def _putfile(self, t: pb.Tputfile) -> Reply:
+        fid = self._fids.get(t.fid)
+        names = self._names(t.names)
+        if bool(t.mode & OAPPEND) != (t.offset == NO_OFFSET):
+            raise serr.Inval(names[-1] if names else "", "OAPPEND and the offset of an append go together")
+        if not names:
+            return Reply(write=pb.Rwrite(count=await self._put_here(fid, t)))
+        last = names[-1]
+        if path.is_union(last):
+            raise serr.Inval(last, "cannot be created")
+        directory = await walk_to_dir(fid.node, names[:-1], fid.caller)
+        if t.resolve:
+            await _refuse_link(directory, last, fid.caller)
+        _check_new_name(last)
+        count = await directory.put(
+            fid.caller,
+            last,
+            t.data,
+            perm=t.perm,
+            mode=t.mode,
+            offset=t.offset,
+            lease=t.lease,
+            fence=wire.fence_from_pb(t.fence),
+        )
+        return Reply(write=pb.Rwrite(count=count))
+
+    async def _put_here(self, fid: Fid, t: pb.Tputfile) -> int:
+        """The put of a file that the client walked to itself."""
+        if fid.node.is_dir:
+            raise serr.IsDir(fid.node.name)
+        file = await fid.node.open(fid.caller, t.mode)
+        count = await file.write(t.offset, t.data, wire.fence_from_pb(t.fence))
+        await file.close()
+        return count
+
+    # -- watches
+
+    async def _watch(self, t: pb.Twatch) -> Reply:
+        fid = self._fids.get(t.dirfid)
+        node = _as_dir(fid.node)
+        if not fid.is_open:
+            raise serr.Inval(node.name, "the directory is not open")
+        self._fids.check_free(t.watchfid)
+        qid = node.qid()
+        if qid.version != fid.version:
+            raise serr.Version(node.name, "the directory changed since it was opened")
+        watcher = Fid(node, fid.caller)
+        watcher.mode = OREAD
+        watcher.watch = self._watches.add(qid.path)
+        self._add(t.watchfid, watcher)
+        return Reply(watch=pb.Rwatch())
+
+
+def _parent_on_the_way(start: Fid, way: list[Node]) -> Dir | None:
+    """The directory that the end of a walk was found in; a clone keeps the one it had."""
+    if not way:
+        return start.parent
+    above = way[-2] if len(way) > 1 else start.node
+    return above if isinstance(above, Dir) else None
+
+
+def _as_dir(node: Node) -> Dir:
+    if not isinstance(node, Dir):
+        raise serr.NotDir(node.name)
+    return node
+
+
+def _open_file(fid: Fid) -> OpenFile:
+    if fid.file is None:
+        raise serr.NotFile(fid.node.name) if fid.node.is_dir else serr.Inval(fid.node.name, "the fid is not open")
+    return fid.file
+
+
+def _check_new_name(name: str) -> None:
+    why = path.why_bad_name(name)
+    if why is None and path.is_union(name):
+        why = "clients resolve this name"
+    if why is not None:
+        raise serr.Inval(name, why)
+
+
+async def _refuse_link(directory: Dir, name: str, caller: Caller) -> None:
+    """A put through a link at the end of the way: the client must follow it."""
+    try:
+        node = await directory.lookup(caller, name)
+    except serr.NotFound:
+        return
+    if node.is_link:
+        raise serr.NotDir(name)

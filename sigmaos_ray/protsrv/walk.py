@@ -1,0 +1,67 @@
+"""Walking a server's tree for messages that name a path below a fid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import Caller, Dir, Node
+from sigmaos_ray.sigmap import path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+async def walk(start: Node, names: Sequence[str], caller: Caller) -> list[Node]:
+    """The nodes along ``names`` as far as the way goes (see ``Dir.walk``); ``.`` stays where it is, ``..`` is Inval:
+    clients take it out of their pathnames, and no request climbs."""
+    if ".." in names:
+        raise serr.Inval("..", "a request cannot climb")
+    if "." in names:
+        return await _walk_with_dots(start, names, caller)
+    if not names or path.is_union(names[0]) or start.is_link:
+        return []
+    if not isinstance(start, Dir):
+        raise serr.NotDir(start.name)
+    return await start.walk(caller, names)
+
+
+async def _walk_with_dots(start: Node, names: Sequence[str], caller: Caller) -> list[Node]:
+    way: list[Node] = []
+    here = start
+    for name in names:
+        if name != ".":
+            step = await walk(here, [name], caller)
+            if not step:
+                return way
+            here = step[0]
+        elif not isinstance(here, Dir):
+            raise serr.NotDir(here.name)
+        way.append(here)
+    return way
+
+
+async def walk_to(start: Node, names: Sequence[str], caller: Caller, *, resolve: bool = False) -> Node:
+    """The node that ``names`` end at. Where the server cannot go on alone it answers with what makes the client walk
+    by itself: NotDir for a link on the way (or at the end, if it is to be resolved), NotFound of the ``~`` component.
+    """
+    way = await walk(start, names, caller)
+    end = way[-1] if way else start
+    if len(way) < len(names):
+        missing = names[len(way)]
+        if path.is_union(missing):
+            raise serr.NotFound(missing)
+        if end.is_link or not end.is_dir:
+            raise serr.NotDir(end.name)
+        raise serr.NotFound(missing)
+    if resolve and end.is_link:
+        raise serr.NotDir(end.name)
+    return end
+
+
+async def walk_to_dir(start: Node, names: Sequence[str], caller: Caller) -> Dir:
+    """Like ``walk_to``, for a directory that an entry is to be looked up or made in."""
+    node = await walk_to(start, names, caller)
+    if not isinstance(node, Dir):
+        raise serr.NotDir(node.name)
+    return node

@@ -1,0 +1,79 @@
+"""gRPC channels and servers with the options that sessions ask for. Channels are cached: one per loop and address."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Config
+
+_Options = list[tuple[str, int]]
+
+
+def _keepalive(config: Config) -> _Options:
+    """Liveness is the stream's: pings from both ends, also on a stream that is idle."""
+    session = config.session
+    return [
+        ("grpc.keepalive_time_ms", int(session.keepalive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", int(session.keepalive_timeout_s * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.max_receive_message_length", config.wire.message_bytes_max),
+        ("grpc.max_send_message_length", config.wire.message_bytes_max),
+    ]
+
+
+def server_options(config: Config) -> _Options:
+    return [*_keepalive(config), ("grpc.so_reuseport", 0)]
+
+
+def client_options(config: Config) -> _Options:
+    return [
+        *_keepalive(config),
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.max_reconnect_backoff_ms", 500),
+        ("grpc.enable_retries", 0),
+    ]
+
+
+class _Channels:
+    """The channels of one loop. A channel costs a few milliseconds to open, so they stay until the loop ends."""
+
+    def __init__(self) -> None:
+        self.by_address: dict[str, grpc.aio.Channel] = {}
+
+
+_by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Channels] = weakref.WeakKeyDictionary()
+
+
+def channel_to(address: str, config: Config) -> grpc.aio.Channel:
+    """The running loop's channel to ``host:port``. Owned by the cache; ``close_channels`` ends it."""
+    channels = _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).by_address
+    channel = channels.get(address)
+    if channel is None:
+        options: list[tuple[str, Any]] = list(client_options(config))
+        channel = channels[address] = grpc.aio.insecure_channel(address, options=options)
+    return channel
+
+
+async def close_channels() -> None:
+    """Closes all channels of the running loop. Call it before the loop ends."""
+    channels = _by_loop.pop(asyncio.get_running_loop(), None)
+    if channels is not None:
+        for channel in channels.by_address.values():
+            await channel.close()
+
+
+async def forget_channel(address: str) -> None:
+    """Closes the running loop's channel to an address that answers no more, so that dead servers leave nothing."""
+    channels = _by_loop.get(asyncio.get_running_loop())
+    channel = channels.by_address.pop(address, None) if channels else None
+    if channel is not None:
+        await channel.close()

@@ -1,0 +1,220 @@
+"""A session from its client's side: calls in, one gRPC stream out, resumed when it breaks.
+
+All calls of one loop turn travel in one message. Whoever calls waits for a future; one task owns the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import TYPE_CHECKING
+
+import grpc
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request
+from sigmaos_ray.pb.sessp_pb2_grpc import SigmaStub
+from sigmaos_ray.sessp import wire
+from sigmaos_ray.sessp.channel import channel_to, forget_channel
+from sigmaos_ray.sessp.state import ClientState
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Config
+
+_log = debug.selector("SESSCLNT")
+
+
+class _StreamLost(Exception):
+    """The stream ended; ``final`` if there is no use in resuming."""
+
+    def __init__(self, why: str, *, final: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.final = final
+
+
+class ClientSession:
+    """One client's session with one server. Open it with ``dial``; the opener closes it.
+
+    ``call`` may be used by any number of tasks of the loop it was dialled on.
+    """
+
+    def __init__(self, address: str, config: Config) -> None:
+        self.address = address
+        self._config = config
+        self._state = ClientState(secrets.randbits(64) or 1, ack_batch=config.session.ack_batch)
+        self._waiters: dict[int, asyncio.Future[Reply]] = {}
+        self._wake: asyncio.Future[None] | None = None
+        self._owner: asyncio.Task[None] | None = None
+        self._closing = False
+        self._streamed = False
+        """True if the last stream was welcomed: then the time for resuming starts anew."""
+
+    @property
+    def ended(self) -> bool:
+        """True once the session is over; every call on it fails."""
+        return self._state.ended is not None
+
+    @property
+    def server_id(self) -> int:
+        return self._state.server_id or 0
+
+    async def dial(self) -> None:
+        """Opens the stream. Unreachable if the server does not answer within the dial time-out."""
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._owner = asyncio.create_task(self._run(opened), name=f"session-{self.address}")
+        try:
+            await asyncio.wait_for(asyncio.shield(opened), self._config.session.dial_timeout_s)
+        except TimeoutError:
+            self._end(serr.Unreachable(self.address, "no answer"))
+            await self._stop_owner()
+            await forget_channel(self.address)
+            raise serr.Unreachable(self.address, "no answer") from None
+        except asyncio.CancelledError:
+            self._end(serr.Unreachable(self.address, "dial cancelled"))
+            await self._stop_owner()
+            raise
+
+    async def call(self, request: Request) -> Reply:
+        """Sends a request and waits for its reply. Raises the server's error as its class.
+
+        IOErr: sent, and its fate is unknown. Unreachable: never sent. A caller that is cancelled gives up waiting;
+        the request may run all the same.
+        """
+        seqno = self._state.request(request)
+        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiters[seqno] = waiter
+        self._wake_writer()
+        try:
+            reply = await waiter
+        finally:
+            self._waiters.pop(seqno, None)
+        if reply.HasField("error"):
+            raise wire.error_from_pb(reply.error)
+        return reply
+
+    async def close(self) -> None:
+        """Ends the session: the server drops its fids and watches. What is outstanding fails. May be repeated."""
+        self._closing = True
+        if self._owner is not None and not self.ended:
+            self._wake_writer()
+            await asyncio.wait({self._owner}, timeout=1.0)
+        self._end(serr.Unreachable(self.address, "session closed"))
+        await self._stop_owner()
+
+    def _wake_writer(self) -> None:
+        wake = self._wake
+        if wake is not None and not wake.done():
+            wake.set_result(None)
+
+    def _end(self, error: serr.SigmaError) -> None:
+        for seqno, failure in self._state.end(error).items():
+            waiter = self._waiters.get(seqno)
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(failure)
+        self._wake_writer()
+
+    async def _stop_owner(self) -> None:
+        if self._owner is not None and self._owner is not asyncio.current_task():
+            self._owner.cancel()
+            await asyncio.wait({self._owner})
+
+    async def _run(self, opened: asyncio.Future[None]) -> None:
+        """Owns the stream: opens it, and opens it again after a loss, until the session ends."""
+        loop = asyncio.get_running_loop()
+        lost_at: float | None = None
+        try:
+            while not self._closing:
+                try:
+                    await self._one_stream(opened)
+                    return
+                except _StreamLost as lost:
+                    _log(f"{self.address}: stream lost: {lost.why}")
+                    if lost.final or not opened.done():
+                        self._fail(opened, lost.why)
+                        return
+                    if self._streamed or lost_at is None:
+                        lost_at = loop.time()
+                    elif loop.time() - lost_at >= self._config.session.resume_timeout_s:
+                        self._fail(opened, lost.why)
+                        return
+                await asyncio.sleep(self._config.session.resume_pause_s)
+        finally:
+            self._end(serr.Unreachable(self.address, "session closed"))
+
+    def _fail(self, opened: asyncio.Future[None], why: str) -> None:
+        error = serr.Unreachable(self.address, why)
+        self._end(error)
+        if not opened.done():
+            opened.set_exception(error)
+            opened.exception()
+
+    async def _one_stream(self, opened: asyncio.Future[None]) -> None:
+        """One stream from hello to its end. Returns when the session was closed; raises _StreamLost otherwise."""
+        self._streamed = False
+        stream = SigmaStub(channel_to(self.address, self._config)).Session()  # type: ignore[no-untyped-call]
+        try:
+            await stream.write(self._state.hello())
+            first = await stream.read()
+            if first is grpc.aio.EOF or not first.HasField("welcome"):
+                raise _StreamLost("the server closed the stream")
+            if not self._state.welcomed(first.welcome):
+                raise _StreamLost("the server does not know the session", final=True)
+            self._streamed = True
+            if not opened.done():
+                opened.set_result(None)
+            await self._pump(stream)
+        except grpc.aio.AioRpcError as error:
+            raise _StreamLost(f"{error.code().name.lower()}: {error.details()}") from error
+        except asyncio.InvalidStateError as error:  # grpc.aio says so of a write on a stream that has just ended
+            raise _StreamLost("the stream ended") from error
+        finally:
+            self._wake = None
+            stream.cancel()
+
+    async def _pump(self, stream: grpc.aio.StreamStreamCall[Frames, Frames]) -> None:
+        """Writes and reads side by side until one of them ends; the other ends with it."""
+        writer = asyncio.create_task(self._write(stream), name="session-writer")
+        reader = asyncio.create_task(self._read(stream), name="session-reader")
+        tasks = {writer, reader}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self._closing and not reader.done():
+                # The server ends the stream when it has read the goodbye; a cancel now could overtake that.
+                await asyncio.wait({reader}, timeout=0.5)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if self._closing:
+            return
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+
+    async def _write(self, stream: grpc.aio.StreamStreamCall[Frames, Frames]) -> None:
+        loop = asyncio.get_running_loop()
+        bytes_target = self._config.wire.frames_bytes_target
+        take = self._state.take
+        while True:
+            self._wake = loop.create_future()
+            while (frames := take(bytes_target)) is not None:
+                await stream.write(frames)
+            if self._closing:
+                await stream.write(Frames(bye=True))
+                await stream.done_writing()
+                return
+            if not self._wake.done():
+                await self._wake
+
+    async def _read(self, stream: grpc.aio.StreamStreamCall[Frames, Frames]) -> None:
+        while True:
+            frames = await stream.read()
+            if frames is grpc.aio.EOF:
+                raise _StreamLost("the server closed the stream")
+            for reply in self._state.received(frames.replies):
+                waiter = self._waiters.get(reply.seqno)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(reply)
+            if frames.bye:
+                raise _StreamLost("the server shut down", final=True)

@@ -1,0 +1,108 @@
+"""Between sigmap's values and the protobuf messages that carry them. The one place where they are converted."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import serr
+from sigmaos_ray.pb import sigmap_pb2 as pb
+from sigmaos_ray.sigmap import NO_FENCE, Fence, Qid, Stat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_LENGTH: Final = Struct("<I")
+
+
+def qid_to_pb(qid: Qid) -> pb.Qid:
+    return pb.Qid(type=qid.type, version=qid.version, path=qid.path)
+
+
+def qid_from_pb(qid: pb.Qid) -> Qid:
+    return Qid(qid.type, qid.version, qid.path)
+
+
+def stat_to_pb(stat: Stat) -> pb.Stat:
+    return pb.Stat(
+        type=stat.type,
+        dev=stat.dev,
+        qid=qid_to_pb(stat.qid),
+        mode=stat.mode,
+        atime=stat.atime,
+        mtime=stat.mtime,
+        length=stat.length,
+        name=stat.name,
+        uid=stat.uid,
+        gid=stat.gid,
+        muid=stat.muid,
+    )
+
+
+def stat_from_pb(stat: pb.Stat) -> Stat:
+    return Stat(
+        name=stat.name,
+        qid=qid_from_pb(stat.qid),
+        mode=stat.mode,
+        length=stat.length,
+        mtime=stat.mtime,
+        atime=stat.atime,
+        uid=stat.uid,
+        gid=stat.gid,
+        muid=stat.muid,
+        dev=stat.dev,
+        type=stat.type,
+    )
+
+
+def fence_to_pb(fence: Fence) -> pb.Fence | None:
+    """None for no fence, so that a message without one carries no bytes for it."""
+    return pb.Fence(pathname=fence.pathname, epoch=fence.epoch, seqno=fence.seqno) if fence else None
+
+
+def fence_from_pb(fence: pb.Fence) -> Fence:
+    return Fence(fence.pathname, fence.epoch, fence.seqno) if fence.pathname else NO_FENCE
+
+
+def error_to_pb(error: serr.SigmaError) -> pb.Rerror:
+    return pb.Rerror(code=error.code, obj=_text(error.obj), msg=_text(error.msg or ""))
+
+
+def error_from_pb(error: pb.Rerror) -> serr.SigmaError:
+    return serr.from_code(error.code, error.obj, error.msg or None)
+
+
+def _text(text: str) -> str:
+    """Text that protobuf takes: lone surrogates, as Python reads undecodable file names, are not UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def pack_dir(stats: Iterable[Stat], count_bytes: int) -> tuple[bytes, int]:
+    """The listing that a read of a directory returns: entries that fit in ``count_bytes``, and how many they are.
+
+    Each entry is a 4-byte little-endian length and a serialized Stat (P-12).
+    """
+    parts: list[bytes] = []
+    size = entries = 0
+    for stat in stats:
+        encoded = stat_to_pb(stat).SerializeToString()
+        size += _LENGTH.size + len(encoded)
+        if size > count_bytes:
+            break
+        parts += (_LENGTH.pack(len(encoded)), encoded)
+        entries += 1
+    return b"".join(parts), entries
+
+
+def unpack_dir(data: bytes) -> Iterator[Stat]:
+    """The entries of ``pack_dir``. IOErr if the bytes are not such a listing."""
+    offset = 0
+    while offset < len(data):
+        if offset + _LENGTH.size > len(data):
+            raise serr.IOErr(msg="a directory listing ends within an entry")
+        (length,) = _LENGTH.unpack_from(data, offset)
+        offset += _LENGTH.size
+        if offset + length > len(data):
+            raise serr.IOErr(msg="a directory listing ends within an entry")
+        yield stat_from_pb(pb.Stat.FromString(data[offset : offset + length]))
+        offset += length

@@ -1,0 +1,42 @@
+"""What an instance leaves behind: its processes, noted while it runs and looked for when it has stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sigmaos_ray.config import Instance
+
+
+class Processes:
+    """The processes of one instance. A psutil.Process knows its start time: a reused id is not mistaken for it."""
+
+    def __init__(self) -> None:
+        self._seen: set[psutil.Process] = set()
+
+    def note(self, instance: Instance) -> None:
+        """Notes the boot process, the recorded children, and all that descends from them now."""
+        for pid in (instance.boot_pid, *(child.pid for child in instance.children)):
+            try:
+                process = psutil.Process(pid)
+                self._seen |= {process, *process.children(recursive=True)}
+            except psutil.NoSuchProcess:  # it ended meanwhile: nothing to look for
+                continue
+
+    def remaining(self, wait_s: float = 5.0) -> list[str]:
+        """Waits up to ``wait_s`` for all of them to end; describes those that have not."""
+        _, alive = psutil.wait_procs(list(self._seen), timeout=wait_s)
+        return sorted(_describe(alive))
+
+
+def _describe(processes: list[psutil.Process]) -> Iterator[str]:
+    for process in processes:
+        try:
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                yield f"{process.pid} {' '.join(process.cmdline())[:120]}"
+        except psutil.NoSuchProcess:
+            continue

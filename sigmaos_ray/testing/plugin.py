@@ -1,0 +1,64 @@
+"""The pytest plugin: ``--start`` and the fixtures ``tstate_path``, ``tstate_all`` and ``sc`` (G-11).
+
+One instance serves a whole session: named alone if no test asks for more. Tests share it, so they use names of their
+own and remove what they made. Loaded with every pytest run here, hence without an import that costs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sigmaos_ray import SigmaClnt
+    from sigmaos_ray.testing.tstate import Tstate
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("sigmaos", "SigmaOS")
+    group.addoption(
+        "--start",
+        action="store_true",
+        help="start an own instance of SigmaOS for this session (default: use the running one)",
+    )
+
+
+@pytest.fixture(scope="session")
+def tstate_all(pytestconfig: pytest.Config) -> Iterator[Tstate]:
+    """An instance with all services."""
+    yield from _tstate(pytestconfig, "name/s3/")
+
+
+@pytest.fixture(scope="session")
+def tstate_path(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[Tstate]:
+    """An instance with named at least: the one of ``tstate_all`` if any test of the session asks for that."""
+    if any("tstate_all" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        yield request.getfixturevalue("tstate_all")
+    else:
+        yield from _tstate(pytestconfig, "name/")
+
+
+@pytest.fixture(scope="session")
+def sc(tstate_path: Tstate) -> SigmaClnt:
+    """A client of the session's instance. A test that needs more than named asks for ``tstate_all`` as well."""
+    return tstate_path.sc
+
+
+def _tstate(pytestconfig: pytest.Config, pathname: str) -> Iterator[Tstate]:
+    from sigmaos_ray import serr
+    from sigmaos_ray.testing.tstate import Tstate
+
+    start = pytestconfig.getoption("--start")
+    tstate = Tstate.path(pathname, start=start)
+    try:
+        tstate.__enter__()
+    except serr.SigmaError as error:
+        hint = "" if start else "; run `sigmaos start` first, or pytest with --start"
+        pytest.fail(f"{error}{hint}", pytrace=False)
+    try:
+        yield tstate
+    finally:
+        tstate.__exit__()

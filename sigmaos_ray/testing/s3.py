@@ -1,0 +1,69 @@
+"""The instance's S3 from outside of SigmaOS: buckets are made with boto3, since the namespace makes none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mypy_boto3_s3 import S3Client
+
+    from sigmaos_ray.config import Instance
+
+
+class S3:
+    """boto3 on the S3 that the instance uses. ``close`` it, or use it as a context manager."""
+
+    def __init__(self, instance: Instance) -> None:
+        if not instance.s3_endpoint and not instance.s3_credentials_profile:
+            raise serr.NotSupported("s3", "the instance runs without S3")
+        self.client = _client(instance)
+
+    def make_bucket(self, bucket: str) -> bool:
+        """Makes the bucket; False if it was there already."""
+        if bucket in {entry["Name"] for entry in self.client.list_buckets()["Buckets"]}:
+            return False
+        self.client.create_bucket(Bucket=bucket)
+        return True
+
+    def upload_dir(self, directory: Path, bucket: str, prefix: str = "") -> list[str]:
+        """Uploads the files directly in ``directory``; returns their keys, ``prefix`` and file name."""
+        keys = []
+        for file in sorted(entry for entry in directory.iterdir() if entry.is_file()):
+            key = f"{prefix.rstrip('/')}/{file.name}" if prefix else file.name
+            self.client.upload_file(str(file), bucket, key)
+            keys.append(key)
+        return keys
+
+    def remove_bucket(self, bucket: str) -> None:
+        """Removes the bucket with all that is in it."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for entry in page.get("Contents", []):
+                self.client.delete_object(Bucket=bucket, Key=entry["Key"])
+        self.client.delete_bucket(Bucket=bucket)
+
+    def close(self) -> None:
+        self.client.close()
+
+    def __enter__(self) -> S3:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def _client(instance: Instance) -> S3Client:
+    import boto3  # late: it takes half a second, and most tests do without
+    from botocore.config import Config
+
+    profile = instance.s3_credentials_profile
+    session = (
+        boto3.Session(profile_name=profile)
+        if profile
+        else boto3.Session(aws_access_key_id="sigmaos", aws_secret_access_key="sigmaos", region_name="us-east-1")
+    )
+    options = Config(s3={"addressing_style": "path"}) if instance.s3_endpoint else None
+    return session.client("s3", endpoint_url=instance.s3_endpoint, config=options)

@@ -1,0 +1,148 @@
+"""``Tstate``: an instance of SigmaOS for a test, and a client of it (G-10).
+
+with Tstate.all() as ts:
+    ts.s3.make_bucket("books")
+    ts.sc.put_file("name/tfile", b"hi")
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from sigmaos_ray import serr
+from sigmaos_ray.config import STATE_FILE_NAME, Instance, ProcEnv, read_instance
+from sigmaos_ray.testing.leaks import Processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sigmaos_ray import SigmaClnt
+    from sigmaos_ray.testing.s3 import S3
+
+NAMED_ONLY: Final = ("named",)
+
+
+def clnt_env(instance: Instance, program: str = "test") -> ProcEnv:
+    """The environment of a client that stands outside of the instance, on the first kernel node."""
+    return ProcEnv(
+        pid=f"{program}-{secrets.token_hex(4)}",
+        program=program,
+        realm=instance.realm,
+        kernel_id=instance.kernel_nodes[0].id if instance.kernel_nodes else "",
+        named=instance.named,
+        state_file=str(Path(instance.state_dir) / STATE_FILE_NAME),
+    )
+
+
+class Tstate:
+    """An instance and a client of it, between ``__enter__`` and ``__exit__``.
+
+    With ``start`` the instance is its own, in a temporary directory, and goes with all it kept; processes that outlive
+    it raise AssertionError. Without, it is the one that runs already (Unreachable if none does), and stays.
+    """
+
+    sc: SigmaClnt
+
+    def __init__(
+        self,
+        services: Sequence[str] | None,
+        *,
+        start: bool = True,
+        num_cpus: int | None = None,
+        on_line: Callable[[str], None] = print,
+    ) -> None:
+        self._services = services
+        self._start = start
+        self._num_cpus = num_cpus
+        self._on_line = on_line
+        self._temporary: Path | None = None
+        self._s3: S3 | None = None
+        self._processes = Processes()
+        self._state_file: Path | None = None
+
+    @classmethod
+    def path(cls, pathname: str = "name/", *, start: bool = True, num_cpus: int | None = None) -> Self:
+        """What a test of ``pathname`` needs: named alone for ``name/``, everything for what lies behind services."""
+        alone = pathname.strip("/") == "name"
+        return cls(NAMED_ONLY if alone else None, start=start, num_cpus=num_cpus)
+
+    @classmethod
+    def all(cls, *, start: bool = True, num_cpus: int | None = None) -> Self:
+        """All services: named, schedd, ux, s3."""
+        return cls(None, start=start, num_cpus=num_cpus)
+
+    @property
+    def instance(self) -> Instance:
+        """What the instance says of itself now: after a restart of a part, the new one stands here."""
+        found = read_instance(self._state_file)
+        if found is None:
+            raise serr.Unreachable(str(self._state_file or "sigmaos"), "no instance is running")
+        return found
+
+    @property
+    def state_dir(self) -> Path:
+        return Path(self.instance.state_dir)
+
+    @property
+    def s3(self) -> S3:
+        """boto3 on the instance's S3, made at first use and closed with the Tstate."""
+        if self._s3 is None:
+            from sigmaos_ray.testing.s3 import S3
+
+            self._s3 = S3(self.instance)
+        return self._s3
+
+    def new_clnt(self, program: str = "test") -> SigmaClnt:
+        """One more client of the instance. Whoever asks for it closes it."""
+        from sigmaos_ray import SigmaClnt
+
+        return SigmaClnt(clnt_env(self.instance, program))
+
+    def __enter__(self) -> Self:
+        """Blocks until the instance is ready. Nothing is left behind if it cannot start."""
+        try:
+            if self._start:
+                self._boot()
+            self._processes.note(self.instance)
+            self.sc = self.new_clnt()
+        except BaseException:
+            self._halt()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            self.sc.close()
+            if self._s3 is not None:
+                self._s3.close()
+        finally:
+            self._halt()
+
+    def _boot(self) -> None:
+        from kernel import boot
+
+        self._temporary = Path(tempfile.mkdtemp(prefix="sigmaos-test-"))
+        self._state_file = self._temporary / STATE_FILE_NAME
+        boot.start_instance(
+            self._temporary, services=self._services, num_cpus=self._num_cpus, own_ray=True, on_line=self._on_line
+        )
+
+    def _halt(self) -> None:
+        """Stops and removes what ``_boot`` made; a running instance of somebody else is left alone."""
+        if self._temporary is None:
+            return
+        from kernel import boot
+
+        if (found := read_instance(self._state_file)) is not None:
+            self._processes.note(found)
+        try:
+            boot.stop_instance(self._temporary)
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+        remaining = self._processes.remaining()
+        assert not remaining, f"processes outlived their instance: {remaining}"
