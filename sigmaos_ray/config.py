@@ -133,7 +133,9 @@ class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
     named: Endpoint = Endpoint()
     """The leader when this was written; a client that cannot reach it looks again."""
     schedd: Endpoint = Endpoint()
-    """The node's own schedd."""
+    """The schedd that owns the proc."""
+    schedd_id: str = ""
+    """Its kernel id; another than ``kernel_id`` if Ray placed the proc on another node."""
     state_file: str = ""
     """Where the instance says what it is; named's newest endpoint stands there."""
     debug: str = ""

@@ -15,6 +15,7 @@ from sigmaos_ray.rpcclnt import AsyncRPCClnt
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncFsLib
+    from sigmaos_ray.rpcclnt import BlockingClient
 
 _log = debug.selector("LEASECLNT")
 
@@ -91,3 +92,52 @@ class AsyncLeaseClnt:
                 await lease.end()
             except serr.SigmaError as error:
                 _log(f"lease {lease.id:x}: {error}")
+
+
+class Lease:
+    """The blocking face of a lease."""
+
+    def __init__(self, sc: BlockingClient, lease: AsyncLease) -> None:
+        self._sc = sc
+        self._lease = lease
+
+    @property
+    def id(self) -> int:
+        return self._lease.id
+
+    @property
+    def ttl_s(self) -> float:
+        return self._lease.ttl_s
+
+    @property
+    def is_lost(self) -> bool:
+        """True once the server said that the lease is gone."""
+        return self._lease.lost.is_set()
+
+    def keep_extending(self) -> None:
+        """See ``AsyncLease.keep_extending``: on the client's loop thread, which a busy program does not hold up."""
+        self._sc.run(self._keep_extending())
+
+    async def _keep_extending(self) -> None:
+        self._lease.keep_extending()
+
+    def extend(self) -> None:
+        self._sc.run(self._lease.extend())
+
+    def end(self) -> None:
+        self._sc.run(self._lease.end())
+
+
+class LeaseClnt:
+    """The blocking face of ``AsyncLeaseClnt``."""
+
+    def __init__(self, sc: BlockingClient) -> None:
+        self._sc = sc
+        self._clnt = AsyncLeaseClnt(sc.asynchronous)
+
+    def ask_lease(self, pn: str, ttl_s: float | None = None) -> Lease:
+        """See ``AsyncLeaseClnt.ask_lease``."""
+        return Lease(self._sc, self._sc.run(self._clnt.ask_lease(pn, ttl_s)))
+
+    def end_leases(self) -> None:
+        self._sc.run(self._clnt.end_leases())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sigmaos_ray.config import Config, ProcEnv
+    from sigmaos_ray.sigmap import Endpoint
 
 T = TypeVar("T")
 
@@ -70,6 +71,10 @@ class FsBase:
             await parent.clunk_quietly()
         mount, _ = await self._mounts.longest(parts, exact=False)
         return "/".join(mount.prefix)
+
+    async def mount_endpoint(self, pn: str, endpoint: Endpoint) -> None:
+        """Mounts a server whose endpoint is known already, without a walk. Unreachable if it does not answer."""
+        await self._mounts.mount(tuple(path.split(pn)), endpoint)
 
     @property
     def read_bytes_max(self) -> int:

@@ -31,16 +31,21 @@ class Dirs(Files):
 
     async def get_dir(self, pn: str) -> list[Stat]:
         """All entries, in order of name. NotDir for what is no directory: ``pn/`` follows a link."""
-        return [stat async for stat in self.scan_dir(pn)]
+        return [stat async for page in self.scan_dir_pages(pn) for stat in page]
 
     async def scan_dir(self, pn: str) -> AsyncIterator[Stat]:
         """The entries one by one, read page by page; those that are there all along come exactly once, in order."""
+        async for page in self.scan_dir_pages(pn):
+            for stat in page:
+                yield stat
+
+    async def scan_dir_pages(self, pn: str) -> AsyncIterator[list[Stat]]:
+        """Like ``scan_dir``, a page at a time, as the server sends them."""
         with about(pn):
             fid = await self._open_dir(pn)
             try:
                 while data := await fid.read(0, self._config.wire.io_bytes_max):
-                    for stat in wire.unpack_dir(data):
-                        yield stat
+                    yield list(wire.unpack_dir(data))
             finally:
                 await fid.clunk_quietly()
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
 
     from sigmaos_ray.config import Instance
+
+
+_KEYS_PER_CALL: Final = 1000
+"""S3's own limit for one delete."""
 
 
 class S3:
@@ -24,9 +30,10 @@ class S3:
 
     def make_bucket(self, bucket: str) -> bool:
         """Makes the bucket; False if it was there already."""
-        if bucket in {entry["Name"] for entry in self.client.list_buckets()["Buckets"]}:
-            return False
-        self.client.create_bucket(Bucket=bucket)
+        with _translated(bucket):
+            if bucket in {entry["Name"] for entry in self.client.list_buckets()["Buckets"]}:
+                return False
+            self.client.create_bucket(Bucket=bucket)
         return True
 
     def upload_dir(self, directory: Path, bucket: str, prefix: str = "") -> list[str]:
@@ -34,16 +41,26 @@ class S3:
         keys = []
         for file in sorted(entry for entry in directory.iterdir() if entry.is_file()):
             key = f"{prefix.rstrip('/')}/{file.name}" if prefix else file.name
-            self.client.upload_file(str(file), bucket, key)
+            with _translated(f"{bucket}/{key}"):
+                self.client.upload_file(str(file), bucket, key)
             keys.append(key)
         return keys
 
+    def remove_keys(self, bucket: str, keys: Sequence[str]) -> None:
+        """Removes objects; those that are not there are no error."""
+        for at in range(0, len(keys), _KEYS_PER_CALL):
+            batch = keys[at : at + _KEYS_PER_CALL]
+            with _translated(bucket):
+                self.client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch]})
+
     def remove_bucket(self, bucket: str) -> None:
         """Removes the bucket with all that is in it."""
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-            for entry in page.get("Contents", []):
-                self.client.delete_object(Bucket=bucket, Key=entry["Key"])
-        self.client.delete_bucket(Bucket=bucket)
+        with _translated(bucket):
+            pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+            keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        self.remove_keys(bucket, keys)
+        with _translated(bucket):
+            self.client.delete_bucket(Bucket=bucket)
 
     def close(self) -> None:
         self.client.close()
@@ -53,6 +70,20 @@ class S3:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """boto3's errors become Unreachable or Error, with the bucket or the key."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, EndpointConnectionError
+
+    try:
+        yield
+    except (ConnectionError, EndpointConnectionError) as error:
+        raise serr.Unreachable(what, str(error)) from error
+    except (BotoCoreError, Boto3Error, ClientError) as error:
+        raise serr.Error(what, str(error)) from error
 
 
 def _client(instance: Instance) -> S3Client:

@@ -1,0 +1,1 @@
+"""SigmaOS in Python on top of Ray."""

@@ -1,0 +1,219 @@
+"""``sigmaos demo``: boots SigmaOS, puts text files into S3, counts their words with one proc each, shuts down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sigmaos_ray import AsyncSigmaClnt, Proc, Status, serr
+from sigmaos_ray.cli.demo_view import Row, View, make_view
+from sigmaos_ray.sigmap import path
+from sigmaos_ray.testing import corpus
+from sigmaos_ray.testing.tstate import clnt_env
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+    from sigmaos_ray.config import Instance
+
+BUCKET: Final = "sigmaos-demo"
+PREFIX: Final = "gutenberg"
+DIRECTORY: Final = f"name/s3/~any/{BUCKET}/{PREFIX}"
+_CHUNK_BYTES: Final = 1 << 20
+_UPLOADS_AT_A_TIME: Final = 4
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Inputs(NamedTuple):
+    files: list[Path]
+    skipped: list[str]
+    """What is not counted, and why."""
+
+
+def run_demo(input_dir: Path | None, *, keep: bool = False, as_json: bool = False) -> int:
+    """Runs the demo on the files directly in ``input_dir``, or on a sample corpus. Returns the exit code: 1 if a proc
+    failed, 130 after Ctrl-C. Whatever happens, nothing is left behind; with ``keep`` the instance goes on running.
+
+    Raises serr errors: NotFound, NotDir and Inval before anything is started, else what boot or S3 raised.
+    """
+    inputs = find_inputs(input_dir) if input_dir is not None else None
+    view = make_view(as_json=as_json)
+    home = Path(tempfile.mkdtemp(prefix="sigmaos-demo-"))
+    kept = False
+    try:
+        with _ending_on_signals():
+            if inputs is None:
+                corpus.write_corpus(home / "books")
+                inputs = find_inputs(home / "books")
+            failed = _run(home / "state", inputs, view)
+            kept = keep
+        return 1 if failed else 0
+    except KeyboardInterrupt:
+        view.line("interrupted")
+        return 128 + signal.SIGINT
+    finally:
+        with _deaf_to_signals():
+            view.end()
+            _finish(home, view, kept=kept)
+
+
+def find_inputs(directory: Path) -> Inputs:
+    """The files directly in a directory, in order of name. NotFound or NotDir if it is none; Inval if none is there."""
+    found = Inputs([], [])
+    try:
+        entries = sorted(directory.iterdir())
+    except FileNotFoundError as error:
+        raise serr.NotFound(str(directory), "no such directory") from error
+    except NotADirectoryError as error:
+        raise serr.NotDir(str(directory)) from error
+    except OSError as error:
+        raise serr.Perm(str(directory), error.strerror) from error
+    for entry in entries:
+        if why := _why_skipped(entry):
+            found.skipped.append(f"{entry.name!a}: {why}")
+        else:
+            found.files.append(entry)
+    if not found.files:
+        raise serr.Inval(str(directory), "there is no file in it to count")
+    return found
+
+
+def _why_skipped(entry: Path) -> str | None:
+    if entry.is_dir():
+        return "a directory; only files directly in the input directory are counted"
+    if not entry.is_file():
+        return "not a regular file"
+    if path.is_union(entry.name):
+        return "a name with a meaning of its own"
+    return path.why_bad_name(entry.name)
+
+
+def _run(state_dir: Path, inputs: Inputs, view: View) -> int:
+    """The demo between boot and shutdown. Returns how many files could not be counted."""
+    from kernel import boot  # late: it brings Ray, and wrong arguments should be told at once
+    from sigmaos_ray.testing.s3 import S3
+
+    for line in inputs.skipped:
+        view.line(f"skipped {line}")
+    instance = boot.start_instance(state_dir, own_ray=True, on_line=view.line)
+    with S3(instance) as s3:
+        made = s3.make_bucket(BUCKET)
+        try:
+            return asyncio.run(_count_all(instance, inputs.files, view))
+        finally:
+            s3.remove_keys(BUCKET, [f"{PREFIX}/{file.name}" for file in inputs.files])
+            if made:
+                s3.remove_bucket(BUCKET)
+
+
+async def _count_all(instance: Instance, files: Sequence[Path], view: View) -> int:
+    async with AsyncSigmaClnt(clnt_env(instance, "demo")) as sc:
+        failures = await _upload_all(sc, files, view)
+        began = time.monotonic()
+        uploaded = [file for file in files if file not in failures]
+        view.begin("counting, one proc per file", len(uploaded))
+        counted = await asyncio.gather(*(_count(sc, file, view) for file in uploaded))
+        took_s = time.monotonic() - began
+        view.end()
+    rows = sorted([*counted, *(Row(file.name, failure=why) for file, why in failures.items())])
+    good = [row for row in rows if not row.failure]
+    nodes = len({row.node for row in good})
+    words, the = sum(row.words for row in good), sum(row.the for row in good)
+    view.table(rows, Row("total", words, the, f"{nodes} node" + "s" * (nodes != 1), took_s))
+    return len(rows) - len(good)
+
+
+async def _upload_all(sc: AsyncSigmaClnt, files: Sequence[Path], view: View) -> dict[Path, str]:
+    """Puts the files into S3 through the namespace. Returns those that could not be put, and why."""
+    failures: dict[Path, str] = {}
+    slots = asyncio.Semaphore(_UPLOADS_AT_A_TIME)
+
+    async def one(file: Path) -> None:
+        async with slots:
+            try:
+                await _upload(sc, file)
+                view.step(file.name)
+            except OSError as error:
+                failures[file] = f"cannot be read: {error.strerror or error}"
+            except serr.SigmaError as error:
+                failures[file] = f"cannot be uploaded: {error}"
+
+    view.begin(f"putting files into {DIRECTORY}", len(files))
+    await asyncio.gather(*(one(file) for file in files))
+    view.end()
+    return failures
+
+
+async def _upload(sc: AsyncSigmaClnt, file: Path) -> None:
+    with file.open("rb") as source:
+        async with sc.create_writer(f"{DIRECTORY}/{file.name}") as writer:
+            while chunk := await asyncio.to_thread(source.read, _CHUNK_BYTES):
+                await writer.write(chunk)
+
+
+async def _count(sc: AsyncSigmaClnt, file: Path, view: View) -> Row:
+    """One proc for one file; a failure becomes a row as well."""
+    proc = Proc("example", [f"{DIRECTORY}/{file.name}"])
+    try:
+        await sc.spawn(proc)
+        row = _row_of(file.name, await sc.wait_exit(proc.pid))
+    except serr.SigmaError as error:
+        row = Row(file.name, failure=str(error))
+    view.step(f"{row.file}: {row.failure or f'{row.words} words, {row.the} the'}")
+    return row
+
+
+def _row_of(name: str, status: Status) -> Row:
+    data = status.data
+    if not status.is_ok() or not isinstance(data, dict):
+        return Row(name, failure=f"{status}")
+    return Row(name, int(data["words"]), int(data["the"]), str(data["node"]), float(data["seconds"]))
+
+
+def _finish(home: Path, view: View, *, kept: bool) -> None:
+    """Stops what was started and removes what was written, unless it is to be kept."""
+    from kernel import boot
+
+    state_dir = home / "state"
+    if kept:
+        view.line(f"kept: sigmaos --state-dir {state_dir} stop ends it; then remove {home}")
+        return
+    try:
+        if state_dir.exists():
+            boot.stop_instance(state_dir)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does: through every ``finally``."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _deaf_to_signals() -> Iterator[None]:
+    """A second Ctrl-C does not stop the cleaning up, which is bounded in time."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,266 @@
+"""Proc, what a client asks to be run; Status, how it ended; ProcInfo, what a schedd tells about one. No I/O."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Self, TypeAlias
+
+import msgspec
+
+from sigmaos_ray import callables, serr
+from sigmaos_ray.pb import proc_pb2 as pb
+from sigmaos_ray.sigmap import path
+
+Tpid: TypeAlias = str
+"""A proc's name: unique within its realm."""
+
+Program: TypeAlias = str | Callable[..., object]
+"""``"example"`` (module ``user.example``), ``"pkg.module"``, or a function."""
+
+_PROGRAM_TEXT: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
+
+
+class StatusCode(enum.IntEnum):
+    OK = 1
+    EVICTED = 2
+    ERROR = 3
+    FATAL = 4
+
+
+class Status(msgspec.Struct, frozen=True):
+    """How a proc ended (X-10). ``data`` is JSON-like; numbers keep their type, tuples arrive as lists."""
+
+    code: StatusCode = StatusCode.OK
+    msg: str = ""
+    data: object = None
+    crashed: bool = False
+    """The proc did not report itself: ``msg`` says what happened to its process (X-11)."""
+
+    @classmethod
+    def ok(cls) -> Self:
+        return cls()
+
+    @classmethod
+    def info(cls, msg: str, data: object = None) -> Self:
+        """OK, with something to tell. Inval if ``data`` is not JSON-like."""
+        return cls(StatusCode.OK, str(msg), _checked(data))
+
+    @classmethod
+    def err(cls, msg: str, data: object = None) -> Self:
+        """An error that another try may cure. Inval if ``data`` is not JSON-like."""
+        return cls(StatusCode.ERROR, str(msg), _checked(data))
+
+    @classmethod
+    def evicted(cls, msg: str = "") -> Self:
+        return cls(StatusCode.EVICTED, msg)
+
+    @classmethod
+    def fatal(cls, msg: str) -> Self:
+        """An error that no other try cures (X-12)."""
+        return cls(StatusCode.FATAL, str(msg))
+
+    @classmethod
+    def crash(cls, msg: str) -> Self:
+        """``msg`` in the words of X-11: ``exit status 7``, ``signal: killed``."""
+        return cls(StatusCode.ERROR, msg, None, True)
+
+    def is_ok(self) -> bool:
+        return self.code is StatusCode.OK
+
+    def is_evicted(self) -> bool:
+        return self.code is StatusCode.EVICTED
+
+    def is_err(self) -> bool:
+        """True for errors that the proc reported and for crashes."""
+        return self.code is StatusCode.ERROR
+
+    def is_fatal(self) -> bool:
+        return self.code is StatusCode.FATAL
+
+    def is_crash(self) -> bool:
+        return self.crashed
+
+    def __str__(self) -> str:
+        told = self.code.name
+        if self.msg:
+            told += f": {self.msg}"
+        if self.data is not None:
+            told += f" {json.dumps(self.data)}"
+        return told
+
+    def to_pb(self) -> pb.ProcStatus:
+        """Inval if ``data`` is not JSON-like."""
+        data = b"" if self.data is None else _encoded(self.data)
+        return pb.ProcStatus(code=pb.ProcStatus.Code.ValueType(self.code), msg=self.msg, data=data, crash=self.crashed)
+
+    @classmethod
+    def from_pb(cls, message: pb.ProcStatus) -> Self:
+        """A code that is not known is an error that says so."""
+        try:
+            code = StatusCode(message.code)
+        except ValueError:
+            return cls(StatusCode.ERROR, f"unknown status code {message.code}: {message.msg}")
+        return cls(code, message.msg, json.loads(message.data) if message.data else None, message.crash)
+
+
+def _encoded(data: object) -> bytes:
+    try:
+        return json.dumps(data, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise serr.Inval("status data", f"not JSON-like: {error}") from error
+
+
+def _checked(data: object) -> object:
+    if data is not None:
+        _encoded(data)
+    return data
+
+
+class Proc:
+    """A program to run, with its arguments, environment and needs. Inval, naming what is wrong, for what cannot run.
+
+    ``mcpu``: thousandths of a core, reserved from start to end; 0 is best effort. ``mem_mb`` is reserved too.
+    ``fresh``: a process of its own. ``kernels``: the kernel nodes that qualify (X-33). ``pid``: must be unique.
+    """
+
+    __slots__ = ("args", "env", "fresh", "kernels", "mcpu", "mem_mb", "pid", "pickled", "program")
+
+    def __init__(
+        self,
+        program: Program,
+        args: Sequence[str] = (),
+        *,
+        mcpu: float = 0,
+        mem_mb: float = 0,
+        env: Mapping[str, str] | None = None,
+        pid: Tpid | None = None,
+        fresh: bool = False,
+        kernels: Sequence[str] = (),
+    ) -> None:
+        self.program, self.pickled = _program(program)
+        self.args = _strings("args", args)
+        self.env = _environment(env or {})
+        self.mcpu = _amount("mcpu", mcpu)
+        self.mem_mb = _amount("mem_mb", mem_mb)
+        self.pid: Tpid = f"{self.program}-{secrets.token_hex(8)}" if pid is None else pid
+        check_pid(self.pid)
+        self.fresh = bool(fresh)
+        self.kernels = _strings("kernels", kernels)
+
+    def __repr__(self) -> str:
+        return f"Proc({self.pid!r}, args={self.args!r})"
+
+    def to_pb(self) -> pb.ProcSpec:
+        """What is sent to the schedd; who spawns fills in realm and parent."""
+        return pb.ProcSpec(
+            pid=self.pid,
+            program=self.program,
+            args=self.args,
+            env=self.env,
+            mcpu=self.mcpu,
+            mem_mb=self.mem_mb,
+            fresh=self.fresh,
+            pickled=self.pickled,
+            kernels=self.kernels,
+        )
+
+
+def check_pid(pid: object) -> None:
+    """Inval unless it can be a file's name."""
+    if not isinstance(pid, str):
+        raise serr.Inval(repr(pid), f"a pid is text, not {type(pid).__name__}")
+    reason = path.why_bad_name(pid)
+    if reason is None and path.is_union(pid):
+        reason = "a reserved name"
+    if reason is None and len(pid.encode()) > 200:
+        reason = "a pid has at most 200 bytes"  # its log's name is longer than the pid
+    if reason is not None:
+        raise serr.Inval(pid, f"pid: {reason}")
+
+
+def _program(program: object) -> tuple[str, bytes]:
+    """Its name, and its pickle if it is a function."""
+    if isinstance(program, str):
+        if not _PROGRAM_TEXT.fullmatch(program):
+            raise serr.Inval(program, "program: not the name of a module")
+        return program, b""
+    if not callable(program):
+        raise serr.Inval(repr(program), f"program: neither a name nor a function, but {type(program).__name__}")
+    name = str(getattr(program, "__name__", type(program).__name__))
+    return re.sub(r"\W+", "", name) or "callable", callables.dumps(program, name)
+
+
+def _strings(what: str, values: object) -> list[str]:
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise serr.Inval(what, f"a sequence of str is wanted, not {values!r}")
+    for value in values:
+        if not isinstance(value, str):
+            raise serr.Inval(what, f"str is wanted, not {value!r}")
+    return list(values)
+
+
+def _environment(env: object) -> dict[str, str]:
+    if not isinstance(env, Mapping):
+        raise serr.Inval("env", f"a mapping is wanted, not {env!r}")
+    for name, value in env.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise serr.Inval("env", f"not the name of a variable: {name!r}")
+        if not isinstance(value, str) or "\0" in value:
+            raise serr.Inval("env", f"{name}: not the value of a variable: {value!r}")
+    return dict(env)
+
+
+def _amount(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise serr.Inval(what, f"a number is wanted, not {value!r}")
+    if not math.isfinite(value) or value < 0:
+        raise serr.Inval(what, f"{value}: a number over 0, or 0 for none")
+    return value
+
+
+class ProcInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a schedd tells about a proc. Times are in seconds since 1970; 0: not yet."""
+
+    pid: Tpid
+    program: str
+    args: tuple[str, ...] = ()
+    state: str = ""
+    """queued, starting, running or exited."""
+    note: str = ""
+    """What it waits for."""
+    parent_pid: Tpid = ""
+    realm: str = ""
+    kernel_id: str = ""
+    mcpu: float = 0
+    mem_mb: float = 0
+    spawned_s: float = 0
+    started_s: float = 0
+    ended_s: float = 0
+    os_pid: int = 0
+    status: Status | None = None
+
+    @classmethod
+    def from_pb(cls, info: pb.ProcInfo) -> Self:
+        proc = info.proc
+        return cls(
+            pid=proc.pid,
+            program=proc.program,
+            args=tuple(proc.args),
+            state=info.state,
+            note=info.note,
+            parent_pid=proc.parent_pid,
+            realm=proc.realm,
+            kernel_id=proc.kernel_id,
+            mcpu=proc.mcpu,
+            mem_mb=proc.mem_mb,
+            spawned_s=proc.spawned_s,
+            started_s=info.started_s,
+            ended_s=info.ended_s,
+            os_pid=info.os_pid,
+            status=Status.from_pb(info.status) if info.HasField("status") else None,
+        )

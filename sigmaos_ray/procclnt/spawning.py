@@ -1,0 +1,30 @@
+"""What a child gets from who spawns it (X-4, X-34). No I/O."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sigmaos_ray.config import ProcEnv
+    from sigmaos_ray.pb import proc_pb2 as pb
+    from sigmaos_ray.proc import Proc
+
+
+def child_spec(proc: Proc, env: ProcEnv) -> pb.ProcSpec:
+    """The proc as its schedd gets it: the spawner's child, in its realm, with its debug, perf and fault settings
+    unless the proc has its own."""
+    spec = proc.to_pb()
+    spec.parent_pid = env.pid
+    spec.realm = env.realm
+    for name, inherited in (("SIGMADEBUG", env.debug), ("SIGMAPERF", env.perf), ("SIGMAFAIL", env.fail)):
+        if inherited and name not in spec.env:
+            spec.env[name] = inherited
+    return spec
+
+
+def pick(kernels: Sequence[str]) -> str:
+    """One of the kernel nodes that qualify, at random."""
+    return random.choice(kernels)

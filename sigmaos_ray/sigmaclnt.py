@@ -1,0 +1,423 @@
+"""SigmaClnt: files and procs of SigmaOS for one client, blocking or asyncio, with the same names.
+
+``AsyncSigmaClnt`` does the work on the loop that it was made on; ``SigmaClnt`` is a thin face that runs it on the
+process's loop thread. Inside a proc both find their instance in the proc's environment; outside, in the state file of
+the running instance, or in ``SIGMAOS_NAMED``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import msgspec
+
+from sigmaos_ray import config as configuration
+from sigmaos_ray import loopthread, serr
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.fslib import AsyncFsLib
+from sigmaos_ray.leaseclnt import AsyncLeaseClnt
+from sigmaos_ray.procclnt import AsyncProcClnt
+from sigmaos_ray.streams import Watch, Writer, buffered_reader
+from sigmaos_ray.sigmap import OEXCL, OREAD, OWRITE, ROOT_REALM, Endpoint, Fence, Mode, Perm, Stat
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from types import TracebackType
+
+    from sigmaos_ray.fslib.files import Data
+    from sigmaos_ray.proc import Proc, Status
+    from sigmaos_ray.procclnt import ProcInfo
+
+T = TypeVar("T")
+
+PROC_ENV_VARIABLE = "SIGMACONFIG"
+
+
+def find_proc_env() -> ProcEnv:
+    """Who this process is: the proc that its environment names, else a client outside of the running instance.
+    Unreachable if there is no instance."""
+    text = os.environ.get(PROC_ENV_VARIABLE)
+    if text:
+        try:
+            return ProcEnv.from_json(text)
+        except msgspec.DecodeError as error:
+            raise serr.Inval(PROC_ENV_VARIABLE, f"not a ProcEnv: {error}") from error
+    return outside_proc_env()
+
+
+def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEnv:
+    """The environment of a client outside of any proc, of the instance that a state file names."""
+    file = os.fspath(state_file or configuration.state_dir() / configuration.STATE_FILE_NAME)
+    instance = configuration.read_instance(file)
+    pid = f"client-{os.getpid()}-{secrets.token_hex(4)}"
+    addresses = os.environ.get("SIGMAOS_NAMED", "")
+    debug = os.environ.get("SIGMADEBUG", "")
+    if instance is None:
+        if not addresses:
+            raise serr.Unreachable("name", "no running instance: start one with `sigmaos start`")
+        realm = os.environ.get("SIGMAOS_REALM", ROOT_REALM)
+        return ProcEnv(pid=pid, realm=realm, named=Endpoint(addrs=tuple(addresses.split(","))), debug=debug)
+    nodes = instance.kernel_nodes
+    return ProcEnv(
+        pid=pid,
+        realm=os.environ.get("SIGMAOS_REALM", instance.realm),
+        kernel_id=nodes[0].id if nodes else "",
+        named=instance.named,
+        state_file=file,
+        debug=debug,
+    )
+
+
+class AsyncSigmaClnt(AsyncFsLib):
+    """One client on asyncio. An async context manager; closing it ends its sessions.
+
+    Every coroutine raises ``serr`` errors that carry the pathname. After ``close`` everything is Unreachable.
+    """
+
+    def __init__(self, proc_env: ProcEnv | None = None) -> None:
+        super().__init__(proc_env or find_proc_env())
+        self.leases = AsyncLeaseClnt(self)
+        self.procclnt = AsyncProcClnt(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the sessions; leases are left to expire, as a crash would. May be repeated."""
+        await self.close_fs()
+
+    async def spawn(self, proc: Proc) -> str:
+        """Hands a proc to the node's schedd; returns its pid. Queued, not started."""
+        return await self.procclnt.spawn(proc)
+
+    async def wait_start(self, pid: str, timeout_s: float | None = None) -> None:
+        """Returns when the proc said that it started, or ended before it could. NotFound for an unknown pid."""
+        await self.procclnt.wait_start(pid, timeout_s)
+
+    async def wait_exit(self, pid: str, timeout_s: float | None = None, *, peek: bool = False) -> Status:
+        """Waits for the end of a proc, and collects its status: a second wait by its parent is NotFound. ``peek``
+        looks without collecting."""
+        return await self.procclnt.wait_exit(pid, timeout_s, peek=peek)
+
+    async def evict(self, pid: str, grace_s: float | None = None) -> None:
+        """Asks a proc to end; with ``grace_s`` it is killed after so long. A queued proc ends evicted."""
+        await self.procclnt.evict(pid, grace_s)
+
+    async def started(self) -> None:
+        """A proc tells its parent that it runs."""
+        await self.procclnt.started()
+
+    async def exited(self, status: Status) -> None:
+        """A proc reports its status; the first report counts. Afterwards it cannot spawn."""
+        await self.procclnt.exited(status)
+
+    async def wait_evict(self, timeout_s: float | None = None) -> None:
+        """A proc waits until it is asked to end."""
+        await self.procclnt.wait_evict(timeout_s)
+
+    async def clnt_exit(self, status: Status) -> None:
+        """Reports the status, ends leases, closes sessions (X: ClntExit)."""
+        await self.procclnt.exited(status)
+        await self.leases.end_leases()
+        await self.close()
+
+    async def clnt_exit_ok(self) -> None:
+        """``clnt_exit`` with OK."""
+        await self.procclnt.exited_ok()
+        await self.leases.end_leases()
+        await self.close()
+
+    async def procs(self) -> list[ProcInfo]:
+        """What every schedd of the realm has: queued, running, and ended procs that nobody collected."""
+        return await self.procclnt.procs()
+
+
+class _Core:
+    """An asynchronous client on the loop thread, and how many blocking faces share it."""
+
+    def __init__(self, proc_env: ProcEnv) -> None:
+        self.loop = loopthread.shared()
+        self.clnt = AsyncSigmaClnt(proc_env)
+        self.faces_count = 0
+
+    def close(self) -> None:
+        self.loop.run(self.clnt.close())
+
+
+class _Cores:
+    """The clients of this process. Inside a proc all ``SigmaClnt()`` objects share one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_pid: dict[str, _Core] = {}
+        self._all: set[_Core] = set()
+
+    def acquire(self, proc_env: ProcEnv | None) -> _Core:
+        env = proc_env or find_proc_env()
+        shared = proc_env is None and PROC_ENV_VARIABLE in os.environ
+        with self._lock:
+            core = self._by_pid.get(env.pid) if shared else None
+            if core is None:
+                core = _Core(env)
+                self._all.add(core)
+                if shared:
+                    self._by_pid[env.pid] = core
+            core.faces_count += 1
+            return core
+
+    def release(self, core: _Core) -> None:
+        """One face less; the last one closes the client."""
+        with self._lock:
+            core.faces_count -= 1
+            if core.faces_count > 0 or core not in self._all:
+                return
+            self._forget(core)
+        core.close()
+
+    def _forget(self, core: _Core) -> None:
+        self._all.discard(core)
+        pid = core.clnt.pid
+        if self._by_pid.get(pid) is core:
+            del self._by_pid[pid]
+
+    def close_all(self) -> None:
+        with self._lock:
+            cores = list(self._all)
+            for core in cores:
+                self._forget(core)
+        for core in cores:
+            core.close()
+
+
+_cores = _Cores()
+
+
+def close_all() -> None:
+    """Closes every blocking client of this process: what a program forgot, its runner closes."""
+    _cores.close_all()
+
+
+class SigmaClnt:
+    """One client, blocking; may be shared by threads. A context manager; closing the last one of a proc ends its
+    sessions. All calls are those of ``AsyncSigmaClnt``, where they are described."""
+
+    def __init__(self, proc_env: ProcEnv | None = None) -> None:
+        self._core = _cores.acquire(proc_env)
+        self._clnt = self._core.clnt
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the client's sessions, unless another object of the same proc still uses them. May be repeated."""
+        if not self._closed:
+            self._closed = True
+            _cores.release(self._core)
+
+    @property
+    def asynchronous(self) -> AsyncSigmaClnt:
+        """The client beneath, which lives on the loop thread; for faces such as ``RPCClnt``."""
+        return self._clnt
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the client's loop and blocks for its result."""
+        if self._closed:
+            coroutine.close()
+            raise serr.Unreachable(self._clnt.pid, "the client is closed")
+        return self._core.loop.run(coroutine)
+
+    @property
+    def pid(self) -> str:
+        return self._clnt.pid
+
+    @property
+    def realm(self) -> str:
+        return self._clnt.realm
+
+    @property
+    def kernel_id(self) -> str:
+        return self._clnt.kernel_id
+
+    @property
+    def proc_env(self) -> ProcEnv:
+        return self._clnt.proc_env
+
+    def stats(self) -> dict[str, dict[str, int]]:
+        return self._clnt.stats()
+
+    # -- files
+
+    def create(self, pn: str, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
+        return self.run(self._clnt.create(pn, perm, mode))
+
+    def create_leased(self, pn: str, perm: Perm, mode: Mode, lease_id: int) -> int:
+        return self.run(self._clnt.create_leased(pn, perm, mode, lease_id))
+
+    def open(self, pn: str, mode: Mode = OREAD) -> int:
+        return self.run(self._clnt.open(pn, mode))
+
+    def close_fd(self, fd: int) -> None:
+        self.run(self._clnt.close_fd(fd))
+
+    def read(self, fd: int, count: int) -> bytes:
+        return self.run(self._clnt.read(fd, count))
+
+    def pread(self, fd: int, count: int, offset: int) -> bytes:
+        return self.run(self._clnt.pread(fd, count, offset))
+
+    def write(self, fd: int, data: Data) -> int:
+        return self.run(self._clnt.write(fd, data))
+
+    def seek(self, fd: int, offset: int) -> None:
+        self.run(self._clnt.seek(fd, offset))
+
+    def get_file(self, pn: str) -> bytes:
+        return self.run(self._clnt.get_file(pn))
+
+    def put_file(self, pn: str, data: Data, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
+        return self.run(self._clnt.put_file(pn, data, perm, mode))
+
+    def set_file(self, pn: str, data: Data, mode: Mode = OWRITE, offset: int = 0) -> int:
+        return self.run(self._clnt.set_file(pn, data, mode, offset))
+
+    def put_leased_file(self, pn: str, data: Data, lease: object, perm: Perm = 0o777, mode: Mode = OEXCL) -> int:
+        return self.run(self._clnt.put_leased_file(pn, data, lease, perm, mode))
+
+    def put_file_atomic(self, pn: str, data: Data, perm: Perm = 0o777) -> int:
+        return self.run(self._clnt.put_file_atomic(pn, data, perm))
+
+    def get_file_json(self, pn: str) -> Any:
+        return self.run(self._clnt.get_file_json(pn))
+
+    def put_file_json(self, pn: str, value: Any, perm: Perm = 0o777) -> int:
+        return self.run(self._clnt.put_file_json(pn, value, perm))
+
+    def append_file_json(self, pn: str, value: Any) -> int:
+        return self.run(self._clnt.append_file_json(pn, value))
+
+    def stat(self, pn: str) -> Stat:
+        return self.run(self._clnt.stat(pn))
+
+    def remove(self, pn: str) -> None:
+        self.run(self._clnt.remove(pn))
+
+    def rename(self, old: str, new: str) -> None:
+        self.run(self._clnt.rename(old, new))
+
+    def symlink(self, target: str, pn: str) -> None:
+        self.run(self._clnt.symlink(target, pn))
+
+    # -- directories
+
+    def mkdir(self, pn: str, perm: Perm = 0o777) -> None:
+        self.run(self._clnt.mkdir(pn, perm))
+
+    def is_dir(self, pn: str) -> bool:
+        return self.run(self._clnt.is_dir(pn))
+
+    def get_dir(self, pn: str) -> list[Stat]:
+        return self.run(self._clnt.get_dir(pn))
+
+    def scan_dir(self, pn: str) -> Iterator[Stat]:
+        pages = self._clnt.scan_dir_pages(pn)
+        try:
+            while page := self.run(_next_page(pages)):
+                yield from page
+        finally:
+            self.run(_close_pages(pages))
+
+    def rmdir(self, pn: str) -> None:
+        self.run(self._clnt.rmdir(pn))
+
+    def rmdir_entries(self, pn: str) -> None:
+        self.run(self._clnt.rmdir_entries(pn))
+
+    def resolve_unions(self, pn: str) -> str:
+        return self.run(self._clnt.resolve_unions(pn))
+
+    def fence_dir(self, directory: str, fence: Fence) -> None:
+        self.run(self._clnt.fence_dir(directory, fence))
+
+    # -- streams and watches
+
+    def open_reader(self, pn: str, offset: int = 0, length: int | None = None) -> io.BufferedReader:
+        """A file object that reads ahead; opened when this returns."""
+        return buffered_reader(self, self.run(self._clnt.open_reader(pn, offset, length).open()))
+
+    def create_writer(self, pn: str, perm: Perm = 0o777, mode: Mode = OWRITE) -> Writer:
+        """A file object that writes behind; opened when this returns."""
+        return Writer(self, self.run(self._clnt.create_writer(pn, perm, mode).open()))
+
+    def copy_file(self, src: str, dst: str) -> int:
+        return self.run(self._clnt.copy_file(src, dst))
+
+    def watch_dir(self, pn: str) -> Watch:
+        return Watch(self, self._clnt.watch_dir(pn))
+
+    def wait_create(self, pn: str, timeout_s: float | None = None) -> None:
+        self.run(self._clnt.wait_create(pn, timeout_s))
+
+    def wait_remove(self, pn: str, timeout_s: float | None = None) -> None:
+        self.run(self._clnt.wait_remove(pn, timeout_s))
+
+    def wait_entries(self, pn: str, n: int, timeout_s: float | None = None) -> list[str]:
+        return self.run(self._clnt.wait_entries(pn, n, timeout_s))
+
+    # -- procs
+
+    def spawn(self, proc: Proc) -> str:
+        return self.run(self._clnt.spawn(proc))
+
+    def wait_start(self, pid: str, timeout_s: float | None = None) -> None:
+        self.run(self._clnt.wait_start(pid, timeout_s))
+
+    def wait_exit(self, pid: str, timeout_s: float | None = None, *, peek: bool = False) -> Status:
+        return self.run(self._clnt.wait_exit(pid, timeout_s, peek=peek))
+
+    def evict(self, pid: str, grace_s: float | None = None) -> None:
+        self.run(self._clnt.evict(pid, grace_s))
+
+    def started(self) -> None:
+        self.run(self._clnt.started())
+
+    def exited(self, status: Status) -> None:
+        self.run(self._clnt.exited(status))
+
+    def wait_evict(self, timeout_s: float | None = None) -> None:
+        self.run(self._clnt.wait_evict(timeout_s))
+
+    def clnt_exit(self, status: Status) -> None:
+        self.run(self._clnt.clnt_exit(status))
+
+    def clnt_exit_ok(self) -> None:
+        self.run(self._clnt.clnt_exit_ok())
+
+    def procs(self) -> list[ProcInfo]:
+        return self.run(self._clnt.procs())
+
+
+async def _next_page(pages: AsyncIterator[list[Stat]]) -> list[Stat]:
+    async for page in pages:
+        return page
+    return []
+
+
+async def _close_pages(pages: AsyncIterator[list[Stat]]) -> None:
+    if isinstance(pages, AsyncGenerator):
+        await pages.aclose()

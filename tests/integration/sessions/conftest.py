@@ -1,0 +1,34 @@
+"""A file server in memory, and clients of it, on the test's own loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest_asyncio
+
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.fslib import AsyncFsLib
+from sigmaos_ray.memfs import MemFs
+from sigmaos_ray.protsrv.server import FileServer
+from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.sessp.channel import close_channels
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[FileServer]:
+    watches = WatchTable()
+    served = FileServer(MemFs(watches).root, watches)
+    await served.start()
+    yield served
+    await served.stop()
+    await close_channels()
+
+
+@pytest_asyncio.fixture
+async def sc(server: FileServer) -> AsyncIterator[AsyncFsLib]:
+    client = AsyncFsLib(ProcEnv(pid="test", named=server.endpoint))
+    yield client
+    await client.close_fs()

@@ -1,0 +1,213 @@
+"""The rules of a session (S-2, S-3), against streams that lose, double and reorder what they carry.
+
+A little world: a client state, a server state, and a wire between them that hypothesis drives. Whatever it does, no
+request runs twice, every reply belongs to its request, and once the wire behaves every request is answered.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sigmaos_ray import serr
+from sigmaos_ray.pb import sigmap_pb2 as pb
+from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
+from sigmaos_ray.sessp.state import ClientState, ServerState, Verdict
+
+SERVER_ID = 7
+
+
+class World:
+    """Both ends, and two wires of messages under way."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.client = ClientState(1, ack_batch=4)
+        self.server = ServerState()
+        self.to_server: list[Frames] = []
+        self.to_client: list[Reply] = []
+        self.ran: Counter[int] = Counter()
+        self.running: list[int] = []
+        self.answers: dict[int, int] = {}
+        self.asked: list[int] = []
+        self.connect()
+
+    def connect(self) -> None:
+        """A new stream: what was under way on the old one is lost."""
+        self.to_server.clear()
+        self.to_client.clear()
+        hello = self.client.hello().hello
+        assert self.client.welcomed(Welcome(server_id=SERVER_ID, accepted=True))
+        if hello.resume:
+            self.server.resumed(hello.outstanding)
+
+    def ask(self) -> None:
+        seqno = self.client.request(Request(read=pb.Tread(fid=len(self.asked))))
+        self.asked.append(seqno)
+
+    def send(self) -> None:
+        frames = self.client.take(1 << 20)
+        if frames is not None:
+            self.to_server.append(Frames.FromString(frames.SerializeToString()))
+
+    def deliver(self, *, reorder: bool = False, double: bool = False) -> None:
+        """One message arrives at the server."""
+        if not self.to_server:
+            return
+        frames = self.to_server.pop(self.random.randrange(len(self.to_server)) if reorder else 0)
+        if double:
+            self.to_server.append(frames)
+        self.server.acknowledged(frames.acks)
+        for request in frames.requests:
+            verdict = self.server.arrived(request.seqno)
+            if verdict is Verdict.RUN:
+                self.ran[request.seqno] += 1
+                self.running.append(request.seqno)
+            elif verdict is Verdict.RESEND:
+                self.to_client.append(self.server.kept(request.seqno))
+
+    def finish(self) -> None:
+        """A request that runs ends, whichever; its reply carries what shows whose it is."""
+        if self.running:
+            seqno = self.running.pop(self.random.randrange(len(self.running)))
+            reply = Reply(seqno=seqno, read=pb.Rread(data=str(seqno).encode()))
+            self.server.replied(reply)
+            self.to_client.append(reply)
+
+    def hear(self, *, double: bool = False) -> None:
+        """One reply arrives at the client."""
+        if not self.to_client:
+            return
+        reply = self.to_client.pop(self.random.randrange(len(self.to_client)))
+        if double:
+            self.to_client.append(reply)
+        for wanted in self.client.received([reply]):
+            assert wanted.seqno not in self.answers, "a reply is told once"
+            self.answers[wanted.seqno] = int(wanted.read.data)
+
+    def settle(self) -> None:
+        """From now on the wire behaves."""
+        self.connect()
+        for _ in range(10 * len(self.asked) + 10):
+            self.send()
+            self.deliver()
+            self.finish()
+            self.hear()
+
+
+STEPS = ("ask", "send", "deliver", "reorder", "double", "finish", "hear", "hear_twice", "connect")
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 1 << 30), steps=st.lists(st.sampled_from(STEPS), max_size=120))
+def test_nothing_runs_twice_and_everything_is_answered(seed: int, steps: list[str]) -> None:
+    world = World(seed)
+    act = {
+        "reorder": lambda: world.deliver(reorder=True),
+        "double": lambda: world.deliver(double=True),
+        "hear_twice": lambda: world.hear(double=True),
+    }
+    for step in steps:
+        act.get(step, lambda step=step: getattr(world, step)())()
+    world.settle()
+    assert all(count == 1 for count in world.ran.values())
+    assert world.answers == {seqno: seqno for seqno in world.asked}
+    assert world.client.outstanding_count == 0
+
+
+def test_replies_go_when_they_are_acknowledged() -> None:
+    server = ServerState()
+    assert server.arrived(1) is Verdict.RUN
+    assert server.arrived(1) is Verdict.WAIT
+    server.replied(Reply(seqno=1))
+    assert server.arrived(1) is Verdict.RESEND
+    server.acknowledged([1])
+    assert server.kept_count == 0
+    assert server.arrived(1) is Verdict.REFUSE
+
+
+def test_an_early_acknowledgement_of_a_running_request_changes_nothing() -> None:
+    server = ServerState()
+    server.arrived(1)
+    server.acknowledged([1, 99])
+    assert server.arrived(1) is Verdict.WAIT
+
+
+def test_requests_out_of_order_run_once_each() -> None:
+    server = ServerState()
+    verdicts = [server.arrived(seqno) for seqno in (3, 1, 2, 3, 1)]
+    assert verdicts == [Verdict.RUN, Verdict.RUN, Verdict.RUN, Verdict.WAIT, Verdict.WAIT]
+
+
+def test_seqno_zero_is_refused() -> None:
+    assert ServerState().arrived(0) is Verdict.REFUSE
+
+
+def test_resume_forgets_what_the_client_has() -> None:
+    server = ServerState()
+    for seqno in (1, 2, 3):
+        server.arrived(seqno)
+    server.replied(Reply(seqno=1))
+    server.replied(Reply(seqno=2))
+    server.resumed([2, 3])
+    assert server.arrived(1) is Verdict.REFUSE
+    assert server.arrived(2) is Verdict.RESEND
+    assert server.arrived(3) is Verdict.WAIT
+
+
+def test_another_life_of_the_server_ends_the_session_with_unknown_outcomes() -> None:
+    """S-3 (R): what was sent fails with IOErr, what was not with Unreachable; nothing is repeated blindly."""
+    client = ClientState(1)
+    assert client.welcomed(Welcome(server_id=1, accepted=True))
+    sent = client.request(Request(read=pb.Tread()))
+    client.take(1 << 20)
+    unsent = client.request(Request(read=pb.Tread()))
+    assert not client.welcomed(Welcome(server_id=2, accepted=True))
+    failures = client.end(serr.Unreachable("127.0.0.1:1", "another server"))
+    assert type(failures[sent]) is serr.IOErr
+    assert type(failures[unsent]) is serr.Unreachable
+    with pytest.raises(serr.Unreachable):
+        client.request(Request())
+
+
+def test_a_session_that_timed_out_is_not_made_anew() -> None:
+    client = ClientState(1)
+    assert not client.hello().hello.resume
+    client.welcomed(Welcome(server_id=1, accepted=True))
+    assert client.hello().hello.resume
+    assert not client.welcomed(Welcome(server_id=1, accepted=False))
+
+
+def test_concurrent_requests_share_a_message_up_to_its_size() -> None:
+    client = ClientState(1)
+    for _ in range(10):
+        client.request(Request(write=pb.Twrite(data=b"x" * 1000)))
+    first = client.take(4096)
+    assert first is not None
+    assert 1 < len(first.requests) < 10
+    taken = len(first.requests)
+    while (more := client.take(4096)) is not None:
+        taken += len(more.requests)
+    assert taken == 10
+
+
+def test_acknowledgements_travel_with_requests_or_in_batches() -> None:
+    client = ClientState(1, ack_batch=2)
+    for _ in range(3):
+        client.request(Request(read=pb.Tread()))
+    client.take(1 << 20)
+    client.received([Reply(seqno=1)])
+    assert client.take(1 << 20) is None
+    client.received([Reply(seqno=2)])
+    frames = client.take(1 << 20)
+    assert frames is not None
+    assert list(frames.acks) == [1, 2]
+    client.received([Reply(seqno=3)])
+    client.request(Request(read=pb.Tread()))
+    frames = client.take(1 << 20)
+    assert frames is not None
+    assert list(frames.acks) == [3]
