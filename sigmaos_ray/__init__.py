@@ -1,1 +1,7 @@
-"""SigmaOS in Python on top of Ray."""
+"""SigmaOS in Python on top of Ray. A client needs gRPC alone: nothing here imports Ray or boto3."""
+
+from sigmaos_ray import serr
+from sigmaos_ray.proc import Proc, Status
+from sigmaos_ray.sigmaclnt import AsyncSigmaClnt, SigmaClnt
+
+__all__ = ["AsyncSigmaClnt", "Proc", "SigmaClnt", "Status", "serr"]

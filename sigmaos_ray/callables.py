@@ -26,7 +26,7 @@ BYTES_MAX: Final = 1 << 20
 
 def dumps(program: Callable[..., object], name: str) -> bytes:
     """Inval if the function refers to what cannot be pickled, or to too much."""
-    import cloudpickle  # noqa: PLC0415  # only those who spawn functions pay for it
+    import cloudpickle  # only those who spawn functions pay for it
 
     try:
         with _by_value(program):
@@ -49,7 +49,7 @@ def loads(pickled: bytes) -> Callable[..., object]:
 @contextlib.contextmanager
 def _by_value(program: Callable[..., object]) -> Iterator[None]:
     """Within the block, the program's module is pickled by value if workers cannot import it."""
-    import cloudpickle  # noqa: PLC0415
+    import cloudpickle
 
     module = sys.modules.get(getattr(program, "__module__", None) or "")
     if module is None or module.__name__ == "__main__" or _importable(module):

@@ -52,12 +52,16 @@ class AsyncLease:
         """Extends once. NotFound if the lease is gone."""
         await self._rpc.rpc("LeaseSrv.Extend", LeaseRequest(lease_id=self.id), LeaseReply, self.ttl_s)
 
+    async def stop_extending(self) -> None:
+        """Leaves the lease to expire."""
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait({keeper})
+
     async def end(self) -> None:
         """Ends the lease: its files go now. A lease that is gone already is fine."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait({self._keeper})
-            self._keeper = None
+        await self.stop_extending()
         try:
             await self._rpc.rpc("LeaseSrv.End", LeaseRequest(lease_id=self.id), LeaseReply, self.ttl_s)
         except serr.NotFound:
@@ -82,6 +86,11 @@ class AsyncLeaseClnt:
             reply = await rpc.rpc("LeaseSrv.AskLease", request, AskLeaseReply)
             lease = self._leases[server] = AsyncLease(rpc, reply.lease_id, reply.ttl_s)
         return lease
+
+    async def stop_extending(self) -> None:
+        """Leaves all leases to expire."""
+        for lease in self._leases.values():
+            await lease.stop_extending()
 
     async def end_leases(self) -> None:
         """Ends all leases; what a server does not answer for expires by itself."""

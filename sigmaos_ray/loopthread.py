@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sigmaos_ray.sessp.channel import close_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -32,14 +33,15 @@ class LoopThread:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the loop and blocks for its result. A KeyboardInterrupt here cancels it there."""
+    def run(self, coroutine: Coroutine[Any, Any, T], wait: Callable[[Future[T]], T] | None = None) -> T:
+        """Runs a coroutine on the loop and blocks for its result, through ``wait`` if there is one. A
+        KeyboardInterrupt here cancels it there."""
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("a blocking client call on the client's own loop: use AsyncSigmaClnt there")
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
-            return future.result()
+            return future.result() if wait is None else wait(future)
         except BaseException:
             future.cancel()
             raise

@@ -96,7 +96,7 @@ class Status(msgspec.Struct, frozen=True):
     def to_pb(self) -> pb.ProcStatus:
         """Inval if ``data`` is not JSON-like."""
         data = b"" if self.data is None else _encoded(self.data)
-        return pb.ProcStatus(code=pb.ProcStatus.Code.ValueType(self.code), msg=self.msg, data=data, crash=self.crashed)
+        return pb.ProcStatus(code=self.code.name, msg=self.msg, data=data, crash=self.crashed)
 
     @classmethod
     def from_pb(cls, message: pb.ProcStatus) -> Self:
@@ -128,7 +128,7 @@ class Proc:
     ``fresh``: a process of its own. ``kernels``: the kernel nodes that qualify (X-33). ``pid``: must be unique.
     """
 
-    __slots__ = ("args", "env", "fresh", "kernels", "mcpu", "mem_mb", "pid", "pickled", "program")
+    __slots__ = ("args", "env", "fresh", "kernels", "mcpu", "mem_mb", "pickled", "pid", "program")
 
     def __init__(
         self,

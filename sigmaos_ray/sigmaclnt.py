@@ -20,9 +20,9 @@ from sigmaos_ray import loopthread, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
-from sigmaos_ray.procclnt import AsyncProcClnt
-from sigmaos_ray.streams import Watch, Writer, buffered_reader
+from sigmaos_ray.procclnt import AsyncProcClnt, parking
 from sigmaos_ray.sigmap import OEXCL, OREAD, OWRITE, ROOT_REALM, Endpoint, Fence, Mode, Perm, Stat
+from sigmaos_ray.streams import Watch, Writer, buffered_reader
 
 if TYPE_CHECKING:
     import io
@@ -94,6 +94,8 @@ class AsyncSigmaClnt(AsyncFsLib):
 
     async def close(self) -> None:
         """Ends the sessions; leases are left to expire, as a crash would. May be repeated."""
+        await self.leases.stop_extending()
+        await self.procclnt.close()
         await self.close_fs()
 
     async def spawn(self, proc: Proc) -> str:
@@ -240,7 +242,7 @@ class SigmaClnt:
         if self._closed:
             coroutine.close()
             raise serr.Unreachable(self._clnt.pid, "the client is closed")
-        return self._core.loop.run(coroutine)
+        return self._core.loop.run(coroutine, parking.result)
 
     @property
     def pid(self) -> str:

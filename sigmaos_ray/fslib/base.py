@@ -13,7 +13,7 @@ from sigmaos_ray.fslib.mounts import MountTable
 from sigmaos_ray.fslib.stats import ClientStats
 from sigmaos_ray.fslib.union import UnionChooser
 from sigmaos_ray.fslib.walk import PathWalker
-from sigmaos_ray.sigmap import NO_FENCE, Fence, path
+from sigmaos_ray.sigmap import NO_FENCE, Endpoint, Fence, path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

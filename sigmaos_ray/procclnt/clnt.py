@@ -29,6 +29,12 @@ R = TypeVar("R", bound=Message)
 _FOR_EVER = -1.0
 
 
+def _noticed(wait: asyncio.Task[pb.StatusReply]) -> None:
+    """Takes note of an error that no caller waits for any more."""
+    if not wait.cancelled():
+        wait.exception()
+
+
 class AsyncProcClnt:
     """The procs of one client. Used from the client's loop; ``close`` before the client is closed."""
 
@@ -75,13 +81,14 @@ class AsyncProcClnt:
     async def wait_exit(self, pid: Tpid, timeout_s: float | None = None, *, peek: bool = False) -> Status:
         """Waits for the end. Collects the status if this client is the parent and does not peek. NotFound for a pid
         that is unknown or collected; Timeout leaves the status for the next wait."""
-        if peek or timeout_s is not None and timeout_s <= 0:
+        if peek or (timeout_s is not None and timeout_s <= 0):
             reply = await self._of_pid(pid, "WaitExit", pb.StatusReply, self._request(pid, timeout_s, peek=peek))
             self._forget(pid, peek)
             return Status.from_pb(reply.status)
         wait = self._exits.get(pid)
         if wait is None:
             wait = self._exits[pid] = asyncio.create_task(self._wait_exit(pid), name=f"wait-exit-{pid}")
+            wait.add_done_callback(_noticed)
         if not wait.done():
             await asyncio.wait({wait}, timeout=timeout_s)
         if not wait.done():

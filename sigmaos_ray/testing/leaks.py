@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Instance
 
+END_WAIT_S = 5.0
+"""How long processes may take to end once their instance has stopped."""
+
 
 class Processes:
     """The processes of one instance. A psutil.Process knows its start time: a reused id is not mistaken for it."""
@@ -27,9 +30,9 @@ class Processes:
             except psutil.NoSuchProcess:  # it ended meanwhile: nothing to look for
                 continue
 
-    def remaining(self, wait_s: float = 5.0) -> list[str]:
-        """Waits up to ``wait_s`` for all of them to end; describes those that have not."""
-        _, alive = psutil.wait_procs(list(self._seen), timeout=wait_s)
+    def remaining(self) -> list[str]:
+        """Waits up to ``END_WAIT_S`` for all of them to end; describes those that have not."""
+        _, alive = psutil.wait_procs(list(self._seen), timeout=END_WAIT_S)
         return sorted(_describe(alive))
 
 

@@ -1,0 +1,43 @@
+"""One instance of our own for all benchmarks; the peers run beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from peers import PeerMissing, etcd_child, zookeeper_child
+
+from sigmaos_ray.testing import Tstate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@pytest.fixture(scope="session")
+def instance() -> Iterator[Tstate]:
+    with Tstate.all() as tstate:
+        yield tstate
+
+
+@pytest.fixture(scope="module")
+def etcd_port() -> Iterator[int | PeerMissing]:
+    """The client port of an etcd, or why there is none."""
+    with contextlib.ExitStack() as stack:
+        yield _port_of(stack, etcd_child)
+
+
+@pytest.fixture(scope="module")
+def zookeeper_port() -> Iterator[int | PeerMissing]:
+    """The client port of a ZooKeeper, or why there is none."""
+    with contextlib.ExitStack() as stack:
+        yield _port_of(stack, zookeeper_child)
+
+
+def _port_of(
+    stack: contextlib.ExitStack, child: Callable[[], contextlib.AbstractContextManager[int]]
+) -> int | PeerMissing:
+    try:
+        return stack.enter_context(child())
+    except PeerMissing as missing:
+        return missing

@@ -1,0 +1,46 @@
+"""The blocking and the asyncio face have the same calls (design 5)."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
+from sigmaos_ray.leaseclnt import AsyncLease, AsyncLeaseClnt, Lease, LeaseClnt
+from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCClnt
+
+FACES = [(SigmaClnt, AsyncSigmaClnt), (LeaseClnt, AsyncLeaseClnt), (Lease, AsyncLease), (RPCClnt, AsyncRPCClnt)]
+
+ONLY_BLOCKING = {"run", "asynchronous", "is_lost", "id", "ttl_s"}
+"""How the blocking faces reach the client beneath; what asyncio has an event or an attribute for."""
+
+ONLY_ASYNC = {
+    # for servers and faces built on the client, not for users
+    "close_fs", "config", "create_or_open_fid", "fence_of", "mount_endpoint", "open_fid", "read_bytes_max",
+    "scan_dir_pages", "server_of", "stop_extending",
+}  # fmt: skip
+
+PLAIN = {"watch_dir", "open_reader", "create_writer", "scan_dir", "keep_extending", "stats"}
+"""Calls that are no coroutines on either side: they return context managers, iterators, values."""
+
+
+def public(cls: type) -> dict[str, object]:
+    return {name: member for name, member in inspect.getmembers(cls) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(("blocking", "asynchronous"), FACES)
+def test_the_same_names(blocking: type, asynchronous: type) -> None:
+    assert set(public(blocking)) - ONLY_BLOCKING == set(public(asynchronous)) - ONLY_ASYNC
+
+
+@pytest.mark.parametrize(("blocking", "asynchronous"), FACES)
+def test_the_same_parameters(blocking: type, asynchronous: type) -> None:
+    theirs = public(asynchronous)
+    for name, member in public(blocking).items():
+        if name in ONLY_BLOCKING or not inspect.isfunction(member):
+            continue
+        other = theirs[name]
+        assert inspect.signature(member).parameters == inspect.signature(other).parameters, name  # type: ignore[arg-type]
+        assert inspect.iscoroutinefunction(other) or name in PLAIN, name
+        assert not inspect.iscoroutinefunction(member), name

@@ -1,0 +1,77 @@
+"""The fixtures share one instance per session, and say what to do when there is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sigmaos_ray import serr
+from sigmaos_ray.testing import plugin, tstate
+
+if TYPE_CHECKING:
+    from typing import Self
+
+pytest_plugins = ["pytester"]
+
+NEEDS_NAMED = "def test_named(tstate_path, sc):\n    assert sc is tstate_path.sc\n"
+NEEDS_ALL = "def test_all(tstate_all, sc):\n    assert sc is tstate_all.sc\n"
+
+
+class FakeTstate:
+    """Notes what was asked for."""
+
+    log: list[str] = []
+    running = True
+
+    def __init__(self, pathname: str, start: bool) -> None:
+        self.what = f"{pathname} start={start}"
+        self.sc = object()
+
+    @classmethod
+    def path(cls, pathname: str, *, start: bool) -> Self:
+        return cls(pathname, start)
+
+    def __enter__(self) -> Self:
+        if not self.running:
+            raise serr.Unreachable("name", "no running instance")
+        self.log.append(f"enter {self.what}")
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.log.append(f"exit {self.what}")
+
+
+@pytest.fixture
+def session(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setattr(tstate, "Tstate", FakeTstate)
+    monkeypatch.setattr(FakeTstate, "log", [])
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    return pytester
+
+
+def run(session: pytest.Pytester, *options: str) -> pytest.RunResult:
+    """A session of its own, in this process; the plugin is there already if the package is installed."""
+    installed = session._request.config.pluginmanager.has_plugin("sigmaos_ray")
+    session.plugins = [] if installed else [plugin]
+    return session.runpytest_inprocess(*options)
+
+
+def test_named_alone_when_nobody_needs_more(session: pytest.Pytester) -> None:
+    session.makepyfile(NEEDS_NAMED)
+    run(session, "--start").assert_outcomes(passed=1)
+    assert FakeTstate.log == ["enter name/ start=True", "exit name/ start=True"]
+
+
+def test_one_instance_serves_both(session: pytest.Pytester) -> None:
+    session.makepyfile(NEEDS_NAMED + NEEDS_ALL)
+    run(session).assert_outcomes(passed=2)
+    assert FakeTstate.log == ["enter name/s3/ start=False", "exit name/s3/ start=False"]
+
+
+def test_no_instance_runs(session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeTstate, "running", False)
+    session.makepyfile(NEEDS_NAMED)
+    result = run(session)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*no running instance*pytest with --start*"])
