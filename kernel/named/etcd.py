@@ -1,0 +1,258 @@
+"""etcd as named uses it: transactions whose fate is known or said to be unknown, leases, watches that resume.
+
+The only module that imports aetcd; its errors, and gRPC's, become serr errors here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from aetcd import Client, rpc
+from aetcd import exceptions as aetcd_errors
+
+from sigmaos_ray import debug, serr
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+_log = debug.selector("NAMED_STORE")
+
+_PAGE: Final = 2000
+_OPTIONS: Final = {
+    "grpc.max_receive_message_length": 64 << 20,
+    "grpc.keepalive_time_ms": 10_000,
+    "grpc.keepalive_timeout_ms": 5_000,
+    "grpc.initial_reconnect_backoff_ms": 50,
+    "grpc.min_reconnect_backoff_ms": 50,
+    "grpc.max_reconnect_backoff_ms": 500,
+}
+
+
+_REFUSALS: Final = (
+    rpc.StatusCode.INVALID_ARGUMENT,
+    rpc.StatusCode.FAILED_PRECONDITION,
+    rpc.StatusCode.OUT_OF_RANGE,
+    rpc.StatusCode.RESOURCE_EXHAUSTED,
+)
+"""etcd did not run the transaction, and says why."""
+
+
+class UnknownOutcome(Exception):
+    """A transaction was sent, and nothing says whether it took effect."""
+
+
+class Compacted(Exception):
+    """A watch asked for revisions that etcd no longer has."""
+
+
+class KeyValue:
+    """One key as etcd has it."""
+
+    __slots__ = ("create_revision", "key", "lease", "mod_revision", "value")
+
+    def __init__(self, kv: Any) -> None:
+        self.key: bytes = kv.key
+        self.value: bytes = kv.value
+        self.lease: int = kv.lease
+        self.create_revision: int = kv.create_revision
+        self.mod_revision: int = kv.mod_revision
+
+
+class Etcd:
+    """A connection to one of several endpoints (``host:port``), the next one when one fails. ``close`` it."""
+
+    def __init__(self, endpoints: Sequence[str], timeout_s: float) -> None:
+        if not endpoints:
+            raise serr.Inval("etcd", "no endpoint")
+        self._endpoints = list(endpoints)
+        self._timeout_s = timeout_s
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def _connected(self) -> Client:
+        if self._client is None:
+            async with self._connecting:
+                if self._client is None:
+                    host, _, port = self._endpoints[0].removeprefix("http://").rpartition(":")
+                    client = Client(host, int(port), options=dict(_OPTIONS))
+                    await client.connect()
+                    self._client = client
+        return self._client
+
+    async def _failed(self) -> None:
+        """The present endpoint failed: with several, the next call goes to the next one."""
+        if len(self._endpoints) > 1:
+            self._endpoints.append(self._endpoints.pop(0))
+            await self.close()
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _call(self, what: str, stub: str, method: str, request: Any) -> Any:
+        client = await self._connected()
+        try:
+            return await getattr(getattr(client, stub), method)(request, timeout=self._timeout_s)
+        except rpc.AioRpcError as error:
+            if error.code() in (rpc.StatusCode.UNAVAILABLE, rpc.StatusCode.DEADLINE_EXCEEDED):
+                await self._failed()
+                raise serr.Unreachable(f"etcd {self._endpoints[0]}", f"{what}: {error.details()}") from error
+            if error.code() is rpc.StatusCode.NOT_FOUND:
+                raise serr.NotFound(what, error.details()) from error
+            if error.code() is rpc.StatusCode.INVALID_ARGUMENT:
+                raise serr.Inval(what, f"etcd: {error.details()}") from error
+            raise serr.Error(what, f"etcd: {error.details()}") from error
+
+    async def transaction(self, compare: list[Any], then: list[Any]) -> tuple[bool, int]:
+        """Whether it took effect, and its revision. UnknownOutcome if that cannot be told; Unreachable: not sent."""
+        client = await self._connected()
+        request = rpc.TxnRequest(compare=compare, success=then)
+        try:
+            reply = await client.kvstub.Txn(request, timeout=self._timeout_s)
+        except rpc.AioRpcError as error:
+            if error.code() is rpc.StatusCode.NOT_FOUND:
+                raise serr.NotFound("lease", error.details()) from error
+            if error.code() in _REFUSALS:
+                raise serr.Inval("etcd", error.details()) from error
+            _log(f"transaction: {error.code().name} {error.details()}")
+            await self._failed()
+            raise UnknownOutcome(error.details()) from error
+        return reply.succeeded, reply.header.revision
+
+    async def get(self, key: bytes) -> KeyValue | None:
+        reply = await self._call("get", "kvstub", "Range", rpc.RangeRequest(key=key))
+        return KeyValue(reply.kvs[0]) if reply.kvs else None
+
+    async def oldest(self, prefix: bytes) -> KeyValue | None:
+        """The key below a prefix that was made first."""
+        request = rpc.RangeRequest(
+            key=prefix,
+            range_end=prefix_end(prefix),
+            limit=1,
+            sort_order=rpc.RangeRequest.SortOrder.ASCEND,
+            sort_target=rpc.RangeRequest.SortTarget.CREATE,
+        )
+        reply = await self._call("get", "kvstub", "Range", request)
+        return KeyValue(reply.kvs[0]) if reply.kvs else None
+
+    async def scan(self, prefix: bytes, revision: int = 0) -> AsyncIterator[tuple[KeyValue, int]]:
+        """All keys below a prefix as they were at one revision, page by page; each with that revision."""
+        start, end = prefix, prefix_end(prefix)
+        while True:
+            request = rpc.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
+            reply = await self._call("scan", "kvstub", "Range", request)
+            revision = revision or reply.header.revision
+            for kv in reply.kvs:
+                yield KeyValue(kv), revision
+            if not reply.more:
+                return
+            start = reply.kvs[-1].key + b"\0"
+
+    async def revision(self) -> int:
+        reply = await self._call("status", "kvstub", "Range", rpc.RangeRequest(key=b"\0"))
+        revision: int = reply.header.revision
+        return revision
+
+    async def version(self) -> str:
+        reply = await self._call("status", "maintenancestub", "Status", rpc.StatusRequest())
+        version: str = reply.version
+        return version
+
+    async def grant(self, ttl_s: int) -> tuple[int, int]:
+        """A lease, and the time that etcd grants (it has a minimum)."""
+        reply = await self._call("lease", "leasestub", "LeaseGrant", rpc.LeaseGrantRequest(TTL=ttl_s))
+        return reply.ID, reply.TTL
+
+    async def extend(self, lease: int) -> int:
+        """The seconds that the lease lives on. NotFound if it is gone."""
+        client = await self._connected()
+        try:
+            stream = client.leasestub.LeaseKeepAlive(
+                iter([rpc.LeaseKeepAliveRequest(ID=lease)]), timeout=self._timeout_s
+            )
+            async for reply in stream:
+                if reply.TTL <= 0:
+                    raise serr.NotFound(f"lease {lease:x}", "expired")
+                return int(reply.TTL)
+        except (rpc.AioRpcError, aetcd_errors.ClientError) as error:
+            await self._failed()
+            raise serr.Unreachable("etcd", f"keep-alive: {error}") from error
+        raise serr.Unreachable("etcd", "keep-alive: no answer")
+
+    async def revoke(self, lease: int) -> None:
+        await self._call(f"lease {lease:x}", "leasestub", "LeaseRevoke", rpc.LeaseRevokeRequest(ID=lease))
+
+    async def watch_deletes(self, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
+        """Keys below the prefix that are deleted after a revision, with the revision of each; goes on over lost
+        connections. Compacted if etcd no longer knows what happened since."""
+        revision = after_revision
+        while True:
+            try:
+                async for key, revision in self._watch_once(prefix, revision):
+                    yield key, revision
+            except rpc.AioRpcError as error:
+                _log(f"watch: {error.code().name} {error.details()}")
+                await self._failed()
+            await asyncio.sleep(0.1)
+
+    async def _watch_once(self, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
+        client = await self._connected()
+        stub = rpc.WatchStub(client.channel)
+        create = rpc.WatchCreateRequest(
+            key=prefix,
+            range_end=prefix_end(prefix),
+            start_revision=after_revision + 1,
+            filters=[rpc.WatchCreateRequest.FilterType.NOPUT],
+        )
+        stream = stub.Watch()
+        try:
+            await stream.write(rpc.WatchRequest(create_request=create))
+            async for reply in stream:
+                if reply.compact_revision:
+                    raise Compacted
+                if reply.canceled:
+                    return
+                for event in reply.events:
+                    yield event.kv.key, event.kv.mod_revision
+        finally:
+            stream.cancel()
+
+    async def wait_deleted(self, key: bytes, after_revision: int) -> None:
+        """Returns once the key is gone."""
+        async for _ in self.watch_deletes(key, after_revision):
+            return
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The first key that does not have the prefix."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def is_created_at(key: bytes, revision: int) -> Any:
+    """The comparison: the key exists since that revision."""
+    return rpc.Compare(
+        key=key,
+        target=rpc.Compare.CompareTarget.CREATE,
+        result=rpc.Compare.CompareResult.EQUAL,
+        create_revision=revision,
+    )
+
+
+def put(key: bytes, value: bytes, lease: int = 0) -> Any:
+    return rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value, lease=lease))
+
+
+def delete(key: bytes) -> Any:
+    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
+
+
+def is_modified_at(key: bytes, revision: int) -> Any:
+    """The comparison: the key was last changed at that revision; 0: it does not exist."""
+    return rpc.Compare(
+        key=key,
+        target=rpc.Compare.CompareTarget.MOD,
+        result=rpc.Compare.CompareResult.EQUAL,
+        mod_revision=revision,
+    )

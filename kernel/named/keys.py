@@ -1,0 +1,65 @@
+"""Where things stand in etcd, and how they are encoded. Pure.
+
+    sigmaos/<realm>/i/<ino>             meta and contents of an object
+    sigmaos/<realm>/e/<dir ino>/<name>  an entry: the object's inode number
+    sigmaos/<realm>/t/i/...  t/e/...    the same for leased files; the keys hang on the lease, so etcd removes both
+    sigmaos/<realm>/election/<lease>    candidates and, the oldest, the leader
+    sigmaos/<realm>/txn                 the last transaction's own number
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from sigmaos_ray import serr
+
+from kernel.named.state import Contents, Entry, Meta
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_contents = msgspec.msgpack.Decoder(tuple[int, float, int, bytes]).decode
+_decode_entry = msgspec.msgpack.Decoder(tuple[int, int]).decode
+
+
+class Keys:
+    """The keys of one realm."""
+
+    def __init__(self, realm: str) -> None:
+        if not realm or "/" in realm:
+            raise serr.Inval(realm, "not the name of a realm")
+        self.root = f"sigmaos/{realm}/".encode()
+        self.election = self.root + b"election/"
+        self.txn = self.root + b"txn"
+        self.leased = self.root + b"t/"
+
+    def inode(self, ino: int, lease: int) -> bytes:
+        return b"%s%si/%016x" % (self.root, b"t/" if lease else b"", ino)
+
+    def entry(self, dir_ino: int, name: str, lease: int) -> bytes:
+        return b"%s%se/%016x/%s" % (self.root, b"t/" if lease else b"", dir_ino, name.encode())
+
+    def tables(self) -> list[bytes]:
+        """The prefixes under which objects and entries stand."""
+        return [self.root + table for table in (b"i/", b"t/i/", b"e/", b"t/e/")]
+
+    def parse_entry_key(self, key: bytes) -> tuple[int, str] | None:
+        """The directory and name of an entry's key; None for any other key."""
+        rest = key.removeprefix(self.root).removeprefix(b"t/")
+        if not rest.startswith(b"e/"):
+            return None
+        return int(rest[2:18], 16), rest[19:].decode()
+
+    def decode(self, key: bytes, value: bytes) -> Contents | Entry:
+        rest = key.removeprefix(self.root).removeprefix(b"t/")
+        if rest.startswith(b"e/"):
+            ino, lease = _decode_entry(value)
+            return Entry(int(rest[2:18], 16), rest[19:].decode(), ino, lease)
+        perm, mtime, lease, data = _decode_contents(value)
+        return Contents(int(rest[2:], 16), Meta(perm, mtime), data, lease)
+
+
+def encode_contents(contents: Contents) -> bytes:
+    return _encode((contents.meta.perm, contents.meta.mtime, contents.lease, contents.data))
+
+
+def encode_entry(entry: Entry) -> bytes:
+    return _encode((entry.ino, entry.lease))

@@ -1,0 +1,294 @@
+"""named's tree as nodes: validated in memory, committed in etcd, then shown (D-1 to D-5).
+
+Locks: an operation holds the directory shared and the entry exclusively, so that operations on different names run
+side by side and share transactions; removing a directory holds it exclusively; a write holds the file exclusively;
+renames of directories take one lock for all, so that no two of them can make a ring.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.locks import LockTable
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.sigmap import (
+    DEV_NAMED,
+    DMDIR,
+    DMTMP,
+    NO_FENCE,
+    NO_LEASE,
+    NO_OFFSET,
+    OEXCL,
+    OTRUNC,
+    Fence,
+    Mode,
+    Perm,
+    Qid,
+    Stat,
+)
+
+from kernel.named.state import Inode, Tree, merged, page
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Named
+    from sigmaos_ray.protsrv.watch import WatchTable
+
+    from kernel.named.committer import Committer
+
+Key = tuple[int, str]
+CONTENTS: Final = "/contents"
+"""Beside an object's number: the lock of its contents. No entry has such a name."""
+
+
+class NamedFs:
+    """What all nodes share. ``lead`` gives it a tree and a way to commit; until then ``guard`` refuses requests."""
+
+    def __init__(self, watches: WatchTable, config: Named) -> None:
+        self.watches = watches
+        self.config = config
+        self.tree = Tree()
+        self.locks: LockTable[Key] = LockTable()
+        self._committer: Committer | None = None
+
+    def lead(self, tree: Tree, committer: Committer) -> None:
+        self.tree = tree
+        self._committer = committer
+
+    @property
+    def committer(self) -> Committer:
+        if self._committer is None:
+            raise serr.Closed("named", "does not lead")
+        return self._committer
+
+    @property
+    def root(self) -> Dir:
+        return NamedRoot(self)
+
+    def node(self, inode: Inode) -> NamedNode:
+        return NamedDir(self, inode) if inode.is_dir else NamedFile(self, inode)
+
+    def new_ino(self) -> int:
+        while (ino := secrets.randbits(62) + 2) in self.tree.inodes:
+            continue
+        return ino
+
+    def check_size(self, name: str, size: int) -> None:
+        if size > self.config.file_bytes_max:
+            limit = self.config.file_bytes_max
+            raise serr.Inval(name, f"{size} bytes: a file in named has at most {limit}")
+
+    def expire(self, dir_ino: int, name: str, revision: int) -> None:
+        """etcd removed a leased entry: so do we, unless a later change gave the name to something else."""
+        directory = self.tree.inodes.get(dir_ino)
+        inode = directory.children.get(name) if directory is not None else None
+        if directory is None or inode is None or not inode.lease or inode.version > revision:
+            return
+        self.tree.apply_remove(inode, revision, time.time())
+        self.watches.removed(dir_ino, name)
+
+
+class NamedNode(Node):
+    """One object."""
+
+    def __init__(self, fs: NamedFs, inode: Inode) -> None:
+        self.fs = fs
+        self._inode = inode
+
+    @property
+    def inode(self) -> Inode:
+        return self._inode
+
+    @property
+    def name(self) -> str:
+        return self.inode.name
+
+    @property
+    def perm(self) -> Perm:
+        return self.inode.perm
+
+    def qid(self) -> Qid:
+        inode = self.inode
+        return Qid.of(inode.perm, inode.version, inode.ino)
+
+    async def stat(self, caller: Caller) -> Stat:
+        return _status(self.inode)
+
+    async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
+        fs, inode = self.fs, self.inode
+        directory = fs.tree.parent_of(inode)
+        name = inode.name
+        exclusive = [(directory.ino, name), (inode.ino, "" if inode.is_dir else CONTENTS)]
+        async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, "")]):
+            if directory.children.get(name) is not inode:
+                raise serr.NotFound(name)
+            now = time.time()
+            plan = fs.tree.plan_remove(inode, now)
+            revision = await fs.committer.commit(plan, fence)
+            if inode.parent is None:  # its lease ended meanwhile
+                raise serr.NotFound(name)
+            fs.tree.apply_remove(inode, revision, now)
+            fs.watches.removed(directory.ino, name)
+            if inode.is_dir:
+                fs.watches.end(inode.ino)
+
+    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
+        fs, inode = self.fs, self.inode
+        if not isinstance(new_dir, NamedDir):
+            raise serr.Inval(new_name, "a rename stays within one server")
+        target = new_dir.inode
+        directory = fs.tree.parent_of(inode)
+        name = inode.name
+        exclusive: list[Key] = [(directory.ino, name), (target.ino, new_name), *([(0, CONTENTS)] if inode.is_dir else [])]
+        victim = target.children.get(new_name)
+        if victim is not None and victim is not inode:
+            exclusive.append((victim.ino, "" if victim.is_dir else CONTENTS))
+        async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, ""), (target.ino, "")]):
+            if directory.children.get(name) is not inode:
+                raise serr.NotFound(name)
+            if target.children.get(new_name) is not victim:
+                raise serr.Retry(new_name, "the entry changed meanwhile")
+            if victim is inode:
+                return
+            now = time.time()
+            plan = fs.tree.plan_rename(inode, target, new_name, now)
+            revision = await fs.committer.commit(plan, fence)
+            if inode.parent is None:
+                raise serr.NotFound(name)
+            for dir_ino, event in fs.tree.apply_rename(inode, target, new_name, revision, now):
+                fs.watches.publish(dir_ino, event)
+            if victim is not None and victim.is_dir:
+                fs.watches.end(victim.ino)
+
+
+class NamedFile(NamedNode):
+    """A file, symlink, endpoint file or device file."""
+
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        if mode & OTRUNC and self.inode.length:
+            await self.write(b"", replace=True)
+        return _OpenNamedFile(self)
+
+    async def write(self, data: bytes, offset: int = 0, *, replace: bool = False, fence: Fence = NO_FENCE) -> int:
+        """Writes in place, or replaces the whole contents."""
+        fs, inode = self.fs, self.inode
+        async with fs.locks.hold(exclusive=[(inode.ino, CONTENTS)]):
+            if inode.parent is None:
+                # Removed while open: nobody but open fids sees it any more, and nothing of it is stored.
+                inode.data = data if replace else merged(inode.data or b"", offset, data)
+                return len(data)
+            if not replace:
+                start = inode.length if offset == NO_OFFSET else offset
+                fs.check_size(inode.name, start + len(data))
+            whole = data if replace else merged(inode.data or b"", offset, data)
+            fs.check_size(inode.name, len(whole))
+            now = time.time()
+            revision = await fs.committer.commit(fs.tree.plan_write(inode, whole, now), fence)
+            fs.tree.apply_write(inode, whole, revision, now)
+        return len(data)
+
+
+class _OpenNamedFile(OpenFile):
+    def __init__(self, node: NamedFile) -> None:
+        self._node = node
+
+    async def read(self, offset: int, count: int) -> bytes:
+        data = self._node.inode.data or b""
+        return data if not offset and len(data) <= count else data[offset : offset + count]
+
+    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
+        return await self._node.write(data, offset, fence=fence)
+
+
+class NamedDir(NamedNode, Dir):
+    """A directory."""
+
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        raise serr.IsDir(self.name)
+
+    async def lookup(self, caller: Caller, name: str) -> Node:
+        inode = self.inode.children.get(name)
+        if inode is None:
+            raise serr.NotFound(name)
+        return self.fs.node(inode)
+
+    async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
+        return [_status(inode) for inode in page(self.inode, after, limit)]
+
+    async def create(
+        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
+    ) -> tuple[Node, OpenFile | None]:
+        async with self._entry(name):
+            inode = await self._make(name, perm, b"", lease, fence)
+        node = self.fs.node(inode)
+        return node, _OpenNamedFile(node) if isinstance(node, NamedFile) else None
+
+    def _entry(self, name: str):  # type: ignore[no-untyped-def]
+        ino = self.inode.ino
+        return self.fs.locks.hold(exclusive=[(ino, name)], shared=[(ino, "")])
+
+    async def _make(self, name: str, perm: Perm, data: bytes, lease: int, fence: Fence) -> Inode:
+        fs, directory = self.fs, self.inode
+        fs.check_size(name, len(data))
+        now = time.time()
+        perm |= DMTMP if lease else 0
+        plan = fs.tree.plan_create(directory, name, fs.new_ino(), perm, data, lease, now)
+        revision = await fs.committer.commit(plan, fence)
+        inode = fs.tree.apply_create(directory, name, plan, revision, now)
+        fs.watches.created(directory.ino, name)
+        return inode
+
+    async def put(
+        self,
+        caller: Caller,
+        name: str,
+        data: bytes,
+        *,
+        perm: Perm,
+        mode: Mode,
+        offset: int = 0,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+    ) -> int:
+        if perm & DMDIR:
+            raise serr.Inval(name, "a put makes a file")
+        async with self._entry(name):
+            inode = self.inode.children.get(name)
+            if inode is None:
+                if not mode & OTRUNC and offset != NO_OFFSET:
+                    self.fs.check_size(name, offset + len(data))
+                whole = data if mode & OTRUNC else merged(b"", offset, data)
+                await self._make(name, perm, whole, lease, fence)
+                return len(data)
+            if mode & OEXCL:
+                raise serr.Exists(name)
+            node = self.fs.node(inode)
+            if not isinstance(node, NamedFile):
+                raise serr.IsDir(name)
+            return await node.write(data, offset, replace=bool(mode & OTRUNC), fence=fence)
+
+
+class NamedRoot(NamedDir):
+    """The root: it stays the root when a newly elected leader loads the tree."""
+
+    def __init__(self, fs: NamedFs) -> None:
+        super().__init__(fs, fs.tree.root)
+
+    @property
+    def inode(self) -> Inode:
+        return self.fs.tree.root
+
+
+def _status(inode: Inode) -> Stat:
+    length = len(inode.children) if inode.is_dir else inode.length
+    return Stat(
+        name=inode.name,
+        qid=Qid.of(inode.perm, inode.version, inode.ino),
+        mode=inode.perm,
+        length=length,
+        mtime=inode.mtime,
+        atime=inode.mtime,
+        dev=DEV_NAMED,
+    )

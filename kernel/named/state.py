@@ -1,0 +1,265 @@
+"""named's tree in memory, pure: plans changes, applies them once they are committed; no etcd, no loop, no clock.
+
+A plan is made under the locks that ``nodes.py`` holds, committed by ``store.py``, and applied with the revision of its
+commit, which becomes the version of what changed. Planning refuses what may not be; applying cannot fail.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.watch import Event, EventKind
+from sigmaos_ray.sigmap import DMDEVICE, DMDIR, DMMOUNT, DMSYMLINK, DMTMP, NO_LEASE, NO_OFFSET, PERM_MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ROOT_INO: Final = 1
+_KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT | DMDEVICE | DMTMP | PERM_MASK
+
+
+class Meta(msgspec.Struct, frozen=True, array_like=True):
+    """What etcd keeps of an object, beside its contents."""
+
+    perm: int
+    mtime: float
+
+
+class Inode:
+    """One object. Directories have children; files have a length, and their contents while they are cached."""
+
+    __slots__ = ("children", "data", "ino", "lease", "length", "mtime", "name", "names", "parent", "perm", "version")
+
+    def __init__(self, ino: int, perm: int, lease: int = NO_LEASE) -> None:
+        self.ino = ino
+        self.perm = perm
+        self.lease = lease
+        self.version = 0
+        self.mtime = 0.0
+        self.length = 0
+        self.name = ""
+        self.parent: Inode | None = None
+        """None for the root, and once it is removed."""
+        self.data: bytes | None = None
+        self.children: dict[str, Inode] = {}
+        self.names: list[str] = []
+
+    @property
+    def is_dir(self) -> bool:
+        return bool(self.perm & DMDIR)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A name in a directory, as it is stored; of the etcd lease it hangs on, if any."""
+
+    dir_ino: int
+    name: str
+    ino: int
+    lease: int = NO_LEASE
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """An object as it is stored."""
+
+    ino: int
+    meta: Meta
+    data: bytes
+    lease: int = NO_LEASE
+
+
+class Plan(msgspec.Struct):
+    """A change: what to store and to delete, and how the tree changes once that is done."""
+
+    put_entries: list[Entry] = []
+    put_contents: list[Contents] = []
+    delete_entries: list[Entry] = []
+    delete_contents: list[tuple[int, int]] = []
+    """Inode numbers and leases."""
+    added: Inode | None = None
+    data: bytes | None = None
+    """The new contents of the file concerned."""
+
+
+class Tree:
+    """All objects of a realm's named."""
+
+    def __init__(self) -> None:
+        self.root = Inode(ROOT_INO, DMDIR | 0o777)
+        self.inodes: dict[int, Inode] = {ROOT_INO: self.root}
+
+    # -- loading
+
+    def load(self, contents: Iterable[tuple[Contents, int]], entries: Iterable[Entry]) -> list[int]:
+        """Builds the tree from what is stored (with the revision of each). Returns the inodes that no entry names:
+        what a crash in another time left, or what hung on a lease."""
+        for content, revision in contents:
+            inode = self.inodes.setdefault(content.ino, Inode(content.ino, content.meta.perm, content.lease))
+            inode.version, inode.mtime, inode.perm = revision, content.meta.mtime, content.meta.perm
+            inode.data, inode.length = content.data, len(content.data)
+        for entry in entries:
+            directory, inode = self.inodes.get(entry.dir_ino), self.inodes.get(entry.ino)
+            if directory is not None and inode is not None:
+                self._link(directory, entry.name, inode, sort=False)
+        for inode in self.inodes.values():
+            inode.names.sort()
+        orphans = [inode.ino for inode in self.inodes.values() if inode.parent is None and inode is not self.root]
+        for ino in orphans:
+            del self.inodes[ino]
+        return orphans
+
+    # -- planning
+
+    def plan_create(self, directory: Inode, name: str, ino: int, perm: int, data: bytes, lease: int, now: float) -> Plan:
+        self.check_alive(directory)
+        if name in directory.children:
+            raise serr.Exists(name)
+        if perm & ~_KINDS:
+            raise serr.Inval(name, f"no such kind of file: perm {perm:#x}")
+        if lease and perm & DMDIR:
+            raise serr.NotSupported(name, "a leased directory")
+        inode = Inode(ino, perm, lease)
+        inode.mtime, inode.length = now, len(data)
+        return Plan(
+            put_entries=[Entry(directory.ino, name, ino, lease)],
+            put_contents=[Contents(ino, Meta(perm, now), data, lease), _touched(directory, now)],
+            added=inode,
+            data=data,
+        )
+
+    def plan_write(self, inode: Inode, data: bytes, now: float) -> Plan:
+        """Replaces the whole contents: parts are merged by the caller."""
+        return Plan(put_contents=[Contents(inode.ino, Meta(inode.perm, now), data, inode.lease)], data=data)
+
+    def plan_remove(self, inode: Inode, now: float) -> Plan:
+        directory = self.parent_of(inode)
+        if inode.children:
+            raise serr.NotEmpty(inode.name)
+        return Plan(
+            put_contents=[_touched(directory, now)],
+            delete_entries=[Entry(directory.ino, inode.name, inode.ino, inode.lease)],
+            delete_contents=[(inode.ino, inode.lease)],
+        )
+
+    def plan_rename(self, inode: Inode, target: Inode, new_name: str, now: float) -> Plan:
+        directory = self.parent_of(inode)
+        self.check_alive(target)
+        if inode.is_dir and self.is_below(target, inode):
+            raise serr.Inval(new_name, "a directory cannot move into itself")
+        touched = [_touched(directory, now)] + ([_touched(target, now)] if target is not directory else [])
+        plan = Plan(
+            put_entries=[Entry(target.ino, new_name, inode.ino, inode.lease)],
+            put_contents=touched,
+            delete_entries=[Entry(directory.ino, inode.name, inode.ino, inode.lease)],
+        )
+        victim = target.children.get(new_name)
+        if victim is not None:
+            _check_replaceable(victim, inode)
+            plan.delete_contents = [(victim.ino, victim.lease)]
+            if bool(victim.lease) != bool(inode.lease):
+                plan.delete_entries.append(Entry(target.ino, new_name, victim.ino, victim.lease))
+        return plan
+
+    def parent_of(self, inode: Inode) -> Inode:
+        if inode.parent is None:
+            if inode is self.root:
+                raise serr.Inval("/", "the root cannot be removed or renamed")
+            raise serr.NotFound(inode.name)
+        return inode.parent
+
+    def check_alive(self, directory: Inode) -> None:
+        if directory.parent is None and directory is not self.root:
+            raise serr.NotFound(directory.name, "the directory was removed")
+
+    def is_below(self, inode: Inode, other: Inode) -> bool:
+        here: Inode | None = inode
+        while here is not None and here is not other:
+            here = here.parent
+        return here is other
+
+    # -- applying
+
+    def apply_create(self, directory: Inode, name: str, plan: Plan, revision: int, now: float) -> Inode:
+        inode = plan.added
+        assert inode is not None
+        inode.version = revision
+        inode.data = plan.data
+        self.inodes[inode.ino] = inode
+        self._link(directory, name, inode)
+        self._touch(directory, revision, now)
+        return inode
+
+    def apply_write(self, inode: Inode, data: bytes, revision: int, now: float) -> None:
+        inode.data, inode.length = data, len(data)
+        inode.version, inode.mtime = revision, now
+
+    def apply_remove(self, inode: Inode, revision: int, now: float) -> None:
+        directory = self.parent_of(inode)
+        self._unlink(inode)
+        self.inodes.pop(inode.ino, None)
+        self._touch(directory, revision, now)
+
+    def apply_rename(self, inode: Inode, target: Inode, new_name: str, revision: int, now: float) -> list[tuple[int, Event]]:
+        """Returns the events, with the inode of the directory that each is about."""
+        source = self.parent_of(inode)
+        events: list[tuple[int, Event]] = []
+        victim = target.children.get(new_name)
+        if victim is not None:
+            self._unlink(victim)
+            self.inodes.pop(victim.ino, None)
+            events.append((target.ino, Event(EventKind.REMOVED, new_name)))
+        events.append((source.ino, Event(EventKind.REMOVED, inode.name)))
+        self._unlink(inode)
+        self._link(target, new_name, inode)
+        events.append((target.ino, Event(EventKind.CREATED, new_name)))
+        self._touch(source, revision, now)
+        self._touch(target, revision, now)
+        return events
+
+    def _touch(self, inode: Inode, revision: int, now: float) -> None:
+        inode.version = max(inode.version, revision)
+        inode.mtime = now
+
+    def _link(self, directory: Inode, name: str, inode: Inode, *, sort: bool = True) -> None:
+        directory.children[name] = inode
+        if sort:
+            insort(directory.names, name)
+        else:
+            directory.names.append(name)
+        inode.parent, inode.name = directory, name
+
+    def _unlink(self, inode: Inode) -> None:
+        directory = inode.parent
+        assert directory is not None
+        del directory.children[inode.name]
+        del directory.names[bisect_left(directory.names, inode.name)]
+        inode.parent = None
+
+
+def page(directory: Inode, after: str, limit: int) -> list[Inode]:
+    """At most ``limit`` children whose names sort after ``after``."""
+    start = bisect_right(directory.names, after) if after else 0
+    return [directory.children[name] for name in directory.names[start : start + limit]]
+
+
+def merged(old: bytes, offset: int, data: bytes) -> bytes:
+    """The contents after a write: a gap is filled with zeros, NO_OFFSET appends."""
+    start = len(old) if offset == NO_OFFSET else offset
+    return old[:start].ljust(start, b"\0") + data + old[start + len(data) :]
+
+
+def _touched(directory: Inode, now: float) -> Contents:
+    return Contents(directory.ino, Meta(directory.perm, now), b"", directory.lease)
+
+
+def _check_replaceable(victim: Inode, by: Inode) -> None:
+    if victim.is_dir:
+        if not by.is_dir:
+            raise serr.IsDir(victim.name)
+        if victim.children:
+            raise serr.NotEmpty(victim.name)
+    elif by.is_dir:
+        raise serr.NotDir(victim.name)
