@@ -12,19 +12,17 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from sigmaos_ray import debug, serr
-from sigmaos_ray.sigmap import NO_FENCE, Fence
-
 from kernel.named import etcd as etcd_module
 from kernel.named.etcd import Etcd, UnknownOutcome
 from kernel.named.keys import Keys, encode_contents, encode_entry
+from sigmaos_ray import debug, serr
+from sigmaos_ray.sigmap import NO_FENCE, Fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sigmaos_ray.config import Named
-
     from kernel.named.state import Plan
+    from sigmaos_ray.config import Named
 
 _log = debug.selector("NAMED_STORE")
 

@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import psutil
 
-from sigmaos_ray import config as configuration
-from sigmaos_ray import debug, serr
-from sigmaos_ray.sigmap import Endpoint
-
 from kernel.named import etcd as etcd_module
 from kernel.named.committer import LeaderKey
 from kernel.named.etcd import Etcd, KeyValue
 from kernel.named.keys import Keys
+from sigmaos_ray import config as configuration
+from sigmaos_ray import debug, serr
+from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -187,11 +187,12 @@ class Etcd:
     async def watch_deletes(self, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
         """Keys below the prefix that are deleted after a revision, with the revision of each; goes on over lost
         connections. Compacted if etcd no longer knows what happened since."""
-        revision = after_revision
+        seen = after_revision
         while True:
             try:
-                async for key, revision in self._watch_once(prefix, revision):
-                    yield key, revision
+                async for key, deleted_at in self._watch_once(prefix, seen):
+                    seen = deleted_at
+                    yield key, deleted_at
             except rpc.AioRpcError as error:
                 _log(f"watch: {error.code().name} {error.details()}")
                 await self._failed()

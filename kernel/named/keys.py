@@ -1,19 +1,18 @@
 """Where things stand in etcd, and how they are encoded. Pure.
 
-    sigmaos/<realm>/i/<ino>             meta and contents of an object
-    sigmaos/<realm>/e/<dir ino>/<name>  an entry: the object's inode number
-    sigmaos/<realm>/t/i/...  t/e/...    the same for leased files; the keys hang on the lease, so etcd removes both
-    sigmaos/<realm>/election/<lease>    candidates and, the oldest, the leader
-    sigmaos/<realm>/txn                 the last transaction's own number
+sigmaos/<realm>/i/<ino>             meta and contents of an object
+sigmaos/<realm>/e/<dir ino>/<name>  an entry: the object's inode number
+sigmaos/<realm>/t/i/...  t/e/...    the same for leased files; the keys hang on the lease, so etcd removes both
+sigmaos/<realm>/election/<lease>    candidates and, the oldest, the leader
+sigmaos/<realm>/txn                 the last transaction's own number
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from sigmaos_ray import serr
-
 from kernel.named.state import Contents, Entry, Meta
+from sigmaos_ray import serr
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_contents = msgspec.msgpack.Decoder(tuple[int, float, int, bytes]).decode

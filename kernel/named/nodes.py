@@ -11,6 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
+from kernel.named.state import Inode, Tree, merged, page
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.locks import LockTable
 from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
@@ -30,13 +31,10 @@ from sigmaos_ray.sigmap import (
     Stat,
 )
 
-from kernel.named.state import Inode, Tree, merged, page
-
 if TYPE_CHECKING:
+    from kernel.named.committer import Committer
     from sigmaos_ray.config import Named
     from sigmaos_ray.protsrv.watch import WatchTable
-
-    from kernel.named.committer import Committer
 
 Key = tuple[int, str]
 CONTENTS: Final = "/contents"
@@ -141,7 +139,11 @@ class NamedNode(Node):
         target = new_dir.inode
         directory = fs.tree.parent_of(inode)
         name = inode.name
-        exclusive: list[Key] = [(directory.ino, name), (target.ino, new_name), *([(0, CONTENTS)] if inode.is_dir else [])]
+        exclusive: list[Key] = [
+            (directory.ino, name),
+            (target.ino, new_name),
+            *([(0, CONTENTS)] if inode.is_dir else []),
+        ]
         victim = target.children.get(new_name)
         if victim is not None and victim is not inode:
             exclusive.append((victim.ino, "" if victim.is_dir else CONTENTS))

@@ -6,12 +6,17 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from kernel.named.committer import Committer, LeaderKey
+from kernel.named.election import Candidate, Election
+from kernel.named.etcd import Compacted, Etcd
+from kernel.named.keys import Keys
+from kernel.named.nodes import NamedFs
+from kernel.named.state import ROOT_INO, Contents, Entry, Meta, Plan, Tree
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
 from sigmaos_ray.protsrv.node import Caller
-from sigmaos_ray.protsrv.rpcdev import RpcContext
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmap import (
@@ -26,17 +31,11 @@ from sigmaos_ray.sigmap import (
     named_election,
 )
 
-from kernel.named.committer import Committer, LeaderKey
-from kernel.named.election import Candidate, Election
-from kernel.named.etcd import Compacted, Etcd
-from kernel.named.keys import Keys
-from kernel.named.nodes import NamedFs
-from kernel.named.state import ROOT_INO, Contents, Entry, Meta, Plan, Tree
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmaos_ray.config import Config
+    from sigmaos_ray.protsrv.rpcdev import RpcContext
 
 _log = debug.selector("NAMED")
 
@@ -107,9 +106,7 @@ class NamedServer(KernelService):
 
     async def _lead(self, leader: LeaderKey) -> None:
         """Loads what is stored, and from then on answers."""
-        committer = Committer(
-            self._etcd, self._keys, leader, self._config.named, self._election.guard, self._lost
-        )
+        committer = Committer(self._etcd, self._keys, leader, self._config.named, self._election.guard, self._lost)
         await committer.start()
         self._committer = committer
         tree, revision, orphans = await self._load()

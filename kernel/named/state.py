@@ -113,7 +113,9 @@ class Tree:
 
     # -- planning
 
-    def plan_create(self, directory: Inode, name: str, ino: int, perm: int, data: bytes, lease: int, now: float) -> Plan:
+    def plan_create(
+        self, directory: Inode, name: str, ino: int, perm: int, data: bytes, lease: int, now: float
+    ) -> Plan:
         self.check_alive(directory)
         if name in directory.children:
             raise serr.Exists(name)
@@ -202,7 +204,9 @@ class Tree:
         self.inodes.pop(inode.ino, None)
         self._touch(directory, revision, now)
 
-    def apply_rename(self, inode: Inode, target: Inode, new_name: str, revision: int, now: float) -> list[tuple[int, Event]]:
+    def apply_rename(
+        self, inode: Inode, target: Inode, new_name: str, revision: int, now: float
+    ) -> list[tuple[int, Event]]:
         """Returns the events, with the inode of the directory that each is about."""
         source = self.parent_of(inode)
         events: list[tuple[int, Event]] = []

@@ -103,6 +103,7 @@ def _run(state_dir: Path, inputs: Inputs, view: View) -> int:
 
     for line in inputs.skipped:
         view.line(f"skipped {line}")
+    state_dir.mkdir()
     instance = boot.start_instance(state_dir, own_ray=True, on_line=view.line)
     with S3(instance) as s3:
         made = s3.make_bucket(BUCKET)

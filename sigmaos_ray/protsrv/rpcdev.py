@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import typing
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -88,11 +87,19 @@ class RpcTable:
 
 def _describe(name: str, handler: Callable[..., Any]) -> _Method:
     """A handler as its annotations tell. Inval, when the server is made, for one that cannot be called remotely."""
-    parameters = list(inspect.signature(handler).parameters)
-    hints = typing.get_type_hints(handler)
-    request_class = hints.get(parameters[1]) if len(parameters) == 2 else None
+    parameters = list(inspect.signature(handler).parameters.values())
+    wanted = "an RPC method is method(self, ctx, request: SomeMessage) -> SomeMessage"
+    if len(parameters) != 2:
+        raise serr.Inval(name, wanted)
+    request_class = parameters[1].annotation
+    if isinstance(request_class, str):
+        # Only this one is evaluated: what else the annotations name may be imported for type checkers alone.
+        try:
+            request_class = eval(request_class, getattr(handler, "__globals__", {}))
+        except NameError as error:
+            raise serr.Inval(name, f"{wanted}: {error}; import the message's class at run time") from error
     if not (isinstance(request_class, type) and issubclass(request_class, Message)):
-        raise serr.Inval(name, "an RPC method is method(self, ctx, request: SomeMessage) -> SomeMessage")
+        raise serr.Inval(name, wanted)
     return _Method(handler, request_class, inspect.iscoroutinefunction(handler))
 
 

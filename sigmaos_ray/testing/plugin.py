@@ -1,4 +1,4 @@
-"""The pytest plugin: ``--start`` and the fixtures ``tstate_path``, ``tstate_all`` and ``sc`` (G-11).
+"""The pytest plugin: ``--start``, ``--path`` and the fixtures ``tstate_path``, ``tstate_all`` and ``sc`` (G-11).
 
 One instance serves a whole session: named alone if no test asks for more. Tests share it, so they use names of their
 own and remove what they made. Loaded with every pytest run here, hence without an import that costs.
@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="start an own instance of SigmaOS for this session (default: use the running one)",
     )
+    group.addoption(
+        "--path",
+        default="name/",
+        metavar="PATHNAME",
+        help="the tree that tests of files work in, name/ux/~local/ say (default: name/)",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +40,15 @@ def tstate_all(pytestconfig: pytest.Config) -> Iterator[Tstate]:
 
 @pytest.fixture(scope="session")
 def tstate_path(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Iterator[Tstate]:
-    """An instance with named at least: the one of ``tstate_all`` if any test of the session asks for that."""
+    """An instance with what ``--path`` needs, named at least; ``tstate_path.pathname`` is that path. It is the instance
+    of ``tstate_all`` if any test of the session asks for that."""
+    pathname: str = pytestconfig.getoption("--path")
     if any("tstate_all" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        yield request.getfixturevalue("tstate_all")
+        tstate: Tstate = request.getfixturevalue("tstate_all")
+        tstate.pathname = pathname
+        yield tstate
     else:
-        yield from _tstate(pytestconfig, "name/")
+        yield from _tstate(pytestconfig, pathname)
 
 
 @pytest.fixture(scope="session")

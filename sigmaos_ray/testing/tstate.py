@@ -46,6 +46,8 @@ class Tstate:
     """
 
     sc: SigmaClnt
+    pathname = "name/"
+    """The tree that a test of files works in."""
 
     def __init__(
         self,
@@ -68,7 +70,9 @@ class Tstate:
     def path(cls, pathname: str = "name/", *, start: bool = True, num_cpus: int | None = None) -> Self:
         """What a test of ``pathname`` needs: named alone for ``name/``, everything for what lies behind services."""
         alone = pathname.strip("/") == "name"
-        return cls(NAMED_ONLY if alone else None, start=start, num_cpus=num_cpus)
+        tstate = cls(NAMED_ONLY if alone else None, start=start, num_cpus=num_cpus)
+        tstate.pathname = pathname
+        return tstate
 
     @classmethod
     def all(cls, *, start: bool = True, num_cpus: int | None = None) -> Self:

@@ -1,0 +1,7 @@
+"""The boot daemon's process."""
+
+import sys
+
+from kernel.boot.daemon import main
+
+sys.exit(main())

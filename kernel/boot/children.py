@@ -1,0 +1,188 @@
+"""The child processes of an instance: started with their output in a log, watched, restarted, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.config import ChildProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+_log = debug.selector("BOOT")
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with_parent() -> None:
+    """In the child, before exec: it ends when the daemon does, however that ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def free_port(host: str) -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_port_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+class Child:
+    """One child process and how to start it again. Who makes it calls ``end``."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        is_ready: Callable[[], bool],
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self._command = list(command)
+        self._log = log
+        self._is_ready = is_ready
+        self._env = os.environ | (env or {})
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process
+
+    @property
+    def is_launched(self) -> bool:
+        return self._process is not None
+
+    def launch(self) -> None:
+        """Starts the process; does not wait for it. Error if it cannot be executed."""
+        with self._log.open("ab") as output:
+            try:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=self._env,
+                    preexec_fn=_die_with_parent,
+                )
+            except OSError as error:
+                raise serr.Error(self.name, f"{self._command[0]}: {error.strerror}") from error
+        _log(f"{self.name}: process {self.process.pid}")
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Blocks until it answers. Error, with the end of its log, if it ends or does not answer in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self._is_ready():
+            code = self.process.poll()
+            if code is not None:
+                raise serr.Error(self.name, f"ended with code {code}: {self._last_words()}")
+            if time.monotonic() > deadline_s:
+                raise serr.Timeout(self.name, f"no answer within {timeout_s:.0f} s; see {self._log}")
+            time.sleep(0.02)
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+            if lines:
+                return lines[-1][-300:]
+        return f"see {self._log}"
+
+    def record(self) -> ChildProcess:
+        """Who it is, for those who must end it should the daemon not come to it."""
+        return record_of(self.name, self.process.pid)
+
+    async def wait_end(self) -> int:
+        """Returns when the process ended, with its exit code."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        pidfd = os.pidfd_open(self.process.pid)
+
+        def on_end() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        loop.add_reader(pidfd, on_end)
+        try:
+            await ended
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+        return self.process.wait()
+
+    def end(self, timeout_s: float) -> None:
+        """Asks it to end, kills it after a while. May be repeated."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def record_of(name: str, pid: int) -> ChildProcess:
+    try:
+        created_s = psutil.Process(pid).create_time()
+    except psutil.Error:
+        created_s = 0.0
+    return ChildProcess(name=name, pid=pid, created_s=created_s)
+
+
+def is_alive(pid: int, created_s: float) -> bool:
+    """True if that very process lives: not another one that got its number, and not a zombie."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - created_s) < 0.05 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def end_recorded(records: Iterable[ChildProcess], timeout_s: float) -> list[str]:
+    """Ends recorded processes and their descendants, first politely. Returns the names of those that lived."""
+    found = [record for record in records if is_alive(record.pid, record.created_s)]
+    processes: list[psutil.Process] = []
+    for record in found:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(record.pid)
+            processes += [process, *process.children(recursive=True)]
+    for send in ("terminate", "kill"):
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                getattr(process, send)()
+        _, processes = psutil.wait_procs(processes, timeout=timeout_s)
+    return [record.name for record in found]
+
+
+def mentioning(text: str) -> list[psutil.Process]:
+    """The processes whose command line has the text in it: those of a Ray session, by its directory."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if process.pid != os.getpid() and any(text in part for part in process.info["cmdline"] or ()):
+            found.append(process)
+    return found

@@ -1,0 +1,346 @@
+"""The boot daemon: everything that an instance consists of, from its start to its end.
+
+main thread: etcd and S3 as child processes, Ray; then an event loop that starts the kernel actors, restarts what
+dies, follows the nodes of the cluster, and waits for SIGTERM; then all of it in reverse.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+import psutil
+import ray
+
+from kernel.boot.etcd import EmbeddedEtcd
+from kernel.boot.kernels import KernelPart, kernel_id_of, with_named
+from kernel.boot.raynode import RayCluster
+from kernel.boot.request import BootRequest, Report
+from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile
+from kernel.shell import KernelArgs
+from sigmaos_ray import config as configuration
+from sigmaos_ray import debug, serr
+from sigmaos_ray.config import STATE_FILE_NAME, ChildProcess, Instance, KernelNode
+from sigmaos_ray.sigmap import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from kernel.boot.children import Child
+
+_log = debug.selector("BOOT")
+
+_NODES_POLL_S = 1.0
+
+
+class Stopped(BaseException):
+    """SIGTERM or SIGINT arrived. No Exception: nothing on the way may swallow it."""
+
+
+class Node:
+    """One kernel node: its parts, by service."""
+
+    def __init__(self, kernel_id: str, host: str, ray_node_id: str) -> None:
+        self.kernel_id = kernel_id
+        self.host = host
+        self.ray_node_id = ray_node_id
+        self.parts: dict[str, KernelPart] = {}
+
+
+class Boot:
+    """One instance."""
+
+    def __init__(self, request: BootRequest, report: Callable[[Report], None]) -> None:
+        self._request = request
+        self._report = report
+        self._config = configuration.current()
+        self._state_dir = Path(request.state_dir)
+        self._logs = self._state_dir / "logs"
+        self._etcd: EmbeddedEtcd | None = None
+        self._s3: EmulatedS3 | None = None
+        self._ray = RayCluster(request)
+        self._named: KernelPart | None = None
+        self._nodes: dict[str, Node] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ready = False
+        self._created_s = psutil.Process().create_time()
+
+    def run(self) -> None:
+        """From start to end. Reports what it starts; an error is reported and raised, with everything taken down."""
+        began_s = time.monotonic()
+        try:
+            self._start_children()
+            self._ray.start()
+            self._wait_children()
+            asyncio.run(self._serve(began_s))
+        finally:
+            _ignore_signals()
+            self._ray.end(self._config.boot.part_stop_timeout_s)
+            for child in reversed(self._children()):
+                child.end(self._config.boot.part_stop_timeout_s)
+            with contextlib.suppress(FileNotFoundError):
+                (self._state_dir / STATE_FILE_NAME).unlink()
+
+    # -- children and Ray
+
+    def _start_children(self) -> None:
+        request = self._request
+        if request.clean:
+            for kept in ("etcd", "ux"):
+                shutil.rmtree(self._state_dir / kept, ignore_errors=True)
+        (self._logs / "procs").mkdir(parents=True, exist_ok=True)
+        if not request.etcd:
+            self._etcd = EmbeddedEtcd(self._state_dir, self._logs, self._config)
+            self._etcd.start()
+        if "s3" in request.services and request.s3_endpoint is None and not has_profile():
+            self._s3 = EmulatedS3(self._logs, self._config)
+            self._s3.start()
+        self._write_state()
+
+    def _wait_children(self) -> None:
+        if self._etcd is not None:
+            self._etcd.wait()
+            self._say(self._etcd.line())
+        else:
+            self._say(f"etcd at {', '.join(self._request.etcd)} (configured)")
+        self._say(self._ray.line())
+        self._write_state()
+
+    def _children(self) -> list[Child]:
+        return [part.child for part in (self._etcd, self._s3) if part is not None]
+
+    # -- the kernel
+
+    async def _serve(self, began_s: float) -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        main = asyncio.create_task(self._bring_up(began_s), name="bring-up")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({main, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not main.done():
+                raise Stopped
+            await main
+            await stopped
+        finally:
+            main.cancel()
+            stopped.cancel()
+            await asyncio.wait({main, stopped})
+            await self._take_down()
+
+    async def _bring_up(self, began_s: float) -> None:
+        if self._etcd is not None:
+            self._own(self._restart_child(self._etcd.child))
+        services = self._request.services
+        here = self._ray_nodes()
+        first = kernel_id_of(ray.get_runtime_context().get_node_id())
+        if "named" in services:
+            self._named = self._part("named", None, first, self._request.host)
+            await self._named.start()
+            self._say(f"named at {self._named.endpoint.addrs[0]}")
+        if self._s3 is not None:
+            await asyncio.to_thread(self._s3.wait)
+            self._say(self._s3.line())
+            self._own(self._restart_child(self._s3.child))
+        elif "s3" in services:
+            self._say(f"s3 at {self._request.s3_endpoint or 'AWS'}, profile {PROFILE if has_profile() else 'none'}")
+        await asyncio.gather(*(self._add_node(node_id, host) for node_id, host in here.items()))
+        self._own(self._follow_nodes())
+        self._ready = True
+        self._write_state()
+        self._say(f"ready in {time.monotonic() - began_s:.1f} s")
+        self._report(Report(ready=True))
+
+    def _own(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            debug.error(f"boot: {task.get_name()} ended: {error!r}")
+
+    async def _restart_child(self, child: Child) -> None:
+        while True:
+            code = await child.wait_end()
+            debug.error(f"{child.name} ended with code {code}: it is restarted")
+            await asyncio.sleep(self._config.boot.restart_pause_s)
+            child.launch()
+            self._write_state()
+
+    def _ray_nodes(self) -> dict[str, str]:
+        """The live Ray nodes and their addresses."""
+        return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+
+    async def _follow_nodes(self) -> None:
+        """Keeps one kernel node on every live Ray node, as they come and go."""
+        while True:
+            await asyncio.sleep(_NODES_POLL_S)
+            alive = await asyncio.to_thread(self._ray_nodes)
+            for node_id in set(self._nodes) - set(alive):
+                node = self._nodes.pop(node_id)
+                debug.error(f"node {node.kernel_id} is gone")
+                for part in node.parts.values():
+                    part.abandon()
+                self._write_state()
+            for node_id in set(alive) - set(self._nodes):
+                try:
+                    await self._add_node(node_id, alive[node_id])
+                except serr.SigmaError as error:
+                    debug.error(f"kernel node on {alive[node_id]}: {error}")
+                    node = self._nodes.pop(node_id)
+                    await asyncio.gather(*(part.stop() for part in node.parts.values()))
+
+    async def _add_node(self, ray_node_id: str, host: str) -> None:
+        services = [service for service in self._request.services if service != "named"]
+        host = self._request.host if self._ray.is_own else host
+        node = self._nodes[ray_node_id] = Node(kernel_id_of(ray_node_id), host, ray_node_id)
+        for service in services:
+            node.parts[service] = self._part(service, ray_node_id, node.kernel_id, host)
+        await asyncio.gather(*(part.start() for part in node.parts.values()))
+        if services:
+            self._say(f"kernel node {node.kernel_id}: {' '.join(services)}")
+
+    def _part(self, service: str, ray_node_id: str | None, kernel_id: str, host: str) -> KernelPart:
+        def args() -> KernelArgs:
+            return with_named(self._kernel_args(), kernel_id, self._named_endpoint(), host)
+
+        namespace = f"sigmaos-{self._request.realm}"
+        return KernelPart(service, args, ray_node_id, namespace, self._config, self._write_state)
+
+    def _kernel_args(self) -> KernelArgs:
+        return KernelArgs(
+            kernel_id="",
+            realm=self._request.realm,
+            etcd_endpoints=tuple(self._etcd_endpoints()),
+            state_file=str(self._state_dir / STATE_FILE_NAME),
+            state_dir=str(self._state_dir),
+            s3_endpoint=self._s3.endpoint if self._s3 is not None else self._request.s3_endpoint,
+            s3_credentials_profile=self._profile(),
+            ux_root=str(self._state_dir / "ux"),
+            log_dir=str(self._logs),
+            debug=self._request.debug,
+        )
+
+    def _profile(self) -> str | None:
+        return PROFILE if self._s3 is None and "s3" in self._request.services and has_profile() else None
+
+    def _etcd_endpoints(self) -> list[str]:
+        return [self._etcd.endpoint] if self._etcd is not None else list(self._request.etcd)
+
+    def _named_endpoint(self) -> Endpoint:
+        return self._named.endpoint if self._named is not None else Endpoint()
+
+    async def _take_down(self) -> None:
+        """Services first, named last: withdrawing a name needs it."""
+        for task in set(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+        parts = [part for node in self._nodes.values() for part in node.parts.values()]
+        await asyncio.gather(*(part.stop() for part in parts))
+        if self._named is not None:
+            await self._named.stop()
+
+    # -- what others see
+
+    def _say(self, line: str) -> None:
+        _log(line)
+        self._report(Report(line=line))
+
+    def _write_state(self) -> None:
+        """Writes the state file, whole, by rename."""
+        file = self._state_dir / STATE_FILE_NAME
+        temporary = file.with_suffix(f".{os.getpid()}")
+        temporary.write_bytes(self._instance().to_json())
+        temporary.chmod(0o600)
+        temporary.replace(file)
+
+    def _instance(self) -> Instance:
+        args = self._kernel_args()
+        return Instance(
+            realm=self._request.realm,
+            state_dir=str(self._state_dir),
+            boot_pid=os.getpid(),
+            boot_created_s=self._created_s,
+            ready=self._ready,
+            etcd_endpoints=self._etcd_endpoints(),
+            etcd_version=self._etcd.version if self._etcd is not None else "",
+            s3_endpoint=args.s3_endpoint,
+            s3_credentials_profile=args.s3_credentials_profile,
+            ray_address=self._ray.address,
+            named=self._named_endpoint(),
+            kernel_nodes=self._kernel_nodes(),
+            children=self._records(),
+        )
+
+    def _kernel_nodes(self) -> list[KernelNode]:
+        shown: list[KernelNode] = []
+        for node in self._nodes.values():
+            services = {name: part.info for name, part in node.parts.items() if part.info is not None}
+            if self._named is not None and self._named.info is not None and not shown:
+                services = {"named": self._named.info, **services}
+            shown.append(KernelNode(id=node.kernel_id, host=node.host, ray_node_id=node.ray_node_id, services=services))
+        return shown
+
+    def _records(self) -> list[ChildProcess]:
+        return [child.record() for child in self._children() if child.is_launched]
+
+
+def _ignore_signals() -> None:
+    """From here on everything is being taken down already."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _raise_stopped(number: int, frame: object) -> NoReturn:
+    raise Stopped
+
+
+class _ReportPipe:
+    """The way back to ``sigmaos start``, which may be gone."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._lock = threading.Lock()
+
+    def __call__(self, report: Report) -> None:
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            self._file.write(msgspec.json.encode(report) + b"\n")
+            if report.ready or report.failed:
+                self._file.close()
+
+
+def main() -> int:
+    """``python -m kernel.boot REQUEST-JSON REPORT-FD``."""
+    request = msgspec.json.decode(sys.argv[1], type=BootRequest)
+    report = _ReportPipe(int(sys.argv[2]))
+    debug.configure(request.debug, who=f"boot-{socket.gethostname()}")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _raise_stopped)
+    try:
+        Boot(request, report).run()
+    except Stopped:
+        report(Report(failed="stopped before it was ready"))
+    except serr.SigmaError as error:
+        debug.error(f"boot: {error}")
+        report(Report(failed=str(error)))
+        return 1
+    except Exception as error:
+        report(Report(failed=f"{type(error).__name__}: {error}"))
+        raise
+    return 0

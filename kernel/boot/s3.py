@@ -1,0 +1,68 @@
+"""The instance's S3: a configured one, or an emulator as a child process that keeps its objects in memory only."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kernel.boot.children import Child, free_port
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Config
+
+PROFILE: Final = "sigmaos"
+
+
+class EmulatedS3:
+    """moto's server."""
+
+    def __init__(self, log_dir: Path, config: Config) -> None:
+        self._config = config
+        self._port = free_port("127.0.0.1")
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
+        quiet = {"PYTHONWARNINGS": "ignore", "MOTO_ALLOW_NONEXISTENT_REGION": "true"}
+        self.child = Child("s3", command, log_dir / "s3-emulator.log", self._answers, quiet)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/moto-api/", timeout=1):
+                return True
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+
+    def start(self) -> None:
+        self.child.launch()
+
+    def wait(self) -> None:
+        self.child.wait_ready(self._config.boot.part_start_timeout_s)
+
+    def line(self) -> str:
+        return f"s3 emulator (moto) at {self.endpoint}; it keeps objects in memory only"
+
+
+def has_profile() -> bool:
+    """True if the user has an AWS profile for SigmaOS."""
+    files = {
+        os.environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"): PROFILE,
+        os.environ.get("AWS_CONFIG_FILE", "~/.aws/config"): f"profile {PROFILE}",
+    }
+    for file, section in files.items():
+        parser = configparser.ConfigParser(strict=False, interpolation=None)
+        try:
+            parser.read(Path(file).expanduser())
+        except configparser.Error:
+            continue
+        if parser.has_section(section):
+            return True
+    return False

@@ -1,0 +1,99 @@
+"""What a proc may change of the process that runs it, and how it is put back for the next one.
+
+Imported modules stay: that is what a warm worker is for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from _signal import getsignal  # type: ignore[import-not-found]  # signal.getsignal makes enums: 10 times slower
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_RESTORABLE: Final = sorted(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
+
+@contextlib.contextmanager
+def isolated(argv: list[str], env: Mapping[str, str]) -> Iterator[None]:
+    """Within the block ``sys.argv`` and the environment are the proc's. Afterwards these, the working directory,
+    umask, import path and signal handlers are as before. Main thread only."""
+    saved_env, saved_argv, saved_path = _environment(), sys.argv, list(sys.path)
+    saved_cwd, saved_umask = _cwd(), _umask()
+    handlers = {number: getsignal(number) for number in _RESTORABLE}
+    os.environ.update(env)
+    sys.argv = argv
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        _restore_handlers(handlers)
+        _restore_env(saved_env)
+        sys.argv, sys.path[:] = saved_argv, saved_path
+        os.umask(saved_umask)
+        if saved_cwd is not None and _cwd() != saved_cwd:
+            os.chdir(saved_cwd)
+
+
+def _cwd() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # somebody removed it
+        return None
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _environment() -> dict[bytes, bytes]:
+    """A copy of the environment as the system has it, without decoding each variable."""
+    return dict(os.environ._data)  # type: ignore[attr-defined]  # a dict of bytes on every POSIX system
+
+
+def _restore_env(saved: dict[bytes, bytes]) -> None:
+    now = _environment()
+    if now == saved:
+        return
+    for name in now.keys() - saved.keys():
+        del os.environb[name]
+    for name, value in saved.items() - now.items():
+        os.environb[name] = value
+
+
+def _restore_handlers(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        if handler is not None and getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def on_death(note: Callable[[int | None, int | None], None]) -> Iterator[None]:
+    """Within the block, ``note(exit_code, signal_number)`` is called before this process ends by ``os._exit`` or by
+    one of the signals that ask a process to end. What a program installs itself takes precedence."""
+    own_pid, real_exit = os.getpid(), os._exit
+
+    def exit_noted(code: int) -> Any:
+        if os.getpid() == own_pid:  # not in a forked child
+            note(code, None)
+        real_exit(code)
+
+    def end(number: int, _frame: object) -> None:
+        if os.getpid() == own_pid:
+            note(None, number)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    os._exit = exit_noted  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os._exit = real_exit

@@ -1,0 +1,74 @@
+"""A proc's own log: one file per proc, the program's lines untouched between a header and, after a crash, a footer.
+
+The header tells which process ran the proc. The footer is what a dying process left about its cause; where there is
+none, what Python and the C library printed on a fatal signal is read.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from sigmaos_ray.proc import Tpid
+
+DIR: Final = "procs"
+_TAIL_BYTES: Final = 16 << 10
+_HEADER: Final = re.compile(r"^== \S+ .* os_pid=(\d+) ")
+_FOOTER: Final = re.compile(r"^== \S+ ended: (.+)$", re.MULTILINE)
+_FATAL: Final = re.compile(r"^Fatal Python error: (Segmentation fault|Aborted|Bus error|Illegal instruction)", re.M)
+
+
+def path(log_dir: str, pid: Tpid) -> Path:
+    return Path(log_dir) / DIR / f"{pid}.log"
+
+
+def header(pid: Tpid, program: str, os_pid: int) -> bytes:
+    now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return f"== {pid} {program} os_pid={os_pid} {now}\n".encode()
+
+
+def footer(pid: Tpid, words: str) -> bytes:
+    return f"== {pid} ended: {words}\n".encode()
+
+
+def exit_words(code: int) -> str:
+    return f"exit status {code & 0xFF}"
+
+
+def signal_words(signal_number: int) -> str:
+    """``signal: killed`` and its like."""
+    try:
+        told = signal.strsignal(signal_number)
+    except ValueError:
+        told = None
+    return f"signal: {told.lower() if told else signal_number}"
+
+
+def os_pid(log: Path) -> int | None:
+    """Which process ran the proc; None if its log does not tell, or is not on this host."""
+    try:
+        with log.open("rb") as file:
+            match = _HEADER.match(file.readline().decode(errors="replace"))
+    except OSError:
+        return None
+    return int(match[1]) if match else None
+
+
+def cause(log: Path) -> str | None:
+    """What the process left about its end; None if it left nothing."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - _TAIL_BYTES))
+            tail = file.read().decode(errors="replace")
+    except OSError:
+        return None
+    footers = _FOOTER.findall(tail)
+    if footers:
+        return str(footers[-1])
+    fatal = _FATAL.search(tail)
+    return f"signal: {fatal[1].lower()}" if fatal else None

@@ -1,0 +1,104 @@
+"""From a program's name to what is called, and from how the call ended to a Status."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import sys
+import traceback
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import callables, serr
+from sigmaos_ray.proc import Status
+from sigmaos_ray.procclnt import proclog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sigmaos_ray.pb import proc_pb2 as pb
+
+USER_PACKAGE: Final = "user"
+
+
+class NoProgram(Exception):  # told to the parent as it is
+    """The program does not exist, or cannot be loaded (X-23)."""
+
+
+def module_names(program: str) -> list[str]:
+    """The modules that a program's name may mean, first choice first."""
+    name = program.replace("-", "_")
+    return [name] if "." in name else [f"{USER_PACKAGE}.{name}", name]
+
+
+def load(spec: pb.ProcSpec) -> Callable[..., object]:
+    """What runs the program. NoProgram says why there is nothing."""
+    if spec.pickled:
+        try:
+            return callables.loads(spec.pickled)
+        except Exception as error:  # whatever the function's own imports raise
+            raise NoProgram(f"function {spec.program!r} cannot be loaded here: {_last_line(error)}") from error
+    names = module_names(spec.program)
+    for name in names:
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+                raise NoProgram(f"program {spec.program!r} cannot be loaded: {_last_line(error)}") from error
+        except Exception as error:  # whatever the module's top level raises
+            raise NoProgram(f"program {spec.program!r} cannot be loaded: {_last_line(error)}") from error
+        else:
+            return _main_of(module, spec.program)
+    raise NoProgram(f"no program {spec.program!r}: there is no module {' or '.join(names)}")
+
+
+def _main_of(module: object, program: str) -> Callable[..., object]:
+    main = getattr(module, "main", None)
+    if not callable(main):
+        raise NoProgram(f"program {program!r}: module {getattr(module, '__name__', '?')} has no main(argv)")
+    return main  # type: ignore[no-any-return]
+
+
+def run(main: Callable[..., object], argv: list[str]) -> Status:
+    """Calls it with the arguments alone, and awaits it if it is a coroutine. Never raises."""
+    try:
+        returned = main(argv) if _takes_arguments(main) else main()
+        if inspect.iscoroutine(returned):
+            returned = asyncio.run(returned)
+        return _of_return(returned)
+    except SystemExit as stop:
+        return _of_exit(stop.code)
+    except BaseException as error:  # noqa: BLE001  # the program's error is its status
+        traceback.print_exc(file=sys.stderr)
+        return Status.err(_last_line(error))
+
+
+def _takes_arguments(main: Callable[..., object]) -> bool:
+    try:
+        parameters = inspect.signature(main).parameters.values()
+    except (TypeError, ValueError):  # built in: it knows
+        return True
+    return any(parameter.kind is not inspect.Parameter.KEYWORD_ONLY for parameter in parameters)
+
+
+def _of_return(value: object) -> Status:
+    if isinstance(value, Status):
+        return value
+    try:
+        return Status.info("", value)
+    except serr.Inval as error:
+        return Status.err(f"main returned a {type(value).__name__}: {error.msg}")
+
+
+def _of_exit(code: object) -> Status:
+    """``sys.exit`` (departure 5): 0 is OK, the rest a crash."""
+    if code is None or code == 0:
+        return Status.ok()
+    if isinstance(code, int):
+        return Status.crash(proclog.exit_words(code))
+    print(code, file=sys.stderr)
+    return Status.crash(f"{proclog.exit_words(1)}: {code}")
+
+
+def _last_line(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(error)).strip()

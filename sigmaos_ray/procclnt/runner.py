@@ -1,0 +1,86 @@
+"""Running a proc's program in this process: what a Ray worker does. Knows nothing of Ray.
+
+Between procs everything is put back; a program's errors become its status, and nothing it does raises here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sigmaos_ray import debug
+from sigmaos_ray.proc import Status
+from sigmaos_ray.procclnt import children, isolation, proclog, program, reports
+from sigmaos_ray.procclnt.redirect import Redirect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sigmaos_ray.config import ProcEnv
+    from sigmaos_ray.pb import proc_pb2 as pb
+
+_log = debug.selector("RUNNER")
+
+
+def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "") -> Status:
+    """Runs the program to its end, on the main thread. ``instance``: what procs of this node are told, without
+    what is the proc's own. What the proc reported counts, else how its program ended."""
+    proc_env = _proc_env(spec, instance)
+    env = _environment(spec, proc_env)
+    spared = children.own()
+    redirect = Redirect(log_dir, spec.pid, spec.program)
+    status = Status.ok()
+    with redirect, isolation.isolated([spec.program, *spec.args], env), isolation.on_death(_noted(redirect)):
+        debug.configure()
+        _log(f"runs {spec.pid}")
+        try:
+            status = program.run(program.load(spec), list(spec.args))
+        except program.NoProgram as error:
+            print(error, file=sys.stderr)
+            status = Status.err(str(error))
+        finally:
+            _close_clients()
+            children.end_all(spared)
+    debug.configure()
+    return reports.take(spec.pid) or status
+
+
+def _proc_env(spec: pb.ProcSpec, instance: ProcEnv) -> ProcEnv:
+    return msgspec.structs.replace(
+        instance,
+        pid=spec.pid,
+        program=spec.program,
+        parent_pid=spec.parent_pid,
+        debug=spec.env.get("SIGMADEBUG", instance.debug),
+        perf=spec.env.get("SIGMAPERF", instance.perf),
+        fail=spec.env.get("SIGMAFAIL", instance.fail),
+    )
+
+
+def _environment(spec: pb.ProcSpec, proc_env: ProcEnv) -> dict[str, str]:
+    """The variables of X-4; those that the proc was given win, but for who it is."""
+    own = {"SIGMADEBUG": proc_env.debug, "SIGMAPERF": proc_env.perf, "SIGMAFAIL": proc_env.fail}
+    return {**own, **spec.env, "SIGMACONFIG": proc_env.to_json(), "SIGMADEBUGPID": spec.pid}
+
+
+def _noted(redirect: Redirect) -> Callable[[int | None, int | None], None]:
+    def note(exit_code: int | None, signal_number: int | None) -> None:
+        if signal_number is not None:
+            redirect.note(proclog.signal_words(signal_number))
+        elif exit_code is not None:
+            redirect.note(proclog.exit_words(exit_code))
+
+    return note
+
+
+def _close_clients() -> None:
+    """Closes what the program's clients left open, if it had any."""
+    sigmaclnt = sys.modules.get("sigmaos_ray.sigmaclnt")
+    if sigmaclnt is None:
+        return
+    try:
+        sigmaclnt.close_all()
+    except Exception as error:  # noqa: BLE001  # the proc's status counts, not how its sessions ended
+        debug.error(f"closing clients: {type(error).__name__}: {error}")
