@@ -51,6 +51,17 @@ class KernelService(abc.ABC):
         """Drains, withdraws the name, frees everything. Harmless after a start that failed, and when called twice."""
 
 
+def _log_to_file(log_dir: str, name: str) -> None:
+    """From now on what this process prints goes to ``<log_dir>/<name>.log``, where ``sigmaos logs`` finds it."""
+    if not log_dir:
+        return
+    os.makedirs(log_dir, exist_ok=True)
+    log = os.open(os.path.join(log_dir, f"{name}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
+
+
 class KernelActor:
     """Base of the Ray actors. Ray calls ``start``, then ``run``, whose reference ends with the actor; then ``stop``.
 
@@ -58,6 +69,7 @@ class KernelActor:
     """
 
     def __init__(self, service_name: str, args: KernelArgs) -> None:
+        _log_to_file(args.log_dir, f"{service_name}-{args.kernel_id}")
         debug.configure(args.debug, who=f"{service_name}-{args.kernel_id}")
         self._name = service_name
         self._args = args

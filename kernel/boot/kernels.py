@@ -92,10 +92,11 @@ class KernelPart:
             try:
                 await _result(self._actor.run.remote())
                 why = "it ended"
-                ray.kill(self._actor)
             except ray.exceptions.RayError as error:
                 why = _cause(error)
-            self.info = None
+            # Also an actor that died by itself: only then does Ray give its name free.
+            ray.kill(self._actor)
+            self._actor = self.info = None
             debug.error(f"{self.service} is restarted: {why}")
             await self._start_again()
 

@@ -1,0 +1,87 @@
+"""The Ray actor of a schedd. Asynchronous, so that thousands of parked waits cost no threads; its service lives on the
+shell's loop all the same."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import ray
+
+from kernel.schedd.server import RayPlace, ScheddServer
+from kernel.shell import KernelActor, KernelArgs, KernelService
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from sigmaos_ray.config import ServiceInfo
+    from sigmaos_ray.sigmap import Endpoint
+
+CONCURRENCY_MAX: Final = 20_000
+"""``max_concurrency`` to make the actor with: every parked wait is a call under way. It needs no cores."""
+
+
+class _Shell(KernelActor):
+    """The shell, whose service the workers talk to."""
+
+    def __init__(self, service_name: str, args: KernelArgs, place: RayPlace) -> None:
+        super().__init__(service_name, args)
+        self._place = place
+
+    def make_service(self, args: KernelArgs) -> KernelService:
+        return ScheddServer(args, self._place)
+
+    async def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Runs a coroutine of the service on the service's loop."""
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+
+    @property
+    def schedd(self) -> ScheddServer:
+        assert isinstance(self._service, ScheddServer), "not started"
+        return self._service
+
+
+class ScheddActor:
+    """Started, run and stopped as every kernel actor; the rest is for workers that run procs."""
+
+    def __init__(self, service_name: str, args: KernelArgs) -> None:
+        context = ray.get_runtime_context()
+        place = RayPlace(
+            node_id=context.get_node_id(),
+            namespace=context.namespace,
+            handle=ray.cloudpickle.dumps(context.current_actor),  # type: ignore[no-untyped-call]
+        )
+        self._shell = _Shell(service_name, args, place)
+        self._parked: dict[str, asyncio.Future[None]] = {}
+
+    async def start(self) -> tuple[Endpoint, ServiceInfo]:
+        return await asyncio.to_thread(self._shell.start)
+
+    async def run(self) -> None:
+        await asyncio.to_thread(self._shell.run)
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._shell.stop)
+
+    async def hello(self, os_pid: int, host: str) -> None:
+        await self._shell.call(self._shell.schedd.hello(os_pid, host))
+
+    async def began(self, pid: str, os_pid: int) -> bool:
+        return bool(await self._shell.call(self._shell.schedd.began(pid, os_pid)))
+
+    async def meet(self, count: int) -> None:
+        await self._shell.call(self._shell.schedd.meet(count))
+
+    async def park(self, token: str) -> None:
+        """Returns when ``unpark`` is called with the same token, before or after."""
+        parked = self._parked.setdefault(token, asyncio.get_running_loop().create_future())
+        try:
+            await parked
+        finally:
+            self._parked.pop(token, None)
+
+    async def unpark(self, token: str) -> None:
+        parked = self._parked.setdefault(token, asyncio.get_running_loop().create_future())
+        if not parked.done():
+            parked.set_result(None)

@@ -1,0 +1,189 @@
+"""The procs of one schedd at work: the table decides, this does what it says, in Ray and towards those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from typing import TYPE_CHECKING, Final
+
+from kernel.schedd import endings
+from kernel.schedd.nodes import ProcTree
+from kernel.schedd.ray_procs import RayContext, RayProcs
+from kernel.schedd.runners import Runners
+from kernel.schedd.state import Kill, KillLater, Moved, Phase, ProcTable, Submit, Wake, Withdraw
+from kernel.schedd.waits import Waits
+from sigmaos_ray import debug, serr
+from sigmaos_ray.proc import Status, check_pid
+from sigmaos_ray.procclnt import proclog
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from kernel.schedd.state import Instruction, ProcState
+    from sigmaos_ray.config import Config
+    from sigmaos_ray.pb import proc_pb2 as pb
+    from sigmaos_ray.protsrv.watch import WatchTable
+
+_log = debug.selector("SCHEDD")
+
+_CAUSE_TIMEOUT_S: Final = 1.0
+_STOP_GRACE_S: Final = 0.5
+_STOP_TIMEOUT_S: Final = 5.0
+
+
+class NodeProcs:
+    """One per schedd, on its loop. ``stop`` ends all procs and every wait."""
+
+    def __init__(self, kernel_id: str, realm: str, log_dir: str, config: Config, watches: WatchTable) -> None:
+        self._kernel_id = kernel_id
+        self._realm = realm
+        self._log_dir = log_dir
+        self.be_cores = 1 / config.procs.be_per_core
+        self.table = ProcTable(config.procs.status_kept_max)
+        self.tree = ProcTree(self.table, watches)
+        self.waits = Waits()
+        self.runners = Runners()
+        self._ray: RayProcs | None = None
+        self._graces: set[asyncio.TimerHandle] = set()
+        self._autopsies: set[asyncio.Task[None]] = set()
+        self._all_gone = asyncio.Event()
+        self._stopping = False
+
+    def start(self, context: RayContext, node: bytes) -> None:
+        """From now on procs can be spawned. ``node``: see worker.NodeArgs."""
+        self._ray = RayProcs(asyncio.get_running_loop(), context, node, self._on_ray_end)
+
+    def warm_up(self) -> None:
+        if self._ray is not None:
+            self._ray.warm_up()
+
+    async def stop(self) -> None:
+        """Asks every proc to end, kills what does not, and ends all waits. Blocks for a few seconds at most."""
+        if self._ray is None or self._stopping:
+            return
+        self._stopping = True
+        for pid in self.table.pids(Phase.QUEUED, Phase.STARTING, Phase.RUNNING):
+            self.evict(pid, None)
+        if not await self._gone_within(_STOP_GRACE_S):
+            self._do(self.table.stopping())
+            await self._gone_within(_STOP_TIMEOUT_S)
+        self.waits.fail(serr.Closed(f"schedd {self._kernel_id}", "the kernel node stopped"))
+        for timer in self._graces:
+            timer.cancel()
+        if self._autopsies:
+            await asyncio.wait(self._autopsies)
+        self._ray.close()
+        self.runners.close()
+
+    async def _gone_within(self, timeout_s: float) -> bool:
+        if all(proc.gone for proc in self.table.all()):
+            return True
+        self._all_gone.clear()
+        try:
+            await asyncio.wait_for(self._all_gone.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    # -- events
+
+    def spawn(self, spec: pb.ProcSpec) -> str:
+        """Queues a proc; returns the kernel id. Exists, Inval, or Closed while the schedd stops."""
+        if self._ray is None or self._stopping:
+            raise serr.Closed(spec.pid, "the kernel node stops")
+        _check(spec)
+        spec.spawned_s = time.time()
+        spec.kernel_id = self._kernel_id
+        spec.realm = self._realm
+        self._do(self.table.spawn(spec))
+        return self._kernel_id
+
+    def evict(self, pid: str, grace_s: float | None) -> None:
+        self._do(self.table.evict(pid, grace_s))
+
+    def began(self, pid: str, os_pid: int) -> bool:
+        """A worker has the proc. False: it was evicted meanwhile, and need not run."""
+        self._do(self.table.began(pid, os_pid, time.time()))
+        try:
+            return not self.table.get(pid).evicting
+        except serr.NotFound:
+            return False
+
+    def started(self, pid: str) -> None:
+        self._do(self.table.started(pid, time.time()))
+
+    def reported(self, pid: str, status: Status) -> None:
+        self._do(self.table.reported(pid, status, time.time()))
+
+    def _on_ray_end(self, proc: ProcState, status: Status | None) -> None:
+        if status is None or (proc.killing and status is endings.WITHDRAWN):
+            autopsy = asyncio.get_running_loop().create_task(self._autopsy(proc), name=f"autopsy-{proc.pid}")
+            self._autopsies.add(autopsy)
+            autopsy.add_done_callback(self._autopsies.discard)
+        else:
+            self._ended(proc, status)
+
+    async def _autopsy(self, proc: ProcState) -> None:
+        """Its worker died: find out how, and end what it left behind."""
+        log = proclog.path(self._log_dir, proc.pid)
+        os_pid = proc.os_pid or (proclog.os_pid(log) if self._log_dir else None)
+        words = await self.runners.cause(os_pid, _CAUSE_TIMEOUT_S) if os_pid else None
+        if os_pid:
+            self.runners.end_group(os_pid)
+        if proc.killing:  # whatever Ray's way to end a worker looks like
+            words = proclog.signal_words(signal.SIGKILL)
+        self._ended(proc, Status.crash(words or self._guess(log, os_pid)))
+
+    def _guess(self, log: Path, os_pid: int | None) -> str:
+        """Where the system does not tell: the word that it left in its log. A kill leaves no time for one."""
+        if os_pid is None or not self._log_dir:
+            return "unknown: its worker process died"
+        return proclog.cause(log) or proclog.signal_words(signal.SIGKILL)
+
+    def _ended(self, proc: ProcState, status: Status) -> None:
+        if _log.on:
+            _log(f"{proc.pid}: {status}")
+        self._do(self.table.ended(proc, status, time.time()))
+        if self._stopping and all(proc.gone for proc in self.table.all()):
+            self._all_gone.set()
+
+    # -- instructions
+
+    def _do(self, instructions: Sequence[Instruction]) -> None:
+        for instruction in instructions:
+            self._do_one(instruction)
+
+    def _do_one(self, instruction: Instruction) -> None:
+        assert self._ray is not None, "no procs before start"
+        match instruction:
+            case Submit(proc):
+                self._ray.submit(proc)
+            case Wake(proc, what):
+                self.waits.wake(proc, what)
+            case Moved(pid, old, new):
+                self.tree.moved(pid, old, new)
+            case Withdraw(proc):
+                self._ray.withdraw(proc)
+            case Kill(proc):
+                self._ray.kill(proc)
+            case KillLater(proc, grace_s):
+                self._kill_later(proc, grace_s)
+
+    def _kill_later(self, proc: ProcState, grace_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._graces = {timer for timer in self._graces if timer.when() > loop.time()}
+        self._graces.add(loop.call_later(grace_s, self._on_grace_over, proc, grace_s))
+
+    def _on_grace_over(self, proc: ProcState, grace_s: float) -> None:
+        self._do(self.table.grace_over(proc, grace_s))
+
+
+def _check(spec: pb.ProcSpec) -> None:
+    """Inval for what no client of ours sends."""
+    check_pid(spec.pid)
+    if not spec.program and not spec.pickled:
+        raise serr.Inval(spec.pid, "no program")
+    if not (spec.mcpu >= 0 and spec.mem_mb >= 0):
+        raise serr.Inval(spec.pid, "mcpu and mem_mb are 0 or more")

@@ -1,0 +1,169 @@
+"""The schedd's tree: ``pids/<pid>`` for what starts or runs, ``queue/<pid>`` for what waits. Read-only, made when
+somebody looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from kernel.schedd.state import Phase
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.devices import StaticDir
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.sigmap import (
+    DEV_PSTAT,
+    DMDIR,
+    NO_FENCE,
+    NO_LEASE,
+    OACCESS_MASK,
+    OREAD,
+    Fence,
+    Mode,
+    Perm,
+    Qid,
+    Stat,
+)
+
+if TYPE_CHECKING:
+    from kernel.schedd.state import ProcState, ProcTable
+    from sigmaos_ray.protsrv.watch import WatchTable
+
+_ROOT_PATH: Final = 0x20
+_PIDS_PATH: Final = 2
+_QUEUE_PATH: Final = 3
+_FIRST_PROC_PATH: Final = 16
+
+
+def proc_json(proc: ProcState) -> bytes:
+    """A proc's file: all but its environment, which may hold secrets."""
+    spec = proc.spec
+    return msgspec.json.encode(
+        {
+            "pid": spec.pid,
+            "program": spec.program,
+            "args": list(spec.args),
+            "state": proc.phase.value,
+            "mcpu": spec.mcpu,
+            "mem_mb": spec.mem_mb,
+            "realm": spec.realm,
+            "parent_pid": spec.parent_pid,
+            "kernel_id": spec.kernel_id,
+            "os_pid": proc.os_pid,
+            "spawned_s": spec.spawned_s,
+            "began_s": proc.began_s,
+            "started_s": proc.started_s,
+            "evicted": proc.evicting,
+        }
+    )
+
+
+class ProcTree:
+    """The two directories, and their watches."""
+
+    def __init__(self, table: ProcTable, watches: WatchTable) -> None:
+        self._watches = watches
+        self.pids = ProcDir("pids", _PIDS_PATH, table, Phase.STARTING, Phase.RUNNING)
+        self.queue = ProcDir("queue", _QUEUE_PATH, table, Phase.QUEUED)
+        self.root = StaticDir("", [self.pids, self.queue], _ROOT_PATH, DEV_PSTAT)
+
+    def moved(self, pid: str, old: Phase | None, new: Phase | None) -> None:
+        """Publishes that a proc is listed elsewhere; called in the moment of the move."""
+        for directory in (self.pids, self.queue):
+            was, now = old in directory.phases, new in directory.phases
+            if was is now:
+                continue
+            directory.version += 1
+            tell = self._watches.created if now else self._watches.removed
+            tell(directory.path, pid)
+
+
+class ProcDir(Dir):
+    """The procs that are in certain phases."""
+
+    def __init__(self, name: str, path: int, table: ProcTable, *phases: Phase) -> None:
+        self._name = name
+        self.path = path
+        self._table = table
+        self.phases = phases
+        self.version = 0
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def perm(self) -> Perm:
+        return DMDIR | 0o555
+
+    def qid(self) -> Qid:
+        return Qid.of(self.perm, self.version, self.path)
+
+    async def stat(self, caller: Caller) -> Stat:
+        return Stat(name=self._name, qid=self.qid(), mode=self.perm, dev=DEV_PSTAT)
+
+    async def lookup(self, caller: Caller, name: str) -> Node:
+        proc = self._table.get(name)
+        if proc.phase not in self.phases:
+            raise serr.NotFound(name)
+        return ProcFile(proc)
+
+    async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
+        names = [pid for pid in self._table.pids(*self.phases) if pid > after][:limit]
+        return [ProcFile(self._table.get(pid)).status() for pid in names]
+
+    async def create(
+        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
+    ) -> tuple[Node, OpenFile | None]:
+        raise serr.NotSupported(name, "procs come by spawn")
+
+
+class ProcFile(Node):
+    """One proc, as JSON."""
+
+    def __init__(self, proc: ProcState) -> None:
+        self._proc = proc
+
+    @property
+    def name(self) -> str:
+        return self._proc.pid
+
+    @property
+    def perm(self) -> Perm:
+        return 0o444
+
+    def qid(self) -> Qid:
+        path = _FIRST_PROC_PATH + self._proc.number
+        return Qid.of(self.perm, list(Phase).index(self._proc.phase), path)
+
+    def status(self) -> Stat:
+        return Stat(
+            name=self.name,
+            qid=self.qid(),
+            mode=self.perm,
+            length=len(proc_json(self._proc)),
+            mtime=self._proc.started_s or self._proc.began_s or self._proc.spec.spawned_s,
+            dev=DEV_PSTAT,
+        )
+
+    async def stat(self, caller: Caller) -> Stat:
+        return self.status()
+
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        if mode & OACCESS_MASK != OREAD:
+            raise serr.NotSupported(self.name, "read-only")
+        return _Snapshot(self.name, proc_json(self._proc))
+
+
+class _Snapshot(OpenFile):
+    """The proc as it was when the file was opened."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self._name = name
+        self._data = data
+
+    async def read(self, offset: int, count: int) -> bytes:
+        return self._data[offset : offset + count]
+
+    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
+        raise serr.NotSupported(self._name, "read-only")

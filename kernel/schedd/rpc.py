@@ -1,0 +1,96 @@
+"""What a schedd answers: the RPC service ``Schedd``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kernel.schedd.state import Phase, Signal
+from sigmaos_ray import serr
+from sigmaos_ray.pb import proc_pb2 as pb
+from sigmaos_ray.proc import Status
+from sigmaos_ray.protsrv.rpcdev import RpcContext  # noqa: TC001  # read from the annotations at run time
+
+if TYPE_CHECKING:
+    from kernel.schedd.node_procs import NodeProcs
+    from kernel.schedd.state import ProcState
+
+
+class Schedd:
+    """The calls of ``procclnt``. A time-out is Timeout; an unknown or collected pid NotFound."""
+
+    def __init__(self, procs: NodeProcs) -> None:
+        self._procs = procs
+
+    async def Spawn(self, ctx: RpcContext, request: pb.SpawnRequest) -> pb.SpawnReply:
+        return pb.SpawnReply(kernel_id=self._procs.spawn(request.proc))
+
+    async def WaitStart(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
+        proc = self._procs.table.get(request.pid)
+        if not proc.started and proc.phase is not Phase.EXITED:
+            await self._procs.waits.wait(proc, Signal.START, _limit(request.timeout_s))
+        return pb.EmptyReply()
+
+    async def WaitExit(self, ctx: RpcContext, request: pb.PidRequest) -> pb.StatusReply:
+        proc = self._procs.table.get(request.pid)
+        if proc.phase is not Phase.EXITED:
+            await self._procs.waits.wait(proc, Signal.EXIT, _limit(request.timeout_s))
+        if not request.peek and request.caller_pid == proc.spec.parent_pid:
+            self._procs.table.collect(proc)
+        return pb.StatusReply(status=_status(proc).to_pb())
+
+    async def Evict(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
+        self._procs.evict(request.pid, _limit(request.grace_s))
+        return pb.EmptyReply()
+
+    async def WaitEvict(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
+        proc = self._procs.table.get(request.pid)
+        if not proc.evicting and proc.phase is not Phase.EXITED:
+            await self._procs.waits.wait(proc, Signal.EVICT, _limit(request.timeout_s))
+        return pb.EmptyReply()
+
+    async def Started(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
+        self._procs.started(request.pid)
+        return pb.EmptyReply()
+
+    async def Exited(self, ctx: RpcContext, request: pb.ExitedRequest) -> pb.EmptyReply:
+        self._procs.reported(request.pid, Status.from_pb(request.status))
+        return pb.EmptyReply()
+
+    async def ListProcs(self, ctx: RpcContext, request: pb.ListProcsRequest) -> pb.ListProcsReply:
+        procs = sorted(self._procs.table.all(), key=lambda proc: proc.number)
+        return pb.ListProcsReply(procs=[self._info(proc) for proc in procs])
+
+    def _info(self, proc: ProcState) -> pb.ProcInfo:
+        spec = pb.ProcSpec()
+        spec.CopyFrom(proc.spec)
+        spec.pickled = b""
+        return pb.ProcInfo(
+            proc=spec,
+            state=proc.phase.value,
+            note=_waits_for(proc, self._procs.be_cores) if proc.phase is Phase.QUEUED else "",
+            started_s=proc.started_s,
+            ended_s=proc.ended_s,
+            os_pid=proc.os_pid,
+            status=None if proc.status is None else proc.status.to_pb(),
+        )
+
+
+def _limit(seconds: float) -> float | None:
+    return None if seconds < 0 else seconds
+
+
+def _status(proc: ProcState) -> Status:
+    if proc.status is None:
+        raise serr.Error(proc.pid, "ended without a status")
+    return proc.status
+
+
+def _waits_for(proc: ProcState, be_cores: float) -> str:
+    """What a queued proc needs, for ``ps``."""
+    cores = proc.spec.mcpu / 1000 if proc.latency_critical else be_cores
+    told = f"waits for {cores:g} cores"
+    if proc.spec.mem_mb > 0:
+        told += f" and {proc.spec.mem_mb:g} MB"
+    if proc.spec.kernels:
+        told += f" on {', '.join(proc.spec.kernels)}"
+    return told

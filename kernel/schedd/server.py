@@ -1,0 +1,132 @@
+"""The schedd of a kernel node: its procs, served as files and RPC, and advertised at ``name/schedd/<kernel id>``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kernel.schedd import worker
+from kernel.schedd.node_procs import NodeProcs
+from kernel.schedd.ray_procs import RayContext
+from kernel.schedd.rpc import Schedd
+from kernel.shell import KernelArgs, KernelService
+from sigmaos_ray import config as configuration
+from sigmaos_ray import serr
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.protsrv.server import FileServer
+from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
+from sigmaos_ray.sigmap import SCHEDD, Endpoint, path
+from sigmaos_ray.sigmasrv import Advertisement
+
+if TYPE_CHECKING:
+    from sigmaos_ray.proc import Tpid
+
+
+class RayPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """What an actor knows of itself, and its schedd needs."""
+
+    node_id: str
+    namespace: str | None
+    handle: bytes
+    """The actor's own, pickled by Ray: workers call back through it."""
+    runtime_env: dict[str, Any] | None = None
+
+
+class ScheddServer(KernelService):
+    """One per node. Whoever starts it stops it."""
+
+    def __init__(self, args: KernelArgs, place: RayPlace, *, warm: bool = True) -> None:
+        self._args = args
+        self._place = place
+        self._warm = warm
+        self._config = configuration.current()
+        watches = WatchTable()
+        self._procs = NodeProcs(args.kernel_id, args.realm, args.log_dir, self._config, watches)
+        self._server = FileServer(
+            self._procs.tree.root, watches, realm=args.realm, services=[Schedd(self._procs)], host=args.host
+        )
+        self._sc: AsyncSigmaClnt | None = None
+        self._advertisement: Advertisement | None = None
+        self._arrived_count = 0
+        self._all_arrived = asyncio.Event()
+
+    async def start(self) -> Endpoint:
+        """Serves, then advertises. Workers are warmed up behind the caller's back."""
+        endpoint = await self._server.start()
+        try:
+            await self._start(endpoint)
+        except BaseException:
+            await self.stop()
+            raise
+        return endpoint
+
+    async def _start(self, endpoint: Endpoint) -> None:
+        args, place = self._args, self._place
+        context = RayContext(
+            node_id=place.node_id,
+            namespace=place.namespace,
+            runtime_env=place.runtime_env,
+            be_per_core=self._config.procs.be_per_core,
+        )
+        self._procs.start(context, msgspec.json.encode(self._node_args(endpoint)))
+        await asyncio.to_thread(worker.publish_kernel, place.node_id, args.kernel_id)
+        self._sc = AsyncSigmaClnt(self._proc_env(f"schedd-{args.kernel_id}", endpoint))
+        self._advertisement = Advertisement(self._sc, path.join(SCHEDD, args.kernel_id), endpoint, replace=True)
+        await self._advertisement.start()
+        if self._warm:
+            self._procs.warm_up()
+
+    def _node_args(self, endpoint: Endpoint) -> worker.NodeArgs:
+        return worker.NodeArgs(
+            instance=self._proc_env("", endpoint),
+            ray_node_id=self._place.node_id,
+            schedd=self._place.handle,
+            log_dir=self._args.log_dir,
+        )
+
+    def _proc_env(self, pid: Tpid, endpoint: Endpoint) -> ProcEnv:
+        args = self._args
+        return ProcEnv(
+            pid=pid,
+            realm=args.realm,
+            kernel_id=args.kernel_id,
+            named=args.named,
+            schedd=endpoint,
+            schedd_id=args.kernel_id,
+            state_file=args.state_file,
+            debug=args.debug,
+        )
+
+    async def stop(self) -> None:
+        """Withdraws the name, ends all procs, then closes. Harmless when called twice."""
+        advertisement, self._advertisement = self._advertisement, None
+        if advertisement is not None:
+            await advertisement.stop()
+            await asyncio.to_thread(worker.withdraw_kernel, self._place.node_id)
+        await self._procs.stop()
+        await self._server.stop()
+        sc, self._sc = self._sc, None
+        if sc is not None:
+            await sc.close()
+
+    # -- what workers say, through Ray
+
+    async def hello(self, os_pid: int, host: str) -> None:
+        """A worker process is about to run its first proc."""
+        self._procs.runners.hello(os_pid, host)
+
+    async def began(self, pid: Tpid, os_pid: int) -> bool:
+        return self._procs.began(pid, os_pid)
+
+    async def meet(self, count: int) -> None:
+        """Returns when so many workers have come, or after a moment."""
+        self._arrived_count += 1
+        if self._arrived_count >= count:
+            self._all_arrived.set()
+        try:
+            await asyncio.wait_for(self._all_arrived.wait(), self._config.boot.part_stop_timeout_s)
+        except TimeoutError as error:
+            raise serr.Timeout("warm-up", f"{self._arrived_count} of {count} workers came") from error

@@ -1,0 +1,271 @@
+"""What a schedd decides: the life of its procs, from queued to collected. Pure: events in, instructions out.
+
+    queued ──began──▶ starting ──started──▶ running
+       └───────────────┴──── reported / ended ──┴────▶ exited ──collected──▶ (forgotten)
+
+``reported`` is the proc's own word, ``ended`` Ray's: the first of the two gives the status (X-27), the second only says
+that the process is gone. An ended proc is kept until its parent collected it, or has ended itself (X-25, X-26).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import OrderedDict
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from sigmaos_ray import serr
+from sigmaos_ray.proc import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sigmaos_ray.pb import proc_pb2 as pb
+    from sigmaos_ray.proc import Tpid
+
+
+class Phase(enum.StrEnum):
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+class Signal(enum.Enum):
+    """What somebody may wait for."""
+
+    START = enum.auto()
+    EXIT = enum.auto()
+    EVICT = enum.auto()
+
+
+class Submit(msgspec.Struct, frozen=True):
+    """Hand it to Ray."""
+
+    proc: ProcState
+
+
+class Withdraw(msgspec.Struct, frozen=True):
+    """Take it out of Ray's queue, if it is still there."""
+
+    proc: ProcState
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """End its processes now."""
+
+    proc: ProcState
+
+
+class KillLater(msgspec.Struct, frozen=True):
+    """Send ``grace_over`` after so long."""
+
+    proc: ProcState
+    grace_s: float
+
+
+class Wake(msgspec.Struct, frozen=True):
+    """Tell those who wait for this."""
+
+    proc: ProcState
+    signal: Signal
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """It is listed elsewhere now. None: nowhere."""
+
+    pid: str
+    old: Phase | None
+    new: Phase | None
+
+
+Instruction: TypeAlias = Submit | Withdraw | Kill | KillLater | Wake | Moved
+
+
+class ProcState:
+    """One proc. Changed by ``ProcTable`` alone."""
+
+    __slots__ = (
+        "began_s",
+        "collected",
+        "ended_s",
+        "evicting",
+        "gone",
+        "killing",
+        "number",
+        "orphaned",
+        "os_pid",
+        "phase",
+        "spec",
+        "started",
+        "started_s",
+        "status",
+    )
+
+    def __init__(self, spec: pb.ProcSpec, number: int) -> None:
+        self.spec = spec
+        self.number = number
+        """Counts the procs of a schedd: unique, also where a pid is used again."""
+        self.phase = Phase.QUEUED
+        self.started = False
+        self.evicting = False
+        self.killing = ""
+        """Why it is being killed; ``""``: it is not."""
+        self.gone = False
+        """Ray has said how it ended: no process of it is left."""
+        self.collected = False
+        self.orphaned = False
+        """Its parent has ended: nobody will collect it."""
+        self.status: Status | None = None
+        self.os_pid = 0
+        self.began_s = self.started_s = self.ended_s = 0.0
+
+    @property
+    def pid(self) -> Tpid:
+        return self.spec.pid
+
+    @property
+    def latency_critical(self) -> bool:
+        return self.spec.mcpu > 0
+
+
+class ProcTable:
+    """All procs of a schedd. At most ``status_kept_max`` ended ones are kept; the oldest go first."""
+
+    def __init__(self, status_kept_max: int) -> None:
+        self._status_kept_max = status_kept_max
+        self._spawned_count = 0
+        self._procs: dict[Tpid, ProcState] = {}
+        self._ended: OrderedDict[Tpid, None] = OrderedDict()
+        """Exited and not collected, oldest first."""
+        self._children: dict[Tpid, set[Tpid]] = {}
+        """By the parent's pid, the procs that it may still collect."""
+
+    def get(self, pid: Tpid) -> ProcState:
+        """NotFound for a pid that was never here, or was collected."""
+        proc = self._procs.get(pid)
+        if proc is None:
+            raise serr.NotFound(pid, "no such proc, or its status was collected")
+        return proc
+
+    def all(self) -> Iterable[ProcState]:
+        return self._procs.values()
+
+    def pids(self, *phases: Phase) -> list[Tpid]:
+        return sorted(pid for pid, proc in self._procs.items() if proc.phase in phases)
+
+    # -- what clients ask for
+
+    def spawn(self, spec: pb.ProcSpec) -> list[Instruction]:
+        """Exists if the pid is in use."""
+        if spec.pid in self._procs:
+            raise serr.Exists(spec.pid, "a proc has this pid")
+        self._spawned_count += 1
+        proc = self._procs[spec.pid] = ProcState(spec, self._spawned_count)
+        self._children.setdefault(spec.parent_pid, set()).add(spec.pid)
+        return [Submit(proc), Moved(spec.pid, None, Phase.QUEUED)]
+
+    def evict(self, pid: Tpid, grace_s: float | None) -> list[Instruction]:
+        """Idempotent; of a proc that has exited only what still runs is killed. NotFound for an unknown pid."""
+        proc = self.get(pid)
+        told: list[Instruction] = []
+        if not proc.evicting and proc.phase is not Phase.EXITED:
+            proc.evicting = True
+            told.append(Wake(proc, Signal.EVICT))
+        if proc.phase is Phase.QUEUED:
+            told.append(Withdraw(proc))
+        if grace_s is not None and not proc.gone:
+            told.append(KillLater(proc, grace_s))
+        return told
+
+    def collect(self, proc: ProcState) -> None:
+        """The parent has the status: forget it. Idempotent."""
+        if proc.collected:
+            return
+        proc.collected = True
+        self._ended.pop(proc.pid, None)
+        self._forget_child(proc)
+        if self._procs.get(proc.pid) is proc:
+            del self._procs[proc.pid]
+
+    # -- what the proc and Ray tell
+
+    def began(self, pid: Tpid, os_pid: int, now_s: float) -> list[Instruction]:
+        """A worker runs it. Of a proc that is not there (any more), nothing."""
+        proc = self._procs.get(pid)
+        if proc is None or proc.phase is not Phase.QUEUED:
+            return []
+        proc.os_pid, proc.began_s = os_pid, now_s
+        return self._move(proc, Phase.STARTING)
+
+    def started(self, pid: Tpid, now_s: float) -> list[Instruction]:
+        """The proc says that it runs; a second time changes nothing. NotFound for an unknown pid."""
+        proc = self.get(pid)
+        if proc.started or proc.phase is Phase.EXITED:
+            return []
+        proc.started, proc.started_s = True, now_s
+        return [*self._move(proc, Phase.RUNNING), Wake(proc, Signal.START)]
+
+    def reported(self, pid: Tpid, status: Status, now_s: float) -> list[Instruction]:
+        """The proc says how it ends. NotFound for an unknown pid."""
+        return self._exit(self.get(pid), status, now_s)
+
+    def ended(self, proc: ProcState, status: Status, now_s: float) -> list[Instruction]:
+        """Ray says how it ended. What was killed on our own account counts as evicted."""
+        proc.gone = True
+        if proc.killing and status.is_crash():
+            status = Status.evicted(f"{proc.killing}: {status.msg}")
+        return self._exit(proc, status, now_s)
+
+    def grace_over(self, proc: ProcState, grace_s: float) -> list[Instruction]:
+        """The time is over that an eviction granted."""
+        if proc.gone:
+            return []
+        proc.killing = f"did not end within {grace_s:g} s"
+        return [Kill(proc)]
+
+    def stopping(self) -> list[Instruction]:
+        """The schedd ends, and with it all that it owns."""
+        alive = [proc for proc in self._procs.values() if not proc.gone]
+        for proc in alive:
+            proc.killing = proc.killing or "the kernel node stopped"
+        return [Kill(proc) for proc in alive]
+
+    # -- moves
+
+    def _move(self, proc: ProcState, phase: Phase) -> list[Instruction]:
+        old, proc.phase = proc.phase, phase
+        return [Moved(proc.pid, old, phase)]
+
+    def _exit(self, proc: ProcState, status: Status, now_s: float) -> list[Instruction]:
+        if proc.phase is Phase.EXITED:
+            return []
+        proc.status, proc.ended_s = status, now_s
+        told = self._move(proc, Phase.EXITED)
+        told += [Wake(proc, signal) for signal in Signal]
+        self._orphan_children(proc.pid)
+        if proc.orphaned:
+            self.collect(proc)
+        else:
+            self._ended[proc.pid] = None
+            self._drop_oldest()
+        return told
+
+    def _orphan_children(self, parent_pid: Tpid) -> None:
+        for pid in self._children.pop(parent_pid, ()):
+            child = self._procs[pid]
+            child.orphaned = True
+            if child.phase is Phase.EXITED:
+                self.collect(child)
+
+    def _drop_oldest(self) -> None:
+        while len(self._ended) > self._status_kept_max:
+            self.collect(self._procs[next(iter(self._ended))])
+
+    def _forget_child(self, proc: ProcState) -> None:
+        siblings = self._children.get(proc.spec.parent_pid)
+        if siblings is not None:
+            siblings.discard(proc.pid)
+            if not siblings:
+                del self._children[proc.spec.parent_pid]

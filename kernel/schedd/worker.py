@@ -1,0 +1,210 @@
+"""What runs in Ray's workers: one function for best-effort procs, one actor for latency-critical ones.
+
+A worker process says hello to its schedd once; procs that end within a few milliseconds cost no further message.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+import ray
+from ray.experimental import internal_kv
+
+from kernel.schedd.runners import host_token
+from sigmaos_ray import debug
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.pb import proc_pb2 as pb
+from sigmaos_ray.proc import Status
+from sigmaos_ray.procclnt import children, parking
+from sigmaos_ray.procclnt.runner import run_program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+_log = debug.selector("RUNNER")
+
+NOTICE_AFTER_S: Final = 0.005
+"""A proc that runs for so long is reported as running; shorter ones are over before anybody could look."""
+_CANCEL_RACE_S: Final = 1.0
+"""A withdrawal from Ray's queue may arrive up to so long after the start, as an interrupt."""
+_HELLO_TIMEOUT_S: Final = 5.0
+_KERNEL_KEY: Final = "sigmaos-kernel-of-"
+
+
+class NodeArgs(msgspec.Struct, frozen=True, kw_only=True):
+    """What the workers of one schedd must know; the same bytes for each of its procs."""
+
+    instance: ProcEnv
+    """What its procs are told of the instance."""
+    ray_node_id: str
+    schedd: bytes
+    """The schedd's actor handle, as Ray pickles it."""
+    log_dir: str
+
+
+def publish_kernel(ray_node_id: str, kernel_id: str) -> None:
+    """Says which kernel node serves a Ray node, to workers that another node's schedd places there."""
+    internal_kv._internal_kv_put(_KERNEL_KEY + ray_node_id, kernel_id, overwrite=True)
+
+
+def withdraw_kernel(ray_node_id: str) -> None:
+    internal_kv._internal_kv_del(_KERNEL_KEY + ray_node_id)
+
+
+def _kernel_of(ray_node_id: str) -> str:
+    """``""`` if that Ray node has no kernel node (yet)."""
+    found = internal_kv._internal_kv_get(_KERNEL_KEY + ray_node_id)
+    return found.decode() if found else ""
+
+
+class RayParking:
+    """Gives a task's core back: Ray lends it on while the task's main thread is in ``ray.get``."""
+
+    def __init__(self, schedd: Any) -> None:
+        self._schedd = schedd
+        self._parked_count = 0
+
+    def park(self, future: Future[T]) -> None:
+        self._parked_count += 1
+        token = f"{os.getpid()}-{threading.get_ident()}-{self._parked_count}"
+        parked = self._schedd.park.remote(token)
+        future.add_done_callback(lambda _: self._schedd.unpark.remote(token))
+        try:
+            ray.get(parked)
+        except ray.exceptions.RayError as error:  # without a schedd the core stays with us
+            _log(f"cannot park: {error}")
+
+
+class Worker:
+    """This process, as the runner of one schedd's procs."""
+
+    def __init__(self, args: NodeArgs) -> None:
+        self._args = args
+        self._schedd = ray.cloudpickle.loads(args.schedd)
+        self._os_pid = os.getpid()
+        self._instance = args.instance
+        node_id = ray.get_runtime_context().get_node_id()
+        if node_id != args.ray_node_id:
+            self._instance = msgspec.structs.replace(args.instance, kernel_id=_kernel_of(node_id))
+        children.adopt_orphans()
+        parking.install(RayParking(self._schedd))
+        self._notices = Notices(self._notice)
+        self._ask(self._schedd.hello, self._os_pid, host_token())
+
+    def run(self, data: bytes) -> bytes:
+        """Runs a best-effort proc."""
+        spec = pb.ProcSpec.FromString(data)
+        self._notices.arm(spec.pid)
+        try:
+            return self._run(spec)
+        finally:
+            self._notices.disarm()
+
+    def run_announced(self, data: bytes) -> bytes:
+        """Runs a latency-critical proc, unless it was evicted while it waited for its cores."""
+        spec = pb.ProcSpec.FromString(data)
+        if self._ask(self._schedd.began, spec.pid, self._os_pid) is False:
+            return Status.evicted().to_pb().SerializeToString()
+        return self._run(spec)
+
+    def _run(self, spec: pb.ProcSpec) -> bytes:
+        previous = signal.signal(signal.SIGINT, _interrupt_handler())
+        try:
+            status = run_program(spec, self._instance, self._args.log_dir)
+        finally:
+            signal.signal(signal.SIGINT, previous)
+        return status.to_pb().SerializeToString()
+
+    def _notice(self, pid: str) -> None:
+        self._schedd.began.remote(pid, self._os_pid)
+
+    def _ask(self, method: Any, *args: object) -> object:
+        """A call to the schedd; None if it does not answer: it is gone, and this worker soon is, too."""
+        try:
+            return ray.get(method.remote(*args), timeout=_HELLO_TIMEOUT_S)
+        except (ray.exceptions.RayError, concurrent.futures.TimeoutError) as error:
+            _log(f"the schedd does not answer: {error}")
+            return None
+
+    def meet(self, count: int) -> None:
+        """Waits until so many workers are here, so that each of them is another process."""
+        self._ask(self._schedd.meet, count)
+
+
+def _interrupt_handler() -> Callable[[int, Any], None]:
+    """SIGINT is KeyboardInterrupt, as always, but for a withdrawal that came too late: an eviction is a request."""
+    deadline_s = time.monotonic() + _CANCEL_RACE_S
+
+    def handle(number: int, frame: Any) -> None:
+        if time.monotonic() > deadline_s:
+            signal.default_int_handler(number, frame)
+
+    return handle
+
+
+class Notices:
+    """Calls ``tell(pid)`` for procs that still run after ``NOTICE_AFTER_S``. One daemon thread."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._pid: str | None = None
+        self._told: str | None = None
+        self._changed = threading.Condition()
+        threading.Thread(target=self._main, name="sigmaos-notices", daemon=True).start()
+
+    def arm(self, pid: str) -> None:
+        with self._changed:
+            self._pid = pid
+            self._changed.notify()
+
+    def disarm(self) -> None:
+        with self._changed:
+            self._pid = self._told = None
+            self._changed.notify()
+
+    def _main(self) -> None:
+        while True:
+            self._tell(self._next_due())
+
+    def _next_due(self) -> str:
+        """Blocks until a proc runs for long enough; each is due once."""
+        with self._changed:
+            while True:
+                pid = self._pid
+                if pid is None or pid is self._told:
+                    self._changed.wait()
+                elif not self._changed.wait_for(lambda pid=pid: self._pid is not pid, NOTICE_AFTER_S):  # type: ignore[misc]
+                    self._told = pid
+                    return pid
+
+
+@functools.lru_cache(maxsize=4)
+def _worker(node: bytes) -> Worker:
+    return Worker(msgspec.json.decode(node, type=NodeArgs))
+
+
+def run_proc(proc: bytes, node: bytes) -> bytes:
+    """A best-effort proc: pb.ProcSpec in, pb.ProcStatus out."""
+    return _worker(node).run(proc)
+
+
+def warm(node: bytes, count: int) -> None:
+    """Gets a worker process ready."""
+    _worker(node).meet(count)
+
+
+class ProcActor:
+    """A latency-critical proc: one process for it alone, with its cores reserved."""
+
+    def run(self, proc: bytes, node: bytes) -> bytes:
+        return _worker(node).run_announced(proc)

@@ -1,0 +1,23 @@
+"""ux's Ray actor: a shell around ``UxServer``."""
+
+from __future__ import annotations
+
+import resource
+
+from kernel.shell import KernelActor, KernelArgs, KernelService
+from kernel.ux.server import UxServer
+
+
+class UxKernel(KernelActor):
+    """Serves the node's files from a process of its own."""
+
+    def make_service(self, args: KernelArgs) -> KernelService:
+        _raise_descriptor_limit()
+        return UxServer(args)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each file that a client has open is a descriptor here: as many as the system lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

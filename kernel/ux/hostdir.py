@@ -1,0 +1,210 @@
+"""One directory of the host, held by descriptor, and its entries: every call of the OS on names stands here.
+
+An entry is named by one component relative to the descriptor and links are never followed, so that no name leads out
+of the tree, whatever is swapped in meanwhile. Errors of the OS become ``serr`` here, by one table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Final, Self
+
+from kernel.ux.state import HostStat, is_shown
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+ERRORS: Final[Mapping[int, type[serr.SigmaError]]] = {
+    errno.ENOENT: serr.NotFound,
+    errno.EEXIST: serr.Exists,
+    errno.ENOTDIR: serr.NotDir,
+    errno.EISDIR: serr.IsDir,
+    errno.ENOTEMPTY: serr.NotEmpty,
+    errno.EACCES: serr.Perm,
+    errno.EPERM: serr.Perm,
+    errno.EROFS: serr.Perm,
+    errno.ELOOP: serr.Perm,
+    errno.ENAMETOOLONG: serr.Inval,
+    errno.EINVAL: serr.Inval,
+    errno.EFBIG: serr.Inval,
+    errno.EXDEV: serr.NotSupported,
+}
+"""Any other errno is ``Error`` with the system's words."""
+
+_NO_LINKS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | _NO_LINKS
+_FILE: Final = _NO_LINKS | os.O_NONBLOCK | os.O_NOCTTY
+_NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK})
+
+
+def from_os(error: OSError, name: str) -> serr.SigmaError:
+    """What an error of the OS is in SigmaOS."""
+    text = os.strerror(error.errno) if error.errno else str(error)
+    return ERRORS.get(error.errno or 0, serr.Error)(name, text)
+
+
+@contextlib.contextmanager
+def translated(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, serr.SigmaError):
+            raise
+        raise from_os(error, name) from error
+
+
+def host_stat(found: os.stat_result) -> HostStat:
+    return HostStat(
+        dev=found.st_dev,
+        ino=found.st_ino,
+        mode=found.st_mode,
+        length=found.st_size,
+        mtime_ns=found.st_mtime_ns,
+        atime_ns=found.st_atime_ns,
+        ctime_ns=found.st_ctime_ns,
+        uid=found.st_uid,
+        gid=found.st_gid,
+    )
+
+
+class HostDir:
+    """An open directory. Owns its descriptor: a context manager. Names are text, UTF-8 on the host."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def open_root(cls, pathname: str) -> Self:
+        """The directory at a configured place; here alone links are followed."""
+        with translated(pathname):
+            return cls(os.open(pathname, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    def clone(self) -> HostDir:
+        with translated(""):
+            return HostDir(os.dup(self._fd))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """May be repeated."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def enter(self, name: str) -> None:
+        """Goes down into the directory ``name``. NotDir for anything else, a link of the host included."""
+        with translated(name):
+            below = os.open(name.encode(), _DIRECTORY, dir_fd=self._fd)
+        self.close()
+        self._fd = below
+
+    # -- looking
+
+    def status(self) -> HostStat:
+        """Of the directory itself."""
+        with translated(""):
+            return host_stat(os.fstat(self._fd))
+
+    def look(self, name: str) -> HostStat:
+        """NotFound if there is nothing; Perm for what the namespace does not show."""
+        with translated(name):
+            found = os.stat(name.encode(), dir_fd=self._fd, follow_symlinks=False)
+        if not is_shown(found.st_mode):
+            raise serr.Perm(name, "neither a file nor a directory on the host; its links are not followed")
+        return host_stat(found)
+
+    def peek(self, name: str) -> HostStat | None:
+        """Like ``look``; None if there is nothing."""
+        try:
+            return self.look(name)
+        except serr.NotFound:
+            return None
+
+    def names(self) -> list[str]:
+        """All entries in order of name; those whose names are not UTF-8 cannot be told and are left out."""
+        with translated(""):
+            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | _NO_LINKS, dir_fd=self._fd)
+            try:
+                raw = [os.fsencode(name) for name in os.listdir(fd)]
+            finally:
+                os.close(fd)
+        names = []
+        for name in raw:
+            with contextlib.suppress(UnicodeDecodeError):
+                names.append(name.decode())
+        return sorted(names)
+
+    def open_for_lock(self, name: str) -> int:
+        """A descriptor of a directory that can be locked, which one of a HostDir cannot."""
+        with translated(name):
+            return os.open(name.encode(), os.O_RDONLY | os.O_DIRECTORY | _NO_LINKS, dir_fd=self._fd)
+
+    # -- making, opening, taking away
+
+    def make_dir(self, name: str, mode: int) -> None:
+        with translated(name):
+            os.mkdir(name.encode(), mode, dir_fd=self._fd)
+
+    def make_file(self, name: str, mode: int) -> int:
+        """A new, empty file, as a descriptor that reads and writes. Exists if the name is taken by anything.
+        NotSupported if the file system does not keep the mark of a link."""
+        with translated(name):
+            fd = os.open(name.encode(), os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINKS, mode, dir_fd=self._fd)
+            if mode & stat.S_ISVTX and not os.fstat(fd).st_mode & stat.S_ISVTX:
+                os.close(fd)
+                os.unlink(name.encode(), dir_fd=self._fd)
+                raise serr.NotSupported(name, "the host's file system keeps no mark for links")
+            return fd
+
+    def open_file(self, name: str, *, writable: bool) -> int:
+        """A descriptor of a regular file."""
+        access = os.O_RDWR if writable else os.O_RDONLY
+        with translated(name):
+            fd = os.open(name.encode(), access | _FILE, dir_fd=self._fd)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise serr.IsDir(name) if stat.S_ISDIR(self.look(name).mode) else serr.Perm(name)
+            return fd
+
+    def remove(self, name: str, *, is_dir: bool) -> None:
+        with translated(name):
+            if is_dir:
+                os.rmdir(name.encode(), dir_fd=self._fd)
+            else:
+                os.unlink(name.encode(), dir_fd=self._fd)
+
+    def rename(self, name: str, target: HostDir, new_name: str) -> None:
+        """Unix rename. Some file systems say Exists of a full directory: here it is NotEmpty."""
+        try:
+            with translated(new_name):
+                os.rename(name.encode(), new_name.encode(), src_dir_fd=self._fd, dst_dir_fd=target._fd)
+        except serr.Exists as error:
+            raise serr.NotEmpty(new_name) from error
+        except serr.NotFound as error:
+            raise serr.NotFound(name) from error
+
+    def give(self, name: str, target: HostDir, new_name: str) -> None:
+        """Moves a file to a name that must be free: Exists otherwise, also in a race with the host's processes,
+        as far as the file system has hard links."""
+        with translated(new_name):
+            try:
+                os.link(name.encode(), new_name.encode(), src_dir_fd=self._fd, dst_dir_fd=target._fd)
+            except OSError as error:
+                if error.errno not in _NO_HARD_LINKS:
+                    raise
+                if target.peek(new_name) is not None:
+                    raise serr.Exists(new_name) from error
+                os.rename(name.encode(), new_name.encode(), src_dir_fd=self._fd, dst_dir_fd=target._fd)
+            else:
+                os.unlink(name.encode(), dir_fd=self._fd)

@@ -1,0 +1,84 @@
+"""Contents of files of the host: descriptors, and reading and writing through them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from kernel.ux.hostdir import host_stat, translated
+from sigmaos_ray import serr
+from sigmaos_ray.sigmap import NO_OFFSET
+
+if TYPE_CHECKING:
+    from kernel.ux.state import HostStat
+
+_END_MAX: Final = (1 << 63) - 1
+
+
+class Handle:
+    """A descriptor that all who have the file open share; closed when the last one lets go. For one loop; a thread
+    may use ``fd`` while the coroutine that started it holds the handle."""
+
+    __slots__ = ("_users", "fd", "inode", "writable")
+
+    def __init__(self, fd: int, *, writable: bool) -> None:
+        """Takes the descriptor over, held once."""
+        found = os.fstat(fd)
+        self.fd = fd
+        self.inode = (found.st_dev, found.st_ino)
+        self.writable = writable
+        self._users = 1
+
+    def hold(self) -> Handle:
+        self._users += 1
+        return self
+
+    def release(self) -> None:
+        self._users -= 1
+        if not self._users:
+            os.close(self.fd)
+
+
+def status(fd: int, name: str) -> HostStat:
+    with translated(name):
+        return host_stat(os.fstat(fd))
+
+
+def read(fd: int, offset: int, count: int, name: str) -> bytes:
+    """At most ``count`` bytes; empty at and past the end."""
+    if offset > _END_MAX - count:
+        return b""
+    with translated(name):
+        return os.pread(fd, count, offset)
+
+
+def write(fd: int, offset: int, data: bytes, name: str) -> int:
+    """Writes all of ``data``, at the end for NO_OFFSET. If it fails, the file is no longer than it was."""
+    if offset != NO_OFFSET and offset > _END_MAX - len(data):
+        raise serr.Inval(name, f"no file is so long: offset {offset}")
+    with translated(name):
+        size = os.fstat(fd).st_size
+        try:
+            _write_all(fd, offset, data)
+        except OSError:
+            if os.fstat(fd).st_size > size:
+                os.ftruncate(fd, size)
+            raise
+    return len(data)
+
+
+def _write_all(fd: int, offset: int, data: bytes) -> None:
+    """RWF_APPEND finds the end in the kernel, so that appends of several processes do not overwrite each other."""
+    rest = memoryview(data)
+    while rest:
+        if offset == NO_OFFSET:
+            done = os.pwritev(fd, [rest], 0, os.RWF_APPEND)
+        else:
+            done = os.pwrite(fd, rest, offset)
+            offset += done
+        rest = rest[done:]
+
+
+def truncate(fd: int, name: str) -> None:
+    with translated(name):
+        os.ftruncate(fd, 0)

@@ -1,0 +1,414 @@
+"""The host's files as nodes.
+
+Calls on names are short and run on the loop, without a wait between looking, doing, and telling the watches: each is
+one moment, as in memfs. Only contents and listings go to threads, contents under a lock per file.
+
+A node stands for an entry while somebody holds it, and follows renames made through this server. Changes that the
+host makes beside it are seen at the next look, but not told to watches, and move no directory's version.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
+
+from kernel.ux import hostfile
+from kernel.ux.state import HostStat, Versions, host_mode_of, perm_of, qid_path
+from kernel.ux.uxfile import OpenFiles
+from kernel.ux.workshop import HIDDEN
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.fences import FenceTable
+from sigmaos_ray.protsrv.locks import LockTable
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.sigmap import (
+    DEV_UX,
+    DMDIR,
+    DMTMP,
+    NO_FENCE,
+    NO_LEASE,
+    OACCESS_MASK,
+    OEXCL,
+    OREAD,
+    OTRUNC,
+    OWRITE,
+    Fence,
+    Mode,
+    Perm,
+    Qid,
+    Stat,
+    path,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernel.ux.hostdir import HostDir
+    from kernel.ux.store import UxStore
+    from kernel.ux.workshop import Prepared
+    from sigmaos_ray.protsrv.watch import WatchTable
+
+N = TypeVar("N", bound="UxNode")
+
+
+class UxFs:
+    """One tree of the host. Used from one loop; the store belongs to the caller."""
+
+    def __init__(self, store: UxStore, watches: WatchTable) -> None:
+        self.store = store
+        self.watches = watches
+        self.fences = FenceTable()
+        self.versions = Versions()
+        self.locks: LockTable[tuple[int, int]] = LockTable()
+        """Contents of files, by inode."""
+        with store.directory([]) as root:
+            host = root.status()
+        self.root_dev = host.dev
+        self.root = UxDir(self, "", host, None)
+
+    def stat_of(self, name: str, host: HostStat, version: int) -> Stat:
+        perm = perm_of(host.mode)
+        return Stat(
+            name=name,
+            qid=Qid.of(perm, version, qid_path(host.inode, self.root_dev)),
+            mode=perm,
+            length=host.length,
+            mtime=host.mtime_ns / 1e9,
+            atime=host.atime_ns / 1e9,
+            uid=str(host.uid),
+            gid=str(host.gid),
+            dev=DEV_UX,
+        )
+
+
+class UxNode(Node):
+    """What files and directories share."""
+
+    def __init__(self, fs: UxFs, name: str, host: HostStat, parent: UxDir | None) -> None:
+        self.fs = fs
+        self._name = name
+        self.host = host
+        self.parent = parent
+        """None once it is removed, and for the root."""
+        self.version = fs.versions.first(host)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def perm(self) -> Perm:
+        return perm_of(self.host.mode)
+
+    def qid(self) -> Qid:
+        return Qid.of(self.perm, self.version, qid_path(self.host.inode, self.fs.root_dev))
+
+    def way(self) -> list[str]:
+        """The names from the root to here. NotFound if this, or what it is in, was removed."""
+        names: list[str] = []
+        here: UxNode = self
+        while here.parent is not None:
+            names.append(here.name)
+            here = here.parent
+        if here is not self.fs.root:
+            raise serr.NotFound(here.name)
+        names.reverse()
+        return names
+
+    def open_parent(self) -> HostDir:
+        return self.fs.store.directory(self.way()[:-1])
+
+    def see(self, host: HostStat) -> None:
+        """Takes note of what the host says now."""
+        self.host = host
+
+    def touch(self) -> None:
+        """Moves the version on after a change."""
+        self.version = self.fs.versions.moved(self.host.inode, self.version, time.time_ns())
+
+    async def stat(self, caller: Caller) -> Stat:
+        self.see(self._look())
+        return self.fs.stat_of(self._name, self.host, self.version)
+
+    def _look(self) -> HostStat:
+        with self.open_parent() as directory:
+            if self.parent is None:
+                return directory.status()
+            host = directory.look(self._name)
+        if host.is_dir != self.host.is_dir:
+            raise serr.NotFound(self._name, "replaced on the host")
+        return host
+
+    async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
+        parent = self._parent_for_change()
+        self.fs.fences.check(fence)
+        with self.open_parent() as directory:
+            directory.remove(self._name, is_dir=self.is_dir)
+        parent.taken_out(self._name, self)
+
+    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
+        parent = self._parent_for_change()
+        if not isinstance(new_dir, UxDir) or new_dir.fs is not self.fs:
+            raise serr.Inval(new_name, "a rename stays within one server")
+        new_dir.check_name(new_name)
+        if self.is_dir and new_dir.is_below(self):
+            raise serr.Inval(new_name, "a directory cannot move into itself")
+        self.fs.fences.check(fence)
+        if new_dir is parent and new_name == self._name:
+            return
+        with self.open_parent() as source, new_dir.open_dir() as target:
+            victim = target.peek(new_name)
+            source.rename(self._name, target, new_name)
+            if victim is not None and victim.inode == self.host.inode:  # two names of one file: Unix leaves both
+                source.remove(self._name, is_dir=False)
+        if victim is not None:
+            new_dir.taken_out(new_name, new_dir.live(new_name))
+        parent.taken_out(self._name, self, keep=True)
+        self._name = new_name
+        self.parent = new_dir
+        new_dir.put_in(self)
+
+    def _parent_for_change(self) -> UxDir:
+        if self.parent is None:
+            if self is self.fs.root:
+                raise serr.Inval("/", "the root cannot be removed or renamed")
+            raise serr.NotFound(self._name)
+        return self.parent
+
+
+class UxFile(UxNode):
+    """A regular file; symlinks and endpoint files of SigmaOS too."""
+
+    def __init__(self, fs: UxFs, name: str, host: HostStat, parent: UxDir | None) -> None:
+        super().__init__(fs, name, host, parent)
+        self.files = OpenFiles(self)
+
+    def see(self, host: HostStat) -> None:
+        super().see(host)
+        self.version = max(self.version, host.ctime_ns)
+
+    def _look(self) -> HostStat:
+        handle = self.files.handle
+        return super()._look() if handle is None else hostfile.status(handle.fd, self._name)
+
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        writes = mode & OACCESS_MASK != OREAD or bool(mode & OTRUNC)
+        file = self.files.open(writes=writes)
+        if mode & OTRUNC:
+            try:
+                await file.truncate()
+            except BaseException:
+                await file.close()
+                raise
+        return file
+
+    def open_fd(self, *, writable: bool) -> int:
+        with self.open_parent() as directory:
+            return directory.open_file(self._name, writable=writable)
+
+
+class UxDir(UxNode, Dir):
+    """A directory, and the nodes of its entries that somebody holds."""
+
+    def __init__(self, fs: UxFs, name: str, host: HostStat, parent: UxDir | None) -> None:
+        super().__init__(fs, name, host, parent)
+        self._live: WeakValueDictionary[str, UxNode] = WeakValueDictionary()
+
+    def open_dir(self) -> HostDir:
+        """This directory on the host; the caller closes it."""
+        return self.fs.store.directory(self.way())
+
+    def is_below(self, other: UxNode) -> bool:
+        """True if this is ``other`` or within it."""
+        here: UxNode | None = self
+        while here is not None and here is not other:
+            here = here.parent
+        return here is other
+
+    def check_name(self, name: str) -> None:
+        """Perm for the entry that the server keeps for itself."""
+        if self.parent is None and name == HIDDEN:
+            raise serr.Perm(name, "kept by the server for itself")
+
+    def live(self, name: str) -> UxNode | None:
+        """The node of an entry, if somebody holds it."""
+        return self._live.get(name)
+
+    def node_of(self, name: str, host: HostStat) -> UxNode:
+        """The node of an entry that the host shows."""
+        node = self._live.get(name)
+        if node is not None and node.host.inode == host.inode and node.is_dir == host.is_dir:
+            node.see(host)
+            return node
+        if node is not None:  # replaced on the host: who holds the old one holds nothing
+            self._forget(name, node)
+        made = (UxDir if host.is_dir else UxFile)(self.fs, name, host, self)
+        self._live[name] = made
+        return made
+
+    def put_in(self, node: UxNode) -> None:
+        """An entry has come: moves the version and tells the watches."""
+        self._live[node.name] = node
+        self.touch()
+        self.fs.watches.created(self.qid().path, node.name)
+
+    def taken_out(self, name: str, node: UxNode | None, *, keep: bool = False) -> None:
+        """An entry has gone: moves the version and tells the watches. Unless it is kept for another place, its node
+        stands for nothing from now on."""
+        self.touch()
+        self.fs.watches.removed(self.qid().path, name)
+        if node is not None:
+            self._forget(name, node, keep=keep)
+
+    def _forget(self, name: str, node: UxNode, *, keep: bool = False) -> None:
+        if self._live.get(name) is node:
+            del self._live[name]
+        if keep:
+            return
+        node.parent = None
+        if node.is_dir:
+            self.fs.watches.end(node.qid().path)
+
+    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+        raise serr.IsDir(self._name)
+
+    async def lookup(self, caller: Caller, name: str) -> Node:
+        with self.open_dir() as directory:
+            return self._entry(directory, name)
+
+    def _entry(self, directory: HostDir, name: str) -> UxNode:
+        if self.parent is None and name == HIDDEN:
+            raise serr.NotFound(name)
+        return self.node_of(name, directory.look(name))
+
+    async def walk(self, caller: Caller, names: Sequence[str]) -> list[Node]:
+        way: list[Node] = []
+        here: UxNode = self
+        with self.open_dir() as directory:
+            for name in names:
+                if path.is_union(name) or here.is_link:
+                    break
+                if not isinstance(here, UxDir):
+                    raise serr.NotDir(here.name)
+                try:
+                    if here is not self:
+                        directory.enter(here.name)
+                    here = here._entry(directory, name)
+                except serr.NotFound:
+                    if not way:
+                        raise
+                    break
+                way.append(here)
+        return way
+
+    async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
+        page = await self.fs.store.page(self.way(), after, limit)
+        return [self._stat_of_entry(name, host) for name, host in page]
+
+    def _stat_of_entry(self, name: str, host: HostStat) -> Stat:
+        node = self._live.get(name)
+        version = self.fs.versions.first(host)
+        if node is not None and node.host.inode == host.inode:
+            version = node.version if node.is_dir else max(version, node.version)
+        return self.fs.stat_of(name, host, version)
+
+    async def create(
+        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
+    ) -> tuple[Node, OpenFile | None]:
+        self.check_name(name)
+        _check_unleased(name, perm, lease)
+        host_mode = host_mode_of(name, perm)
+        self.fs.fences.check(fence)
+        with self.open_dir() as directory:
+            if perm & DMDIR:
+                directory.make_dir(name, host_mode)
+                made = self._made(name, directory.look(name))
+                return made, None
+            fd = directory.make_file(name, host_mode)
+        file = self._made(name, hostfile.status(fd, name))
+        assert isinstance(file, UxFile)
+        return file, file.files.adopt(fd)
+
+    def _made(self, name: str, host: HostStat) -> UxNode:
+        node = self.node_of(name, host)
+        self.put_in(node)
+        return node
+
+    async def put(
+        self,
+        caller: Caller,
+        name: str,
+        data: bytes,
+        *,
+        perm: Perm,
+        mode: Mode,
+        offset: int = 0,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+    ) -> int:
+        """What is new or replaced appears whole; else ``data`` goes into the file in place."""
+        self.check_name(name)
+        _check_unleased(name, perm, lease)
+        if perm & DMDIR:
+            raise serr.Inval(name, "a put makes a file")
+        host_mode = host_mode_of(name, perm)
+        while True:
+            if self._is_in_place(name, mode):
+                file = await (await self.lookup(caller, name)).open(caller, OWRITE)
+                try:
+                    return await file.write(offset, data, fence)
+                finally:
+                    await file.close()
+            prepared = await self.fs.store.prepare(data, offset, host_mode, name)
+            try:
+                if self._place(prepared, name, mode, fence):
+                    return len(data)
+            finally:
+                self.fs.store.workshop.drop(prepared)
+
+    def _is_in_place(self, name: str, mode: Mode) -> bool:
+        """True if a put goes into a file that is there, without truncation."""
+        with self.open_dir() as directory:
+            found = directory.peek(name)
+        if found is None:
+            return False
+        if mode & OEXCL:
+            raise serr.Exists(name)
+        if found.is_dir:
+            raise serr.IsDir(name)
+        return not mode & OTRUNC
+
+    def _place(self, prepared: Prepared, name: str, mode: Mode, fence: Fence) -> bool:
+        """Lets a prepared file appear; False if a file came meanwhile that must be written in place."""
+        if self._is_in_place(name, mode):
+            return False
+        self.fs.fences.check(fence)
+        with self.open_dir() as directory:
+            old = directory.peek(name)
+            if old is None:
+                self.fs.store.workshop.place_new(prepared, directory, name)
+                self._made(name, hostfile.status(prepared.fd, name))
+            else:
+                self.fs.store.workshop.place_over(prepared, directory, name, old)
+                self._replaced(name, old, prepared)
+        return True
+
+    def _replaced(self, name: str, old: HostStat, prepared: Prepared) -> None:
+        """A file has new contents, in a new inode: its node, and who has it open, go over to that."""
+        host = hostfile.status(prepared.fd, name)
+        node = self._live.get(name)
+        if not isinstance(node, UxFile):
+            self.fs.versions.moved(host.inode, self.fs.versions.first(old), time.time_ns())
+            return
+        node.see(host)
+        node.touch()
+        node.files.replace(prepared)
+
+
+def _check_unleased(name: str, perm: Perm, lease: int) -> None:
+    if lease != NO_LEASE or perm & DMTMP:
+        raise serr.NotSupported(name, "ux keeps no leased files: put them into named")
