@@ -1,0 +1,99 @@
+"""What the commands share: global options, the client, output for people and for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sigmaos_ray import config, serr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sigmaos_ray import SigmaClnt
+    from sigmaos_ray.config import Instance
+
+
+class Options:
+    """The options before the verb."""
+
+    def __init__(self) -> None:
+        self.debug = False
+        self.state_dir: Path | None = None
+
+
+options = Options()
+
+
+def state_dir() -> Path:
+    return options.state_dir or config.state_dir()
+
+
+def instance() -> Instance:
+    """The running instance. Unreachable if there is none."""
+    found = config.read_instance(state_dir() / config.STATE_FILE_NAME)
+    if found is None:
+        raise serr.Unreachable("sigmaos", "no running instance: start one with `sigmaos start`")
+    return found
+
+
+@contextmanager
+def client() -> Iterator[SigmaClnt]:
+    """A client of the instance, for one command. Unreachable at once if the instance is gone."""
+    from sigmaos_ray import SigmaClnt
+    from sigmaos_ray.sigmaclnt import outside_proc_env
+
+    if "SIGMAOS_NAMED" not in os.environ:
+        check_boot_lives(instance())
+    with SigmaClnt(outside_proc_env(state_dir() / config.STATE_FILE_NAME)) as sc:
+        yield sc
+
+
+def check_boot_lives(found: Instance) -> None:
+    """Unreachable if the boot process of an instance is gone."""
+    import psutil
+
+    try:
+        alive = abs(psutil.Process(found.boot_pid).create_time() - found.boot_created_s) < 0.05
+    except psutil.Error:
+        alive = False
+    if not alive and Path(found.state_dir).exists():
+        raise serr.Unreachable("sigmaos", "the instance has crashed: `sigmaos start` starts it anew")
+
+
+def print_json(value: Any) -> None:
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on a terminal; aligned plain text when piped."""
+    if sys.stdout.isatty():
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*header, box=box.SIMPLE_HEAD)
+        for row in rows:
+            table.add_row(*(_plain(cell) for cell in row))
+        Console().print(table, markup=False)
+        return
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def _plain(cell: str) -> str:
+    from rich.markup import escape
+
+    return escape(cell)
+
+
+def shown(name: str) -> str:
+    """A name as one printable word of a line: control characters are escaped."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)

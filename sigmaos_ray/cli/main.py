@@ -1,0 +1,92 @@
+"""``sigmaos``: one verb a command. Exit code 0 or not; errors are one line on stderr (``--debug``: the traceback)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from sigmaos_ray import serr
+from sigmaos_ray.cli import files, procs, system
+from sigmaos_ray.cli.context import options
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="sigmaos",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="SigmaOS on Ray: one namespace for storage, services and procs.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _global_options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    realm: Annotated[str | None, typer.Option(help="The realm to work in.")] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Where the instance keeps its state (default: SIGMAOS_STATE_DIR).")
+    ] = None,
+) -> None:
+    options.debug = debug
+    options.state_dir = state_dir.absolute() if state_dir else None
+    if state_dir:
+        os.environ["SIGMAOS_STATE_DIR"] = str(state_dir.absolute())
+    if realm:
+        os.environ["SIGMAOS_REALM"] = realm
+
+
+for group in (system, files, procs):
+    group.register(app)
+
+
+def main() -> NoReturn:
+    """The console script. Errors become one line and an exit code: 2 for a wrong call, 130 for Ctrl-C, else 1."""
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        _leave(2)
+    except click.exceptions.UsageError as error:
+        _tell(f"{error.format_message()} (see `sigmaos {_verb(error)}--help`)")
+        _leave(2)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _tell("interrupted")
+        _leave(INTERRUPTED)
+    except BrokenPipeError:
+        _leave(0)
+    except serr.SigmaError as error:
+        _tell(str(error))
+        _leave(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _tell(f"{where}{error.strerror or error}")
+        _leave(1)
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _verb(error: click.exceptions.UsageError) -> str:
+    command = error.ctx.command.name if error.ctx is not None and error.ctx.parent is not None else None
+    return f"{command} " if command else ""
+
+
+def _tell(text: str) -> None:
+    if options.debug:
+        traceback.print_exc()
+    sys.stderr.write(f"sigmaos: {' '.join(text.split())}\n")
+
+
+def _leave(code: int) -> NoReturn:
+    """Ends; what is still buffered for a reader that went away is dropped without a word."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)

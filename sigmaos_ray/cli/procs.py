@@ -1,0 +1,118 @@
+"""``spawn``, ``ps``, ``wait``, ``evict``: procs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from sigmaos_ray.cli.context import client, print_json, print_table, shown
+
+if TYPE_CHECKING:
+    from sigmaos_ray.proc import ProcInfo, Status
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    # What stands behind the program belongs to the program, dashes or not.
+    rest = {"allow_interspersed_args": False, "ignore_unknown_options": False}
+    app.command(context_settings=rest)(spawn)
+    for command in (ps, wait, evict):
+        app.command()(command)
+
+
+def spawn(
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="example, or a module: pkg.module")],
+    args: Annotated[list[str] | None, typer.Argument(metavar="[ARG]...")] = None,
+    wait_for_it: Annotated[bool, typer.Option("--wait", help="Wait for its end and print its status.")] = False,
+    mcpu: Annotated[int, typer.Option(min=0, help="Thousandths of a core to reserve; 0: best effort.")] = 0,
+    mem_mb: Annotated[int, typer.Option(min=0, help="Memory to reserve, in MB.")] = 0,
+    env: Annotated[list[str] | None, typer.Option("--env", metavar="NAME=VALUE")] = None,
+    pid: Annotated[str | None, typer.Option(help="A pid of your own choice.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="In a process of its own.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Spawn a proc and print its pid; with --wait also its status, and the exit code tells ok from not."""
+    from sigmaos_ray import Proc
+
+    proc = Proc(program, args or [], mcpu=mcpu, mem_mb=mem_mb, env=_environment(env or []), pid=pid, fresh=fresh)
+    with client() as sc:
+        sc.spawn(proc)
+        if not wait_for_it:
+            print_json({"pid": proc.pid}) if as_json else print(proc.pid)
+            return
+        if not as_json:
+            print(proc.pid, flush=True)
+        status = sc.wait_exit(proc.pid)
+    _finish(proc.pid, status, as_json)
+
+
+def _environment(settings: list[str]) -> dict[str, str]:
+    env = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"--env takes NAME=VALUE, not {setting!r}")
+        env[name] = value
+    return env
+
+
+def _finish(pid: str, status: Status, as_json: bool) -> None:
+    if as_json:
+        print_json({"pid": pid, "status": _described(status)})
+    else:
+        print(status)
+    if not status.is_ok():
+        raise typer.Exit(1)
+
+
+def _described(status: Status) -> dict[str, object]:
+    return {"code": status.code.name, "msg": status.msg, "data": status.data, "crash": status.is_crash()}
+
+
+def ps(as_json: Json = False) -> None:
+    """List procs: queued, running, and ended ones whose status nobody collected."""
+    with client() as sc:
+        infos = sorted(sc.procs(), key=lambda info: info.spawned_s)
+    if as_json:
+        print_json([_info(info) for info in infos])
+        return
+    rows = [[shown(info.pid), info.program, info.state, info.kernel_id, _age(info), _note(info)] for info in infos]
+    print_table(["PID", "PROGRAM", "STATE", "KERNEL NODE", "AGE", "NOTE"], rows)
+
+
+def _info(info: ProcInfo) -> dict[str, object]:
+    described = msgspec.structs.asdict(info)
+    described["status"] = _described(info.status) if info.status is not None else None
+    return described
+
+
+def _age(info: ProcInfo) -> str:
+    return f"{(info.ended_s or time.time()) - info.spawned_s:.1f} s" if info.spawned_s else "-"
+
+
+def _note(info: ProcInfo) -> str:
+    return shown(str(info.status)) if info.status is not None else info.note
+
+
+def wait(
+    pid: str,
+    timeout_s: Annotated[float | None, typer.Option(min=0, help="Give up after so many seconds.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Wait for a proc's end and print its status, without collecting it. The exit code tells ok from not."""
+    with client() as sc:
+        status = sc.wait_exit(pid, timeout_s, peek=True)
+    _finish(pid, status, as_json)
+
+
+def evict(
+    pid: str,
+    grace_s: Annotated[float | None, typer.Option(min=0, help="Kill it after so many seconds.")] = None,
+) -> None:
+    """Ask a proc to end."""
+    with client() as sc:
+        sc.evict(pid, grace_s)

