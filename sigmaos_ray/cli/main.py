@@ -8,7 +8,6 @@ import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import click
 import typer
 
 from sigmaos_ray import serr
@@ -51,13 +50,10 @@ def main() -> NoReturn:
     """The console script. Errors become one line and an exit code: 2 for a wrong call, 130 for Ctrl-C, else 1."""
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stderr.write(f"{error.format_message()}\n")
+    except typer.TyperException as error:
+        _tell(_usage(error))
         _leave(2)
-    except click.exceptions.UsageError as error:
-        _tell(f"{error.format_message()} (see `sigmaos {_verb(error)}--help`)")
-        _leave(2)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         _tell("interrupted")
         _leave(INTERRUPTED)
     except BrokenPipeError:
@@ -72,9 +68,12 @@ def main() -> NoReturn:
     _leave(code if isinstance(code, int) else 0)
 
 
-def _verb(error: click.exceptions.UsageError) -> str:
-    command = error.ctx.command.name if error.ctx is not None and error.ctx.parent is not None else None
-    return f"{command} " if command else ""
+def _usage(error: typer.TyperException) -> str:
+    """What was wrong with the call, and where to read how it goes."""
+    told = error.format_message() if hasattr(error, "format_message") else str(error)
+    ctx = getattr(error, "ctx", None)
+    verb = f"{ctx.command.name} " if ctx is not None and ctx.parent is not None else ""
+    return f"{told} (see `sigmaos {verb}--help`)"
 
 
 def _tell(text: str) -> None:

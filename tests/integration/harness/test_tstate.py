@@ -1,85 +1,19 @@
-"""Tstate's own promises, with a boot that serves memory: what starts is stopped, and what stays behind is told."""
+"""Tstate's own promises: what starts is stopped, and what stays behind is told."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import types
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
-import kernel
-from sigmaos_ray import loopthread, serr
-from sigmaos_ray.config import STATE_FILE_NAME, ChildProcess, Instance
-from sigmaos_ray.memfs import MemFs
-from sigmaos_ray.protsrv.server import FileServer
-from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray import serr
 from sigmaos_ray.testing import Tstate, leaks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-
-class FakeBoot(types.ModuleType):
-    """``kernel.boot`` with memfs for named, and a child process that may be forgotten."""
-
-    forgets = False
-    fails = False
-
-    def __init__(self) -> None:
-        super().__init__("kernel.boot")
-        self.log: list[str] = []
-        self.dirs: list[Path] = []
-        self.parts: dict[Path, tuple[subprocess.Popen[bytes], FileServer]] = {}
-
-    def start_instance(self, state_dir: Path, *, services: object, **_options: object) -> Instance:
-        self.log.append(f"start {services}")
-        self.dirs.append(state_dir)
-        if self.fails:
-            raise serr.Error("etcd", "did not start")
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-        watches = WatchTable()
-        server = FileServer(MemFs(watches).root, watches, realm="rootrealm")
-        endpoint = loopthread.shared().run(server.start())
-        self.parts[state_dir] = (child, server)
-        created_s = psutil.Process(child.pid).create_time()
-        instance = Instance(
-            realm="rootrealm",
-            state_dir=str(state_dir),
-            boot_pid=child.pid,
-            boot_created_s=created_s,
-            named=endpoint,
-            children=[ChildProcess(name="child", pid=child.pid, created_s=created_s)],
-        )
-        (state_dir / STATE_FILE_NAME).write_bytes(instance.to_json())
-        return instance
-
-    def stop_instance(self, state_dir: Path) -> None:
-        self.log.append("stop")
-        if state_dir not in self.parts:
-            return
-        child, server = self.parts[state_dir]
-        loopthread.shared().run(server.stop())
-        if not self.forgets:
-            child.communicate(b"\n")
-
-    def end_children(self) -> None:
-        for child, _ in self.parts.values():
-            if child.returncode is None:
-                child.communicate(b"\n")
-
-
-@pytest.fixture
-def boot(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBoot]:
-    fake = FakeBoot()
-    monkeypatch.setitem(sys.modules, "kernel.boot", fake)
-    monkeypatch.setattr(kernel, "boot", fake, raising=False)
-    yield fake
-    fake.end_children()
+    from fakeboot import FakeBoot
 
 
 def test_an_instance_for_the_length_of_a_block(boot: FakeBoot) -> None:

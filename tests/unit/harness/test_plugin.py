@@ -26,6 +26,7 @@ class FakeTstate:
 
     def __init__(self, pathname: str, start: bool) -> None:
         self.what = f"{pathname} start={start}"
+        self.pathname = pathname
         self.sc = object()
 
     @classmethod
@@ -67,6 +68,13 @@ def test_one_instance_serves_both(session: pytest.Pytester) -> None:
     session.makepyfile(NEEDS_NAMED + NEEDS_ALL)
     run(session).assert_outcomes(passed=2)
     assert FakeTstate.log == ["enter name/s3/ start=False", "exit name/s3/ start=False"]
+
+
+def test_a_tree_may_be_named(session: pytest.Pytester) -> None:
+    session.makepyfile("def test_ux(tstate_path):\n    assert tstate_path.pathname == 'name/ux/~local/'\n")
+    run(session, "--start", "--path", "name/ux/~local/").assert_outcomes(passed=1)
+    session.makepyfile("def test_ux(tstate_path, tstate_all):\n    assert tstate_path.pathname == 'name/ux/~any/'\n")
+    run(session, "--start", "--path", "name/ux/~any/").assert_outcomes(passed=1)
 
 
 def test_no_instance_runs(session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,61 @@
+# The two commands that matter: `make demo` and `make test`. Each does all set-up itself and may be run again and again.
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+STAMP  := $(VENV)/.sigmaos-setup
+HOST_PYTHON := $(shell command -v python3.11 || command -v python3)
+INPUT  ?=
+
+RINGS  := tests/unit tests/conformance tests/integration tests/faults tests/exercises
+
+.PHONY: help demo test bench soak lint format protos clean setup
+
+help:
+	@echo "make demo [INPUT=DIR]  count words in S3 with procs on Ray, on this machine"
+	@echo "make test              set up and run the tests"
+	@echo "make bench             measure, beside the peers"
+	@echo "make soak              long fault and scale runs"
+	@echo "make lint              ruff and mypy"
+	@echo "make protos            regenerate sigmaos_ray/pb from protos/"
+	@echo "make clean             remove what these commands made"
+
+setup: $(STAMP)
+
+# pip's own output only matters when it fails.
+$(STAMP): pyproject.toml
+	@echo "setting up $(VENV) (a minute or two, once)"
+	@test -n "$(HOST_PYTHON)" || { echo "python3.11 is needed: apt-get install python3.11 python3.11-venv" >&2; exit 1; }
+	@$(HOST_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or later is needed, this is $$($(HOST_PYTHON) --version)" >&2; exit 1; }
+	@test -x $(PYTHON) || $(HOST_PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@sh tools/install-etcd.sh
+	@touch $(STAMP)
+
+demo: setup
+	@$(VENV)/bin/sigmaos demo $(if $(INPUT),--input "$(INPUT)")
+
+test: setup
+	@$(PYTHON) -m pytest --start $(RINGS)
+
+bench: setup
+	@$(PYTHON) -m pytest -q -s tests/bench
+
+soak: setup
+	@$(PYTHON) -m pytest --start -m soak tests
+
+lint: setup
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+format: setup
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+protos: setup
+	@$(PYTHON) -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. --grpc_python_out=. \
+		protos/sigmaos_ray/pb/*.proto
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

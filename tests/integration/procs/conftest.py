@@ -1,0 +1,126 @@
+"""One Ray, one named (memfs stands in for it) and one schedd actor for all tests of procs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import ray
+
+from kernel.schedd.actor import CONCURRENCY_MAX, ScheddActor
+from kernel.shell import KernelArgs
+from sigmaos_ray import SigmaClnt, loopthread
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.memfs import MemFs
+from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
+from sigmaos_ray.protsrv.node import Caller
+from sigmaos_ray.protsrv.server import FileServer
+from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.sigmap import DMDIR, NAMED_ROOT_DIRS, OREAD, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sigmaos_ray.protsrv.rpcdev import RpcContext
+
+HERE = Path(__file__).parent
+REPO = HERE.parents[2]
+KERNEL_ID = "sigma-0000abcd"
+
+
+class LeaseSrv:
+    """Leases that never expire by themselves."""
+
+    def __init__(self, fs: MemFs) -> None:
+        self._fs = fs
+        self._ids = itertools.count(1)
+
+    async def AskLease(self, ctx: RpcContext, request: AskLeaseRequest) -> AskLeaseReply:
+        return AskLeaseReply(lease_id=next(self._ids), ttl_s=request.ttl_s)
+
+    async def Extend(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
+        return LeaseReply()
+
+    async def End(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
+        self._fs.end_lease(request.lease_id)
+        return LeaseReply()
+
+
+async def _start_named() -> tuple[FileServer, Endpoint]:
+    watches = WatchTable()
+    fs = MemFs(watches)
+    for name in NAMED_ROOT_DIRS:
+        await fs.root.create(Caller(), name, DMDIR | 0o777, OREAD)
+    server = FileServer(fs.root, watches, services=[LeaseSrv(fs)])
+    return server, await server.start()
+
+
+@pytest.fixture(scope="session")
+def named() -> Iterator[Endpoint]:
+    loop = loopthread.shared()
+    server, endpoint = loop.run(_start_named())
+    yield endpoint
+    loop.run(server.stop())
+
+
+@pytest.fixture(scope="session")
+def log_dir() -> Iterator[Path]:
+    directory = tempfile.mkdtemp(prefix="sigmaos-test-logs-")
+    yield Path(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ray_instance() -> Iterator[None]:
+    directory = tempfile.mkdtemp(prefix="sray-")
+    saved = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO), str(HERE)])
+    ray.init(
+        num_cpus=2,
+        namespace="procs-test",
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 << 20,
+        _temp_dir=directory,
+    )
+    yield
+    ray.shutdown()
+    if saved is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = saved
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def schedd(ray_instance: None, named: Endpoint, log_dir: Path) -> Iterator[Any]:
+    args = KernelArgs(kernel_id=KERNEL_ID, named=named, log_dir=str(log_dir), debug=os.environ.get("SIGMADEBUG", ""))
+    actor_class: Any = ray.remote(ScheddActor)
+    actor = actor_class.options(num_cpus=0, max_concurrency=CONCURRENCY_MAX, name="schedd").remote("schedd", args)
+    ray.get(actor.start.remote(), timeout=30)
+    yield actor
+    ray.get(actor.stop.remote(), timeout=30)
+    ray.kill(actor)
+
+
+def client(named: Endpoint) -> SigmaClnt:
+    return SigmaClnt(ProcEnv(pid=f"tester-{uuid.uuid4().hex[:8]}", kernel_id=KERNEL_ID, named=named))
+
+
+@pytest.fixture
+def sc(schedd: object, named: Endpoint) -> Iterator[SigmaClnt]:
+    with client(named) as sc:
+        yield sc
+
+
+@pytest.fixture
+def other(schedd: object, named: Endpoint) -> Iterator[SigmaClnt]:
+    """A client that is nobody's parent."""
+    with client(named) as sc:
+        yield sc

@@ -1,0 +1,5 @@
+"""Does nothing."""
+
+
+def main(argv: list[str]) -> None:
+    return None

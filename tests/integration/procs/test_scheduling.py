@@ -1,0 +1,127 @@
+"""Where and when procs run: C-1, C-3, X-30, X-32, X-33; and what happens when a schedd ends (X-28)."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import ray
+
+from kernel.schedd.actor import CONCURRENCY_MAX, ScheddActor
+from kernel.shell import KernelArgs
+from sigmaos_ray import Proc, SigmaClnt, serr
+from sigmaos_ray.config import ProcEnv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sigmaos_ray.sigmap import Endpoint
+
+WAIT_S = 60.0
+
+
+def test_reserved_cores_run_one_after_the_other(sc: SigmaClnt) -> None:
+    procs = [Proc("programs.interval", ["0.3"], mcpu=1100) for _ in range(2)]
+    for proc in procs:
+        sc.spawn(proc)
+    first, second = (sc.wait_exit(proc.pid, WAIT_S).data for proc in procs)
+    assert isinstance(first, list)
+    assert isinstance(second, list)
+    assert first[1] <= second[0]
+
+
+def test_best_effort_runs_beside_a_reservation(sc: SigmaClnt) -> None:
+    reserved = Proc("programs.spinner", mcpu=1000)
+    sc.spawn(reserved)
+    sc.wait_start(reserved.pid, WAIT_S)
+    other = Proc("programs.nop")
+    sc.spawn(other)
+    assert sc.wait_exit(other.pid, WAIT_S).is_ok()
+    sc.evict(reserved.pid)
+    assert sc.wait_exit(reserved.pid, WAIT_S).is_evicted()
+
+
+def test_waiting_servers_hold_no_slot(sc: SigmaClnt) -> None:
+    servers = [Proc("programs.spinner") for _ in range(6)]  # two cores run four best-effort procs at a time
+    for server in servers:
+        sc.spawn(server)
+    for server in servers:
+        sc.wait_start(server.pid, WAIT_S)
+    for server in servers:
+        sc.evict(server.pid)
+        assert sc.wait_exit(server.pid, WAIT_S).is_evicted()
+
+
+def test_preferred_kernel(sc: SigmaClnt) -> None:
+    proc = Proc("programs.echo_args", kernels=["sigma-ffffffff", sc.kernel_id])
+    sc.spawn(proc)
+    status = sc.wait_exit(proc.pid, WAIT_S)
+    assert isinstance(status.data, dict)
+    assert status.data["kernel_id"] == sc.kernel_id
+    with pytest.raises(serr.NotFound):
+        sc.spawn(Proc("programs.nop", kernels=["sigma-ffffffff"]))
+
+
+def test_many_in_parallel(sc: SigmaClnt) -> None:
+    def loop(thread: int) -> int:
+        ended_count = 0
+        for _ in range(30):
+            proc = Proc("programs.nop")
+            sc.spawn(proc)
+            ended_count += sc.wait_exit(proc.pid, WAIT_S).is_ok()
+        return ended_count
+
+    with ThreadPoolExecutor(5) as pool:
+        assert sum(pool.map(loop, range(5))) == 150
+
+
+def test_burst(sc: SigmaClnt) -> None:
+    procs = [Proc("programs.nop") for _ in range(200)]
+    for proc in procs:
+        sc.spawn(proc)
+    assert all(sc.wait_exit(proc.pid, WAIT_S).is_ok() for proc in procs)
+
+
+@pytest.fixture
+def second(ray_instance: None, named: Endpoint, log_dir: Path) -> Iterator[tuple[Any, SigmaClnt]]:
+    """A schedd that the test may end, and a client of its node."""
+    args = KernelArgs(kernel_id="sigma-00000002", named=named, log_dir=str(log_dir))
+    actor_class: Any = ray.remote(ScheddActor)
+    actor = actor_class.options(num_cpus=0, max_concurrency=CONCURRENCY_MAX).remote("schedd", args)
+    ray.get(actor.start.remote(), timeout=30)
+    with SigmaClnt(ProcEnv(pid=f"tester2-{os.getpid()}", kernel_id=args.kernel_id, named=named)) as sc:
+        yield actor, sc
+    ray.kill(actor)
+
+
+def test_a_schedd_that_stops_ends_its_procs(second: tuple[Any, SigmaClnt]) -> None:
+    actor, sc = second
+    heeding, stubborn = Proc("programs.spinner"), Proc("programs.stubborn")
+    for proc in (heeding, stubborn):
+        sc.spawn(proc)
+        sc.wait_start(proc.pid, WAIT_S)
+    [os_pid] = [info.os_pid for info in sc.procs() if info.pid == stubborn.pid]
+    with ThreadPoolExecutor(2) as pool:
+        waits = [pool.submit(sc.wait_exit, proc.pid, WAIT_S) for proc in (heeding, stubborn)]
+        ray.get(actor.stop.remote(), timeout=30)
+        for wait in waits:
+            try:
+                assert wait.result().is_evicted()
+            except serr.SESSION_ERRORS:
+                continue
+    assert not os.path.exists(f"/proc/{os_pid}")
+
+
+def test_waits_fail_when_the_schedd_dies(second: tuple[Any, SigmaClnt]) -> None:
+    actor, sc = second
+    proc = Proc("programs.spinner")
+    sc.spawn(proc)
+    sc.wait_start(proc.pid, WAIT_S)
+    with ThreadPoolExecutor(1) as pool:
+        wait = pool.submit(sc.wait_exit, proc.pid, WAIT_S)
+        ray.kill(actor)
+        with pytest.raises(serr.SESSION_ERRORS):
+            wait.result()
