@@ -10,12 +10,16 @@ import abc
 import asyncio
 import os
 import threading
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sigmaos_ray import debug
 from sigmaos_ray.config import ServiceInfo
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _log = debug.selector("KERNEL")
 
@@ -62,10 +66,15 @@ def _log_to_file(log_dir: str, name: str) -> None:
     os.close(log)
 
 
+async def _make_and_start(make: Callable[[KernelArgs], KernelService], args: KernelArgs) -> Endpoint:
+    return await make(args).start()
+
+
 class KernelActor:
     """Base of the Ray actors. Ray calls ``start``, then ``run``, whose reference ends with the actor; then ``stop``.
 
-    Needs ``max_concurrency`` of at least 4: ``run`` occupies one thread for the actor's life.
+    Needs ``max_concurrency`` of at least 4: ``run`` occupies one thread for the actor's life. No method may be a
+    coroutine: one would make Ray run all of them on a single loop, where ``run`` blocks the others.
     """
 
     def __init__(self, service_name: str, args: KernelArgs) -> None:
@@ -85,14 +94,15 @@ class KernelActor:
 
     def start(self) -> tuple[Endpoint, ServiceInfo]:
         """Blocks until the service answers. Returns where, and this process's id."""
-        endpoint = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+        starting = _make_and_start(self._keep_service, self._args)
+        endpoint = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
         host, _, port = endpoint.addrs[0].rpartition(":")
         _log(f"{self._name} serves at {endpoint.addrs[0]}")
         return endpoint, ServiceInfo(host=host, port=int(port), pid=os.getpid())
 
-    async def _start(self) -> Endpoint:
-        self._service = self.make_service(self._args)
-        return await self._service.start()
+    def _keep_service(self, args: KernelArgs) -> KernelService:
+        self._service = self.make_service(args)
+        return self._service
 
     def run(self) -> None:
         """Blocks for as long as the service lives."""

@@ -101,7 +101,7 @@ class Boot:
                 shutil.rmtree(self._state_dir / kept, ignore_errors=True)
         (self._logs / "procs").mkdir(parents=True, exist_ok=True)
         if not request.etcd:
-            self._etcd = EmbeddedEtcd(self._state_dir, self._logs, self._config)
+            self._etcd = EmbeddedEtcd(request.host, self._state_dir, self._logs, self._config)
             self._etcd.start()
         if "s3" in request.services and request.s3_endpoint is None and not has_profile():
             self._s3 = EmulatedS3(self._logs, self._config)

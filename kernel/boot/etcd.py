@@ -26,7 +26,8 @@ class _Ports(msgspec.Struct, frozen=True):
 class EmbeddedEtcd:
     """An etcd for one instance. ``launch`` it, ``wait`` for it; its child is ended by who made it."""
 
-    def __init__(self, state_dir: Path, log_dir: Path, config: Config) -> None:
+    def __init__(self, host: str, state_dir: Path, log_dir: Path, config: Config) -> None:
+        self._host = host
         self._config = config
         self._binary, self._is_from_wheel = _find_binary()
         self._data_dir = state_dir / "etcd"
@@ -37,7 +38,7 @@ class EmbeddedEtcd:
 
     @property
     def endpoint(self) -> str:
-        return f"127.0.0.1:{self._ports.client}"
+        return f"{self._host}:{self._ports.client}"
 
     def _choose_ports(self) -> _Ports:
         """Those of the last start if they are free, so that who remembers them finds etcd again."""
@@ -46,13 +47,13 @@ class EmbeddedEtcd:
             ports = msgspec.json.decode(file.read_bytes(), type=_Ports)
         except (FileNotFoundError, msgspec.DecodeError):
             ports = None
-        if ports is None or not all(is_port_free("127.0.0.1", port) for port in (ports.client, ports.peer)):
-            ports = _Ports(free_port("127.0.0.1"), free_port("127.0.0.1"))
+        if ports is None or not all(is_port_free(self._host, port) for port in (ports.client, ports.peer)):
+            ports = _Ports(free_port(self._host), free_port(self._host))
             file.write_bytes(msgspec.json.encode(ports))
         return ports
 
     def _command(self) -> list[str]:
-        client, peer = (f"http://127.0.0.1:{port}" for port in (self._ports.client, self._ports.peer))
+        client, peer = (f"http://{self._host}:{port}" for port in (self._ports.client, self._ports.peer))
         return [
             str(self._binary),
             "--name=sigmaos",
@@ -72,7 +73,7 @@ class EmbeddedEtcd:
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self._ports.client), timeout=0.5):
+            with socket.create_connection((self._host, self._ports.client), timeout=0.5):
                 return True
         except OSError:
             return False

@@ -1,0 +1,200 @@
+"""What s3 decides without asking S3: keys and names, pages in order of name, versions, what to read ahead. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sigmaos_ray import serr
+from sigmaos_ray.sigmap import path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MARKER: Final = "_._"
+"""The object that mkdir puts into a directory, so that it exists while it is empty. Never shown."""
+
+KEY_BYTES_MAX: Final = 1024
+"""S3's own limit."""
+
+VERSIONS_KEPT_MAX: Final = 65_536
+
+
+class ObjectInfo(msgspec.Struct, frozen=True):
+    """What S3 says of an object."""
+
+    size: int
+    etag: str
+    mtime: float
+    """Seconds since 1970; S3 keeps whole ones."""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """One page of S3's listing of a directory: names within it, each kind in S3's order."""
+
+    files: list[tuple[str, ObjectInfo]]
+    dirs: list[str]
+    is_last: bool
+    next_token: str = ""
+
+
+def join_key(prefix: str, name: str) -> str:
+    """The key of an entry of the directory that ``prefix`` (``""``: the bucket) names."""
+    return f"{prefix}/{name}" if prefix else name
+
+
+def within(prefix: str) -> str:
+    """What all keys in a directory begin with."""
+    return f"{prefix}/" if prefix else ""
+
+
+def markers(prefix: str) -> frozenset[str]:
+    """Keys that make a directory without being entries of it: mkdir's, and the one that S3's own console makes."""
+    return frozenset({join_key(prefix, MARKER), within(prefix)})
+
+
+def is_shown(name: str) -> bool:
+    """True for names that a pathname can hold, the marker excepted."""
+    return name != MARKER and path.why_bad_name(name) is None
+
+
+def check_new_key(name: str, key: str) -> None:
+    """Inval for a key that S3 or the namespace could not hold."""
+    if name == MARKER:
+        raise serr.Inval(name, "the mark of a directory")
+    size = len(key.encode())
+    if size > KEY_BYTES_MAX:
+        raise serr.Inval(name, f"a key has at most {KEY_BYTES_MAX} bytes, this one {size}")
+
+
+def qid_path(bucket: str, key: str) -> int:
+    """A stable number for an object or a directory, below 2^63; the server's own entries lie above."""
+    digest = hashlib.blake2b(f"{bucket}/{key}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+# -- listings in order of name
+
+
+def late_dirs(last_name: str, after: str, known: Iterable[str]) -> list[str]:
+    """Directories that may still be to come in S3's order though their names sort before ``last_name``.
+
+    S3 sorts a directory as its name and ``/``, so ``a-b`` comes before ``a``. Whoever wants the order of names must
+    look for those that are a beginning of the last name, followed there by a character that sorts before ``/``.
+    """
+    seen = set(known)
+    return [
+        last_name[:end]
+        for end in range(1, len(last_name))
+        if last_name[end] < "/" and last_name[:end] > after and last_name[:end] not in seen
+    ]
+
+
+def merge(listing: Listing, after: str) -> dict[str, ObjectInfo | None]:
+    """Entries of a page, by name, that sort after ``after``; None for a directory. A file hides a directory of its
+    name."""
+    merged: dict[str, ObjectInfo | None] = {name: None for name in listing.dirs if is_shown(name) and name > after}
+    merged.update((name, info) for name, info in listing.files if is_shown(name) and name > after)
+    return merged
+
+
+def last_name(listing: Listing) -> str:
+    """The name that comes last in S3's order."""
+    ends = [name for name, _ in listing.files[-1:]] + [f"{name}/" for name in listing.dirs[-1:]]
+    return max(ends).rstrip("/")
+
+
+# -- versions
+
+
+class Versions:
+    """Versions of objects and directories, by bucket and key. They grow with each change made through this server;
+    a change made elsewhere shows in an object's ETag."""
+
+    def __init__(self, now_ns: int, kept_max: int = VERSIONS_KEPT_MAX) -> None:
+        self._kept: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
+        self._kept_max = kept_max
+        self._floor = now_ns
+
+    def of_dir(self, bucket: str, prefix: str) -> int:
+        """Since this server started; what it no longer remembers moves along with the latest it forgot."""
+        kept = self._kept.get((bucket, within(prefix)))
+        return self._floor if kept is None else kept[0]
+
+    def of_object(self, bucket: str, key: str, info: ObjectInfo) -> int:
+        """Of the object as S3 shows it now."""
+        kept = self._kept.get((bucket, key))
+        if kept is not None and kept[1] == info.etag:
+            return kept[0]
+        seen = int(info.mtime) * 1_000_000_000 + _number(info.etag) % 1_000_000_000
+        if kept is None:
+            return seen
+        return self._keep((bucket, key), max(seen, kept[0] + 1), info.etag)
+
+    def move_dir(self, bucket: str, prefix: str, now_ns: int) -> None:
+        """An entry came or went."""
+        self._keep((bucket, within(prefix)), max(self.of_dir(bucket, prefix) + 1, now_ns), "")
+
+    def move_object(self, bucket: str, key: str, etag: str, now_ns: int) -> None:
+        """It was written, and is the one with this ETag now."""
+        kept = self._kept.get((bucket, key))
+        self._keep((bucket, key), max(now_ns, 0 if kept is None else kept[0] + 1), etag)
+
+    def _keep(self, key: tuple[str, str], version: int, etag: str) -> int:
+        self._kept[key] = (version, etag)
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._kept_max:
+            _, (forgotten, _) = self._kept.popitem(last=False)
+            self._floor = max(self._floor, forgotten)
+        return version
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+# -- reading ahead
+
+
+class ReadAhead:
+    """How much to fetch for a read, so that a reader of small pieces does not pay a request for each. A window
+    doubles while reads follow one another; a read elsewhere starts over."""
+
+    def __init__(self, first_bytes: int, most_bytes: int) -> None:
+        self._first_bytes = first_bytes
+        self._most_bytes = most_bytes
+        self._window_bytes = first_bytes
+        self._expected = 0
+        self._start = 0
+        self._data = b""
+
+    def held(self, offset: int, count: int, size: int) -> bytes | None:
+        """What was fetched before, if it answers the read; ``size`` is the file's."""
+        end = min(offset + count, size)
+        if self._start <= offset and end <= self._start + len(self._data):
+            self._expected = end
+            return self._data[offset - self._start : end - self._start]
+        return None
+
+    def wanted(self, offset: int, count: int, size: int) -> int:
+        """How many bytes to fetch from ``offset`` for a read of ``count`` that nothing held answers."""
+        if offset == self._expected and offset:
+            self._window_bytes = min(self._window_bytes * 2, self._most_bytes)
+        else:
+            self._window_bytes = self._first_bytes
+        return min(max(count, self._window_bytes), size - offset)
+
+    def fetched(self, offset: int, data: bytes) -> None:
+        self._start, self._data = offset, data
+
+    def forget(self) -> None:
+        """The object is another one now."""
+        self._data = b""
+
+
+def names_of_prefixes(prefixes: Sequence[str], base: str) -> list[str]:
+    """The names of directories in a listing: ``base`` is what each begins with, and ``/`` what it ends with."""
+    return [prefix[len(base) : -1] for prefix in prefixes]
