@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,9 +72,10 @@ class EmbeddedEtcd:
         ]
 
     def _answers(self) -> bool:
+        # The port answers before etcd has a leader and serves: its health is what counts.
         try:
-            with socket.create_connection((self._host, self._ports.client), timeout=0.5):
-                return True
+            with urllib.request.urlopen(f"http://{self.endpoint}/health", timeout=1) as answer:
+                return b"true" in answer.read()
         except OSError:
             return False
 

@@ -90,6 +90,11 @@ class NamedServer(KernelService):
         self._is_lost = False
         self.etcd_version = ""
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it answers, once started."""
+        return self._files.endpoint
+
     async def start(self) -> Endpoint:
         """Blocks until this process leads and serves."""
         try:

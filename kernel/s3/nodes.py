@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from kernel.s3 import state
-from kernel.s3.s3file import Reader, Writer
+from kernel.s3.objects import FILE_PERM, S3Object, check_writable
+from kernel.s3.s3file import Writer
 from kernel.s3.state import MARKER, ObjectInfo, Versions
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.fences import FenceTable
@@ -24,12 +25,7 @@ from sigmaos_ray.sigmap import (
     DMTMP,
     NO_FENCE,
     NO_LEASE,
-    OACCESS_MASK,
-    OAPPEND,
     OEXCL,
-    ORDWR,
-    OREAD,
-    OTRUNC,
     PERM_MASK,
     Fence,
     Mode,
@@ -44,9 +40,6 @@ if TYPE_CHECKING:
 
     from kernel.s3.store import S3Store
     from sigmaos_ray.protsrv.watch import WatchTable
-
-_FILE_PERM = 0o777
-"""S3 keeps no permissions."""
 
 
 class S3Fs:
@@ -66,8 +59,8 @@ class S3Fs:
         version = self.versions.of_object(bucket, key, info)
         return Stat(
             name=key.rpartition("/")[2],
-            qid=Qid.of(_FILE_PERM, version, state.qid_path(bucket, key)),
-            mode=_FILE_PERM,
+            qid=Qid.of(FILE_PERM, version, state.qid_path(bucket, key)),
+            mode=FILE_PERM,
             length=info.size,
             mtime=info.mtime,
             atime=info.mtime,
@@ -88,7 +81,7 @@ class _S3Dir(Dir):
 
     @property
     def perm(self) -> Perm:
-        return DMDIR | _FILE_PERM
+        return DMDIR | FILE_PERM
 
     def status(self) -> Stat:
         return Stat(name=self._name, qid=self.qid(), mode=self.perm, dev=DEV_S3)
@@ -245,7 +238,7 @@ class S3Dir(_S3Dir):
         self.fs.fences.check(fence)
         if perm & DMDIR:
             return await self._make_dir(name, fence), None
-        _check_writable(name, mode)
+        check_writable(name, mode)
         if await self._find(name) is not None:
             raise serr.Exists(name)
         writer = Writer(self, name, exclusive=bool(mode & OEXCL), only_if_written=False, fence=fence)
@@ -277,7 +270,7 @@ class S3Dir(_S3Dir):
         self._check_new(name, perm, lease)
         if perm & DMDIR:
             raise serr.Inval(name, "a put makes a file")
-        _check_writable(name, mode)
+        check_writable(name, mode)
         if offset:
             raise serr.Inval(name, f"S3 files are written from 0 on, not from {offset}")
         exclusive = bool(mode & OEXCL)
@@ -353,71 +346,5 @@ class S3Bucket(S3Dir):
         raise serr.NoRemove(self.name, "buckets are removed outside of SigmaOS")
 
 
-class S3Object(Node):
-    """An object, as S3 last showed it."""
-
-    def __init__(self, fs: S3Fs, name: str, directory: S3Dir, info: ObjectInfo) -> None:
-        self.fs = fs
-        self._name = name
-        self._dir = directory
-        self.bucket = directory.bucket
-        self.key = directory.key_of(name)
-        self.info = info
-        self._is_fresh = bool(info.etag)
-        """True until the first use of what the look-up found: that is news enough."""
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def perm(self) -> Perm:
-        return _FILE_PERM
-
-    def qid(self) -> Qid:
-        return self.fs.object_stat(self.bucket, self.key, self.info).qid
-
-    async def refresh(self) -> None:
-        """Looks again. NotFound if it is gone."""
-        info = await self.fs.store.head(self.bucket, self.key)
-        if info is None:
-            raise serr.NotFound(self._name)
-        self.info = info
-
-    async def _refresh_once_used(self) -> None:
-        if not self._is_fresh:
-            await self.refresh()
-        self._is_fresh = False
-
-    async def stat(self, caller: Caller) -> Stat:
-        await self._refresh_once_used()
-        return self.fs.object_stat(self.bucket, self.key, self.info)
-
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
-        _check_writable(self._name, mode)
-        if mode & OACCESS_MASK != OREAD or mode & OTRUNC:
-            return Writer(self._dir, self._name, exclusive=False, only_if_written=not mode & OTRUNC)
-        await self._refresh_once_used()
-        return Reader(self)
-
-    async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
-        async with self.fs.locks.hold(exclusive=[(self.bucket, self.key)]):
-            await self.refresh()
-            self.fs.fences.check(fence)
-            await self.fs.store.delete(self.bucket, self.key)
-            self._dir.has_gone(self._name)
-
-    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
-        raise serr.NotSupported(self._name, "S3 cannot rename")
-
-
 def _before_unions(names: Sequence[str]) -> list[str]:
     return list(itertools.takewhile(lambda name: not path.is_union(name), names))
-
-
-def _check_writable(name: str, mode: Mode) -> None:
-    """S3 has neither appending nor reading what is being written."""
-    if mode & OAPPEND:
-        raise serr.NotSupported(name, "S3 cannot append")
-    if mode & OACCESS_MASK == ORDWR:
-        raise serr.NotSupported(name, "S3 files are opened for reading or for writing, not both")

@@ -12,7 +12,8 @@ from sigmaos_ray.protsrv.node import OpenFile
 from sigmaos_ray.sigmap import NO_FENCE, Fence
 
 if TYPE_CHECKING:
-    from kernel.s3.nodes import S3Dir, S3Object
+    from kernel.s3.nodes import S3Dir
+    from kernel.s3.objects import S3Object
 
 AHEAD_FIRST_BYTES: Final = 256 << 10
 AHEAD_MOST_BYTES: Final = 4 << 20

@@ -130,8 +130,8 @@ class Versions:
         if kept is not None and kept[1] == info.etag:
             return kept[0]
         seen = int(info.mtime) * 1_000_000_000 + _number(info.etag) % 1_000_000_000
-        if kept is None:
-            return seen
+        if kept is None or not info.etag:  # one without an ETag is not in S3 yet
+            return seen if kept is None else kept[0]
         return self._keep((bucket, key), max(seen, kept[0] + 1), info.etag)
 
     def move_dir(self, bucket: str, prefix: str, now_ns: int) -> None:

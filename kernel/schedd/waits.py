@@ -1,4 +1,4 @@
-"""Who waits for what of which proc. A wait is a future; one loop."""
+"""Who waits for what of which proc. Each wait has a future of its own; one loop."""
 
 from __future__ import annotations
 
@@ -13,30 +13,41 @@ if TYPE_CHECKING:
 
 class Waits:
     def __init__(self) -> None:
-        self._futures: dict[tuple[ProcState, Signal], asyncio.Future[None]] = {}
+        self._futures: dict[tuple[ProcState, Signal], list[asyncio.Future[None]]] = {}
 
     async def wait(self, proc: ProcState, signal: Signal, timeout_s: float | None) -> None:
         """Returns when the signal is given. Timeout after ``timeout_s``; 0 does not wait at all."""
         if timeout_s is not None and timeout_s <= 0:
             raise serr.Timeout(proc.pid, f"no {signal.name.lower()} yet")
-        key = (proc, signal)
-        future = self._futures.get(key)
-        if future is None:
-            future = self._futures[key] = asyncio.get_running_loop().create_future()
-        done, _ = await asyncio.wait({future}, timeout=timeout_s)
-        if not done:
-            raise serr.Timeout(proc.pid, f"no {signal.name.lower()} within {timeout_s} s")
-        future.result()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        waiting = self._futures.setdefault((proc, signal), [])
+        waiting.append(future)
+        timer = None
+        if timeout_s is not None:
+            error = serr.Timeout(proc.pid, f"no {signal.name.lower()} within {timeout_s:g} s")
+            timer = loop.call_later(timeout_s, _fail, future, error)
+        try:
+            await future
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if future in waiting:  # timed out, or the caller went away
+                waiting.remove(future)
 
     def wake(self, proc: ProcState, signal: Signal) -> None:
-        future = self._futures.pop((proc, signal), None)
-        if future is not None and not future.done():
-            future.set_result(None)
+        for future in self._futures.pop((proc, signal), ()):
+            if not future.done():
+                future.set_result(None)
 
     def fail(self, error: serr.SigmaError) -> None:
         """Ends every wait with an error: nobody will give its signal."""
-        futures, self._futures = self._futures, {}
-        for future in futures.values():
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # those who still wait see it; if nobody does, that is no news
+        everybody, self._futures = self._futures, {}
+        for waiting in everybody.values():
+            for future in waiting:
+                _fail(future, error)
+
+
+def _fail(future: asyncio.Future[None], error: serr.SigmaError) -> None:
+    if not future.done():
+        future.set_exception(error)

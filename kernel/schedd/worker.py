@@ -153,39 +153,44 @@ def _interrupt_handler() -> Callable[[int, Any], None]:
 
 
 class Notices:
-    """Calls ``tell(pid)`` for procs that still run after ``NOTICE_AFTER_S``. One daemon thread."""
+    """Calls ``tell(pid)`` once for each proc that runs for longer than ``NOTICE_AFTER_S``. One daemon thread, which
+    looks from time to time while procs come, so that a short proc does not have to wake it."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._pid: str | None = None
-        self._told: str | None = None
-        self._changed = threading.Condition()
+        self._idle = True
+        self._armed = threading.Event()
         threading.Thread(target=self._main, name="sigmaos-notices", daemon=True).start()
 
     def arm(self, pid: str) -> None:
-        with self._changed:
-            self._pid = pid
-            self._changed.notify()
+        self._pid = pid
+        if self._idle:
+            self._armed.set()
 
     def disarm(self) -> None:
-        with self._changed:
-            self._pid = self._told = None
-            self._changed.notify()
+        self._pid = None
 
     def _main(self) -> None:
+        seen: str | None = None
+        told: str | None = None
         while True:
-            self._tell(self._next_due())
+            pid = self._pid
+            if pid is not None and pid is seen and pid is not told:
+                told = pid
+                self._tell(pid)
+            if pid is seen and (pid is None or pid is told):
+                self._sleep(pid)
+            seen = pid
+            time.sleep(NOTICE_AFTER_S)
 
-    def _next_due(self) -> str:
-        """Blocks until a proc runs for long enough; each is due once."""
-        with self._changed:
-            while True:
-                pid = self._pid
-                if pid is None or pid is self._told:
-                    self._changed.wait()
-                elif not self._changed.wait_for(lambda pid=pid: self._pid is not pid, NOTICE_AFTER_S):  # type: ignore[misc]
-                    self._told = pid
-                    return pid
+    def _sleep(self, pid: str | None) -> None:
+        """Until there is another proc than this one, or none."""
+        self._armed.clear()
+        self._idle = True
+        if self._pid is pid:
+            self._armed.wait()
+        self._idle = False
 
 
 @functools.lru_cache(maxsize=4)

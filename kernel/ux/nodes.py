@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
-from kernel.ux import hostfile
+from kernel.ux import hostfile, puts
 from kernel.ux.state import HostStat, Versions, host_mode_of, perm_of, qid_path
 from kernel.ux.uxfile import OpenFiles
 from kernel.ux.workshop import HIDDEN
@@ -28,7 +28,6 @@ from sigmaos_ray.sigmap import (
     NO_FENCE,
     NO_LEASE,
     OACCESS_MASK,
-    OEXCL,
     OREAD,
     OTRUNC,
     OWRITE,
@@ -326,17 +325,12 @@ class UxDir(UxNode, Dir):
         with self.open_dir() as directory:
             if perm & DMDIR:
                 directory.make_dir(name, host_mode)
-                made = self._made(name, directory.look(name))
+                made = self.made(name, directory.look(name))
                 return made, None
             fd = directory.make_file(name, host_mode)
-        file = self._made(name, hostfile.status(fd, name))
+        file = self.made(name, hostfile.status(fd, name))
         assert isinstance(file, UxFile)
         return file, file.files.adopt(fd)
-
-    def _made(self, name: str, host: HostStat) -> UxNode:
-        node = self.node_of(name, host)
-        self.put_in(node)
-        return node
 
     async def put(
         self,
@@ -357,47 +351,25 @@ class UxDir(UxNode, Dir):
             raise serr.Inval(name, "a put makes a file")
         host_mode = host_mode_of(name, perm)
         while True:
-            if self._is_in_place(name, mode):
-                file = await (await self.lookup(caller, name)).open(caller, OWRITE)
-                try:
-                    return await file.write(offset, data, fence)
-                finally:
-                    await file.close()
-            prepared = await self.fs.store.prepare(data, offset, host_mode, name)
-            try:
-                if self._place(prepared, name, mode, fence):
-                    return len(data)
-            finally:
-                self.fs.store.workshop.drop(prepared)
+            if puts.is_in_place(self, name, mode):
+                return await self._write_in_place(caller, name, data, offset, fence)
+            if await puts.put_whole(self, name, data, host_mode=host_mode, mode=mode, offset=offset, fence=fence):
+                return len(data)
 
-    def _is_in_place(self, name: str, mode: Mode) -> bool:
-        """True if a put goes into a file that is there, without truncation."""
-        with self.open_dir() as directory:
-            found = directory.peek(name)
-        if found is None:
-            return False
-        if mode & OEXCL:
-            raise serr.Exists(name)
-        if found.is_dir:
-            raise serr.IsDir(name)
-        return not mode & OTRUNC
+    async def _write_in_place(self, caller: Caller, name: str, data: bytes, offset: int, fence: Fence) -> int:
+        file = await (await self.lookup(caller, name)).open(caller, OWRITE)
+        try:
+            return await file.write(offset, data, fence)
+        finally:
+            await file.close()
 
-    def _place(self, prepared: Prepared, name: str, mode: Mode, fence: Fence) -> bool:
-        """Lets a prepared file appear; False if a file came meanwhile that must be written in place."""
-        if self._is_in_place(name, mode):
-            return False
-        self.fs.fences.check(fence)
-        with self.open_dir() as directory:
-            old = directory.peek(name)
-            if old is None:
-                self.fs.store.workshop.place_new(prepared, directory, name)
-                self._made(name, hostfile.status(prepared.fd, name))
-            else:
-                self.fs.store.workshop.place_over(prepared, directory, name, old)
-                self._replaced(name, old, prepared)
-        return True
+    def made(self, name: str, host: HostStat) -> UxNode:
+        """An entry was made on the host; returns its node."""
+        node = self.node_of(name, host)
+        self.put_in(node)
+        return node
 
-    def _replaced(self, name: str, old: HostStat, prepared: Prepared) -> None:
+    def replaced(self, name: str, old: HostStat, prepared: Prepared) -> None:
         """A file has new contents, in a new inode: its node, and who has it open, go over to that."""
         host = hostfile.status(prepared.fd, name)
         node = self._live.get(name)

@@ -110,13 +110,16 @@ def _run(state_dir: Path, inputs: Inputs, view: View) -> int:
         try:
             return asyncio.run(_count_all(instance, inputs.files, view))
         finally:
-            s3.remove_keys(BUCKET, [f"{PREFIX}/{file.name}" for file in inputs.files])
             if made:
                 s3.remove_bucket(BUCKET)
+            else:
+                s3.remove_keys(BUCKET, [f"{PREFIX}/{file.name}" for file in inputs.files])
 
 
 async def _count_all(instance: Instance, files: Sequence[Path], view: View) -> int:
     async with AsyncSigmaClnt(clnt_env(instance, "demo")) as sc:
+        with contextlib.suppress(serr.Exists):
+            await sc.mkdir(DIRECTORY)
         failures = await _upload_all(sc, files, view)
         began = time.monotonic()
         uploaded = [file for file in files if file not in failures]
@@ -142,12 +145,14 @@ async def _upload_all(sc: AsyncSigmaClnt, files: Sequence[Path], view: View) -> 
             try:
                 await _upload(sc, file)
                 view.step(file.name)
-            except OSError as error:
-                failures[file] = f"cannot be read: {error.strerror or error}"
             except serr.SigmaError as error:
                 failures[file] = f"cannot be uploaded: {error}"
+            except OSError as error:
+                failures[file] = f"cannot be read: {error.strerror or error}"
 
     view.begin(f"putting files into {DIRECTORY}", len(files))
+    with contextlib.suppress(serr.Exists):
+        await sc.mkdir(DIRECTORY)
     await asyncio.gather(*(one(file) for file in files))
     view.end()
     return failures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,10 @@ from sigmaos_ray.testing import Tstate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+"""A Ray that ``ray.init`` starts asks for the user's token; a driver that joins it shows one only if told so before
+Ray is imported."""
 
 
 @pytest.fixture(scope="session")

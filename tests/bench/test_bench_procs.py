@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.testing import Tstate
 
+PROGRAM = "tests.bench.noop"
 TIMES = 100
 
 
@@ -34,12 +35,9 @@ def driver(instance: Tstate) -> Iterator[None]:
 def test_spawn_and_wait_beside_a_ray_task(instance: Tstate) -> None:
     sc = instance.sc
 
-    def main(_argv: list[str]) -> None:
-        return None
-
     def procs(times: int) -> None:
         for _ in range(times):
-            proc = Proc(main)
+            proc = Proc(PROGRAM)
             sc.spawn(proc)
             assert sc.wait_exit(proc.pid).is_ok()
 

@@ -1,0 +1,297 @@
+"""named on a real etcd (sections D, L, K-3)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kernel.named import election as elections
+from kernel.named.etcd import Etcd
+from kernel.named.keys import Keys
+from kernel.named.state import Plan
+from sigmaos_ray import serr
+from sigmaos_ray.leaseclnt import AsyncLeaseClnt
+from sigmaos_ray.sigmap import NAMED_ROOT_DIRS, OEXCL, OWRITE, Fence, named_election
+
+if TYPE_CHECKING:
+    from etcd_child import EtcdChild
+    from harness import Realm
+
+
+async def test_the_root_after_the_first_start(realm: Realm) -> None:
+    """K-3, Z-1."""
+    named = await realm.named()
+    sc = await realm.clnt(named)
+    names = [stat.name for stat in await sc.get_dir("name/")]
+    assert names == [".statsd", "rpc", *sorted([*NAMED_ROOT_DIRS, named_election(realm.name)])]
+    leader = await sc.get_dir(f"name/{named_election(realm.name)}")
+    assert [stat.name for stat in leader] == ["sigma-1"]
+    assert leader[0].is_endpoint
+
+
+async def test_files_outlive_named(realm: Realm) -> None:
+    """D-3: contents, directories, links, times and versions are there after a restart."""
+    named = await realm.named()
+    sc = await realm.clnt(named)
+    await sc.mkdir("name/d")
+    await sc.put_file("name/d/f", b"contents", perm=0o640)
+    await sc.symlink("name/d", "name/link")
+    await sc.put_file("name/gone", b"")
+    await sc.remove("name/gone")
+    await sc.rename("name/d/f", "name/d/g")
+    before = [await sc.stat(pn) for pn in ("name/d", "name/d/g", "name/link")]
+    await named.stop()
+
+    again = await realm.clnt(await realm.named())
+    after = [await again.stat(pn) for pn in ("name/d", "name/d/g", "name/link")]
+    assert [(stat.name, stat.mode, stat.qid.path, stat.length) for stat in after] == [
+        (stat.name, stat.mode, stat.qid.path, stat.length) for stat in before
+    ]
+    assert all(new.mtime == pytest.approx(old.mtime) for new, old in zip(after, before, strict=True))
+    assert all(new.qid.version >= old.qid.version for new, old in zip(after, before, strict=True))
+    assert await again.get_file("name/link/g") == b"contents"
+    with pytest.raises(serr.NotFound):
+        await again.stat("name/gone")
+
+
+async def test_concurrent_writes_share_transactions(realm: Realm) -> None:
+    """Group commit: what waits while a transaction is under way goes together in the next one."""
+    named = await realm.named()
+    sc = await realm.clnt(named)
+    committer = named.fs.committer
+    before = committer.transactions_count
+    await asyncio.gather(*(sc.put_file(f"name/ux/{number}", b"") for number in range(300)))
+    assert committer.transactions_count - before < 100
+    assert len(await sc.get_dir("name/ux")) == 300
+
+
+async def test_five_thousand_entries(realm: Realm) -> None:
+    """P-12, and not one value per directory (D-5)."""
+    named = await realm.named()
+    sc = await realm.clnt(named)
+    wanted = [f"f{number:05}" for number in range(5000)]
+    for start in range(0, 5000, 1000):
+        await asyncio.gather(*(sc.put_file(f"name/ux/{name}", b"") for name in wanted[start : start + 1000]))
+    assert [stat.name for stat in await sc.get_dir("name/ux")] == wanted
+    await named.stop()
+    again = await realm.clnt(await realm.named())
+    assert [stat.name for stat in await again.get_dir("name/ux")] == wanted
+
+
+async def test_the_limit_of_a_file(realm: Realm) -> None:
+    """Design 14: Inval, with the limit in the message; nothing is changed."""
+    sc = await realm.clnt(await realm.named())
+    await sc.put_file("name/f", b"x" * (1 << 20))
+    for call in (
+        sc.put_file("name/f", b"x" * ((1 << 20) + 1)),
+        sc.set_file("name/f", b"x", offset=1 << 40),
+        sc.set_file("name/new", b"x", offset=1 << 40),
+    ):
+        with pytest.raises(serr.Inval, match="1048576"):
+            await call
+    assert len(await sc.get_file("name/f")) in (0, 1 << 20)
+
+
+async def test_acknowledged_writes_survive_kill_9_of_etcd(realm: Realm, etcd: EtcdChild) -> None:
+    """What was acknowledged is there; what was not is reported as failed or takes effect later, once."""
+    named = await realm.named()
+    sc = await realm.clnt(named)
+    acknowledged: list[int] = []
+
+    async def write() -> None:
+        number = 0
+        while True:
+            try:
+                await sc.put_file(f"name/ux/{number}", str(number).encode(), mode=OWRITE | OEXCL)
+                acknowledged.append(number)
+            except serr.SigmaError:
+                await asyncio.sleep(0.01)
+            number += 1
+
+    writing = asyncio.create_task(write())
+    while len(acknowledged) < 50:
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(etcd.kill)
+    await asyncio.to_thread(etcd.start)
+    seen = len(acknowledged)
+    deadline = time.monotonic() + 15
+    while len(acknowledged) < seen + 20:
+        assert time.monotonic() < deadline, "no write succeeds after etcd came back"
+        if writing.done():
+            writing.result()
+        # The leader may have lost its lease meanwhile: then another one serves.
+        await asyncio.sleep(0.05)
+    writing.cancel()
+    await asyncio.wait({writing})
+    await named.stop()
+    again = await realm.clnt(await realm.named())
+    there = {stat.name for stat in await again.get_dir("name/ux")}
+    assert {str(number) for number in acknowledged} <= there
+    for number in acknowledged:
+        assert await again.get_file(f"name/ux/{number}") == str(number).encode()
+
+
+# -- leadership
+
+
+async def test_a_deposed_leader_changes_nothing(realm: Realm) -> None:
+    """D-2, L-23: its transactions compare its election key."""
+    named = await realm.named()
+    etcd = Etcd([realm.endpoint], 5)
+    oldest = await etcd.oldest(Keys(realm.name).election)
+    assert oldest is not None
+    await etcd.revoke(oldest.lease)
+    with pytest.raises(serr.Closed):
+        await named.fs.committer.commit(Plan())
+    await etcd.close()
+
+
+async def test_a_leader_past_its_lease_answers_nothing(realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S-7: after a long stop of the process no stale read is served, whatever the keeper did not come to."""
+    named = await realm.named()
+    sc = await realm.clnt(named)
+    await sc.put_file("name/f", b"old")
+    real = time.clock_gettime
+    monkeypatch.setattr(elections.time, "clock_gettime", lambda clock: real(clock) + 3600)
+    with pytest.raises(serr.Closed, match="expired"):
+        await sc.get_file("name/f")
+
+
+async def test_leaders_follow_each_other(realm: Realm) -> None:
+    """D-6: a candidate waits; when the leader resigns it leads, with all files, in a newer epoch."""
+    first = await realm.named("sigma-1")
+    sc = await realm.clnt(first)
+    await sc.put_file("name/f", b"x")
+    second = asyncio.create_task(realm.named("sigma-2"))
+    done, _ = await asyncio.wait({second}, timeout=0.5)
+    assert not done, "two leaders"
+    await first.stop()
+    took = await asyncio.wait_for(second, 5)
+    again = await realm.clnt(took)
+    assert await again.get_file("name/f") == b"x"
+    assert [stat.name for stat in await again.get_dir(f"name/{named_election(realm.name)}")] == ["sigma-2"]
+    found = await elections.read_leader([realm.endpoint], realm.name)
+    assert found == took.endpoint
+
+
+async def test_a_leader_whose_process_is_gone_is_replaced_at_once(realm: Realm) -> None:
+    """A successor on the same host sees that the process is gone, and does not wait for the lease (60 s here)."""
+    script = f"""
+import asyncio, msgspec
+from kernel.named.server import NamedServer
+from kernel.shell import KernelArgs
+from sigmaos_ray import config
+async def main():
+    long = msgspec.structs.replace(config.LOCAL, lease=config.Lease(election_ttl_s=60))
+    args = KernelArgs(kernel_id="sigma-dead", realm={realm.name!r}, etcd_endpoints=({realm.endpoint!r},))
+    await NamedServer(args, config=long).start()
+    print("leads", flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+    leader = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=os.environ)
+    assert leader.stdout is not None
+    assert await asyncio.to_thread(leader.stdout.readline) == b"leads\n"
+    leader.kill()
+    leader.wait()
+    leader.stdout.close()
+    start = time.monotonic()
+    await realm.named()
+    assert time.monotonic() - start < 10
+
+
+async def test_fenced_writes(realm: Realm) -> None:
+    """L-22: a fence names an election key and its create revision; once that is gone, its writes are Stale."""
+    named = await realm.named()
+    sc = await realm.clnt(named)
+    etcd = Etcd([realm.endpoint], 5)
+    key = named.fs.committer.fence_key(Fence("leader", 1))
+    from kernel.named import etcd as etcd_module
+
+    _, revision = await etcd.transaction([], [etcd_module.put(key, b"")])
+    await sc.fence_dir("name/ux", Fence("leader", revision))
+    await sc.put_file("name/ux/f", b"mine")
+    await etcd.transaction([], [etcd_module.delete(key)])
+    await etcd.transaction([], [etcd_module.put(key, b"")])
+    for call in (
+        sc.put_file("name/ux/f", b"late"),
+        sc.create("name/ux/g"),
+        sc.remove("name/ux/f"),
+        sc.rename("name/ux/f", "name/ux/h"),
+    ):
+        with pytest.raises(serr.Stale):
+            await call
+    assert await sc.get_file("name/ux/f") == b"mine"
+    await sc.put_file("name/elsewhere", b"unfenced")
+    await etcd.close()
+
+
+# -- leases
+
+
+async def test_leased_files_go_with_their_lease(realm: Realm) -> None:
+    """L-2: not before, with a removed event, and nothing is left in etcd."""
+    sc = await realm.clnt(await realm.named())
+    before = set(await realm.keys())
+    leases = AsyncLeaseClnt(sc)
+    lease = await leases.ask_lease("name/ux/f", 2)
+    assert await leases.ask_lease("name/ux/g", 2) is lease
+    async with sc.watch_dir("name/ux") as watch:
+        await sc.put_leased_file("name/ux/f", b"x", lease)
+        assert (await watch.next_event(5)).kind == "created"
+        assert (await sc.stat("name/ux/f")).length == 1
+        event = await watch.next_event(10)
+        assert (event.kind, event.name) == ("removed", "f")
+    with pytest.raises(serr.NotFound):
+        await sc.get_file("name/ux/f")
+    assert set(await realm.keys()) == before
+
+
+async def test_an_extended_lease_keeps_its_files_and_ending_it_removes_them(realm: Realm) -> None:
+    sc = await realm.clnt(await realm.named())
+    leases = AsyncLeaseClnt(sc)
+    lease = await leases.ask_lease("name/ux/f", 2)
+    lease.keep_extending()
+    await sc.put_leased_file("name/ux/f", b"x", lease)
+    await asyncio.sleep(5)
+    assert await sc.get_file("name/ux/f") == b"x"
+    await lease.end()
+    await sc.wait_remove("name/ux/f", 5)
+    with pytest.raises(serr.NotFound):
+        await sc.put_leased_file("name/ux/g", b"x", lease)
+
+
+async def test_rename_keeps_the_lease_and_frees_the_name(realm: Realm) -> None:
+    """L-3."""
+    sc = await realm.clnt(await realm.named())
+    leases = AsyncLeaseClnt(sc)
+    lease = await leases.ask_lease("name/ux/f")
+    await sc.put_leased_file("name/ux/old", b"leased", lease)
+    await sc.put_leased_file("name/ux/removed", b"leased", lease)
+    await sc.rename("name/ux/old", "name/ux/new")
+    await sc.put_file("name/ux/old", b"ordinary")
+    await sc.remove("name/ux/removed")
+    await sc.put_file("name/ux/removed", b"ordinary")
+    await lease.end()
+    await sc.wait_remove("name/ux/new", 5)
+    assert await sc.get_file("name/ux/old") == b"ordinary"
+    assert await sc.get_file("name/ux/removed") == b"ordinary"
+
+
+async def test_leases_outlive_a_change_of_leader(realm: Realm) -> None:
+    """L-5."""
+    first = await realm.named()
+    sc = await realm.clnt(first)
+    lease = await AsyncLeaseClnt(sc).ask_lease("name/ux/f", 10)
+    await sc.put_leased_file("name/ux/f", b"x", lease)
+    await first.stop()
+    again = await realm.clnt(await realm.named())
+    assert await again.get_file("name/ux/f") == b"x"
+    with pytest.raises(serr.NotFound):
+        await again.get_file(f"name/{named_election(realm.name)}/sigma-0")

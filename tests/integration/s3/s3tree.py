@@ -1,0 +1,76 @@
+"""What the fixture ``tree`` gives: nodes over S3, and S3 itself to look behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kernel.s3.nodes import S3Dir, S3Fs
+from sigmaos_ray.protsrv.node import Caller, Node
+from sigmaos_ray.sigmap import OREAD, OTRUNC, OWRITE, Mode
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from sigmaos_ray.protsrv.watch import WatchTable
+
+ME = Caller(session_id=1, client_id=1)
+
+
+class S3Tree(NamedTuple):
+    fs: S3Fs
+    watches: WatchTable
+    boto: S3Client
+    bucket: str
+
+    @property
+    def top(self) -> S3Dir:
+        """The test's bucket."""
+        return S3Dir(self.fs, self.bucket, self.bucket, "")
+
+    def dir(self, prefix: str) -> S3Dir:
+        return S3Dir(self.fs, prefix.rpartition("/")[2], self.bucket, prefix)
+
+    def upload(self, *keys: str, data: bytes = b"") -> None:
+        """Objects that others put into the bucket."""
+        for key in keys:
+            self.boto.put_object(Bucket=self.bucket, Key=key, Body=data or key.encode())
+
+    def keys(self) -> list[str]:
+        page = self.boto.list_objects_v2(Bucket=self.bucket)
+        return [entry["Key"] for entry in page.get("Contents", [])]
+
+    def contents(self, key: str) -> bytes:
+        with self.boto.get_object(Bucket=self.bucket, Key=key)["Body"] as body:
+            return body.read()
+
+    def uploads_under_way(self) -> int:
+        return len(self.boto.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []))
+
+
+async def put(directory: S3Dir, name: str, data: bytes, mode: Mode = OWRITE | OTRUNC) -> int:
+    return await directory.put(ME, name, data, perm=0o777, mode=mode)
+
+
+async def read_all(node: Node) -> bytes:
+    file = await node.open(ME, OREAD)
+    try:
+        return await file.read(0, 1 << 30)
+    finally:
+        await file.close()
+
+
+async def names(directory: S3Dir, limit: int = 4096) -> list[str]:
+    """All names, page by page as protsrv asks for them."""
+    found: list[str] = []
+    while page := await directory.entries(ME, found[-1] if found else "", limit):
+        found += [stat.name for stat in page]
+    return found
+
+
+def requests_of(tree: S3Tree) -> list[str]:
+    """Operations that the store asks S3 for from now on, as they come."""
+    seen: list[str] = []
+    tree.fs.store._client.meta.events.register(
+        "before-send.s3", lambda event_name, **_: seen.append(event_name.rpartition(".")[2])
+    )
+    return seen

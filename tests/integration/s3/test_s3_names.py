@@ -1,0 +1,234 @@
+"""Buckets, keys and directories as a tree (B-1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from s3tree import ME, S3Tree, names, put, read_all, requests_of
+
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.watch import Event, EventKind
+from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, OREAD, OWRITE
+
+if TYPE_CHECKING:
+    from kernel.s3.nodes import S3Dir
+
+
+async def make_dir(directory: S3Dir, name: str) -> S3Dir:
+    made, file = await directory.create(ME, name, DMDIR | 0o777, OREAD)
+    assert file is None
+    return made  # type: ignore[return-value]
+
+
+# -- the root
+
+
+async def test_the_root_lists_buckets_and_makes_none(tree: S3Tree) -> None:
+    root = tree.fs.root
+    listed = await root.entries(ME, "", 4096)
+    assert tree.bucket in [stat.name for stat in listed]
+    assert all(stat.is_dir for stat in listed)
+    assert [stat.name for stat in listed] == sorted(stat.name for stat in listed)
+    assert tree.bucket not in [stat.name for stat in await root.entries(ME, tree.bucket, 4096)]
+    with pytest.raises(serr.NoCreate):
+        await root.create(ME, "new-bucket", DMDIR | 0o777, OREAD)
+    with pytest.raises(serr.NoCreate):
+        await root.put(ME, "file", b"", perm=0o777, mode=OWRITE)
+    with pytest.raises(serr.NoRemove):
+        await (await root.lookup(ME, tree.bucket)).remove(ME)
+
+
+@pytest.mark.parametrize("name", ["no-such-bucket", "not a name for a bucket", "~x", "a"])
+async def test_a_missing_bucket_is_not_found(tree: S3Tree, name: str) -> None:
+    for rest in ([], ["dir"], ["dir", "file"]):
+        with pytest.raises(serr.NotFound) as caught:
+            await tree.fs.root.walk(ME, [name, *rest])
+        assert caught.value.obj == name
+
+
+# -- walking
+
+
+async def test_an_object_is_found_before_a_directory_of_its_name(tree: S3Tree) -> None:
+    tree.upload("both", "both/inside", "dir/inside")
+    assert not (await tree.top.lookup(ME, "both")).is_dir
+    assert (await tree.top.lookup(ME, "dir")).is_dir
+    assert [stat.is_dir for stat in await tree.top.entries(ME, "", 10)] == [False, True]
+    with pytest.raises(serr.NotFound):
+        await tree.top.lookup(ME, "bot")
+
+
+async def test_a_deep_way_costs_one_or_two_requests(tree: S3Tree) -> None:
+    tree.upload("a/b/c/d/file")
+    root, way = tree.fs.root, [tree.bucket, "a", "b", "c", "d"]
+    requests = requests_of(tree)
+    found = await root.walk(ME, [*way, "file"])
+    assert [node.name for node in found] == [*way, "file"]
+    assert requests == ["HeadObject"]
+    requests.clear()
+    found = await root.walk(ME, way)
+    assert [node.is_dir for node in found] == [True] * 5
+    assert requests == ["HeadObject", "ListObjectsV2"]
+
+
+async def test_a_walk_ends_where_the_way_ends(tree: S3Tree) -> None:
+    """N-7: before what is missing, at a file, before a union."""
+    tree.upload("a/b/file")
+    root = tree.fs.root
+
+    async def along(*rest: str) -> list[str]:
+        return [node.name for node in await root.walk(ME, [tree.bucket, *rest])][1:]
+
+    assert await along("a", "b", "missing") == ["a", "b"]
+    assert await along("a", "missing", "more", "still") == ["a"]
+    assert await along("missing", "more") == []
+    assert await along("a", "~any", "b") == ["a"]
+    for rest in (("a", "b", "file", "more"), ("a", "b", "file", "more", "still")):
+        with pytest.raises(serr.NotDir) as caught:
+            await along(*rest)
+        assert caught.value.obj == "file"
+    with pytest.raises(serr.NotFound):
+        await tree.top.walk(ME, ["missing", "more"])
+
+
+async def test_absent_prefixes_are_not_found(tree: S3Tree) -> None:
+    tree.upload("dir/a")
+    directory = await tree.top.lookup(ME, "dir")
+    await (await tree.dir("dir").lookup(ME, "a")).remove(ME)
+    with pytest.raises(serr.NotFound):
+        await tree.top.lookup(ME, "dir")
+    with pytest.raises(serr.NotFound):
+        await directory.remove(ME)
+
+
+# -- directories
+
+
+async def test_mkdir_leaves_a_hidden_mark(tree: S3Tree) -> None:
+    made = await make_dir(tree.top, "dir")
+    assert tree.keys() == ["dir/_._"]
+    assert await names(made) == []
+    assert await names(tree.top) == ["dir"]
+    with pytest.raises(serr.NotFound):
+        await made.lookup(ME, "_._")
+    for kind in (0o777, DMDIR | 0o777):
+        with pytest.raises(serr.Inval):
+            await made.create(ME, "_._", kind, OWRITE)
+    for taken in ("dir", "file"):
+        await put(tree.top, "file", b"")
+        with pytest.raises(serr.Exists):
+            await make_dir(tree.top, taken)
+
+
+async def test_a_made_directory_outlives_its_last_entry(tree: S3Tree) -> None:
+    made = await make_dir(tree.top, "dir")
+    await put(made, "file", b"x")
+    with pytest.raises(serr.NotEmpty):
+        await made.remove(ME)
+    await (await made.lookup(ME, "file")).remove(ME)
+    assert (await tree.top.lookup(ME, "dir")).is_dir
+    await made.remove(ME)
+    assert tree.keys() == []
+
+
+async def test_a_directory_with_the_consoles_mark_is_empty(tree: S3Tree) -> None:
+    tree.upload("dir/")
+    directory = await tree.top.lookup(ME, "dir")
+    assert await names(directory) == []  # type: ignore[arg-type]
+    await directory.remove(ME)
+    assert tree.keys() == []
+
+
+async def test_listings_are_in_order_of_name(tree: S3Tree) -> None:
+    """S3 has ``a-b`` before ``a/``; names have ``a`` before ``a-b`` (P-12)."""
+    tree.upload("a-b", "a/x", "a.txt", "a", "b/_._", "b/y", "b-c/z", "é", "!", "//x", "_._", "..", "c/../x")
+    listed = await tree.top.entries(ME, "", 100)
+    assert [stat.name for stat in listed] == ["!", "a", "a-b", "a.txt", "b", "b-c", "c", "é"]
+    assert [stat.name for stat in listed if stat.is_dir] == ["b", "b-c", "c"]
+    for limit in (1, 2, 3):
+        assert await names(tree.top, limit) == [stat.name for stat in listed]
+
+
+async def test_listings_over_pages_tell_each_entry_once(tree: S3Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kernel.s3.store.LIST_KEYS_MAX", 3)
+    keys = [f"d-{number:02}" for number in range(9)] + ["d/x", "d-03-1", "d-03/y", "d-08/z", "e/w", "_._", "d-/v"]
+    tree.upload(*keys)
+    wanted = sorted({key.split("/")[0] for key in keys} - {"_._"})
+    assert await names(tree.top) == wanted
+    assert await names(tree.top, 2) == wanted
+
+
+async def test_watches_and_versions_follow_changes_of_entries(tree: S3Tree) -> None:
+    top = tree.top
+    watch = tree.watches.add(top.qid().path)
+    seen = [top.qid().version]
+
+    def moved() -> bool:
+        seen.append(top.qid().version)
+        return seen[-1] > seen[-2]
+
+    await put(top, "a", b"1")
+    assert moved()
+    await put(top, "a", b"22")
+    assert not moved()
+    made = await make_dir(top, "d")
+    assert moved()
+    _, writer = await top.create(ME, "b", 0o777, OWRITE)
+    assert not moved()
+    assert writer
+    await writer.close()
+    assert moved()
+    await (await top.lookup(ME, "b")).remove(ME)
+    assert moved()
+    inside = tree.watches.add(made.qid().path)
+    await made.remove(ME)
+    assert moved()
+    assert await watch.read() == [
+        Event(EventKind.CREATED, "a"),
+        Event(EventKind.CREATED, "d"),
+        Event(EventKind.CREATED, "b"),
+        Event(EventKind.REMOVED, "b"),
+        Event(EventKind.REMOVED, "d"),
+    ]
+    with pytest.raises(serr.Closed):
+        await inside.read()
+    tree.watches.drop(watch)
+
+
+# -- what S3 does not have
+
+
+async def test_no_renames_links_or_leases(tree: S3Tree) -> None:
+    await put(tree.top, "file", b"x")
+    made = await make_dir(tree.top, "dir")
+    for node in (await tree.top.lookup(ME, "file"), made):
+        with pytest.raises(serr.NotSupported):
+            await node.rename(ME, tree.top, "new")
+    for refused in ({"perm": DMSYMLINK | 0o777}, {"lease": 7}):
+        options = {"perm": 0o777, "mode": OWRITE, **refused}
+        with pytest.raises(serr.NotSupported):
+            await tree.top.create(ME, "new", **options)
+        with pytest.raises(serr.NotSupported):
+            await tree.top.put(ME, "new", b"", **options)
+    assert tree.keys() == ["dir/_._", "file"]
+
+
+async def test_keys_have_an_end(tree: S3Tree) -> None:
+    deep = tree.dir("/".join(["x" * 200] * 5))
+    with pytest.raises(serr.Inval, match="1024"):
+        await put(deep, "y" * 100, b"")
+
+
+async def test_objects_of_others_are_seen(tree: S3Tree) -> None:
+    await put(tree.top, "file", b"one")
+    node = await tree.top.lookup(ME, "file")
+    before = await node.stat(ME)
+    tree.upload("file", data=b"other")
+    after = await node.stat(ME)
+    assert (before.length, after.length) == (3, 5)
+    assert after.qid.version > before.qid.version
+    assert after.qid.path == before.qid.path
+    assert await read_all(node) == b"other"
+    await put(tree.top, "file", b"other")
+    assert (await node.stat(ME)).qid.version > after.qid.version
