@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 _log = debug.selector("BOOT")
 
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _die_with_parent() -> None:
-    """In the child, before exec: it ends when the daemon does, however that ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+_DIE_WITH_PARENT: Final = (
+    sys.executable,
+    "-ISc",
+    f"import ctypes, os, sys; ctypes.CDLL(None).prctl(1, {int(signal.SIGTERM)}); os.execvp(sys.argv[1], sys.argv[1:])",
+)
+"""Before a command: it ends when the daemon does, however that ends (PR_SET_PDEATHSIG). Not done by a preexec_fn: that
+runs in a fork of this process, where gRPC's threads are gone but its fork handlers are not, and may crash there."""
 
 
 def free_port(host: str) -> int:
@@ -78,16 +78,16 @@ class Child:
         return self._process is not None
 
     def launch(self) -> None:
-        """Starts the process; does not wait for it. Error if it cannot be executed."""
+        """Starts the process; does not wait for it. Error if it cannot be executed. Call it in the main thread: the
+        process ends with the thread that started it."""
         with self._log.open("ab") as output:
             try:
                 self._process = subprocess.Popen(
-                    self._command,
+                    [*_DIE_WITH_PARENT, *self._command],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     env=self._env,
-                    preexec_fn=_die_with_parent,
                 )
             except OSError as error:
                 raise serr.Error(self.name, f"{self._command[0]}: {error.strerror}") from error

@@ -78,14 +78,16 @@ class NamedFs:
             limit = self.config.file_bytes_max
             raise serr.Inval(name, f"{size} bytes: a file in named has at most {limit}")
 
-    def expire(self, dir_ino: int, name: str, revision: int) -> None:
-        """etcd removed a leased entry: so do we, unless a later change gave the name to something else."""
-        directory = self.tree.inodes.get(dir_ino)
-        inode = directory.children.get(name) if directory is not None else None
-        if directory is None or inode is None or not inode.lease or inode.version > revision:
-            return
-        self.tree.apply_remove(inode, revision, time.time())
-        self.watches.removed(dir_ino, name)
+    async def expire(self, dir_ino: int, name: str, revision: int) -> None:
+        """etcd deleted a leased entry's key. If its lease ended, so does the entry here; if it was one of our own
+        changes, that one has taken the name out, or given it anew, by the time we hold the name's lock."""
+        async with self.locks.hold(exclusive=[(dir_ino, name)], shared=[(dir_ino, "")]):
+            directory = self.tree.inodes.get(dir_ino)
+            inode = directory.children.get(name) if directory is not None else None
+            if inode is None or not inode.lease or inode.linked_at > revision:
+                return
+            self.tree.apply_remove(inode, revision, time.time())
+            self.watches.removed(dir_ino, name)
 
 
 class NamedNode(Node):
@@ -125,8 +127,6 @@ class NamedNode(Node):
             now = time.time()
             plan = fs.tree.plan_remove(inode, now)
             revision = await fs.committer.commit(plan, fence)
-            if inode.parent is None:  # its lease ended meanwhile
-                raise serr.NotFound(name)
             fs.tree.apply_remove(inode, revision, now)
             fs.watches.removed(directory.ino, name)
             if inode.is_dir:
@@ -157,8 +157,6 @@ class NamedNode(Node):
             now = time.time()
             plan = fs.tree.plan_rename(inode, target, new_name, now)
             revision = await fs.committer.commit(plan, fence)
-            if inode.parent is None:
-                raise serr.NotFound(name)
             for dir_ino, event in fs.tree.apply_rename(inode, target, new_name, revision, now):
                 fs.watches.publish(dir_ino, event)
             if victim is not None and victim.is_dir:

@@ -141,7 +141,7 @@ class NamedServer(KernelService):
             async for key, deleted_at in self._etcd.watch_deletes(self._keys.leased, revision):
                 entry = self._keys.parse_entry_key(key)
                 if entry is not None:
-                    self.fs.expire(entry[0], entry[1], deleted_at)
+                    await self.fs.expire(entry[0], entry[1], deleted_at)
         except Compacted:
             self._lost("etcd compacted the history of leases")
 

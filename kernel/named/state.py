@@ -32,13 +32,28 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
 class Inode:
     """One object. Directories have children; files have a length, and their contents while they are cached."""
 
-    __slots__ = ("children", "data", "ino", "lease", "length", "mtime", "name", "names", "parent", "perm", "version")
+    __slots__ = (
+        "children",
+        "data",
+        "ino",
+        "lease",
+        "length",
+        "linked_at",
+        "mtime",
+        "name",
+        "names",
+        "parent",
+        "perm",
+        "version",
+    )
 
     def __init__(self, ino: int, perm: int, lease: int = NO_LEASE) -> None:
         self.ino = ino
         self.perm = perm
         self.lease = lease
         self.version = 0
+        self.linked_at = 0
+        """The revision at which it got its present name."""
         self.mtime = 0.0
         self.length = 0
         self.name = ""
@@ -97,16 +112,16 @@ class Tree:
         """Builds the tree from what is stored (with the revision of each). Returns the inodes that no entry names:
         what a crash in another time left, or what hung on a lease."""
         for content, revision in contents:
-            inode = self.inodes.setdefault(content.ino, Inode(content.ino, content.meta.perm, content.lease))
-            inode.version, inode.mtime, inode.perm = revision, content.meta.mtime, content.meta.perm
-            inode.data, inode.length = content.data, len(content.data)
+            loaded = self.inodes.setdefault(content.ino, Inode(content.ino, content.meta.perm, content.lease))
+            loaded.version, loaded.mtime, loaded.perm = revision, content.meta.mtime, content.meta.perm
+            loaded.data, loaded.length = content.data, len(content.data)
         for entry in entries:
             directory, inode = self.inodes.get(entry.dir_ino), self.inodes.get(entry.ino)
             if directory is not None and inode is not None:
                 self._link(directory, entry.name, inode, sort=False)
-        for inode in self.inodes.values():
-            inode.names.sort()
-        orphans = [inode.ino for inode in self.inodes.values() if inode.parent is None and inode is not self.root]
+        for known in self.inodes.values():
+            known.names.sort()
+        orphans = [known.ino for known in self.inodes.values() if known.parent is None and known is not self.root]
         for ino in orphans:
             del self.inodes[ino]
         return orphans
@@ -187,7 +202,7 @@ class Tree:
     def apply_create(self, directory: Inode, name: str, plan: Plan, revision: int, now: float) -> Inode:
         inode = plan.added
         assert inode is not None
-        inode.version = revision
+        inode.version = inode.linked_at = revision
         inode.data = plan.data
         self.inodes[inode.ino] = inode
         self._link(directory, name, inode)
@@ -218,6 +233,7 @@ class Tree:
         events.append((source.ino, Event(EventKind.REMOVED, inode.name)))
         self._unlink(inode)
         self._link(target, new_name, inode)
+        inode.linked_at = revision
         events.append((target.ino, Event(EventKind.CREATED, new_name)))
         self._touch(source, revision, now)
         self._touch(target, revision, now)

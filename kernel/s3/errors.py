@@ -36,6 +36,9 @@ CODES: Final[Mapping[str, type[serr.SigmaError]]] = {
 }
 """Codes of S3's answers, and bare statuses where an answer has no body (HEAD). Others are ``Error`` with S3's words."""
 
+PRECONDITION_FAILED: Final = ("PreconditionFailed", "412")
+INVALID_RANGE: Final = ("InvalidRange", "416")
+
 CLASSES: Final[Mapping[type[Exception], type[serr.SigmaError]]] = {
     boto.ConnectionClosedError: serr.IOErr,
     boto.ReadTimeoutError: serr.IOErr,

@@ -24,8 +24,8 @@ PARTS_MAX: Final = 10_000
 
 
 class Reader(OpenFile):
-    """Reads one object, as it was when it was opened: if it is replaced meanwhile, a read at the beginning goes over
-    to the new one, and one further on raises Version, so that nobody gets a mix."""
+    """Reads one object. If it is replaced meanwhile, a read at the beginning goes over to the new one, and one further
+    on raises Version, so that nobody gets a mix."""
 
     def __init__(self, node: S3Object) -> None:
         self._node = node
@@ -34,33 +34,26 @@ class Reader(OpenFile):
         self._fetching = asyncio.Lock()
 
     async def read(self, offset: int, count: int) -> bytes:
-        try:
-            return await self._read(offset, count)
-        except serr.Version:
-            if offset:
-                raise
-        await self._node.refresh()
-        self._info = self._node.info
-        self._ahead.forget()
-        return await self._read(offset, count)
-
-    async def _read(self, offset: int, count: int) -> bytes:
-        size = self._info.size
-        if offset >= size or not count:
+        if not count or (offset and offset >= self._info.size):
             return b""
         if count >= DIRECT_BYTES:
-            return await self._fetch(offset, min(count, size - offset))
+            return await self._fetch(offset, count)
         async with self._fetching:
-            data = self._ahead.held(offset, count, size)
-            if data is not None:
+            data = self._ahead.held(offset, count, self._info.size)
+            if data:
                 return data
-            fetched = await self._fetch(offset, self._ahead.wanted(offset, count, size))
+            fetched = await self._fetch(offset, self._ahead.wanted(offset, count))
             self._ahead.fetched(offset, fetched)
-            return self._ahead.held(offset, count, size) or b""
+            return self._ahead.held(offset, count, self._info.size) or b""
 
     async def _fetch(self, offset: int, count: int) -> bytes:
         node = self._node
-        return await node.fs.store.get(node.bucket, node.key, offset, count, self._info.etag)
+        etag = self._info.etag if offset else ""
+        data, info = await node.fs.store.get(node.bucket, node.key, offset, count, etag)
+        if info.etag != self._info.etag:
+            self._info = info
+            self._ahead.forget()
+        return data
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         raise serr.NoWrite(self._node.name, "open for reading")

@@ -179,13 +179,13 @@ class ReadAhead:
             return self._data[offset - self._start : end - self._start]
         return None
 
-    def wanted(self, offset: int, count: int, size: int) -> int:
+    def wanted(self, offset: int, count: int) -> int:
         """How many bytes to fetch from ``offset`` for a read of ``count`` that nothing held answers."""
         if offset == self._expected and offset:
             self._window_bytes = min(self._window_bytes * 2, self._most_bytes)
         else:
             self._window_bytes = self._first_bytes
-        return min(max(count, self._window_bytes), size - offset)
+        return max(count, self._window_bytes)
 
     def fetched(self, offset: int, data: bytes) -> None:
         self._start, self._data = offset, data

@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import ClientError
 
-from kernel.s3.errors import code_of, translated
+from kernel.s3.errors import INVALID_RANGE, PRECONDITION_FAILED, code_of, translated
 from kernel.s3.state import Listing, ObjectInfo, names_of_prefixes, within
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.threads import Threads
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompleteMultipartUploadRequestTypeDef, ListObjectsV2RequestTypeDef
+    from mypy_boto3_s3.type_defs import (
+        CompleteMultipartUploadRequestTypeDef,
+        GetObjectRequestTypeDef,
+        ListObjectsV2RequestTypeDef,
+    )
 
 CONNECT_TIMEOUT_S: Final = 5
 READ_TIMEOUT_S: Final = 60
@@ -112,19 +116,38 @@ class S3Store:
 
     # -- contents
 
-    async def get(self, bucket: str, key: str, offset: int, count: int, etag: str) -> bytes:
-        """A range of the object with this ETag. Version if it is another one by now."""
+    async def get(self, bucket: str, key: str, offset: int, count: int, etag: str) -> tuple[bytes, ObjectInfo]:
+        """A range, and what object it is of: the one with this ETag, else Version; without an ETag, the present one.
+        Empty past the end."""
         return await self._threads.run(self._get, bucket, key, offset, count, etag)
 
-    def _get(self, bucket: str, key: str, offset: int, count: int, etag: str) -> bytes:
-        wanted = f"bytes={offset}-{offset + count - 1}"
-        try:
-            with translated(_name(key), bucket):
-                body = self._client.get_object(Bucket=bucket, Key=key, Range=wanted, IfMatch=etag)["Body"]
-                with body:
-                    return body.read()
-        except serr.Exists as error:
-            raise serr.Version(_name(key), "replaced since it was opened") from error
+    def _get(self, bucket: str, key: str, offset: int, count: int, etag: str) -> tuple[bytes, ObjectInfo]:
+        request: GetObjectRequestTypeDef = {
+            "Bucket": bucket,
+            "Key": key,
+            "Range": f"bytes={offset}-{offset + count - 1}",
+        }
+        if etag:
+            request["IfMatch"] = etag
+        with translated(_name(key), bucket):
+            try:
+                found = self._client.get_object(**request)
+            except ClientError as error:
+                if etag and code_of(error) in (*PRECONDITION_FAILED, *INVALID_RANGE):
+                    raise serr.Version(_name(key), "replaced since it was opened") from error
+                if code_of(error) in INVALID_RANGE:
+                    return b"", self._head_there(bucket, key)
+                raise
+            with found["Body"] as body:
+                data = body.read()
+        size = int(found["ContentRange"].rpartition("/")[2])
+        return data, ObjectInfo(size, found["ETag"], found["LastModified"].timestamp())
+
+    def _head_there(self, bucket: str, key: str) -> ObjectInfo:
+        info = self._head(bucket, key)
+        if info is None:
+            raise serr.NotFound(_name(key))
+        return info
 
     async def put(self, bucket: str, key: str, data: bytes, *, exclusive: bool) -> str:
         """The whole object, at once; returns its ETag. ``exclusive``: Exists if there is one."""

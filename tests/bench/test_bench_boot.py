@@ -15,7 +15,7 @@ from statistics import median
 
 from measure import Comparison, Series
 
-from kernel import boot
+from kernel.boot import start_instance, stop_instance
 
 ROUNDS = 3
 RAY_INIT = """
@@ -35,9 +35,9 @@ def ray_init() -> float:
 def full_boot() -> float:
     with tempfile.TemporaryDirectory(prefix="sigmaos-bench-boot-") as state_dir:
         began = time.perf_counter()
-        boot.start_instance(Path(state_dir), own_ray=True, on_line=lambda _line: None)
+        start_instance(Path(state_dir), own_ray=True, on_line=lambda _line: None)
         took = time.perf_counter() - began
-        boot.stop_instance(Path(state_dir))
+        stop_instance(Path(state_dir))
     return took
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pytest
 import pytest_asyncio
 
+from kernel.named.server import NamedServer
+from kernel.shell import KernelArgs
+from kernel.ux.nodes import UxFs
+from kernel.ux.store import UxStore
+from sigmaos_ray import config
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.memfs import MemFs
@@ -20,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    import pytest
+
     from sigmaos_ray.protsrv.node import Dir
 
 
@@ -29,7 +36,6 @@ class Tree:
 
     sc: AsyncFsLib
     root: str
-    server: FileServer
     large_files: bool = True
     """False: files end at 1 MiB."""
 
@@ -43,7 +49,7 @@ async def _serve(root: Dir, watches: WatchTable) -> AsyncIterator[Tree]:
     sc = AsyncFsLib(ProcEnv(pid="test", named=await server.start()))
     try:
         await sc.mkdir("name/t")
-        yield Tree(sc, "name/t", server)
+        yield Tree(sc, "name/t")
     finally:
         await sc.close_fs()
         await server.stop()
@@ -51,16 +57,43 @@ async def _serve(root: Dir, watches: WatchTable) -> AsyncIterator[Tree]:
 
 
 @asynccontextmanager
-async def _memfs(_: Path) -> AsyncIterator[Tree]:
+async def _memfs(_: pytest.FixtureRequest) -> AsyncIterator[Tree]:
     watches = WatchTable()
     async with _serve(MemFs(watches).root, watches) as tree:
         yield tree
 
 
-SERVERS = {"memfs": _memfs}
+@asynccontextmanager
+async def _ux(request: pytest.FixtureRequest) -> AsyncIterator[Tree]:
+    directory: Path = request.getfixturevalue("tmp_path")
+    store = UxStore(str(directory / "ux"), config.LOCAL.proxy.ux_threads)
+    watches = WatchTable()
+    try:
+        async with _serve(UxFs(store, watches).root, watches) as tree:
+            yield tree
+    finally:
+        store.close()
+
+
+@asynccontextmanager
+async def _named(request: pytest.FixtureRequest) -> AsyncIterator[Tree]:
+    etcd = request.getfixturevalue("etcd")
+    args = KernelArgs(kernel_id="sigma-1", realm=f"c{secrets.token_hex(4)}", etcd_endpoints=(etcd.endpoint,))
+    server = NamedServer(args)
+    sc = AsyncFsLib(ProcEnv(pid="test", realm=args.realm, named=await server.start()))
+    try:
+        await sc.mkdir("name/t")
+        yield Tree(sc, "name/t", large_files=False)
+    finally:
+        await sc.close_fs()
+        await server.stop()
+        await close_channels()
+
+
+SERVERS = {"memfs": _memfs, "named": _named, "ux": _ux}
 
 
 @pytest_asyncio.fixture(params=sorted(SERVERS))
-async def tree(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Tree]:
-    async with SERVERS[request.param](tmp_path) as served:
+async def tree(request: pytest.FixtureRequest) -> AsyncIterator[Tree]:
+    async with SERVERS[request.param](request) as served:
         yield served

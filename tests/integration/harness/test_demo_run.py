@@ -71,7 +71,7 @@ class Buckets:
 def books(boot: FakeBoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An input directory; the demo's temporary files are in ``tmp_path`` as well."""
     monkeypatch.setattr(demo, "AsyncSigmaClnt", Clnt)
-    monkeypatch.setattr(demo, "DIRECTORY", "name")
+    monkeypatch.setattr(demo, "DIRECTORY", "name/demo")
     monkeypatch.setattr(s3, "S3", Buckets)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     directory = tmp_path / "books"

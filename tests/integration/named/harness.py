@@ -20,9 +20,6 @@ from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 if TYPE_CHECKING:
     from etcd_child import EtcdChild
 
-QUICK = msgspec.structs.replace(config.LOCAL, lease=config.Lease(ttl_s=2, election_ttl_s=2))
-"""etcd grants leases of two seconds at least."""
-
 
 class Realm:
     """One realm in the session's etcd: starts nameds and clients, and ends what the test left running."""
@@ -39,10 +36,11 @@ class Realm:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def named(self, kernel_id: str = "sigma-1") -> NamedServer:
-        """A candidate that leads when this returns."""
+    async def named(self, kernel_id: str = "sigma-1", election_ttl_s: int = 2) -> NamedServer:
+        """A candidate that leads when this returns. etcd grants leases of two seconds at least."""
         args = KernelArgs(kernel_id=kernel_id, realm=self.name, etcd_endpoints=(self.endpoint,))
-        server = NamedServer(args, config=QUICK)
+        lease = config.Lease(ttl_s=2, election_ttl_s=election_ttl_s)
+        server = NamedServer(args, config=msgspec.structs.replace(config.LOCAL, lease=lease))
         self._stack.push_async_callback(server.stop)
         await server.start()
         return server

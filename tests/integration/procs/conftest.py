@@ -1,4 +1,4 @@
-"""One Ray, one named (memfs stands in for it) and one schedd actor for all tests of procs."""
+"""One Ray, one named (memfs stands in for it) and one schedd actor for all tests of a module."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def _start_named() -> tuple[FileServer, Endpoint]:
     return server, await server.start()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def named() -> Iterator[Endpoint]:
     loop = loopthread.shared()
     server, endpoint = loop.run(_start_named())
@@ -69,14 +69,14 @@ def named() -> Iterator[Endpoint]:
     loop.run(server.stop())
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def log_dir() -> Iterator[Path]:
     directory = tempfile.mkdtemp(prefix="sigmaos-test-logs-")
     yield Path(directory)
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_instance() -> Iterator[None]:
     directory = tempfile.mkdtemp(prefix="sray-")
     saved = os.environ.get("PYTHONPATH")
@@ -98,7 +98,7 @@ def ray_instance() -> Iterator[None]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def schedd(ray_instance: None, named: Endpoint, log_dir: Path) -> Iterator[Any]:
     args = KernelArgs(kernel_id=KERNEL_ID, named=named, log_dir=str(log_dir), debug=os.environ.get("SIGMADEBUG", ""))
     actor_class: Any = ray.remote(ScheddActor)

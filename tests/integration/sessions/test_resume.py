@@ -7,13 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from cutter import Cutter
 
 from sigmaos_ray import config, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.sigmap import OAPPEND, ORDWR, OREAD, OWRITE, Endpoint
-
-from cutter import Cutter
 
 if TYPE_CHECKING:
     from sigmaos_ray.protsrv.server import FileServer

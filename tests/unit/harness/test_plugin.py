@@ -55,7 +55,7 @@ def run(session: pytest.Pytester, *options: str) -> pytest.RunResult:
     """A session of its own, in this process; the plugin is there already if the package is installed."""
     installed = session._request.config.pluginmanager.has_plugin("sigmaos_ray")
     session.plugins = [] if installed else [plugin]
-    return session.runpytest_inprocess(*options)
+    return session.runpytest_inprocess("-p", "no:unraisableexception", *options)
 
 
 def test_named_alone_when_nobody_needs_more(session: pytest.Pytester) -> None:

@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 from typing import TYPE_CHECKING
 
 import psutil
@@ -25,15 +26,15 @@ COMMAND = (sys.executable, "-m", "sigmaos_ray.cli", "demo")
 
 
 @pytest.fixture
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def environment() -> Iterator[dict[str, str]]:
     """An environment with a temporary directory of its own and a mark that all descendants carry. Afterwards no
     process carries it, and the directory is empty."""
-    temporary, mark = tmp_path_factory.mktemp("t"), secrets.token_hex(8)
-    yield {**os.environ, "TMPDIR": str(temporary), MARK: mark}
+    temporary, mark = tempfile.mkdtemp(prefix="demo-"), secrets.token_hex(8)
+    yield {**os.environ, "TMPDIR": temporary, MARK: mark}
     left = [process for process in psutil.process_iter() if _environ(process).get(MARK) == mark]
     psutil.wait_procs(left, timeout=5)
     assert not [process for process in left if process.is_running()]
-    assert list(temporary.iterdir()) == []
+    os.rmdir(temporary)
 
 
 def _environ(process: psutil.Process) -> dict[str, str]:
