@@ -109,6 +109,7 @@ def _launch(directory: Path, request: BootRequest, on_line: Callable[[str], None
     except BaseException:
         _end_daemon(daemon)
         raise
+    daemon.returncode = 0  # it outlives this object, on purpose: who stops the instance waits for it
 
 
 def _follow(reports: Iterator[bytes], on_line: Callable[[str], None], logs: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sigmaos_ray import serr
@@ -230,6 +231,8 @@ class ProtSession:
 
     async def _writeread(self, t: pb.Twriteread) -> Reply:
         fid = self._fids.get(t.fid)
+        # Handlers are other people's code: they get a task of their own before they start (see sessp.eager).
+        await asyncio.sleep(0)
         return Reply(writeread=pb.Rwriteread(frames=await _open_file(fid).writeread(t.frames)))
 
     # -- names

@@ -64,14 +64,15 @@ def test_counts_the_files_of_a_directory(tmp_path: Path, environment: dict[str, 
     assert "'sub': a directory" in done.stderr
 
 
-def test_ctrl_c_in_the_middle(environment: dict[str, str]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle(environment: dict[str, str], number: signal.Signals) -> None:
     process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("counting"):
-                process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT_S) == 128 + signal.SIGINT
+                process.send_signal(number)
+        assert process.wait(TIMEOUT_S) == 128 + number
 
 
 @pytest.mark.usefixtures("environment")

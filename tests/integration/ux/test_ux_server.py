@@ -1,0 +1,163 @@
+"""ux as a service: advertised, reached by pathname, and what it keeps over a crash (B-4)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kernel.shell import KernelArgs
+from kernel.ux.actor import UxKernel
+from kernel.ux.server import UxServer
+from sigmaos_ray import serr
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.fslib import AsyncFsLib
+from sigmaos_ray.sessp.channel import close_channels
+from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
+from sigmaos_ray.sigmap import OAPPEND, OWRITE, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KERNEL_ID = "sigma-00000001"
+ROOT = Path(__file__).parents[3]
+WAIT_S = 20.0
+
+
+def args(named: Endpoint, ux_root: Path) -> KernelArgs:
+    return KernelArgs(kernel_id=KERNEL_ID, named=named, ux_root=str(ux_root))
+
+
+@asynccontextmanager
+async def client(named: Endpoint) -> AsyncIterator[AsyncSigmaClnt]:
+    async with AsyncSigmaClnt(ProcEnv(pid="test", kernel_id=KERNEL_ID, named=named)) as sc:
+        yield sc
+
+
+async def test_a_file_by_pathname(named: Endpoint, tmp_path: Path) -> None:
+    root = tmp_path / "not" / "made" / "yet"
+    service = UxServer(args(named, root))
+    await service.start()
+    async with client(named) as sc:
+        for entry in (KERNEL_ID, "~local", "~any"):
+            await sc.put_file(f"name/ux/{entry}/file", entry.encode())
+            assert (root / "file").read_bytes() == entry.encode()
+        await sc.mkdir("name/ux/~local/dir")
+        await sc.symlink("name/ux/~local/dir/", "name/ux/~local/link")
+        await sc.put_file("name/ux/~local/link/deep", b"through a link")
+        assert (root / "dir" / "deep").read_bytes() == b"through a link"
+        await sc.put_file_atomic("name/ux/~local/large", bytes(3 << 20))
+        assert [stat.name for stat in await sc.get_dir("name/ux/~local/")] == [
+            ".statsd",
+            "rpc",
+            "dir",
+            "file",
+            "large",
+            "link",
+        ]
+        assert await sc.get_file(f"name/ux/{KERNEL_ID}/.statsd")
+        with pytest.raises(serr.NotSupported):
+            await sc.put_leased_file("name/ux/~local/leased", b"", 7)
+        await service.stop()
+        assert await sc.get_dir("name/ux") == []
+        await service.stop()
+
+
+async def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(serr.Inval):
+        await UxServer(KernelArgs(kernel_id=KERNEL_ID)).start()
+    before = len(os.listdir("/proc/self/fd"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(serr.Exists):
+        await UxServer(args(Endpoint(), tmp_path / "file")).start()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_another_takes_the_name_of_one_that_died(named: Endpoint, tmp_path: Path) -> None:
+    first, second = UxServer(args(named, tmp_path / "ux")), UxServer(args(named, tmp_path / "ux"))
+    await first.start()
+    await second.start()
+    async with client(named) as sc:
+        await sc.put_file("name/ux/~local/file", b"x")
+        await second.stop()
+        await first.stop()
+
+
+async def test_the_actor(named: Endpoint, tmp_path: Path) -> None:
+    def run() -> tuple[Endpoint, int]:
+        actor = UxKernel("ux", args(named, tmp_path / "ux"))
+        endpoint, info = actor.start()
+        actor.stop()
+        return endpoint, info.pid
+
+    endpoint, pid = await asyncio.to_thread(run)
+    assert endpoint.addrs[0].startswith("127.0.0.1:")
+    assert pid == os.getpid()
+
+
+@asynccontextmanager
+async def crashing(root: Path) -> AsyncIterator[tuple[AsyncFsLib, asyncio.subprocess.Process]]:
+    """A ux in a process of its own, and a client of it; killed at the end if the test did not."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("crashing.py")),
+        str(root),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout
+    try:
+        address = (await asyncio.wait_for(process.stdout.readline(), WAIT_S)).decode().strip()
+        sc = AsyncFsLib(ProcEnv(pid="test", named=Endpoint(addrs=(address,))))
+        yield sc, process
+        await sc.close_fs()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await close_channels()
+
+
+async def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
+    """TestWriteCrash: killed in the middle of writes, nothing acknowledged is lost and no put is seen in part."""
+    root = tmp_path / "ux"
+    acknowledged: dict[str, int] = {}
+
+    async def write(sc: AsyncFsLib, number: int) -> None:
+        turn = 0
+        while True:
+            turn += 1
+            await sc.put_file(f"name/log-{number}", b"%06d\n" % turn, mode=OWRITE | OAPPEND)
+            acknowledged[f"log-{number}"] = turn
+            await sc.put_file(f"name/whole-{number}", b"%06d" % turn * 20_000)
+            acknowledged[f"whole-{number}"] = turn
+
+    async with crashing(root) as (sc, process):
+        writers = [asyncio.create_task(write(sc, number)) for number in range(4)]
+        async with asyncio.timeout(WAIT_S):
+            while min(acknowledged.get(f"whole-{number}", 0) for number in range(4)) < 3:
+                await asyncio.sleep(0.005)  # nothing to wait on: the writers are the clock
+        process.kill()
+        await process.wait()
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+    async with crashing(root) as (sc, _):
+        for number in range(4):
+            log = await sc.get_file(f"name/log-{number}")
+            turns = [int(line) for line in log.splitlines()]
+            assert turns == list(range(1, len(turns) + 1))
+            assert len(turns) >= acknowledged[f"log-{number}"]
+            whole = await sc.get_file(f"name/whole-{number}")
+            assert len(whole) == 120_000
+            assert whole == whole[:6] * 20_000
+            assert int(whole[:6]) >= acknowledged[f"whole-{number}"]
+        names = {stat.name for stat in await sc.get_dir("name")} - {".statsd", "rpc"}
+        assert names == set(acknowledged)
+    (own,) = (root / ".sigmaos-ux").iterdir()
+    assert list(own.iterdir()) == [], "what the killed one prepared is cleared; the second was killed too, when idle"

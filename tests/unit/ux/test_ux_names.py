@@ -1,0 +1,298 @@
+"""Entries of directories: making, listing, removing, renaming, watching."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+from uxtree import ME, UxTree, make_dir, make_file, open_tree, put
+
+from kernel.ux.hostdir import ERRORS, from_os
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.watch import Event, EventKind
+from sigmaos_ray.sigmap import DMDIR, DMMOUNT, DMSYMLINK, DMTMP, OREAD, OWRITE, Endpoint, Fence
+
+
+async def test_create_never_opens_what_exists(tree: UxTree) -> None:
+    await (await make_file(tree.root, "file")).close()
+    for perm in (0o644, DMDIR | 0o755):
+        with pytest.raises(serr.Exists):
+            await tree.root.create(ME, "file", perm, OWRITE)
+
+
+async def test_modes_map_to_unix(tree: UxTree) -> None:
+    old = os.umask(0o022)
+    try:
+        await (await make_file(tree.root, "file", 0o640)).close()
+        await put(tree.root, "put", b"", perm=0o750)
+        await put(tree.root, "wide", b"", perm=0o777)
+        await put(tree.root, "put", b"again", perm=0o600)
+    finally:
+        os.umask(old)
+    assert [stat.S_IMODE((tree.host / name).stat().st_mode) for name in ("file", "put", "wide")] == [
+        0o640,
+        0o750,
+        0o755,
+    ]
+    assert (await (await tree.file("put")).stat(ME)).mode == 0o750, "an existing entry keeps its permissions"
+    assert (await tree.root.stat(ME)).mode == DMDIR | 0o700
+
+
+async def test_stat_tells_what_the_host_says(tree: UxTree) -> None:
+    await put(tree.root, "file", b"12345")
+    found = await (await tree.file("file")).stat(ME)
+    host = (tree.host / "file").stat()
+    assert (found.length, found.qid.path, found.uid) == (5, host.st_ino, str(host.st_uid))
+    assert found.mtime == pytest.approx(host.st_mtime)
+    assert [stat.name for stat in await tree.root.entries(ME, "", 10)] == ["file"]
+    assert (await tree.root.entries(ME, "", 10))[0] == found
+
+
+async def test_listings_come_in_pages_in_order(tree: UxTree) -> None:
+    wanted = sorted(["é", "b", "B", "~", "a b", "\n", *(f"{number:03}" for number in range(30))])
+    for name in wanted:
+        await put(tree.root, name, b"")
+    (tree.host / "link").symlink_to("b")
+    found: list[str] = []
+    while page := await tree.root.entries(ME, found[-1] if found else "", 7):
+        assert len(page) <= 7
+        found += [entry.name for entry in page]
+    assert found == wanted
+
+
+async def test_names_up_to_255_bytes(tree: UxTree) -> None:
+    for name in ("x" * 255, "é" * 127):
+        await put(tree.root, name, name.encode())
+        await (await make_file(tree.root, name[:-1])).close()
+    for name in ("x" * 256, "é" * 128):
+        with pytest.raises(serr.Inval):
+            await put(tree.root, name, b"")
+
+
+async def test_walks_end_where_the_way_ends(tree: UxTree) -> None:
+    """N-7."""
+    await make_dir(tree.root, "a")
+    below = await make_dir(await tree.dir("a"), "b")
+    await put(below, "file", b"")
+    await put(below, "link", b"name/x", perm=DMSYMLINK | 0o777)
+
+    async def along(*names: str) -> list[str]:
+        return [node.name for node in await tree.root.walk(ME, names)]
+
+    assert await along("a", "b", "file") == ["a", "b", "file"]
+    assert await along("a", "b", "missing", "more") == ["a", "b"]
+    assert await along("a", "b", "link", "more") == ["a", "b", "link"]
+    assert await along("a", "~local", "b") == ["a"]
+    with pytest.raises(serr.NotDir) as caught:
+        await along("a", "b", "file", "more")
+    assert caught.value.obj == "file"
+    with pytest.raises(serr.NotFound):
+        await along("missing", "more")
+
+
+async def test_remove(tree: UxTree) -> None:
+    made = await make_dir(tree.root, "dir")
+    await put(made, "file", b"")
+    with pytest.raises(serr.NotEmpty):
+        await made.remove(ME)
+    node = await tree.file("dir", "file")
+    await node.remove(ME)
+    for call in (node.remove(ME), node.stat(ME), node.open(ME, OREAD)):
+        with pytest.raises(serr.NotFound):
+            await call
+    await made.remove(ME)
+    for gone in (made.remove(ME), made.lookup(ME, "x"), made.create(ME, "x", 0o644, OWRITE), put(made, "x", b"")):
+        with pytest.raises(serr.NotFound):
+            await gone
+    with pytest.raises(serr.Inval):
+        await tree.root.remove(ME)
+
+
+async def test_a_node_of_a_removed_file_is_not_its_successor(tree: UxTree) -> None:
+    await put(tree.root, "file", b"old")
+    old = await tree.file("file")
+    await (await tree.file("file")).remove(ME)
+    await put(tree.root, "file", b"new")
+    with pytest.raises(serr.NotFound):
+        await old.remove(ME)
+    assert (tree.host / "file").read_bytes() == b"new"
+
+
+async def test_rename_within_and_across_directories(tree: UxTree) -> None:
+    """P-11."""
+    a, b = await make_dir(tree.root, "a"), await make_dir(tree.root, "b")
+    await put(a, "f", b"x")
+    node = await tree.file("a", "f")
+    await node.rename(ME, a, "g")
+    assert (await tree.names("a"), node.name) == (["g"], "g")
+    await node.rename(ME, b, "h")
+    assert (await tree.names("a"), await tree.names("b")) == ([], ["h"])
+    assert (await node.stat(ME)).length == 1
+    await b.rename(ME, a, "b")
+    assert (await node.stat(ME)).name == "h", "what is held below a renamed directory goes along"
+    assert (tree.host / "a" / "b" / "h").read_bytes() == b"x"
+    same = await tree.file("a", "b", "h")
+    assert same is node
+    await node.rename(ME, await tree.dir("a", "b"), "h")
+
+
+async def test_rename_replaces_a_file_or_an_empty_directory_only(tree: UxTree) -> None:
+    await put(tree.root, "f", b"new")
+    await put(tree.root, "g", b"old")
+    victim = await tree.file("g")
+    await (await tree.file("f")).rename(ME, tree.root, "g")
+    assert (tree.host / "g").read_bytes() == b"new"
+    with pytest.raises(serr.NotFound):
+        await victim.remove(ME)
+    d, empty, full = [await make_dir(tree.root, name) for name in ("d", "empty", "full")]
+    await put(full, "x", b"")
+    await d.rename(ME, tree.root, "empty")
+    with pytest.raises(serr.NotFound):
+        await empty.stat(ME)
+    with pytest.raises(serr.NotEmpty):
+        await d.rename(ME, tree.root, "full")
+    with pytest.raises(serr.IsDir):
+        await (await tree.file("g")).rename(ME, tree.root, "full")
+    with pytest.raises(serr.NotDir):
+        await d.rename(ME, tree.root, "g")
+    below = await make_dir(d, "below")
+    for target in (d, below):
+        with pytest.raises(serr.Inval):
+            await d.rename(ME, target, "self")
+    with pytest.raises(serr.Inval):
+        await tree.root.rename(ME, d, "root")
+    assert await tree.names() == ["empty", "full", "g"]
+
+
+async def test_two_names_of_one_file_become_one_by_rename(tree: UxTree) -> None:
+    await put(tree.root, "f", b"x")
+    os.link(tree.host / "f", tree.host / "g")
+    await (await tree.file("f")).rename(ME, tree.root, "g")
+    assert await tree.names() == ["g"]
+
+
+async def test_watches_hear_each_change_and_versions_move_with_it(tree: UxTree) -> None:
+    """W-2, W-12, and qid versions also where the host's clock stands still."""
+    root, made = tree.root, await make_dir(tree.root, "dir")
+    watch = tree.watches.add(root.qid().path)
+    versions = [root.qid().version]
+    await put(root, "a", b"1")
+    versions.append(root.qid().version)
+    await put(root, "a", b"2")
+    assert root.qid().version == versions[-1], "contents are not entries"
+    node = await tree.file("a")
+    await node.rename(ME, root, "b")
+    versions.append(root.qid().version)
+    await node.rename(ME, made, "c")
+    versions.append(root.qid().version)
+    await (await make_file(root, "d")).close()
+    versions.append(root.qid().version)
+    await node.rename(ME, root, "d")
+    versions.append(root.qid().version)
+    await node.remove(ME)
+    versions.append(root.qid().version)
+    inside = tree.watches.add(made.qid().path)
+    await made.remove(ME)
+    versions.append(root.qid().version)
+    assert versions == sorted(set(versions))
+    created, removed = EventKind.CREATED, EventKind.REMOVED
+    assert await watch.read() == [
+        Event(created, "a"),
+        Event(removed, "a"),
+        Event(created, "b"),
+        Event(removed, "b"),
+        Event(created, "d"),
+        Event(removed, "d"),
+        Event(created, "d"),
+        Event(removed, "d"),
+        Event(removed, "dir"),
+    ]
+    with pytest.raises(serr.Closed):
+        await inside.read()
+    tree.watches.drop(watch)
+
+
+async def test_a_directorys_version_is_kept_while_nobody_holds_it(tree: UxTree) -> None:
+    await make_dir(tree.root, "dir")
+    await put(await tree.dir("dir"), "f", b"")
+    before = (await tree.dir("dir")).qid()
+    assert (await tree.dir("dir")).qid() == before
+    await put(await tree.dir("dir"), "g", b"")
+    assert (await tree.dir("dir")).qid().version > before.version
+
+
+@pytest.mark.parametrize("made_by", ["create", "put"])
+async def test_links_and_endpoint_files_last(tree: UxTree, made_by: str) -> None:
+    endpoint = Endpoint(addrs=("127.0.0.1:1",)).to_bytes()
+    links = {"symlink": (DMSYMLINK, b"name/s3/~any/"), "endpoint": (DMSYMLINK | DMMOUNT, endpoint)}
+    for name, (kind, contents) in links.items():
+        if made_by == "put":
+            await put(tree.root, name, contents, perm=kind | 0o777)
+        else:
+            file = await make_file(tree.root, name, kind | 0o777)
+            await file.write(0, contents)
+            await file.close()
+        await (await tree.file(name)).rename(ME, tree.root, f"{name}-renamed")
+    again = open_tree(tree.host)
+    for name, (kind, contents) in links.items():
+        node = await again.file(f"{name}-renamed")
+        assert node.perm == kind | 0o777
+        assert node.is_link
+        file = await node.open(ME, OREAD)
+        assert await file.read(0, 1000) == contents
+        await file.close()
+        await put(again.root, f"{name}-renamed", b"other")
+        assert (await again.file(f"{name}-renamed")).perm == kind | 0o777
+    again.store.close()
+
+
+async def test_links_are_refused_where_the_host_keeps_no_mark(tree: UxTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = os.open
+    monkeypatch.setattr(os, "open", lambda path, flags, mode=0o777, **rest: really(path, flags, mode & 0o777, **rest))
+    with pytest.raises(serr.NotSupported):
+        await tree.root.create(ME, "link", DMSYMLINK | 0o777, OWRITE)
+    with pytest.raises(serr.NotSupported):
+        await put(tree.root, "link", b"x", perm=DMSYMLINK | 0o777)
+    assert await tree.names() == []
+
+
+@pytest.mark.parametrize("options", [{"lease": 7}, {"perm": DMTMP | 0o644}])
+async def test_no_leased_files(tree: UxTree, options: dict[str, int]) -> None:
+    wanted = {"perm": 0o644, "mode": OWRITE, **options}
+    with pytest.raises(serr.NotSupported, match="named"):
+        await tree.root.create(ME, "f", **wanted)
+    with pytest.raises(serr.NotSupported, match="named"):
+        await tree.root.put(ME, "f", b"", **wanted)
+
+
+async def test_an_older_fence_is_stale(tree: UxTree) -> None:
+    old, new = Fence("name/elect", 1), Fence("name/elect", 2)
+    made = await make_dir(tree.root, "dir")
+    file = await make_file(tree.root, "open")
+    await put(tree.root, "f", b"new", fence=new)
+    node = await tree.file("f")
+    for call in (
+        put(tree.root, "f", b"old", fence=old),
+        put(tree.root, "f", b"old", OWRITE, fence=old),
+        put(tree.root, "g", b"old", fence=old),
+        tree.root.create(ME, "g", 0o644, OWRITE, fence=old),
+        file.write(0, b"old", old),
+        node.remove(ME, old),
+        node.rename(ME, made, "f", old),
+        made.remove(ME, old),
+    ):
+        with pytest.raises(serr.Stale):
+            await call
+    await file.write(0, b"unfenced")
+    await file.close()
+    assert await tree.names() == ["dir", "f", "open"]
+    assert (tree.host / "f").read_bytes() == b"new"
+
+
+def test_each_errno_of_the_table_has_its_class() -> None:
+    for number, kind in ERRORS.items():
+        assert type(from_os(OSError(number, "told"), "f")) is kind
+    foreign = from_os(OSError(28, "No space left on device"), "f")
+    assert type(foreign) is serr.Error
+    assert foreign.msg == "No space left on device"

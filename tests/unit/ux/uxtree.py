@@ -1,0 +1,74 @@
+"""What the fixture ``tree`` gives: nodes, and the host's directory behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kernel.ux.nodes import UxDir, UxFile, UxFs
+from kernel.ux.store import UxStore
+from sigmaos_ray.protsrv.node import Caller, OpenFile
+from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.sigmap import DMDIR, OREAD, OTRUNC, OWRITE, Fence, Mode, Perm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ME = Caller(session_id=1, client_id=1)
+
+
+class UxTree(NamedTuple):
+    host: Path
+    store: UxStore
+    fs: UxFs
+    watches: WatchTable
+
+    @property
+    def root(self) -> UxDir:
+        return self.fs.root
+
+    async def dir(self, *names: str) -> UxDir:
+        """The directory that names lead to."""
+        node = (await self.root.walk(ME, names))[-1] if names else self.root
+        assert isinstance(node, UxDir)
+        return node
+
+    async def file(self, *names: str) -> UxFile:
+        node = (await self.root.walk(ME, names))[-1]
+        assert node.name == names[-1]
+        assert isinstance(node, UxFile)
+        return node
+
+    async def names(self, *names: str) -> list[str]:
+        return [stat.name for stat in await (await self.dir(*names)).entries(ME, "", 4096)]
+
+
+def open_tree(host: Path) -> UxTree:
+    watches = WatchTable()
+    store = UxStore(str(host), threads_max=2)
+    return UxTree(host, store, UxFs(store, watches), watches)
+
+
+async def make_dir(directory: UxDir, name: str) -> UxDir:
+    made, file = await directory.create(ME, name, DMDIR | 0o755, OREAD)
+    assert isinstance(made, UxDir)
+    assert file is None
+    return made
+
+
+async def make_file(directory: UxDir, name: str, perm: Perm = 0o644) -> OpenFile:
+    _, file = await directory.create(ME, name, perm, OWRITE)
+    assert file is not None
+    return file
+
+
+async def put(
+    directory: UxDir,
+    name: str,
+    data: bytes,
+    mode: Mode = OWRITE | OTRUNC,
+    *,
+    perm: Perm = 0o644,
+    offset: int = 0,
+    fence: Fence | None = None,
+) -> int:
+    return await directory.put(ME, name, data, perm=perm, mode=mode, offset=offset, fence=fence or Fence())
