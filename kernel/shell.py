@@ -9,8 +9,9 @@ from __future__ import annotations
 import abc
 import asyncio
 import os
+import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = debug.selector("KERNEL")
+
+SWITCH_INTERVAL_S: Final = 0.0002
 
 
 class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,8 @@ class KernelActor:
     def __init__(self, service_name: str, args: KernelArgs) -> None:
         _log_to_file(args.log_dir, f"{service_name}-{args.kernel_id}")
         debug.configure(args.debug, who=f"{service_name}-{args.kernel_id}")
+        # Ray's own threads call back into Python: a request must not wait out their turn of 5 ms.
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._name = service_name
         self._args = args
         self._loop = asyncio.new_event_loop()

@@ -187,6 +187,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     s3_endpoint: str | None = None
     s3_credentials_profile: str | None = None
     ray_address: str = ""
+    ray_temp_dir: str = ""
+    """Of an own Ray; empty for one that was joined."""
     named: Endpoint = Endpoint()
     kernel_nodes: list[KernelNode] = []
     children: list[ChildProcess] = []

@@ -177,12 +177,3 @@ def end_recorded(records: Iterable[ChildProcess], timeout_s: float) -> list[str]
                 getattr(process, send)()
         _, processes = psutil.wait_procs(processes, timeout=timeout_s)
     return [record.name for record in found]
-
-
-def mentioning(text: str) -> list[psutil.Process]:
-    """The processes whose command line has the text in it: those of a Ray session, by its directory."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if process.pid != os.getpid() and any(text in part for part in process.info["cmdline"] or ()):
-            found.append(process)
-    return found

@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -48,6 +47,10 @@ class Stopped(BaseException):
     """SIGTERM or SIGINT arrived. No Exception: nothing on the way may swallow it."""
 
 
+class RayLost(Exception):
+    """Ray, or the part of it that is named, ended by itself."""
+
+
 class Node:
     """One kernel node: its parts, by service."""
 
@@ -61,7 +64,7 @@ class Node:
 class Boot:
     """One instance."""
 
-    def __init__(self, request: BootRequest, report: Callable[[Report], None]) -> None:
+    def __init__(self, request: BootRequest, join_ray: str | None, report: Callable[[Report], None]) -> None:
         self._request = request
         self._report = report
         self._config = configuration.current()
@@ -69,7 +72,7 @@ class Boot:
         self._logs = self._state_dir / "logs"
         self._etcd: EmbeddedEtcd | None = None
         self._s3: EmulatedS3 | None = None
-        self._ray = RayCluster(request)
+        self._ray = RayCluster(request, join_ray)
         self._named: KernelPart | None = None
         self._nodes: dict[str, Node] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,14 +86,33 @@ class Boot:
             self._start_children()
             self._ray.start()
             self._wait_children()
-            asyncio.run(self._serve(began_s))
+            self._serve_on(began_s)
         finally:
             _ignore_signals()
-            self._ray.end(self._config.boot.part_stop_timeout_s)
+            self._ray.end()
             for child in reversed(self._children()):
                 child.end(self._config.boot.part_stop_timeout_s)
             with contextlib.suppress(FileNotFoundError):
                 (self._state_dir / STATE_FILE_NAME).unlink()
+
+    def _serve_on(self, began_s: float) -> None:
+        """Serves until it is stopped, on another Ray if our own is lost. Error if one that we joined is."""
+        while True:
+            try:
+                asyncio.run(self._serve(began_s))
+            except RayLost as lost:
+                _raise_when_stopped()
+                was_ready, self._ready, self._named, self._nodes = self._ready, False, None, {}
+                self._ray.end()
+                if not was_ready:
+                    raise serr.Error("ray", f"{lost} ended while the instance started") from lost
+                if not self._ray.is_own:
+                    raise serr.Error("ray", f"{lost} is gone, and with it the Ray that was joined") from lost
+                debug.error(f"{lost} ended: Ray is started again")
+                began_s = time.monotonic()
+                self._ray.prepare()
+                self._write_state()
+                self._ray.start()
 
     # -- children and Ray
 
@@ -106,6 +128,7 @@ class Boot:
         if "s3" in request.services and request.s3_endpoint is None and not has_profile():
             self._s3 = EmulatedS3(self._logs, self._config)
             self._s3.start()
+        self._ray.prepare()
         self._write_state()
 
     def _wait_children(self) -> None:
@@ -129,17 +152,23 @@ class Boot:
             loop.add_signal_handler(number, stop.set)
         main = asyncio.create_task(self._bring_up(began_s), name="bring-up")
         stopped = asyncio.create_task(stop.wait(), name="stop")
+        lost = asyncio.create_task(self._ray.wait_lost(), name="ray-lost")
         try:
-            await asyncio.wait({main, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({main, stopped, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if main.done():
+                await main
+                await asyncio.wait({stopped, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not stopped.done():
+                raise RayLost(lost.result())
             if not main.done():
                 raise Stopped
-            await main
-            await stopped
         finally:
-            main.cancel()
-            stopped.cancel()
-            await asyncio.wait({main, stopped})
-            await self._take_down()
+            ray_lives = not lost.done()
+            tasks = {main, stopped, lost}
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await self._take_down(ray_lives)
 
     async def _bring_up(self, began_s: float) -> None:
         if self._etcd is not None:
@@ -245,16 +274,21 @@ class Boot:
     def _named_endpoint(self) -> Endpoint:
         return self._named.endpoint if self._named is not None else Endpoint()
 
-    async def _take_down(self) -> None:
-        """Services first, named last: withdrawing a name needs it."""
+    async def _take_down(self, ray_lives: bool) -> None:
+        """Services first, named last: withdrawing a name needs it. Without Ray there is nobody to ask."""
         for task in set(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
         parts = [part for node in self._nodes.values() for part in node.parts.values()]
+        named = [self._named] if self._named is not None else []
+        if not ray_lives:
+            for part in (*parts, *named):
+                part.abandon()
+            return
         await asyncio.gather(*(part.stop() for part in parts))
-        if self._named is not None:
-            await self._named.stop()
+        for part in named:
+            await part.stop()
 
     # -- what others see
 
@@ -283,6 +317,7 @@ class Boot:
             s3_endpoint=args.s3_endpoint,
             s3_credentials_profile=args.s3_credentials_profile,
             ray_address=self._ray.address,
+            ray_temp_dir=self._ray.temp_dir,
             named=self._named_endpoint(),
             kernel_nodes=self._kernel_nodes(),
             children=self._records(),
@@ -307,6 +342,12 @@ def _ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _raise_when_stopped() -> None:
+    """Where no event loop waits for the signals: at the start, and again after a loop, which resets them."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _raise_stopped)
+
+
 def _raise_stopped(number: int, frame: object) -> NoReturn:
     raise Stopped
 
@@ -325,15 +366,13 @@ class _ReportPipe:
                 self._file.close()
 
 
-def main() -> int:
-    """``python -m kernel.boot REQUEST-JSON REPORT-FD``."""
-    request = msgspec.json.decode(sys.argv[1], type=BootRequest)
-    report = _ReportPipe(int(sys.argv[2]))
+def main(request: BootRequest, join_ray: str | None, report_fd: int) -> int:
+    """Runs the daemon to its end; returns its exit code."""
+    report = _ReportPipe(report_fd)
     debug.configure(request.debug, who=f"boot-{socket.gethostname()}")
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _raise_stopped)
     try:
-        Boot(request, report).run()
+        _raise_when_stopped()
+        Boot(request, join_ray, report).run()
     except Stopped:
         report(Report(failed="stopped before it was ready"))
     except serr.SigmaError as error:

@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from kernel.boot.children import end_recorded, is_alive
+from kernel.boot.raysession import end_session
 from kernel.boot.request import ALL_SERVICES, BootRequest, Report
 from sigmaos_ray import serr
 from sigmaos_ray.config import LOCAL, STATE_FILE_NAME, ChildProcess, Instance, read_instance
@@ -139,18 +140,17 @@ def _end_daemon(daemon: subprocess.Popen[bytes]) -> None:
 
 
 def stop_instance(state_dir: str | os.PathLike[str]) -> bool:
-    """Stops the instance of a state directory and blocks until all of it is gone; False if there was none. May be
-    repeated. What etcd and ux keep stays for the next start."""
+    """Stops the instance of a state directory and blocks until all of it is gone, also what a crashed one left; False
+    if there was none. May be repeated. What etcd and ux keep stays for the next start."""
     directory = Path(state_dir).absolute()
     found = read_instance(directory / STATE_FILE_NAME)
     if found is None:
         return False
     with _lock(directory):
-        stopped = is_running(found)
-        if stopped:
+        if is_running(found):
             _ask_to_stop(found)
         _end_leftovers(directory, found)
-    return stopped
+    return True
 
 
 def _ask_to_stop(instance: Instance) -> None:
@@ -176,6 +176,8 @@ def _end_leftovers(directory: Path, instance: Instance) -> None:
         for name, info in node.services.items()
     ]
     end_recorded([*instance.children, daemon, *services], LOCAL.boot.part_stop_timeout_s)
+    if instance.ray_temp_dir:
+        end_session(instance.ray_temp_dir)
     with contextlib.suppress(FileNotFoundError):
         (directory / STATE_FILE_NAME).unlink()
 

@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
-import shutil
-import socket
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import psutil
 import ray
 
-from kernel.boot.children import mentioning
+from kernel.boot.raysession import MARK, core_processes, end_session, wait_any_end, wait_unreachable
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
     from kernel.boot.request import BootRequest
 
 
-def running_address() -> str | None:
-    """The address of a Ray that runs on this machine or that RAY_ADDRESS names, if it answers."""
-    candidates = [os.environ.get("RAY_ADDRESS", "")]
-    with contextlib.suppress(OSError):
-        candidates.append(Path("/tmp/ray/ray_current_cluster").read_text())
-    for candidate in candidates:
-        address = candidate.strip()
-        host, _, port = address.rpartition(":")
-        if host and port.isdigit():
-            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-                return address
-    return None
+_TEMP_DIR_LENGTH_MAX: Final = 20
+"""A socket's path has at most 107 bytes, and Ray's names take most of them."""
 
 
 class RayCluster:
-    """The daemon's connection to Ray. ``start`` and ``end`` it in the main thread."""
+    """The daemon's connection to Ray. ``prepare``, ``start`` and ``end`` it in the main thread."""
 
-    def __init__(self, request: BootRequest) -> None:
+    def __init__(self, request: BootRequest, join: str | None) -> None:
         self._request = request
-        self._temp_dir: Path | None = None
+        self._join = join
         self.address = ""
-        self.is_own = False
+        self.temp_dir = ""
+        """Where an own Ray keeps its files and sockets; empty while there is none."""
+
+    @property
+    def is_own(self) -> bool:
+        return self._join is None
+
+    def prepare(self) -> None:
+        """Before ``start``: chooses the directory of an own Ray, so that it is known whatever happens then."""
+        if self.is_own:
+            # Sockets lie below it, and their paths are short by law: not in the state directory.
+            base = Path(tempfile.gettempdir())
+            base = base if len(str(base)) <= _TEMP_DIR_LENGTH_MAX else Path("/tmp")
+            self.temp_dir = str(base / f"sigmaos-ray-{os.getuid()}-{secrets.token_hex(4)}")
 
     def start(self) -> None:
         """Blocks for some seconds. Error if Ray cannot be reached or started."""
-        joined = None if self._request.own_ray else running_address()
         options: dict[str, Any] = {
             "namespace": f"sigmaos-{self._request.realm}",
             "log_to_driver": False,
@@ -54,8 +52,8 @@ class RayCluster:
             "configure_logging": False,
         }
         try:
-            if joined is not None:
-                ray.init(address=joined, runtime_env=_runtime_env(), **options)
+            if self._join is not None:
+                ray.init(address=self._join, runtime_env=_runtime_env(), **options)
             else:
                 self._start_own(options)
         except (RuntimeError, ConnectionError, ValueError, OSError) as error:
@@ -67,15 +65,15 @@ class RayCluster:
         environment, whose set-up would cost every first worker a second."""
         os.environ |= _runtime_env()["env_vars"]
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray's workers are nice by default; servers that every request waits for must not be.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         os.environ.pop("RAY_ADDRESS", None)
-        # Sockets lie below it, and their paths are short by law: not in the state directory.
-        self._temp_dir = Path(tempfile.gettempdir()) / f"sigmaos-ray-{os.getuid()}-{secrets.token_hex(4)}"
-        self.is_own = True
+        os.environ[MARK] = self.temp_dir
         ray.init(
             address="local",
             num_cpus=self._request.num_cpus,
             include_dashboard=self._request.dashboard,
-            _temp_dir=str(self._temp_dir),
+            _temp_dir=self.temp_dir,
             _node_ip_address=self._request.host,
             **options,
         )
@@ -85,24 +83,17 @@ class RayCluster:
         kind = "started" if self.is_own else "joined"
         return f"ray {ray.__version__} at {self.address} ({kind}), {cpus:.0f} cores"
 
-    def end(self, timeout_s: float) -> None:
+    async def wait_lost(self) -> str:
+        """Returns when Ray can no longer be used: the name of what ended."""
+        return await (wait_any_end(core_processes()) if self.is_own else wait_unreachable(self.address))
+
+    def end(self) -> None:
         """Leaves Ray, and ends it if it is our own. May be repeated."""
         if ray.is_initialized():
             ray.shutdown()
-        temp_dir, self._temp_dir = self._temp_dir, None
-        if temp_dir is None:
-            return
-        processes = mentioning(str(temp_dir))
-        for send in ("terminate", "kill"):
-            for process in processes:
-                with contextlib.suppress(psutil.Error):
-                    getattr(process, send)()
-            _, processes = psutil.wait_procs(processes, timeout=timeout_s)
-        shutil.rmtree(temp_dir, ignore_errors=True)
-
-    @property
-    def temp_dir(self) -> str:
-        return str(self._temp_dir or "")
+        directory, self.temp_dir = self.temp_dir, ""
+        if directory:
+            end_session(directory)
 
 
 def _runtime_env() -> dict[str, Any]:

@@ -64,13 +64,16 @@ def test_counts_the_files_of_a_directory(tmp_path: Path, environment: dict[str, 
     assert "'sub': a directory" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle(environment: dict[str, str], number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "moment"), [(signal.SIGINT, "counting"), (signal.SIGTERM, "counting"), (signal.SIGINT, "etcd")]
+)
+def test_a_signal_in_the_middle(environment: dict[str, str], number: signal.Signals, moment: str) -> None:
+    """In the middle of the demo, and in the middle of its boot."""
     process = subprocess.Popen(COMMAND, env=environment, stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("counting"):
+            if line.startswith(moment):
                 process.send_signal(number)
         assert process.wait(TIMEOUT_S) == 128 + number
 

@@ -1,4 +1,4 @@
-"""moto's S3 over HTTP, a bucket of its own for each test, and the nodes over it."""
+"""moto's S3 over HTTP, a bucket of its own for each test, the nodes over it, and a named in memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ from s3tree import S3Tree
 
 from kernel.s3.nodes import S3Fs
 from kernel.s3.store import S3Store
+from sigmaos_ray.memfs import MemFs
+from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
+from sigmaos_ray.protsrv.node import Caller
+from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.sessp.channel import close_channels
+from sigmaos_ray.sigmap import DMDIR, OREAD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from mypy_boto3_s3 import S3Client
+
+    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.sigmap import Endpoint
 
 PART_BYTES = 5 << 20
 """The smallest part that S3 takes."""
@@ -62,3 +71,33 @@ async def tree(s3_endpoint: str, boto: S3Client, bucket: str) -> AsyncIterator[S
     fs = S3Fs(store, watches, PART_BYTES)
     yield S3Tree(fs, watches, boto, bucket)
     store.close()
+
+
+class LeaseSrv:
+    """Leases that end when they are ended."""
+
+    def __init__(self, fs: MemFs) -> None:
+        self._fs = fs
+        self._numbers = itertools.count(1)
+
+    async def AskLease(self, ctx: RpcContext, request: AskLeaseRequest) -> AskLeaseReply:
+        return AskLeaseReply(lease_id=next(self._numbers), ttl_s=request.ttl_s)
+
+    async def Extend(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
+        return LeaseReply()
+
+    async def End(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
+        self._fs.end_lease(request.lease_id)
+        return LeaseReply()
+
+
+@pytest_asyncio.fixture
+async def named() -> AsyncIterator[Endpoint]:
+    watches = WatchTable()
+    fs = MemFs(watches)
+    for name in ("s3", "ux"):
+        await fs.root.create(Caller(), name, DMDIR | 0o777, OREAD)
+    server = FileServer(fs.root, watches, services=[LeaseSrv(fs)])
+    yield await server.start()
+    await server.stop()
+    await close_channels()

@@ -127,6 +127,7 @@ async def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
     """TestWriteCrash: killed in the middle of writes, nothing acknowledged is lost and no put is seen in part."""
     root = tmp_path / "ux"
     acknowledged: dict[str, int] = {}
+    warm = [asyncio.Event() for _ in range(4)]
 
     async def write(sc: AsyncFsLib, number: int) -> None:
         turn = 0
@@ -136,12 +137,12 @@ async def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
             acknowledged[f"log-{number}"] = turn
             await sc.put_file(f"name/whole-{number}", b"%06d" % turn * 20_000)
             acknowledged[f"whole-{number}"] = turn
+            if turn == 3:
+                warm[number].set()
 
     async with crashing(root) as (sc, process):
         writers = [asyncio.create_task(write(sc, number)) for number in range(4)]
-        async with asyncio.timeout(WAIT_S):
-            while min(acknowledged.get(f"whole-{number}", 0) for number in range(4)) < 3:
-                await asyncio.sleep(0.005)  # nothing to wait on: the writers are the clock
+        await asyncio.wait_for(asyncio.gather(*(event.wait() for event in warm)), WAIT_S)
         process.kill()
         await process.wait()
         for writer in writers:

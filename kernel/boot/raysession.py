@@ -1,0 +1,100 @@
+"""The processes of an own Ray, seen from outside of Ray: found, watched, ended. Imports no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MARK: Final = "SIGMAOS_RAY_DIR"
+"""The variable that all processes of a session inherit, whatever they call themselves later: the session's directory.
+Agents and workers outlive a raylet that is killed, and their titles do not tell whose they are."""
+
+_CORE: Final = frozenset({"gcs_server", "raylet"})
+_STRAGGLER_GRACE_S: Final = 1.0
+_JOINED_POLL_S: Final = 1.0
+_JOINED_MISSES_MAX: Final = 5
+
+
+def core_processes() -> list[psutil.Process]:
+    """The children of this process without which its Ray is none."""
+    found = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if process.name() in _CORE:
+                found.append(process)
+    return found
+
+
+def processes_of(directory: str) -> list[psutil.Process]:
+    """What lives of the session of that directory, except for this very process."""
+    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _is_of(process, directory)]
+
+
+def _is_of(process: psutil.Process, directory: str) -> bool:
+    try:
+        return process.environ().get(MARK) == directory
+    except (psutil.Error, OSError):  # gone meanwhile, or somebody else's
+        return False
+
+
+def end_session(directory: str) -> None:
+    """Ends what lives of a session and removes its directory. May be repeated."""
+    processes = processes_of(directory)
+    for send in ("terminate", "kill"):
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                getattr(process, send)()
+        _, processes = psutil.wait_procs(processes, timeout=_STRAGGLER_GRACE_S)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+async def wait_any_end(processes: Sequence[psutil.Process]) -> str:
+    """Returns the name of the first process that ends."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[str] = loop.create_future()
+    watched: list[int] = []
+
+    def on_end(name: str) -> None:
+        if not ended.done():
+            ended.set_result(name)
+
+    try:
+        for process in processes:
+            try:
+                descriptor, name = os.pidfd_open(process.pid), process.name()
+            except (OSError, psutil.Error):
+                return "a process of it"
+            watched.append(descriptor)
+            loop.add_reader(descriptor, on_end, name)
+        return await ended
+    finally:
+        for descriptor in watched:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+
+
+async def wait_unreachable(address: str) -> str:
+    """Returns once the Ray of that address has not answered for some seconds in a row."""
+    host, _, port = address.rpartition(":")
+    misses = 0
+    while misses < _JOINED_MISSES_MAX:
+        await asyncio.sleep(_JOINED_POLL_S)
+        misses = 0 if await asyncio.to_thread(_accepts, host, int(port)) else misses + 1
+    return "gcs_server"
+
+
+def _accepts(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
