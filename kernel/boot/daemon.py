@@ -100,6 +100,7 @@ class Boot:
         while True:
             try:
                 asyncio.run(self._serve(began_s))
+                return
             except RayLost as lost:
                 _raise_when_stopped()
                 was_ready, self._ready, self._named, self._nodes = self._ready, False, None, {}

@@ -2,15 +2,18 @@
 
 Each transaction compares three things: that the leader's election key is the one it was elected with; that the last
 transaction is the one this leader knows of; and the fence of its plans, if they carry one. So a deposed leader
-changes nothing, and a transaction whose fate is unknown is found out: a later one on the same footing either takes
-effect, and then the unknown one never can, or it cannot, and then the unknown one has.
+changes nothing, and a transaction whose fate is unknown is found out (see ``_took_effect``).
+
+A plan is applied to the tree by the committer itself, in the moment its transaction is known to have taken effect and
+in the order of the queue: what memory shows is what etcd has, whether or not the caller is still there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kernel.named import etcd as etcd_module
 from kernel.named.etcd import Etcd, UnknownOutcome
@@ -24,7 +27,12 @@ if TYPE_CHECKING:
     from kernel.named.state import Plan
     from sigmaos_ray.config import Named
 
+    Ops = dict[bytes, tuple[bytes | None, int]]
+    """What to do with each key: the value to put (None: delete it), and the lease that it hangs on."""
+
 _log = debug.selector("NAMED_STORE")
+
+_LOOK_AGAIN_S: Final = 0.1
 
 
 class LeaderKey:
@@ -35,20 +43,34 @@ class LeaderKey:
         self.create_revision = create_revision
 
 
+def _nothing(_revision: int) -> None:
+    """Applies a plan that memory does not show."""
+
+
 class _Waiting:
-    """One plan, encoded, and who waits for it."""
+    """One plan, encoded; how it is applied; and who waits for it."""
 
-    __slots__ = ("done", "fence", "ops", "size_bytes")
+    __slots__ = ("_apply", "done", "fence", "ops", "size_bytes")
 
-    def __init__(self, ops: dict[bytes, tuple[bytes | None, int]], fence: Fence, done: asyncio.Future[int]) -> None:
+    def __init__(self, ops: Ops, fence: Fence, apply: Callable[[int], None], done: asyncio.Future[int]) -> None:
         self.ops = ops
         self.fence = fence
         self.done = done
         self.size_bytes = sum(len(key) + len(value or b"") for key, (value, _) in ops.items())
+        self._apply = apply
+
+    def committed(self, revision: int) -> None:
+        self._apply(revision)
+        self.done.set_result(revision)
+
+    def failed(self, error: serr.SigmaError) -> None:
+        if not self.done.done():
+            self.done.set_exception(type(error)(error.obj, error.msg))
+            self.done.exception()  # looked at: the caller may be gone
 
 
 class Committer:
-    """Commits plans for as long as this process leads. ``close`` it; what waits then fails with Closed."""
+    """Commits plans for as long as this process leads. ``close`` it; what waits then fails."""
 
     def __init__(
         self,
@@ -66,10 +88,11 @@ class Committer:
         self._guard = guard
         self._on_lost = on_lost
         self._queue: list[_Waiting] = []
+        self._under_way: list[_Waiting] = []
         self._runner: asyncio.Task[None] | None = None
         self._last_revision = 0
         """Of the last transaction, as the marker key shows it; 0: there was none yet."""
-        self._marker = b""
+        self._closed = False
         self.transactions_count = 0
         self.plans_count = 0
 
@@ -77,18 +100,30 @@ class Committer:
         marker = await self._etcd.get(self._keys.txn)
         self._last_revision = marker.mod_revision if marker else 0
 
-    async def commit(self, plan: Plan, fence: Fence = NO_FENCE) -> int:
-        """Makes a plan durable; returns its revision. Stale for an old fence, Closed if the leadership is lost, IOErr
-        if the outcome cannot be known. A caller that is cancelled leaves the plan to take effect."""
+    async def commit(self, plan: Plan, fence: Fence = NO_FENCE, apply: Callable[[int], None] = _nothing) -> int:
+        """Makes a plan durable, applies it, and returns its revision. Stale for an old fence, NotFound if the plan's
+        lease is gone, Closed if the leadership is lost, IOErr if the outcome cannot be known any more.
+
+        A caller that is cancelled is held until the plan's fate is known, with the locks that it holds: the plan may
+        take effect, and then it is applied.
+        """
+        if self._closed:
+            raise serr.Closed("named", "stopped")
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(self._encode(plan), fence, done))
+        self._queue.append(_Waiting(self._encode(plan), fence, apply, done))
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run(), name="named-commit")
-        return await asyncio.shield(done)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            while not done.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([done])
+            raise
 
-    def _encode(self, plan: Plan) -> dict[bytes, tuple[bytes | None, int]]:
+    def _encode(self, plan: Plan) -> Ops:
         keys = self._keys
-        ops: dict[bytes, tuple[bytes | None, int]] = {}
+        ops: Ops = {}
         for entry in plan.delete_entries:
             ops[keys.entry(entry.dir_ino, entry.name, entry.lease)] = (None, 0)
         for ino, lease in plan.delete_contents:
@@ -101,26 +136,13 @@ class Committer:
 
     async def _run(self) -> None:
         while self._queue:
-            await self._settle(self._take())
-
-    async def _settle(self, batch: list[_Waiting]) -> None:
-        """Commits a batch and tells those who wait. What etcd refuses is tried plan by plan: one bad plan, as one on
-        a lease that is gone, must not fail its neighbours."""
-        try:
-            revision = await self._transact(batch)
-        except serr.SigmaError as error:
-            if len(batch) > 1 and isinstance(error, serr.NotFound | serr.Inval):
-                for waiting in batch:
-                    await self._settle([waiting])
-                return
-            for waiting in batch:
-                if not waiting.done.done():
-                    waiting.done.set_exception(type(error)(error.obj, error.msg))
-                    waiting.done.exception()
-        else:
-            for waiting in batch:
-                if not waiting.done.done():
-                    waiting.done.set_result(revision)
+            self._under_way = self._take()
+            try:
+                await self._settle(self._under_way)
+            except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, and memory is no longer sure
+                self._on_lost(f"{type(error).__name__}: {error}")
+                self._fail(serr.IOErr("named", f"{type(error).__name__}: {error}"))
+            self._under_way = []
 
     def _take(self) -> list[_Waiting]:
         """The next batch: plans in order, as many as fit, all with one fence."""
@@ -136,96 +158,136 @@ class Committer:
         del self._queue[: len(batch)]
         return batch
 
+    async def _settle(self, batch: list[_Waiting]) -> None:
+        """Commits a batch and tells those who wait. What etcd refuses is tried plan by plan: one bad plan, as one on
+        a lease that is gone, must not fail its neighbours."""
+        try:
+            revision = await self._transact(batch)
+        except serr.SigmaError as error:
+            if len(batch) > 1 and isinstance(error, serr.NotFound | serr.Inval):
+                for waiting in batch:
+                    await self._settle([waiting])
+                return
+            for waiting in batch:
+                waiting.failed(error)
+        else:
+            for waiting in batch:
+                waiting.committed(revision)
+
     async def _transact(self, batch: list[_Waiting]) -> int:
-        self._guard()
-        self.transactions_count += 1
-        self.plans_count += len(batch)
-        merged: dict[bytes, tuple[bytes | None, int]] = {}
+        """Repeats the transaction only once it is known that it did not take effect and never will."""
+        merged: Ops = {}
         for waiting in batch:
             # Only directories' inodes occur in several plans: the later time is the one to keep.
             merged.update(waiting.ops)
+        self.plans_count += len(batch)
         fence = batch[0].fence
-        try:
-            succeeded, revision = await self._attempt(merged, fence)
-        except UnknownOutcome:
-            return await self._find_out()
-        if succeeded:
-            self._last_revision = revision
-            return revision
-        raise await self._why_refused(fence)
+        while True:
+            self._guard()
+            self.transactions_count += 1
+            marker = secrets.token_bytes(8)
+            try:
+                succeeded, revision = await self._attempt(merged, fence, marker)
+            except UnknownOutcome:
+                found = await self._took_effect(marker)
+                if found:
+                    return found
+                continue
+            if succeeded:
+                self._last_revision = revision
+                return revision
+            raise await self._why_refused(fence)
 
-    async def _attempt(self, ops: dict[bytes, tuple[bytes | None, int]], fence: Fence) -> tuple[bool, int]:
-        self._marker = secrets.token_bytes(8)
-        compare = self._compare()
+    async def _attempt(self, ops: Ops, fence: Fence, marker: bytes) -> tuple[bool, int]:
+        compare = [
+            etcd_module.is_created_at(self._leader.key, self._leader.create_revision),
+            etcd_module.is_modified_at(self._keys.txn, self._last_revision),
+        ]
         if fence:
             compare.append(etcd_module.is_created_at(self.fence_key(fence), fence.epoch))
-        then: list[Any] = [etcd_module.put(self._keys.txn, self._marker)]
+        then: list[Any] = [etcd_module.put(self._keys.txn, marker)]
         for key, (value, lease) in ops.items():
             then.append(etcd_module.delete(key) if value is None else etcd_module.put(key, value, lease))
         return await self._etcd.transaction(compare, then)
 
-    def _compare(self) -> list[Any]:
-        return [
-            etcd_module.is_created_at(self._leader.key, self._leader.create_revision),
-            etcd_module.is_modified_at(self._keys.txn, self._last_revision),
-        ]
-
     def fence_key(self, fence: Fence) -> bytes:
         return self._keys.root + b"fence/" + fence.pathname.encode()
 
-    async def _find_out(self) -> int:
-        """Whether the last transaction took effect: its revision if so; Unreachable if it never will; IOErr if the
-        leadership ends before that is known."""
-        asked = self._marker
+    async def _took_effect(self, asked: bytes) -> int:
+        """The revision of the transaction that put the marker ``asked``; 0 if it did not take effect and never will.
+
+        While the marker key is unchanged the transaction may still be on its way. Then an empty one is sent on the
+        same footing: if it takes effect, the marker key has moved on, and the comparison of the first fails for
+        ever. Closed if the leadership turns out to be lost, IOErr if it ends before the outcome is known.
+        """
+        probes: set[bytes] = set()
+        refused = False
         while True:
             try:
                 self._guard()
             except serr.Closed as error:
                 raise serr.IOErr("named", "etcd did not tell whether the write took effect") from error
             try:
-                succeeded, revision = await self._attempt({}, NO_FENCE)
+                found = await self._etcd.get(self._keys.txn)
+                known = self._read_marker(found, asked, probes, refused=refused)
+                if known is not None:
+                    return known
+                probes.add(probe := secrets.token_bytes(8))
+                self.transactions_count += 1
+                succeeded, revision = await self._attempt({}, NO_FENCE, probe)
                 if succeeded:
                     self._last_revision = revision
-                    raise serr.Unreachable("named", "etcd did not take the write")
-                marker = await self._etcd.get(self._keys.txn)
-                if marker is not None and marker.value == asked:
-                    self._last_revision = marker.mod_revision
-                    return marker.mod_revision
-                raise await self._why_refused(NO_FENCE)
-            except UnknownOutcome:
-                marker = await self._look()
-                if marker is not None and marker.value == asked:
-                    self._last_revision = marker.mod_revision
-                    return marker.mod_revision
-                if marker is not None and marker.mod_revision != self._last_revision:
-                    self._last_revision = marker.mod_revision
-                    raise serr.Unreachable("named", "etcd did not take the write") from None
-            await asyncio.sleep(0.1)
+                    return 0
+                # Either the first one took effect meanwhile, or we lead no more: the marker key tells.
+                refused = True
+            except (UnknownOutcome, serr.Unreachable) as error:
+                _log(f"outcome unknown: {error}")
+                await asyncio.sleep(_LOOK_AGAIN_S)
 
-    async def _look(self) -> etcd_module.KeyValue | None:
-        try:
-            return await self._etcd.get(self._keys.txn)
-        except serr.SigmaError as error:
-            _log(f"etcd: {error}")
+    def _read_marker(
+        self, found: etcd_module.KeyValue | None, asked: bytes, probes: set[bytes], *, refused: bool
+    ) -> int | None:
+        """What the marker key says of the transaction ``asked``: its revision, 0 if it is void, None: not yet known.
+        ``refused``: a probe failed its comparisons before the marker was read."""
+        revision = found.mod_revision if found is not None else 0
+        if revision == self._last_revision:
+            if refused:
+                # Not for the marker's sake, so for the election key's, which never comes back.
+                self._on_lost("the election key is gone")
+                raise serr.Closed("named", "srv expired")
             return None
+        assert found is not None
+        if found.value != asked and found.value not in probes:
+            self._on_lost("another process writes as this leader")
+            raise serr.IOErr("named", "etcd did not tell whether the write took effect")
+        self._last_revision = revision
+        return revision if found.value == asked else 0
 
     async def _why_refused(self, fence: Fence) -> serr.SigmaError:
+        """Why a transaction failed its comparisons. Unreachable, with nothing changed, if etcd cannot be asked."""
         key = await self._etcd.get(self._leader.key)
+        marker = await self._etcd.get(self._keys.txn)
         if key is None or key.create_revision != self._leader.create_revision:
             self._on_lost("the election key is gone")
             return serr.Closed("named", "srv expired")
-        if fence:
-            return serr.Stale(fence.pathname, f"epoch {fence.epoch} is over")
-        self._on_lost("another process writes as this leader")
-        return serr.Closed("named", "srv expired")
+        if (marker.mod_revision if marker else 0) != self._last_revision:
+            self._on_lost("another process writes as this leader")
+            return serr.Closed("named", "srv expired")
+        return serr.Stale(fence.pathname, f"epoch {fence.epoch} is over")
+
+    def _fail(self, error: serr.SigmaError) -> None:
+        for waiting in self._under_way:
+            waiting.failed(error)
 
     async def close(self) -> None:
-        """Refuses what waits, and ends."""
-        for waiting in self._queue:
-            if not waiting.done.done():
-                waiting.done.set_exception(serr.Closed("named", "stopped"))
-                waiting.done.exception()
-        self._queue.clear()
+        """Refuses what waits, gives what is under way a little time, and ends. May be repeated."""
+        self._closed = True
+        queue, self._queue = self._queue, []
+        for waiting in queue:
+            waiting.failed(serr.Closed("named", "stopped"))
         if self._runner is not None:
             await asyncio.wait({self._runner}, timeout=self._config.etcd_timeout_s)
             self._runner.cancel()
+            await asyncio.wait({self._runner})
+            self._runner = None
+        self._fail(serr.IOErr("named", "stopped before etcd answered"))

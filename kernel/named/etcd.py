@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 _log = debug.selector("NAMED_STORE")
 
-_PAGE: Final = 2000
+_PAGE_KEYS_MAX: Final = 2000
+_PAGE_BYTES: Final = 8 << 20
+"""A page of a scan has about so many bytes: contents go up to 1 MiB each, and gRPC takes 64 MiB in one message."""
+_FIRST_PAGE_KEYS: Final = 32
+_HAS_LEADER: Final = (("hasleader", "true"),)
+"""Asks a member of a cluster to end a watch when it is cut off from the others, instead of staying silent."""
+_WATCH_PAUSE_S: Final = 0.1
 _OPTIONS: Final = {
     "grpc.max_receive_message_length": 64 << 20,
     "grpc.keepalive_time_ms": 10_000,
@@ -46,6 +52,10 @@ class Compacted(Exception):
     """A watch asked for revisions that etcd no longer has."""
 
 
+class TooLarge(Exception):
+    """An answer has more bytes than we take in one message."""
+
+
 class KeyValue:
     """One key as etcd has it."""
 
@@ -60,54 +70,66 @@ class KeyValue:
 
 
 class Etcd:
-    """A connection to one of several endpoints (``host:port``), the next one when one fails. ``close`` it."""
+    """Connections to one or several endpoints (``host:port``); the next one is used when one fails. ``close`` it.
+
+    A connection stays open after it failed: other calls may be under way on it, and end by themselves.
+    """
 
     def __init__(self, endpoints: Sequence[str], timeout_s: float) -> None:
         if not endpoints:
             raise serr.Inval("etcd", "no endpoint")
-        self._endpoints = list(endpoints)
+        self._endpoints = [endpoint.removeprefix("http://") for endpoint in endpoints]
         self._timeout_s = timeout_s
-        self._client: Client | None = None
+        self._clients: dict[str, Client] = {}
         self._connecting = asyncio.Lock()
+        self._closed = False
 
-    async def _connected(self) -> Client:
-        if self._client is None:
+    async def _connected(self) -> tuple[Client, str]:
+        endpoint = self._endpoints[0]
+        if endpoint not in self._clients:
             async with self._connecting:
-                if self._client is None:
-                    host, _, port = self._endpoints[0].removeprefix("http://").rpartition(":")
+                if self._closed:
+                    raise serr.Closed("etcd", "the connection was closed")
+                if endpoint not in self._clients:
+                    host, _, port = endpoint.rpartition(":")
                     client = Client(host, int(port), options=dict(_OPTIONS))
                     await client.connect()
-                    self._client = client
-        return self._client
+                    self._clients[endpoint] = client
+        return self._clients[endpoint], endpoint
 
-    async def _failed(self) -> None:
-        """The present endpoint failed: with several, the next call goes to the next one."""
-        if len(self._endpoints) > 1:
+    def _failed(self, endpoint: str) -> None:
+        """The next call goes to the next endpoint, unless another call has found that out already."""
+        if self._endpoints[0] == endpoint:
             self._endpoints.append(self._endpoints.pop(0))
-            await self.close()
 
     async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        """Ends what is under way. May be repeated."""
+        self._closed = True
+        while self._clients:
+            await self._clients.popitem()[1].close()
 
     async def _call(self, what: str, stub: str, method: str, request: Any) -> Any:
-        client = await self._connected()
+        client, endpoint = await self._connected()
         try:
             return await getattr(getattr(client, stub), method)(request, timeout=self._timeout_s)
         except rpc.AioRpcError as error:
             if error.code() in (rpc.StatusCode.UNAVAILABLE, rpc.StatusCode.DEADLINE_EXCEEDED):
-                await self._failed()
-                raise serr.Unreachable(f"etcd {self._endpoints[0]}", f"{what}: {error.details()}") from error
+                self._failed(endpoint)
+                raise serr.Unreachable(f"etcd {endpoint}", f"{what}: {error.details()}") from error
             if error.code() is rpc.StatusCode.NOT_FOUND:
                 raise serr.NotFound(what, error.details()) from error
             if error.code() is rpc.StatusCode.INVALID_ARGUMENT:
                 raise serr.Inval(what, f"etcd: {error.details()}") from error
+            if error.code() is rpc.StatusCode.OUT_OF_RANGE:
+                raise Compacted from error
+            if error.code() is rpc.StatusCode.RESOURCE_EXHAUSTED:
+                raise TooLarge(error.details()) from error
             raise serr.Error(what, f"etcd: {error.details()}") from error
 
     async def transaction(self, compare: list[Any], then: list[Any]) -> tuple[bool, int]:
-        """Whether it took effect, and its revision. UnknownOutcome if that cannot be told; Unreachable: not sent."""
-        client = await self._connected()
+        """Whether it took effect, and its revision. UnknownOutcome if that cannot be told; NotFound if a lease in it
+        is gone, Inval if etcd refuses it."""
+        client, endpoint = await self._connected()
         request = rpc.TxnRequest(compare=compare, success=then)
         try:
             reply = await client.kvstub.Txn(request, timeout=self._timeout_s)
@@ -117,12 +139,13 @@ class Etcd:
             if error.code() in _REFUSALS:
                 raise serr.Inval("etcd", error.details()) from error
             _log(f"transaction: {error.code().name} {error.details()}")
-            await self._failed()
+            self._failed(endpoint)
             raise UnknownOutcome(error.details()) from error
         return reply.succeeded, reply.header.revision
 
-    async def get(self, key: bytes) -> KeyValue | None:
-        reply = await self._call("get", "kvstub", "Range", rpc.RangeRequest(key=key))
+    async def get(self, key: bytes, revision: int = 0) -> KeyValue | None:
+        """What stands there now, or stood there at a revision; Compacted if etcd no longer knows that one."""
+        reply = await self._call("get", "kvstub", "Range", rpc.RangeRequest(key=key, revision=revision))
         return KeyValue(reply.kvs[0]) if reply.kvs else None
 
     async def oldest(self, prefix: bytes) -> KeyValue | None:
@@ -137,18 +160,25 @@ class Etcd:
         reply = await self._call("get", "kvstub", "Range", request)
         return KeyValue(reply.kvs[0]) if reply.kvs else None
 
-    async def scan(self, prefix: bytes, revision: int = 0) -> AsyncIterator[tuple[KeyValue, int]]:
-        """All keys below a prefix as they were at one revision, page by page; each with that revision."""
-        start, end = prefix, prefix_end(prefix)
+    async def scan(self, prefix: bytes, revision: int = 0) -> AsyncIterator[KeyValue]:
+        """All keys below a prefix as they were at one revision (0: the present one), page by page."""
+        start, end, limit = prefix, prefix_end(prefix), _FIRST_PAGE_KEYS
         while True:
-            request = rpc.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
-            reply = await self._call("scan", "kvstub", "Range", request)
+            request = rpc.RangeRequest(key=start, range_end=end, limit=limit, revision=revision)
+            try:
+                reply = await self._call("scan", "kvstub", "Range", request)
+            except TooLarge as error:
+                if limit == 1:
+                    raise serr.Error("etcd", str(error)) from error
+                limit = max(1, limit // 8)
+                continue
             revision = revision or reply.header.revision
             for kv in reply.kvs:
-                yield KeyValue(kv), revision
+                yield KeyValue(kv)
             if not reply.more:
                 return
             start = reply.kvs[-1].key + b"\0"
+            limit = next_page(limit, reply.ByteSize())
 
     async def revision(self) -> int:
         reply = await self._call("status", "kvstub", "Range", rpc.RangeRequest(key=b"\0"))
@@ -167,7 +197,7 @@ class Etcd:
 
     async def extend(self, lease: int) -> int:
         """The seconds that the lease lives on. NotFound if it is gone."""
-        client = await self._connected()
+        client, endpoint = await self._connected()
         try:
             stream = client.leasestub.LeaseKeepAlive(
                 iter([rpc.LeaseKeepAliveRequest(ID=lease)]), timeout=self._timeout_s
@@ -177,8 +207,8 @@ class Etcd:
                     raise serr.NotFound(f"lease {lease:x}", "expired")
                 return int(reply.TTL)
         except (rpc.AioRpcError, aetcd_errors.ClientError) as error:
-            await self._failed()
-            raise serr.Unreachable("etcd", f"keep-alive: {error}") from error
+            self._failed(endpoint)
+            raise serr.Unreachable(f"etcd {endpoint}", f"keep-alive: {error}") from error
         raise serr.Unreachable("etcd", "keep-alive: no answer")
 
     async def revoke(self, lease: int) -> None:
@@ -189,41 +219,47 @@ class Etcd:
         connections. Compacted if etcd no longer knows what happened since."""
         seen = after_revision
         while True:
+            client, endpoint = await self._connected()
             try:
-                async for key, deleted_at in self._watch_once(prefix, seen):
+                async for key, deleted_at in _watch_once(client, prefix, seen):
                     seen = deleted_at
                     yield key, deleted_at
-            except rpc.AioRpcError as error:
-                _log(f"watch: {error.code().name} {error.details()}")
-                await self._failed()
-            await asyncio.sleep(0.1)
-
-    async def _watch_once(self, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
-        client = await self._connected()
-        stub = rpc.WatchStub(client.channel)
-        create = rpc.WatchCreateRequest(
-            key=prefix,
-            range_end=prefix_end(prefix),
-            start_revision=after_revision + 1,
-            filters=[rpc.WatchCreateRequest.FilterType.NOPUT],
-        )
-        stream = stub.Watch()
-        try:
-            await stream.write(rpc.WatchRequest(create_request=create))
-            async for reply in stream:
-                if reply.compact_revision:
-                    raise Compacted
-                if reply.canceled:
-                    return
-                for event in reply.events:
-                    yield event.kv.key, event.kv.mod_revision
-        finally:
-            stream.cancel()
+            except (rpc.AioRpcError, asyncio.InvalidStateError) as error:
+                _log(f"watch: {error}")
+                self._failed(endpoint)
+            await asyncio.sleep(_WATCH_PAUSE_S)
 
     async def wait_deleted(self, key: bytes, after_revision: int) -> None:
         """Returns once the key is gone."""
         async for _ in self.watch_deletes(key, after_revision):
             return
+
+
+async def _watch_once(client: Client, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
+    create = rpc.WatchCreateRequest(
+        key=prefix,
+        range_end=prefix_end(prefix),
+        start_revision=after_revision + 1,
+        filters=[rpc.WatchCreateRequest.FilterType.NOPUT],
+    )
+    stream = rpc.WatchStub(client.channel).Watch(metadata=_HAS_LEADER)
+    try:
+        await stream.write(rpc.WatchRequest(create_request=create))
+        async for reply in stream:
+            if reply.compact_revision:
+                raise Compacted
+            if reply.canceled:
+                return
+            for event in reply.events:
+                yield event.kv.key, event.kv.mod_revision
+    finally:
+        stream.cancel()
+
+
+def next_page(limit: int, page_bytes: int) -> int:
+    """How many keys to ask for after a page of ``limit`` keys that had so many bytes: at most twice as many."""
+    fitting = limit * _PAGE_BYTES // max(page_bytes, 1)
+    return max(1, min(2 * limit, fitting, _PAGE_KEYS_MAX))
 
 
 def prefix_end(prefix: bytes) -> bytes:

@@ -44,8 +44,8 @@ CLASSES: Final[Mapping[type[Exception], type[serr.SigmaError]]] = {
     boto.ReadTimeoutError: serr.IOErr,
     boto.ResponseStreamingError: serr.IOErr,
     boto.IncompleteReadError: serr.IOErr,
-    boto.ConnectionError: serr.Unreachable,
-    boto.HTTPClientError: serr.Unreachable,
+    boto.ConnectionError: serr.Error,
+    boto.HTTPClientError: serr.Error,
     boto.NoCredentialsError: serr.Perm,
     boto.PartialCredentialsError: serr.Perm,
     boto.CredentialRetrievalError: serr.Perm,
@@ -55,8 +55,8 @@ CLASSES: Final[Mapping[type[Exception], type[serr.SigmaError]]] = {
     boto.ProfileNotFound: serr.Perm,
     boto.ParamValidationError: serr.Inval,
 }
-"""Errors of boto3 itself, the first that fits: the request was sent and its fate is unknown (IOErr), never sent
-(Unreachable), never signed (Perm). Others are ``Error``."""
+"""Errors of boto3 itself, the first that fits: the request was sent and its fate is unknown (IOErr), S3 is not there
+(Error: our own server is, so walking there anew does not help), never signed (Perm). Others are ``Error``."""
 
 
 def code_of(error: boto.ClientError) -> str:

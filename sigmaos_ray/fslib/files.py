@@ -12,6 +12,7 @@ from sigmaos_ray.fslib.base import FsBase
 from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.sigmap import (
+    DEV_S3,
     DMSYMLINK,
     DMTMP,
     NO_LEASE,
@@ -285,6 +286,8 @@ class Files(FsBase):
         file beside it, where the server can rename."""
         if len(data) <= self._config.wire.io_bytes_max:
             return await self.put_file(pn, data, perm)
+        if await self._appears_at_close(pn):
+            return await self.put_file(pn, data, perm)
         temporary = f"{pn.rstrip('/')}.{self._fids.client_id:x}.{self._fids.next_number()}"
         try:
             count = await self.put_file(temporary, data, perm, OWRITE | OEXCL)
@@ -293,6 +296,10 @@ class Files(FsBase):
             await asyncio.shield(self._remove_if_there(temporary))
             raise
         return count
+
+    async def _appears_at_close(self, pn: str) -> bool:
+        """True for files of servers that show a new object only when it is complete, and cannot rename: S3."""
+        return (await self.stat(pn.rstrip("/").rpartition("/")[0] + "/")).dev == DEV_S3
 
     async def _remove_if_there(self, pn: str) -> None:
         try:

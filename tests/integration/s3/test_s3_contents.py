@@ -76,6 +76,17 @@ async def test_a_reader_never_gets_a_mix(tree: S3Tree) -> None:
     await file.close()
 
 
+async def test_what_was_read_ahead_goes_when_the_object_is_another(tree: S3Tree) -> None:
+    tree.upload("file", data=b"a" * MIB)
+    file = await (await tree.top.lookup(ME, "file")).open(ME, OREAD)
+    assert await file.read(0, 10) == b"a" * 10
+    tree.upload("file", data=b"b" * MIB)
+    assert await file.read(5, 5) == b"a" * 5
+    assert await file.read(0, MIB) == b"b" * MIB
+    assert await file.read(5, 5) == b"b" * 5
+    await file.close()
+
+
 # -- writing
 
 
@@ -241,6 +252,19 @@ async def test_s3_itself_refuses_an_exclusive_put(tree: S3Tree) -> None:
     tree.upload("file", data=b"first")
     with pytest.raises(serr.Exists):
         await tree.fs.store.put(tree.bucket, "file", b"second", exclusive=True)
+    assert tree.contents("file") == b"first"
+
+
+async def test_a_store_that_minds_no_conditions(tree: S3Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.upload("file", data=b"first")
+
+    async def put_anyway(self: S3Store, bucket: str, key: str, data: bytes, *, exclusive: bool) -> str:
+        tree.upload(key, data=data)
+        return str(exclusive)
+
+    monkeypatch.setattr(S3Store, "put", put_anyway)
+    with pytest.raises(serr.Exists):
+        await put(tree.top, "file", b"second", OWRITE | OEXCL)
     assert tree.contents("file") == b"first"
 
 

@@ -131,8 +131,8 @@ def test_foreign_codes_and_errors_keep_their_words() -> None:
 @pytest.mark.parametrize(
     ("error", "ours"),
     [
-        (boto_errors.EndpointConnectionError(endpoint_url="x"), serr.Unreachable),
-        (boto_errors.ConnectTimeoutError(endpoint_url="x"), serr.Unreachable),
+        (boto_errors.EndpointConnectionError(endpoint_url="x"), serr.Error),
+        (boto_errors.ConnectTimeoutError(endpoint_url="x"), serr.Error),
         (boto_errors.ReadTimeoutError(endpoint_url="x"), serr.IOErr),
         (boto_errors.ConnectionClosedError(endpoint_url="x"), serr.IOErr),
         (boto_errors.NoCredentialsError(), serr.Perm),
@@ -145,14 +145,14 @@ def test_errors_of_boto3_itself(error: Exception, ours: type[serr.SigmaError]) -
     assert any(isinstance(error, kind) for kind in CLASSES)
 
 
-async def test_s3_that_is_away_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_s3_that_is_away_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kernel.s3.store.ATTEMPTS_MAX", 1)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         store = S3Store(f"http://127.0.0.1:{taken.getsockname()[1]}", None, threads_max=2)
         root = S3Fs(store, WatchTable(), 5 << 20).root
         for call in (root.entries(Caller(), "", 10), root.walk(Caller(), ["b", "k"])):
-            with pytest.raises(serr.Unreachable):
+            with pytest.raises(serr.Error):
                 await call
         store.close()
 

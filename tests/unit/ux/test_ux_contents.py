@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from uxtree import ME, UxTree, make_dir, make_file, open_tree, put
 
-from kernel.ux import hostfile
+from kernel.ux import hostdir, hostfile
+from kernel.ux.hostdir import host_stat as really
 from kernel.ux.store import INLINE_BYTES_MAX
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import NO_OFFSET, OAPPEND, OEXCL, ORDWR, OREAD, OTRUNC, OWRITE, Mode
@@ -109,6 +112,21 @@ async def test_versions_move_with_each_write(tree: UxTree) -> None:
     await file.close()
 
 
+async def test_versions_move_where_the_hosts_clock_stands_still(tree: UxTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (hostdir, hostfile):
+        monkeypatch.setattr(module, "host_stat", lambda found: msgspec.structs.replace(really(found), ctime_ns=1))
+    await put(tree.root, "file", b"1")
+    node = await tree.file("file")
+    versions = [(await node.stat(ME)).qid.version]
+    for mode in (OWRITE, OWRITE | OTRUNC):
+        await put(tree.root, "file", b"2", mode)
+        versions.append((await node.stat(ME)).qid.version)
+    assert versions == sorted(set(versions))
+    del node
+    await put(tree.root, "file", b"3")
+    assert (await tree.file("file")).qid().version > versions[-1], "also while nobody holds it"
+
+
 async def test_what_the_host_writes_shows_at_the_next_look(tree: UxTree) -> None:
     await put(tree.root, "file", b"ours")
     node = await tree.file("file")
@@ -119,6 +137,7 @@ async def test_what_the_host_writes_shows_at_the_next_look(tree: UxTree) -> None
     assert after.length == 15
     assert after.mtime == 0
     assert before.qid.path == after.qid.path
+    assert after.qid.version > before.qid.version
 
 
 async def test_a_file_removed_while_open_stays_readable(tree: UxTree) -> None:
@@ -193,6 +212,24 @@ async def test_an_exclusive_put_has_one_winner(tree: UxTree) -> None:
         won = await asyncio.gather(*(claim(number, size) for number in range(8)))
         assert won.count(True) == 1
         assert (tree.host / f"lock-{size}").read_bytes() == bytes([won.index(True)]) * size
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.EOPNOTSUPP])
+async def test_puts_where_the_host_has_no_hard_links(
+    tree: UxTree, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "link", refuse)
+    await put(tree.root, "file", b"x", OWRITE | OEXCL)
+    with pytest.raises(serr.Exists):
+        await put(tree.root, "file", b"y", OWRITE | OEXCL)
+    prepared = await tree.store.prepare(b"z", 0, 0o644, "file")
+    with tree.root.open_dir() as directory, pytest.raises(serr.Exists):
+        tree.store.workshop.place_new(prepared, directory, "file")
+    tree.store.workshop.drop(prepared)
+    assert (tree.host / "file").read_bytes() == b"x"
 
 
 async def test_a_replacing_put_is_seen_whole_by_the_host_too(tree: UxTree) -> None:

@@ -165,6 +165,37 @@ async def test_rename_replaces_a_file_or_an_empty_directory_only(tree: UxTree) -
     assert await tree.names() == ["empty", "full", "g"]
 
 
+async def test_a_full_directory_is_not_empty_whatever_the_host_calls_it(
+    tree: UxTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await make_dir(tree.root, "dir")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FileExistsError(17, "File exists")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(serr.NotEmpty):
+        await made.rename(ME, tree.root, "full")
+
+
+async def test_what_the_host_replaced_is_another_object(tree: UxTree) -> None:
+    held = await make_dir(tree.root, "dir")
+    watch = tree.watches.add(held.qid().path)
+    await put(tree.root, "file", b"")
+    file = await tree.file("file")
+    for name in ("dir", "file"):
+        (tree.host / name).rename(tree.host / f"old-{name}")
+    (tree.host / "dir").mkdir()
+    (tree.host / "file").write_text("x")
+    assert (await tree.dir("dir")).qid().path != held.qid().path
+    assert (await tree.file("file")).qid().path != file.qid().path
+    for node in (held, file):
+        with pytest.raises(serr.NotFound):
+            await node.stat(ME)
+    with pytest.raises(serr.Closed):
+        await watch.read()
+
+
 async def test_two_names_of_one_file_become_one_by_rename(tree: UxTree) -> None:
     await put(tree.root, "f", b"x")
     os.link(tree.host / "f", tree.host / "g")
