@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -40,10 +41,12 @@ def processes_of(directory: str) -> list[psutil.Process]:
 
 
 def _is_of(process: psutil.Process, directory: str) -> bool:
+    # Read raw: Ray's titles overwrite the beginning of the environment, where psutil then sees its end.
     try:
-        return process.environ().get(MARK) == directory
-    except (psutil.Error, OSError):  # gone meanwhile, or somebody else's
+        environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+    except OSError:  # gone meanwhile, or somebody else's
         return False
+    return f"{MARK}={directory}".encode() in environment.split(b"\0")
 
 
 def end_session(directory: str) -> None:

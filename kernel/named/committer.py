@@ -17,18 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kernel.named import etcd as etcd_module
 from kernel.named.etcd import Etcd, UnknownOutcome
-from kernel.named.keys import Keys, encode_contents, encode_entry
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import NO_FENCE, Fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kernel.named.keys import Keys, Ops
     from kernel.named.state import Plan
     from sigmaos_ray.config import Named
-
-    Ops = dict[bytes, tuple[bytes | None, int]]
-    """What to do with each key: the value to put (None: delete it), and the lease that it hangs on."""
 
 _log = debug.selector("NAMED_STORE")
 
@@ -110,7 +107,7 @@ class Committer:
         if self._closed:
             raise serr.Closed("named", "stopped")
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(self._encode(plan), fence, apply, done))
+        self._queue.append(_Waiting(self._keys.operations(plan), fence, apply, done))
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run(), name="named-commit")
         try:
@@ -120,19 +117,6 @@ class Committer:
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.wait([done])
             raise
-
-    def _encode(self, plan: Plan) -> Ops:
-        keys = self._keys
-        ops: Ops = {}
-        for entry in plan.delete_entries:
-            ops[keys.entry(entry.dir_ino, entry.name, entry.lease)] = (None, 0)
-        for ino, lease in plan.delete_contents:
-            ops[keys.inode(ino, lease)] = (None, 0)
-        for contents in plan.put_contents:
-            ops[keys.inode(contents.ino, contents.lease)] = (encode_contents(contents), contents.lease)
-        for entry in plan.put_entries:
-            ops[keys.entry(entry.dir_ino, entry.name, entry.lease)] = (encode_entry(entry), entry.lease)
-        return ops
 
     async def _run(self) -> None:
         while self._queue:
@@ -240,7 +224,7 @@ class Committer:
                     return 0
                 # Either the first one took effect meanwhile, or we lead no more: the marker key tells.
                 refused = True
-            except (UnknownOutcome, serr.Unreachable) as error:
+            except (UnknownOutcome, serr.Unreachable, serr.Inval, serr.Error) as error:
                 _log(f"outcome unknown: {error}")
                 await asyncio.sleep(_LOOK_AGAIN_S)
 

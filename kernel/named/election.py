@@ -8,17 +8,18 @@ The leader knows until when its lease surely lives: the time-to-live from the mo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import psutil
 
 from kernel.named import etcd as etcd_module
 from kernel.named.committer import LeaderKey
-from kernel.named.etcd import Etcd, KeyValue
+from kernel.named.etcd import Compacted, Etcd, KeyValue, UnknownOutcome
 from kernel.named.keys import Keys
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 _log = debug.selector("NAMED_LDR")
 
+_LOOK_AGAIN_S: Final = 1.0
+"""How often a candidate looks whether the leader's process is still there."""
+_EXTEND_AGAIN_S: Final = 0.2
+"""After an extension that failed."""
+_CLOCK_SLACK_S: Final = 2.0
+"""The kernel tells its boot time in whole seconds, and corrects it by one at times."""
+
 
 class Candidate(msgspec.Struct, frozen=True):
     """What a candidate says of itself in its election key."""
@@ -37,23 +45,29 @@ class Candidate(msgspec.Struct, frozen=True):
     endpoint: Endpoint
     host: str
     os_pid: int
-    os_created_s: float
+    os_started_s: float
+    """When the process started, in seconds since the machine did: no change of the clock moves it."""
 
     @classmethod
     def here(cls, kernel_id: str, endpoint: Endpoint) -> Candidate:
-        created_s = psutil.Process().create_time()
-        return cls(kernel_id, endpoint, socket.gethostname(), os.getpid(), created_s)
+        return cls(kernel_id, endpoint, socket.gethostname(), os.getpid(), _started_s(psutil.Process()))
 
     def is_certainly_gone(self) -> bool:
-        """True if it ran on this host, and its process does not exist any more."""
+        """True if it ran on this host, and its process does not exist any more, or waits to be collected."""
         if self.host != socket.gethostname():
             return False
         try:
-            return psutil.Process(self.os_pid).create_time() != self.os_created_s
+            process = psutil.Process(self.os_pid)
+            is_other = abs(_started_s(process) - self.os_started_s) > _CLOCK_SLACK_S
+            return is_other or process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
         except psutil.NoSuchProcess:
             return True
         except psutil.Error:
             return False
+
+
+def _started_s(process: psutil.Process) -> float:
+    return process.create_time() - psutil.boot_time()
 
 
 def _now_s() -> float:
@@ -80,12 +94,14 @@ class Election:
         return self._lease
 
     def guard(self) -> None:
-        """Closed unless this process surely leads now."""
-        if not self._leads or _now_s() >= self._leads_until_s:
+        """Closed unless this process surely leads now; once it does not, it never does again."""
+        if self._leads and _now_s() >= self._leads_until_s:
+            self.lose("the lease was not extended in time")
+        if not self._leads:
             raise serr.Closed("named", "srv expired")
 
     async def campaign(self, candidate: Candidate) -> LeaderKey:
-        """Blocks until this process leads."""
+        """Blocks until this process leads. Closed if its lease ends before; Unreachable without etcd."""
         sent_s = _now_s()
         self._lease, granted_s = await self._etcd.grant(self._ttl_s)
         self._leads_until_s = sent_s + granted_s
@@ -94,7 +110,7 @@ class Election:
         await self._put(key, candidate)
         while True:
             oldest = await self._etcd.oldest(self._keys.election)
-            if oldest is None:
+            if oldest is None or self._keeper.done():
                 raise serr.Closed("named", "the candidacy's lease is gone")
             if oldest.key == key:
                 break
@@ -105,8 +121,10 @@ class Election:
 
     async def _put(self, key: bytes, candidate: Candidate) -> None:
         value = msgspec.json.encode(candidate)
-        succeeded, _ = await self._etcd.transaction([], [etcd_module.put(key, value, self._lease)])
-        assert succeeded, "a transaction without comparisons takes effect"
+        try:
+            await self._etcd.transaction([], [etcd_module.put(key, value, self._lease)])
+        except UnknownOutcome as error:
+            raise serr.Unreachable("etcd", f"candidacy: {error}") from error
 
     async def _wait_for(self, predecessor: KeyValue) -> None:
         """Until the predecessor's key is gone; at once if its process is."""
@@ -119,31 +137,37 @@ class Election:
                 return
             return
         _log("waits for the present leader")
-        try:
-            # In turns: the process may die while its lease lives on.
-            await asyncio.wait_for(self._etcd.wait_deleted(predecessor.key, predecessor.mod_revision), 1.0)
-        except TimeoutError:
-            return
+        gone = self._etcd.wait_deleted(predecessor.key, predecessor.mod_revision)
+        # In turns: the process may die while its lease lives on.
+        with contextlib.suppress(TimeoutError, Compacted):
+            await asyncio.wait_for(gone, _LOOK_AGAIN_S)
 
     async def _keep(self, granted_s: float) -> None:
         """Extends the lease each third of its time, until it is lost."""
+        pause_s = granted_s / 3
         while True:
-            await asyncio.sleep(granted_s / 3)
+            await asyncio.sleep(pause_s)
             sent_s = _now_s()
             try:
                 self._leads_until_s = sent_s + await self._etcd.extend(self._lease)
+                pause_s = granted_s / 3
             except serr.NotFound:
-                self._lost("the lease is gone")
+                self.lose("the lease is gone")
                 return
             except serr.SigmaError as error:
                 _log(f"extend: {error}")
+                pause_s = _EXTEND_AGAIN_S
                 if _now_s() >= self._leads_until_s:
-                    self._lost("etcd did not answer in time")
+                    self.lose("etcd did not answer in time")
                     return
 
-    def _lost(self, why: str) -> None:
-        self._leads = False
-        self._on_lost(why)
+    def lose(self, why: str) -> None:
+        """The leadership is over, or in doubt: nothing is answered any more, and the lease runs out."""
+        was_leading, self._leads = self._leads, False
+        if self._keeper is not None and self._keeper is not asyncio.current_task():
+            self._keeper.cancel()
+        if was_leading:
+            self._on_lost(why)
 
     async def resign(self) -> None:
         """Gives up the leadership at once, if etcd answers; else its lease runs out. May be repeated."""

@@ -9,10 +9,18 @@ sigmaos/<realm>/txn                 the last transaction's own number
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeAlias
+
 import msgspec
 
 from kernel.named.state import Contents, Entry, Meta
 from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from kernel.named.state import Plan
+
+Ops: TypeAlias = dict[bytes, tuple[bytes | None, int]]
+"""What to do with each key: the value to put (None: delete it), and the lease that it hangs on."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_contents = msgspec.msgpack.Decoder(tuple[int, float, int, bytes]).decode
@@ -55,10 +63,19 @@ class Keys:
         perm, mtime, lease, data = _decode_contents(value)
         return Contents(int(rest[2:], 16), Meta(perm, mtime), data, lease)
 
+    def operations(self, plan: Plan) -> Ops:
+        """What a plan changes in etcd. A rename that replaces deletes a key and puts it again: the put holds."""
+        ops: Ops = {}
+        for gone in plan.delete_entries:
+            ops[self.entry(gone.dir_ino, gone.name, gone.lease)] = (None, 0)
+        for ino, lease in plan.delete_contents:
+            ops[self.inode(ino, lease)] = (None, 0)
+        for contents in plan.put_contents:
+            ops[self.inode(contents.ino, contents.lease)] = (_encode_contents(contents), contents.lease)
+        for entry in plan.put_entries:
+            ops[self.entry(entry.dir_ino, entry.name, entry.lease)] = (_encode((entry.ino, entry.lease)), entry.lease)
+        return ops
 
-def encode_contents(contents: Contents) -> bytes:
+
+def _encode_contents(contents: Contents) -> bytes:
     return _encode((contents.meta.perm, contents.meta.mtime, contents.lease, contents.data))
-
-
-def encode_entry(entry: Entry) -> bytes:
-    return _encode((entry.ino, entry.lease))

@@ -2,7 +2,8 @@
 
 Locks: an operation holds the directory shared and the entry exclusively, so that operations on different names run
 side by side and share transactions; removing a directory holds it exclusively; a write holds the file exclusively;
-renames of directories take one lock for all, so that no two of them can make a ring.
+renames of directories take one lock for all, so that no two of them can make a ring. An operation takes all its locks
+at once (``LockTable`` orders them). Which ones it needs may change until it has them: then it begins again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from kernel.named.committer import Committer
+    from kernel.named.contents import ContentsCache
     from sigmaos_ray.config import Named
     from sigmaos_ray.protsrv.watch import WatchTable
 
@@ -50,9 +54,11 @@ class NamedFs:
         self.tree = Tree()
         self.locks: LockTable[Key] = LockTable()
         self._committer: Committer | None = None
+        self._contents: ContentsCache | None = None
 
-    def lead(self, tree: Tree, committer: Committer) -> None:
+    def lead(self, tree: Tree, contents: ContentsCache, committer: Committer) -> None:
         self.tree = tree
+        self._contents = contents
         self._committer = committer
 
     @property
@@ -60,6 +66,12 @@ class NamedFs:
         if self._committer is None:
             raise serr.Closed("named", "does not lead")
         return self._committer
+
+    @property
+    def contents(self) -> ContentsCache:
+        if self._contents is None:
+            raise serr.Closed("named", "does not lead")
+        return self._contents
 
     @property
     def root(self) -> Dir:
@@ -87,6 +99,7 @@ class NamedFs:
             if inode is None or not inode.lease or inode.linked_at > revision:
                 return
             self.tree.apply_remove(inode, revision, time.time())
+            self.contents.forget(inode)
             self.watches.removed(dir_ino, name)
 
 
@@ -125,42 +138,51 @@ class NamedNode(Node):
             if directory.children.get(name) is not inode:
                 raise serr.NotFound(name)
             now = time.time()
-            plan = fs.tree.plan_remove(inode, now)
-            revision = await fs.committer.commit(plan, fence)
-            fs.tree.apply_remove(inode, revision, now)
-            fs.watches.removed(directory.ino, name)
-            if inode.is_dir:
-                fs.watches.end(inode.ino)
+
+            def apply(revision: int) -> None:
+                fs.tree.apply_remove(inode, revision, now)
+                fs.contents.forget(inode)
+                fs.watches.removed(directory.ino, name)
+                if inode.is_dir:
+                    fs.watches.end(inode.ino)
+
+            await fs.committer.commit(fs.tree.plan_remove(inode, now), fence, apply)
 
     async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
-        fs, inode = self.fs, self.inode
         if not isinstance(new_dir, NamedDir):
             raise serr.Inval(new_name, "a rename stays within one server")
-        target = new_dir.inode
+        while not await self._rename_over(new_dir.inode.children.get(new_name), new_dir.inode, new_name, fence):
+            continue
+
+    async def _rename_over(self, victim: Inode | None, target: Inode, new_name: str, fence: Fence) -> bool:
+        """Renames, replacing ``victim``; False if by the time the locks are held something else has that name."""
+        fs, inode = self.fs, self.inode
         directory = fs.tree.parent_of(inode)
         name = inode.name
-        exclusive: list[Key] = [
-            (directory.ino, name),
-            (target.ino, new_name),
-            *([(0, CONTENTS)] if inode.is_dir else []),
-        ]
-        victim = target.children.get(new_name)
+        exclusive: list[Key] = [(directory.ino, name), (target.ino, new_name)]
+        if inode.is_dir:
+            exclusive.append((0, CONTENTS))
         if victim is not None and victim is not inode:
             exclusive.append((victim.ino, "" if victim.is_dir else CONTENTS))
         async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, ""), (target.ino, "")]):
             if directory.children.get(name) is not inode:
                 raise serr.NotFound(name)
             if target.children.get(new_name) is not victim:
-                raise serr.Retry(new_name, "the entry changed meanwhile")
+                return False
             if victim is inode:
-                return
+                return True
             now = time.time()
-            plan = fs.tree.plan_rename(inode, target, new_name, now)
-            revision = await fs.committer.commit(plan, fence)
-            for dir_ino, event in fs.tree.apply_rename(inode, target, new_name, revision, now):
-                fs.watches.publish(dir_ino, event)
-            if victim is not None and victim.is_dir:
-                fs.watches.end(victim.ino)
+
+            def apply(revision: int) -> None:
+                for dir_ino, event in fs.tree.apply_rename(inode, target, new_name, revision, now):
+                    fs.watches.publish(dir_ino, event)
+                if victim is not None:
+                    fs.contents.forget(victim)
+                    if victim.is_dir:
+                        fs.watches.end(victim.ino)
+
+            await fs.committer.commit(fs.tree.plan_rename(inode, target, new_name, now), fence, apply)
+            return True
 
 
 class NamedFile(NamedNode):
@@ -171,22 +193,37 @@ class NamedFile(NamedNode):
             await self.write(b"", replace=True)
         return _OpenNamedFile(self)
 
+    async def read(self) -> bytes:
+        """The whole contents; waits only if they are not in memory."""
+        inode = self.inode
+        if inode.data is not None:
+            self.fs.contents.used(inode)
+            return inode.data
+        return await self.fs.contents.fetch(inode)
+
     async def write(self, data: bytes, offset: int = 0, *, replace: bool = False, fence: Fence = NO_FENCE) -> int:
         """Writes in place, or replaces the whole contents."""
+        async with self.fs.locks.hold(exclusive=[(self.inode.ino, CONTENTS)]):
+            return await self.write_held(data, offset, replace=replace, fence=fence)
+
+    async def write_held(self, data: bytes, offset: int, *, replace: bool, fence: Fence) -> int:
+        """``write`` for a caller that holds the lock of the contents."""
         fs, inode = self.fs, self.inode
-        async with fs.locks.hold(exclusive=[(inode.ino, CONTENTS)]):
-            if inode.parent is None:
-                # Removed while open: nobody but open fids sees it any more, and nothing of it is stored.
-                inode.data = data if replace else merged(inode.data or b"", offset, data)
-                return len(data)
-            if not replace:
-                start = inode.length if offset == NO_OFFSET else offset
-                fs.check_size(inode.name, start + len(data))
-            whole = data if replace else merged(inode.data or b"", offset, data)
-            fs.check_size(inode.name, len(whole))
-            now = time.time()
-            revision = await fs.committer.commit(fs.tree.plan_write(inode, whole, now), fence)
+        if not replace:
+            fs.check_size(inode.name, (inode.length if offset == NO_OFFSET else offset) + len(data))
+        whole = data if replace else merged(await self.read(), offset, data)
+        fs.check_size(inode.name, len(whole))
+        now = time.time()
+        if inode.parent is None:
+            # Removed while open: nobody but open fids sees it any more, and nothing of it is stored.
+            fs.tree.apply_write(inode, whole, inode.version, now)
+            return len(data)
+
+        def apply(revision: int) -> None:
             fs.tree.apply_write(inode, whole, revision, now)
+            fs.contents.keep(inode)
+
+        await fs.committer.commit(fs.tree.plan_write(inode, whole, now), fence, apply)
         return len(data)
 
 
@@ -195,7 +232,7 @@ class _OpenNamedFile(OpenFile):
         self._node = node
 
     async def read(self, offset: int, count: int) -> bytes:
-        data = self._node.inode.data or b""
+        data = await self._node.read()
         return data if not offset and len(data) <= count else data[offset : offset + count]
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
@@ -220,14 +257,16 @@ class NamedDir(NamedNode, Dir):
     async def create(
         self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
     ) -> tuple[Node, OpenFile | None]:
-        async with self._entry(name):
+        async with self._hold(name):
             inode = await self._make(name, perm, b"", lease, fence)
         node = self.fs.node(inode)
         return node, _OpenNamedFile(node) if isinstance(node, NamedFile) else None
 
-    def _entry(self, name: str):  # type: ignore[no-untyped-def]
+    def _hold(self, name: str, file: Inode | None = None) -> AbstractAsyncContextManager[None]:
+        """The locks of an entry, and of the contents of the file there if it is to be written."""
         ino = self.inode.ino
-        return self.fs.locks.hold(exclusive=[(ino, name)], shared=[(ino, "")])
+        exclusive = [(ino, name)] if file is None else [(ino, name), (file.ino, CONTENTS)]
+        return self.fs.locks.hold(exclusive=exclusive, shared=[(ino, "")])
 
     async def _make(self, name: str, perm: Perm, data: bytes, lease: int, fence: Fence) -> Inode:
         fs, directory = self.fs, self.inode
@@ -235,10 +274,14 @@ class NamedDir(NamedNode, Dir):
         now = time.time()
         perm |= DMTMP if lease else 0
         plan = fs.tree.plan_create(directory, name, fs.new_ino(), perm, data, lease, now)
-        revision = await fs.committer.commit(plan, fence)
-        inode = fs.tree.apply_create(directory, name, plan, revision, now)
-        fs.watches.created(directory.ino, name)
-        return inode
+
+        def apply(revision: int) -> None:
+            fs.contents.keep(fs.tree.apply_create(directory, name, plan, revision, now))
+            fs.watches.created(directory.ino, name)
+
+        await fs.committer.commit(plan, fence, apply)
+        assert plan.added is not None
+        return plan.added
 
     async def put(
         self,
@@ -254,20 +297,35 @@ class NamedDir(NamedNode, Dir):
     ) -> int:
         if perm & DMDIR:
             raise serr.Inval(name, "a put makes a file")
-        async with self._entry(name):
+        while True:
             inode = self.inode.children.get(name)
-            if inode is None:
-                if not mode & OTRUNC and offset != NO_OFFSET:
-                    self.fs.check_size(name, offset + len(data))
-                whole = data if mode & OTRUNC else merged(b"", offset, data)
-                await self._make(name, perm, whole, lease, fence)
-                return len(data)
-            if mode & OEXCL:
-                raise serr.Exists(name)
-            node = self.fs.node(inode)
-            if not isinstance(node, NamedFile):
-                raise serr.IsDir(name)
-            return await node.write(data, offset, replace=bool(mode & OTRUNC), fence=fence)
+            async with self._hold(name, inode):
+                if self.inode.children.get(name) is inode:
+                    return await self._put_held(inode, name, data, perm, mode, offset, lease, fence)
+
+    async def _put_held(
+        self,
+        inode: Inode | None,
+        name: str,
+        data: bytes,
+        perm: Perm,
+        mode: Mode,
+        offset: int,
+        lease: int,
+        fence: Fence,
+    ) -> int:
+        if inode is None:
+            if not mode & OTRUNC and offset != NO_OFFSET:
+                self.fs.check_size(name, offset + len(data))
+            whole = data if mode & OTRUNC else merged(b"", offset, data)
+            await self._make(name, perm, whole, lease, fence)
+            return len(data)
+        if mode & OEXCL:
+            raise serr.Exists(name)
+        node = self.fs.node(inode)
+        if not isinstance(node, NamedFile):
+            raise serr.IsDir(name)
+        return await node.write_held(data, offset, replace=bool(mode & OTRUNC), fence=fence)
 
 
 class NamedRoot(NamedDir):

@@ -7,14 +7,15 @@ import time
 from typing import TYPE_CHECKING
 
 from kernel.named.committer import Committer, LeaderKey
+from kernel.named.contents import ContentsCache
 from kernel.named.election import Candidate, Election
 from kernel.named.etcd import Compacted, Etcd
 from kernel.named.keys import Keys
 from kernel.named.nodes import NamedFs
-from kernel.named.state import ROOT_INO, Contents, Entry, Meta, Plan, Tree
+from kernel.named.state import ROOT_INO, Contents, Entry, Inode, Meta, Plan, Tree
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
-from sigmaos_ray import debug
+from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
 from sigmaos_ray.protsrv.node import Caller
 from sigmaos_ray.protsrv.server import FileServer
@@ -111,46 +112,77 @@ class NamedServer(KernelService):
 
     async def _lead(self, leader: LeaderKey) -> None:
         """Loads what is stored, and from then on answers."""
-        committer = Committer(self._etcd, self._keys, leader, self._config.named, self._election.guard, self._lost)
+        election, config = self._election, self._config.named
+        committer = Committer(self._etcd, self._keys, leader, config, election.guard, election.lose)
         await committer.start()
         self._committer = committer
-        tree, revision, orphans = await self._load()
-        self.fs.lead(tree, committer)
-        if orphans:
-            _log(f"{len(orphans)} objects without a name: removed")
-            await committer.commit(Plan(delete_contents=[(ino, 0) for ino in orphans]))
-        self._expiry = asyncio.create_task(self._watch_expiry(revision), name="named-expiry")
+        contents = ContentsCache(self._etcd, self._keys, config.data_cache_bytes_max)
+        tree, revision, strays = await self._load(contents)
+        self.fs.lead(tree, contents, committer)
+        if strays:
+            _log(f"{len(strays)} objects without a name: removed")
+            await asyncio.gather(
+                *(committer.commit(Plan(delete_contents=[(stray.ino, stray.lease)])) for stray in strays)
+            )
+        self._expiry = asyncio.create_task(self._follow_leases(revision), name="named-expiry")
 
-    async def _load(self) -> tuple[Tree, int, list[int]]:
+    async def _load(self, cache: ContentsCache) -> tuple[Tree, int, list[Inode]]:
+        """The tree as it stands in etcd at one revision, with as many contents as the cache takes."""
         revision = await self._etcd.revision()
-        contents: list[tuple[Contents, int]] = []
+        tree = Tree()
         entries: list[Entry] = []
         for prefix in self._keys.tables():
-            async for kv, _ in self._etcd.scan(prefix, revision):
+            async for kv in self._etcd.scan(prefix, revision):
                 stored = self._keys.decode(kv.key, kv.value)
                 if isinstance(stored, Entry):
                     entries.append(stored)
                 else:
-                    contents.append((stored, kv.mod_revision))
-        tree = Tree()
-        return tree, revision, tree.load(contents, entries)
+                    cache.keep(tree.load(stored, kv.mod_revision))
+        strays = tree.link(entries, revision)
+        for stray in strays:
+            cache.forget(stray)
+        return tree, revision, strays
 
-    async def _watch_expiry(self, revision: int) -> None:
-        """Follows the leased keys that etcd deletes; what it forgot meanwhile ends the leadership: a new one loads."""
+    async def _follow_leases(self, revision: int) -> None:
+        """Takes out the leased files that etcd deletes, for as long as this process leads."""
         try:
-            async for key, deleted_at in self._etcd.watch_deletes(self._keys.leased, revision):
-                entry = self._keys.parse_entry_key(key)
-                if entry is not None:
-                    await self.fs.expire(entry[0], entry[1], deleted_at)
-        except Compacted:
-            self._lost("etcd compacted the history of leases")
+            while True:
+                try:
+                    async for key, deleted_at in self._etcd.watch_deletes(self._keys.leased, revision):
+                        entry = self._keys.parse_entry_key(key)
+                        if entry is not None:
+                            await self.fs.expire(entry[0], entry[1], deleted_at)
+                except Compacted:
+                    _log("etcd compacted the history of leases: lists them")
+                    revision = await self._expire_missing(revision)
+        except Exception as error:  # noqa: BLE001  # who does not hear of expired leases must not lead
+            self._election.lose(f"leases: {type(error).__name__}: {error}")
+
+    async def _expire_missing(self, seen: int) -> int:
+        """Takes out the leased files that etcd no longer has; returns the revision up to which that holds. ``seen``
+        if etcd did not answer: the caller tries again."""
+        try:
+            revision = await self._etcd.revision()
+            there = {kv.key async for kv in self._etcd.scan(self._keys.leased, revision)}
+        except serr.Unreachable:
+            return seen
+        for inode in self.fs.tree.leased():
+            directory, name = inode.parent, inode.name
+            if directory is not None and self._keys.entry(directory.ino, name, inode.lease) not in there:
+                await self.fs.expire(directory.ino, name, revision)
+        return revision
 
     async def _make_root_dirs(self, endpoint: Endpoint) -> None:
         caller = Caller(realm=self._args.realm)
         tree, root = self.fs.tree, self.fs.root
-        if tree.root.version == 0:
+        if not tree.root.mtime:
             meta = Meta(tree.root.perm, time.time())
-            await self.fs.committer.commit(Plan(put_contents=[Contents(ROOT_INO, meta, b"")]))
+            plan = Plan(put_contents=[Contents(ROOT_INO, meta, b"")])
+
+            def apply(revision: int) -> None:
+                tree.root.version, tree.root.mtime = revision, meta.mtime
+
+            await self.fs.committer.commit(plan, apply=apply)
         election = named_election(self._args.realm)
         for name in sorted({*NAMED_ROOT_DIRS, election} - set(tree.root.children)):
             await root.create(caller, name, DMDIR | 0o777, OREAD)

@@ -1,6 +1,6 @@
 """named's tree in memory, pure: plans changes, applies them once they are committed; no etcd, no loop, no clock.
 
-A plan is made under the locks that ``nodes.py`` holds, committed by ``store.py``, and applied with the revision of its
+A plan is made under the locks that ``nodes.py`` holds, stored by ``committer.py``, and applied with the revision of its
 commit, which becomes the version of what changed. Planning refuses what may not be; applying cannot fail.
 """
 
@@ -60,6 +60,7 @@ class Inode:
         self.parent: Inode | None = None
         """None for the root, and once it is removed."""
         self.data: bytes | None = None
+        """None while they stand in etcd only."""
         self.children: dict[str, Inode] = {}
         self.names: list[str] = []
 
@@ -108,23 +109,36 @@ class Tree:
 
     # -- loading
 
-    def load(self, contents: Iterable[tuple[Contents, int]], entries: Iterable[Entry]) -> list[int]:
-        """Builds the tree from what is stored (with the revision of each). Returns the inodes that no entry names:
-        what a crash in another time left, or what hung on a lease."""
-        for content, revision in contents:
-            loaded = self.inodes.setdefault(content.ino, Inode(content.ino, content.meta.perm, content.lease))
-            loaded.version, loaded.mtime, loaded.perm = revision, content.meta.mtime, content.meta.perm
-            loaded.data, loaded.length = content.data, len(content.data)
+    def load(self, contents: Contents, revision: int) -> Inode:
+        """Takes in an object as it is stored, with the revision of its last change; it has no name yet."""
+        inode = self.root if contents.ino == ROOT_INO else Inode(contents.ino, contents.meta.perm, contents.lease)
+        inode.version, inode.mtime, inode.perm = revision, contents.meta.mtime, contents.meta.perm
+        inode.data, inode.length = contents.data, len(contents.data)
+        self.inodes[inode.ino] = inode
+        return inode
+
+    def link(self, entries: Iterable[Entry], revision: int) -> list[Inode]:
+        """Gives what was loaded its names. Takes out, and returns, what no entry names: a stray of another time.
+
+        ``revision``: at which the tree was read. Directories take it as their version, since entries whose lease ended
+        while nobody led left no trace in theirs, and a version never goes back.
+        """
         for entry in entries:
             directory, inode = self.inodes.get(entry.dir_ino), self.inodes.get(entry.ino)
             if directory is not None and inode is not None:
                 self._link(directory, entry.name, inode, sort=False)
+        strays = [known for known in self.inodes.values() if known.parent is None and known is not self.root]
+        for stray in strays:
+            del self.inodes[stray.ino]
         for known in self.inodes.values():
-            known.names.sort()
-        orphans = [known.ino for known in self.inodes.values() if known.parent is None and known is not self.root]
-        for ino in orphans:
-            del self.inodes[ino]
-        return orphans
+            if known.is_dir:
+                known.names.sort()
+                known.version = revision
+        return strays
+
+    def leased(self) -> list[Inode]:
+        """All leased files."""
+        return [inode for inode in self.inodes.values() if inode.lease]
 
     # -- planning
 

@@ -26,6 +26,14 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"sigmaos-ray {version('sigmaos-ray')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _global_options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -33,6 +41,9 @@ def _global_options(
     state_dir: Annotated[
         Path | None, typer.Option(help="Where the instance keeps its state (default: SIGMAOS_STATE_DIR).")
     ] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     options.debug = debug
     options.state_dir = state_dir.absolute() if state_dir else None
@@ -65,6 +76,9 @@ def main() -> NoReturn:
         where = f"{error.filename}: " if error.filename else ""
         _tell(f"{where}{error.strerror or error}")
         _leave(1)
+    except Exception as error:  # noqa: BLE001  # the outermost frame: a defect is told in one line, too
+        _tell(f"{type(error).__name__}: {error} (--debug shows where)")
+        _leave(1)
     _leave(code if isinstance(code, int) else 0)
 
 
@@ -73,7 +87,7 @@ def _usage(error: typer.TyperException) -> str:
     told = error.format_message() if hasattr(error, "format_message") else str(error)
     ctx = getattr(error, "ctx", None)
     verb = f"{ctx.command.name} " if ctx is not None and ctx.parent is not None else ""
-    return f"{told} (see `sigmaos {verb}--help`)"
+    return f"{told or 'a command is missing'} (see `sigmaos {verb}--help`)"
 
 
 def _tell(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -34,6 +35,9 @@ def start(
     """Start SigmaOS on this machine, in the running Ray if there is one."""
     from kernel import boot
 
+    # Whatever ends this command before all is ready takes down what was started, as Ctrl-C does.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     wanted = [name for name in services.split(",") if name] if services is not None else None
     started = boot.start_instance(
         context.state_dir(),

@@ -53,6 +53,6 @@ class Realm:
         """All keys of the realm in etcd."""
         etcd = Etcd([self.endpoint], 5)
         try:
-            return [kv.key async for kv, _ in etcd.scan(Keys(self.name).root)]
+            return [kv.key async for kv in etcd.scan(Keys(self.name).root)]
         finally:
             await etcd.close()
