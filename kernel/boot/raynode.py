@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ray
 
-from kernel.boot.raysession import MARK, core_processes, end_session, wait_any_end, wait_unreachable
+from kernel.boot.raysession import core_processes, end_session, wait_any_end, wait_unreachable
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ class RayCluster:
         # Ray's workers are nice by default; servers that every request waits for must not be.
         os.environ.setdefault("RAY_worker_niceness", "0")
         os.environ.pop("RAY_ADDRESS", None)
-        os.environ[MARK] = self.temp_dir
         ray.init(
             address="local",
             num_cpus=self._request.num_cpus,

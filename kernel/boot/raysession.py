@@ -7,17 +7,12 @@ import contextlib
 import os
 import shutil
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-MARK: Final = "SIGMAOS_RAY_DIR"
-"""The variable that all processes of a session inherit, whatever they call themselves later: the session's directory.
-Agents and workers outlive a raylet that is killed, and their titles do not tell whose they are."""
 
 _CORE: Final = frozenset({"gcs_server", "raylet"})
 _STRAGGLER_GRACE_S: Final = 1.0
@@ -41,12 +36,23 @@ def processes_of(directory: str) -> list[psutil.Process]:
 
 
 def _is_of(process: psutil.Process, directory: str) -> bool:
-    # Read raw: Ray's titles overwrite the beginning of the environment, where psutil then sees its end.
+    """True for what has a file of the session open or in its command line. Every process of a session has its log, or
+    Ray's; agents and workers outlive a raylet that is killed, under titles that tell nothing and that overwrite
+    the environment."""
+    descriptors = f"/proc/{process.pid}/fd"
     try:
-        environment = Path(f"/proc/{process.pid}/environ").read_bytes()
-    except OSError:  # gone meanwhile, or somebody else's
+        if any(directory in part for part in process.cmdline()):
+            return True
+        return any(_link(f"{descriptors}/{name}").startswith(f"{directory}/") for name in os.listdir(descriptors))
+    except (psutil.Error, OSError):  # gone meanwhile, or somebody else's
         return False
-    return f"{MARK}={directory}".encode() in environment.split(b"\0")
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # closed meanwhile
+        return ""
 
 
 def end_session(directory: str) -> None:
