@@ -90,11 +90,14 @@ class ClientState:
         return taken
 
     def received(self, replies: Iterable[Reply]) -> list[Reply]:
-        """The replies that somebody waits for; a doubled one is dropped, and acknowledged again."""
+        """The replies that somebody waits for; a doubled one is dropped, and acknowledged again.
+
+        After a resume a reply may overtake the repeat of its request, which is then queued, but need not be sent."""
         wanted = []
         for reply in replies:
-            self._acks.append(reply.seqno)
-            if self._sent.pop(reply.seqno, None) is not None:
+            seqno = reply.seqno
+            self._acks.append(seqno)
+            if self._sent.pop(seqno, None) is not None or self._unsent.pop(seqno, None) is not None:
                 wanted.append(reply)
         return wanted
 

@@ -102,7 +102,7 @@ class World:
 STEPS = ("ask", "send", "deliver", "reorder", "double", "finish", "hear", "hear_twice", "connect")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(seed=st.integers(0, 1 << 30), steps=st.lists(st.sampled_from(STEPS), max_size=120))
 def test_nothing_runs_twice_and_everything_is_answered(seed: int, steps: list[str]) -> None:
     world = World(seed)
@@ -145,6 +145,18 @@ def test_requests_out_of_order_run_once_each() -> None:
 
 def test_seqno_zero_is_refused() -> None:
     assert ServerState().arrived(0) is Verdict.REFUSE
+
+
+def test_a_reply_may_overtake_the_repeat_of_its_request() -> None:
+    """The stream broke while the request ran; its reply comes on the new stream before the client repeats it."""
+    client = ClientState(1)
+    client.welcomed(Welcome(server_id=1, accepted=True))
+    client.request(Request(read=pb.Tread()))
+    client.take(1 << 20)
+    client.welcomed(Welcome(server_id=1, accepted=True))
+    assert [reply.seqno for reply in client.received([Reply(seqno=1)])] == [1]
+    assert client.outstanding_count == 0
+    assert client.take(1 << 20) is None
 
 
 def test_resume_forgets_what_the_client_has() -> None:
