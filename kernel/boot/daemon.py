@@ -237,7 +237,8 @@ class Boot:
 
     async def _add_node(self, ray_node_id: str, host: str) -> None:
         services = [service for service in self._request.services if service != "named"]
-        host = self._request.host if self._ray.is_own else host
+        if ray_node_id == ray.get_runtime_context().get_node_id():
+            host = self._request.host  # ours: on loopback, unless told otherwise
         node = self._nodes[ray_node_id] = Node(kernel_id_of(ray_node_id), host, ray_node_id)
         for service in services:
             node.parts[service] = self._part(service, ray_node_id, node.kernel_id, host)
