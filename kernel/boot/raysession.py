@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CORE: Final = frozenset({"gcs_server", "raylet"})
+_RAYS_OWN: Final = f"{os.sep}ray{os.sep}"
+"""In the paths of Ray's programs, which lie in its package."""
 _STRAGGLER_GRACE_S: Final = 1.0
 _JOINED_POLL_S: Final = 1.0
 _JOINED_MISSES_MAX: Final = 5
@@ -36,12 +38,15 @@ def processes_of(directory: str) -> list[psutil.Process]:
 
 
 def _is_of(process: psutil.Process, directory: str) -> bool:
-    """True for what has a file of the session open or in its command line. Every process of a session has its log, or
-    Ray's; agents and workers outlive a raylet that is killed, under titles that tell nothing and that overwrite
-    the environment."""
+    """True for a process of Ray's own that has a file of the session open or in its command line. Every one has its
+    log, or Ray's; agents and workers outlive a raylet that is killed, under titles that tell nothing and that
+    overwrite the environment. A user's driver has such files open, too, but is not Ray's own."""
     descriptors = f"/proc/{process.pid}/fd"
     try:
-        if any(directory in part for part in process.cmdline()):
+        command = process.cmdline()
+        if not any(part.startswith("ray::") or _RAYS_OWN in part for part in command):
+            return False
+        if any(directory in part for part in command):
             return True
         return any(_link(f"{descriptors}/{name}").startswith(f"{directory}/") for name in os.listdir(descriptors))
     except (psutil.Error, OSError):  # gone meanwhile, or somebody else's

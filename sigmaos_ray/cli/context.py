@@ -49,7 +49,10 @@ def client() -> Iterator[SigmaClnt]:
     from sigmaos_ray.sigmaclnt import outside_proc_env
 
     if "SIGMAOS_NAMED" not in os.environ:
-        check_boot_lives(instance())
+        found = instance()
+        check_boot_lives(found)
+        if not found.named.addrs:
+            raise serr.Unreachable("sigmaos", "the instance is starting: named is not there yet")
     with SigmaClnt(outside_proc_env(state_dir() / config.STATE_FILE_NAME)) as sc:
         yield sc
 

@@ -6,12 +6,14 @@ Claim: at most 1.6 x the task.
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 import ray
 from measure import compare
 
+from kernel.boot.raychoice import TOKEN_FILE_NAME
 from sigmaos_ray import Proc
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ TIMES = 100
 
 @pytest.fixture
 def driver(instance: Tstate) -> Iterator[None]:
-    """This process as a Ray driver, on the instance's Ray."""
+    """This process as a Ray driver, on the instance's Ray, whose token stands in its state directory."""
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(instance.state_dir / TOKEN_FILE_NAME)
     ray.init(address=instance.instance.ray_address, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +23,7 @@ import psutil
 import pytest
 
 from kernel import boot
+from kernel.boot.raychoice import TOKEN_FILE_NAME
 from sigmaos_ray import Proc, SigmaClnt, serr
 from sigmaos_ray.config import STATE_FILE_NAME, Instance, read_instance
 from sigmaos_ray.sigmaclnt import outside_proc_env
@@ -140,3 +143,30 @@ def test_boot_itself() -> None:
                 assert sc.get_file("name/kept") == b"x"
         finally:
             boot.stop_instance(state_dir)
+
+
+def test_a_driver_that_joined_outlives_the_instance() -> None:
+    """Stopping ends Ray's own processes, not those of users that use it."""
+    script = """
+import logging, os, sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
+print("joined", flush=True)
+sys.stdin.readline()
+print("alive", flush=True)
+os._exit(0)
+"""
+    with tempfile.TemporaryDirectory(prefix="sigmaos-test-") as state_dir:
+        instance = boot.start_instance(state_dir, services=("named",), own_ray=True, on_line=lambda _line: None)
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(Path(state_dir) / TOKEN_FILE_NAME)}
+        with subprocess.Popen(
+            [sys.executable, "-c", script, instance.ray_address],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | token,
+        ) as driver:
+            assert driver.stdout is not None
+            assert driver.stdout.readline() == "joined\n"
+            boot.stop_instance(state_dir)
+            told, _ = driver.communicate("\n", timeout=WITHIN_S)
+            assert told == "alive\n"
