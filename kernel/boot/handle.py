@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -94,23 +95,45 @@ def _launch(directory: Path, request: BootRequest, on_line: Callable[[str], None
     logs.mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe()
     command = [sys.executable, "-m", "kernel.boot", msgspec.json.encode(request).decode(), str(writing)]
-    with (logs / "boot.log").open("ab") as output:
-        daemon = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(writing,),
-            start_new_session=True,
-        )
-    os.close(writing)
+    daemon: subprocess.Popen[bytes] | None = None
     try:
         with os.fdopen(reading, "rb") as reports:
+            with (logs / "boot.log").open("ab") as output, _interrupts_deferred():
+                daemon = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(writing,),
+                    start_new_session=True,
+                )
+            os.close(writing)
             _follow(reports, on_line, logs)
     except BaseException:
-        _end_daemon(daemon)
+        if daemon is not None:
+            _end_daemon(daemon)
         raise
     daemon.returncode = 0  # it outlives this object, on purpose: who stops the instance waits for it
+
+
+@contextlib.contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Ctrl-C within the block counts at its end: in the middle of Popen it would leave a process that nobody knows."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    ours = [number for number in numbers if signal.getsignal(number) is signal.default_int_handler]
+    if not ours or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    for number in ours:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.default_int_handler)
+    if arrived:
+        raise KeyboardInterrupt
 
 
 def _follow(reports: Iterator[bytes], on_line: Callable[[str], None], logs: Path) -> None:

@@ -36,11 +36,18 @@ class Realm:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def named(self, kernel_id: str = "sigma-1", election_ttl_s: int = 2) -> NamedServer:
+    async def named(
+        self,
+        kernel_id: str = "sigma-1",
+        election_ttl_s: int = 2,
+        limits: config.Named | None = None,
+        endpoints: tuple[str, ...] = (),
+    ) -> NamedServer:
         """A candidate that leads when this returns. etcd grants leases of two seconds at least."""
-        args = KernelArgs(kernel_id=kernel_id, realm=self.name, etcd_endpoints=(self.endpoint,))
+        args = KernelArgs(kernel_id=kernel_id, realm=self.name, etcd_endpoints=endpoints or (self.endpoint,))
         lease = config.Lease(ttl_s=2, election_ttl_s=election_ttl_s)
-        server = NamedServer(args, config=msgspec.structs.replace(config.LOCAL, lease=lease))
+        changed = msgspec.structs.replace(config.LOCAL, lease=lease, named=limits or config.LOCAL.named)
+        server = NamedServer(args, config=changed)
         self._stack.push_async_callback(server.stop)
         await server.start()
         return server

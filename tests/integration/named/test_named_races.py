@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from kernel.named.nodes import NamedDir
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import Caller
 from sigmaos_ray.sigmap import DMDIR, OREAD, OTRUNC, OWRITE
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from harness import Realm
 
+    from kernel.named.nodes import NamedDir
     from kernel.named.server import NamedServer
 
 CALLER = Caller()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,11 @@ class FakeEtcd(Etcd):
             raise serr.Unreachable("etcd")
         if revision and revision < self.compacted_below:
             raise Compacted
+        found = self._at(key, revision)
+        await asyncio.sleep(0)  # what happens while the answer is on its way comes too late
+        return found
+
+    def _at(self, key: bytes, revision: int) -> KeyValue | None:
         versions = [each for each in self.history.get(key, []) if not revision or each[0] <= revision]
         if not versions or versions[-1][1] is None:
             return None

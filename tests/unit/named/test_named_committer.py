@@ -79,20 +79,27 @@ async def test_a_batch_is_bounded_by_operations_and_by_bytes(leader: Leader) -> 
     assert leader.stored(60)
 
 
-async def test_only_the_guilty_plan_fails(leader: Leader) -> None:
-    """A lease that is gone, and an old fence, fail their own plans and no other."""
+async def test_a_plan_on_a_lease_that_is_gone_fails_alone(leader: Leader) -> None:
     leader.etcd.gone_leases.add(7)
+    results = await asyncio.gather(leader.write(2), leader.write(3, lease=7), leader.write(4), return_exceptions=True)
+    assert [type(result) for result in results] == [int, serr.NotFound, int]
+    assert leader.applied == [2, 4]
+    assert not leader.lost
+
+
+async def test_a_plan_with_an_old_fence_fails_alone(leader: Leader) -> None:
+    """Plans with different fences, or none, never share a transaction."""
     epoch = leader.etcd.put_directly(leader.committer.fence_key(Fence("f", 1)), b"")
     results = await asyncio.gather(
         leader.write(2),
-        leader.write(3, lease=7),
-        leader.write(4, fence=Fence("f", epoch - 1)),
-        leader.write(5, fence=Fence("f", epoch)),
+        leader.write(3, fence=Fence("f", epoch - 1)),
+        leader.write(4, fence=Fence("f", epoch)),
+        leader.write(5, fence=Fence("never", epoch)),
         leader.write(6),
         return_exceptions=True,
     )
-    assert [type(result) for result in results] == [int, serr.NotFound, serr.Stale, int, int]
-    assert leader.applied == [2, 5, 6]
+    assert [type(result) for result in results] == [int, serr.Stale, int, serr.Stale, int]
+    assert leader.applied == [2, 4, 6]
     assert not leader.lost
 
 
@@ -214,7 +221,7 @@ async def test_an_error_in_applying_ends_the_leadership(leader: Leader) -> None:
     """Memory would no longer show what etcd has."""
     plan = Plan(put_contents=[Contents(2, Meta(0o777, 1.0), b"")])
     with pytest.raises(serr.IOErr):
-        await leader.committer.commit(plan, apply=lambda _: 1 // 0)  # type: ignore[arg-type, return-value]
+        await leader.committer.commit(plan, apply=lambda _: 1 // 0)  # type: ignore[arg-type]
     assert leader.lost
 
 

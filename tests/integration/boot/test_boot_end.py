@@ -1,0 +1,57 @@
+"""The end of an instance, by order and by force: nothing of it stays but what it was to keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bootbox import Box
+
+
+def test_what_named_kept_is_there_after_a_restart_unless_it_is_to_be_forgotten(box: Box) -> None:
+    box.ok("start", "--services", "named")
+    endpoints = box.status()["etcd_endpoints"]
+    box.put("name/kept", "kept")
+    assert box.ok("stop") == "stopped\n"
+    box.check_nothing_is_left()
+    box.ok("start", "--services", "named")
+    assert box.ok("cat", "name/kept") == "kept"
+    assert box.status()["etcd_endpoints"] == endpoints
+    box.ok("stop")
+    box.ok("start", "--services", "named", "--clean")
+    assert "kept" not in box.ok("ls").split()
+
+
+def test_commands_after_a_stop(box: Box) -> None:
+    box.ok("start", "--services", "named")
+    box.ok("stop")
+    assert "no running instance" in box.fails("ls")
+    assert "no running instance" in box.fails("status")
+    assert box.ok("stop") == "no instance is running\n"
+
+
+def test_stop_clears_what_a_killed_daemon_left(box: Box) -> None:
+    box.ok("start")
+    box.kill("boot")
+    assert "has crashed" in box.fails("ls")
+    assert "has crashed" in box.fails("status")
+    box.ok("stop")
+    box.check_nothing_is_left()
+
+
+def test_start_clears_what_a_killed_daemon_left(box: Box) -> None:
+    box.ok("start", "--services", "named")
+    box.put("name/kept", "kept")
+    left_dir = box.status()["ray_temp_dir"]
+    box.kill("boot")
+    box.ok("start", "--services", "named")
+    assert box.ok("cat", "name/kept") == "kept"
+    assert [str(entry) for entry in box.temp_dir.iterdir()] == [box.status()["ray_temp_dir"]] != [left_dir]
+
+
+def test_stop_ends_what_a_killed_raylet_left(box: Box) -> None:
+    """Ray's workers go on for a while without their raylet, and nothing in their titles tells whose they are."""
+    box.ok("start", "--services", "named,ux")
+    box.kill("raylet")
+    box.ok("stop")
+    box.check_nothing_is_left()

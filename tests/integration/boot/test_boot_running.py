@@ -1,0 +1,117 @@
+"""A running instance: what it says of itself, and what it does when parts of it are killed."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from sigmaos_ray.sigmap import NAMED_ROOT_DIRS
+
+if TYPE_CHECKING:
+    from bootbox import Box
+
+
+def test_status_tells_where_everything_is(running: Box) -> None:
+    status = running.status()
+    assert status["realm"] == "rootrealm"
+    assert status["state_dir"] == str(running.state_dir)
+    (node,) = status["kernel_nodes"]
+    assert node["id"].startswith("sigma-")
+    assert set(node["services"]) == {"named", "schedd", "ux", "s3"}
+    addresses = [f"{info['host']}:{info['port']}" for info in node["services"].values()]
+    for address in [*addresses, *status["etcd_endpoints"], status["s3_endpoint"].removeprefix("http://")]:
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host, int(port)), timeout=5).close()
+    for info in node["services"].values():
+        assert psutil.Process(info["pid"]).is_running()
+    assert status["s3_credentials_profile"] is None
+
+
+def test_status_for_people(running: Box) -> None:
+    told = running.ok("status")
+    assert "KERNEL NODE" in told
+    assert running.status()["etcd_endpoints"][0] in told
+
+
+def test_the_root_after_a_boot(running: Box) -> None:
+    names = {line.rstrip("/") for line in running.ok("ls").splitlines()}
+    assert {*NAMED_ROOT_DIRS, "named-election-rootrealm", ".statsd", "rpc"} <= names
+    assert running.ok("ls", "name/ux").split()[0].rstrip("/") == running.status()["kernel_nodes"][0]["id"]
+
+
+def test_a_second_start_says_what_runs(running: Box) -> None:
+    boot_pid = running.pid_of("boot")
+    assert f"boot process {boot_pid}" in running.ok("start")
+    # With --json its lines for people are on stderr.
+    assert json.loads(running.run("start", "--json").stdout)["boot_pid"] == boot_pid
+
+
+def test_programs_come_from_where_start_was_called(running: Box) -> None:
+    told = running.run("spawn", "--wait", "no_such_program")
+    assert told.returncode == 1
+    assert len(told.stdout.splitlines()) == 2  # the pid, the status
+
+
+def test_state_is_readable_by_its_user_alone(running: Box) -> None:
+    assert (running.state_dir / "instance.json").stat().st_mode & 0o077 == 0
+
+
+def test_logs_of_kernel_parts(running: Box) -> None:
+    assert {"boot.log", "etcd.log"} <= {file.name for file in (running.state_dir / "logs").iterdir()}
+    assert running.run("logs", "boot").returncode == 0
+
+
+@pytest.mark.parametrize("part", ["etcd", "named"])
+def test_what_was_acknowledged_survives(running: Box, part: str) -> None:
+    running.put(f"name/before-{part}", "kept")
+    endpoints = running.status()["etcd_endpoints"]
+    running.kill(part)
+    assert running.ok("cat", f"name/before-{part}") == "kept"
+    assert f"before-{part}" in running.ok("ls").split()
+    running.put(f"name/after-{part}", "too")
+    assert running.status()["etcd_endpoints"] == endpoints
+
+
+@pytest.mark.parametrize("part", ["ux", "schedd", "s3"])
+def test_a_kernel_service_comes_back_under_its_name(running: Box, part: str) -> None:
+    before = running.pid_of(part)
+    running.kill(part)
+    # Its name vanishes, and stands again once the new one answers.
+    assert running.ok("cat", f"name/{part}/~local/.statsd")
+    assert running.pid_of(part) != before
+
+
+def test_the_s3_emulator_comes_back_at_its_address(running: Box) -> None:
+    endpoint = running.status()["s3_endpoint"]
+    running.kill("emulator")
+    assert running.status()["s3_endpoint"] == endpoint
+    assert running.run("ls", "name/s3/~local/").returncode == 0
+
+
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_another_ray_replaces_one_that_was_lost(running: Box, part: str) -> None:
+    running.put("name/ux/~local/kept", "on disk")
+    before = running.status()
+    boot = psutil.Process(before["boot_pid"])
+    log = running.state_dir / "logs" / "boot.log"
+    running.kill(part)
+    _wait_until_ready(running, before["ray_address"])
+    assert f"{part} ended: Ray is started again" in log.read_text(errors="replace")
+    assert running.ok("cat", "name/ux/~local/kept") == "on disk"
+    after = running.status()
+    assert boot.is_running()
+    assert after["s3_endpoint"] == before["s3_endpoint"]
+    assert not Path(before["ray_temp_dir"]).exists()
+
+
+def _wait_until_ready(running: Box, old_address: str) -> None:
+    """boot writes its state file anew with each change: that is what is waited for."""
+    status = running.status()
+    while not status["ready"] or status["ray_address"] == old_address:
+        assert psutil.Process(status["boot_pid"]).is_running()
+        status = running.status()

@@ -1,0 +1,127 @@
+"""A start that does not come to its end takes down what it began, and says why."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bootbox import Box
+
+
+def test_it_says_what_it_starts(box: Box) -> None:
+    lines = box.ok("start", "--services", "named").splitlines()
+    expected = [r"etcd \d.* at 127.0.0.1:\d+, data in .*", r"ray \d.* \(started\), \d+ cores", r"named at .*:\d+"]
+    for pattern, line in zip([*expected, r"ready in \d+\.\d s"], lines, strict=True):
+        assert re.fullmatch(pattern, line)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("after", ["boot", "etcd", "named"])
+def test_interrupted(box: Box, number: signal.Signals, after: str) -> None:
+    """``after``: the daemon exists, etcd and Ray run, named runs."""
+    starting = box.popen("start")
+    with starting:
+        assert starting.stdout is not None
+        if after == "boot":
+            log = box.state_dir / "logs" / "boot.log"
+            while not log.exists():
+                assert starting.poll() is None
+        else:
+            for line in starting.stdout:
+                if line.startswith(after):
+                    break
+        starting.send_signal(number)
+        out, err = starting.communicate(timeout=60)
+    assert starting.returncode == 130, (out, err)
+    assert "Traceback" not in err
+    box.check_nothing_is_left()
+
+
+def test_an_etcd_that_is_not_there(box: Box) -> None:
+    box.env["SIGMAOS_ETCD"] = "127.0.0.1:1"
+    assert "etcd" in box.fails("start", "--services", "named")
+    box.check_nothing_is_left()
+
+
+def test_an_etcd_that_does_not_start(box: Box, tmp_path: Path) -> None:
+    broken = tmp_path / "etcd"
+    broken.write_bytes(b"\x7fELF not really")
+    broken.chmod(0o755)
+    box.env["PATH"] = f"{tmp_path}:{box.env['PATH']}"
+    assert "etcd" in box.fails("start", "--services", "named")
+    box.check_nothing_is_left()
+
+
+def test_a_data_directory_that_etcd_cannot_read(box: Box) -> None:
+    (box.state_dir / "etcd").mkdir(parents=True)
+    (box.state_dir / "etcd" / "data").write_text("a file where etcd wants a directory")
+    assert "etcd" in box.fails("start", "--services", "named")
+    box.check_nothing_is_left()
+
+
+def test_a_state_directory_that_cannot_be_made(box: Box) -> None:
+    box.state_dir.write_text("a file")
+    assert "state" in box.fails("start")
+    box.state_dir.unlink()
+
+
+def test_two_starts_at_a_time(box: Box) -> None:
+    first = box.popen("start", "--services", "named")
+    with first:
+        assert first.stdout is not None
+        assert first.stdout.readline().startswith("etcd")
+        assert "another start or stop is at work" in box.fails("start")
+        out, err = first.communicate(timeout=60)
+    assert first.returncode == 0, err
+    assert "ready in" in out
+
+
+_FOREIGN_RAY = """
+import sys, ray
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, _temp_dir=sys.argv[1])
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+from ray.util.state import list_actors
+print(sum(actor["State"] == "ALIVE" for actor in ray._private.state.actors().values()))
+ray.shutdown()
+"""
+
+
+@pytest.fixture
+def foreign_ray(box: Box) -> Iterator[subprocess.Popen[str]]:
+    """A Ray that is not ours. It tells its address, and at the end of its input how many actors live in it."""
+    box.env |= {"RAY_AUTH_MODE": "disabled"}
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _FOREIGN_RAY, str(box.temp_dir / "foreign")],
+        env=box.env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield process
+        process.kill()
+    subprocess.run(["rm", "-rf", str(box.temp_dir / "foreign")], check=True)
+
+
+def test_a_ray_that_runs_is_joined_and_left_running(box: Box, foreign_ray: subprocess.Popen[str]) -> None:
+    assert foreign_ray.stdout is not None
+    address = foreign_ray.stdout.readline().strip()
+    box.env |= {"RAY_ADDRESS": address, "SIGMAOS_OWN_RAY": "0"}
+    told = box.ok("start", "--services", "named,ux")
+    assert f"at {address} (joined), 1 cores" in told
+    assert "ray_temp_dir" not in told
+    box.put("name/ux/~local/f", "x")
+    assert box.ok("stop") == "stopped\n"
+    assert foreign_ray.poll() is None
+    out, _ = foreign_ray.communicate("", timeout=60)
+    assert out.split() == ["0"]
