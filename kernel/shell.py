@@ -73,7 +73,7 @@ async def _make_and_start(make: Callable[[KernelArgs], KernelService], args: Ker
     return await make(args).start()
 
 
-class KernelActor:
+class KernelActor(abc.ABC):
     """Base of the Ray actors. Ray calls ``start``, then ``run``, whose reference ends with the actor; then ``stop``.
 
     Needs ``max_concurrency`` of at least 4: ``run`` occupies one thread for the actor's life. No method may be a
@@ -93,9 +93,9 @@ class KernelActor:
         self._service: KernelService | None = None
         self._ended = threading.Event()
 
+    @abc.abstractmethod
     def make_service(self, args: KernelArgs) -> KernelService:
         """The service that this actor runs; called once, in ``start``, on the service's loop."""
-        raise NotImplementedError(f"{type(self).__name__} names no service")
 
     def start(self) -> tuple[Endpoint, ServiceInfo]:
         """Blocks until the service answers. Returns where, and this process's id."""

@@ -9,8 +9,15 @@ import pytest
 from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
 from sigmaos_ray.leaseclnt import AsyncLease, AsyncLeaseClnt, Lease, LeaseClnt
 from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCClnt
+from sigmaos_ray.semclnt import AsyncSemaphore, Semaphore
 
-FACES = [(SigmaClnt, AsyncSigmaClnt), (LeaseClnt, AsyncLeaseClnt), (Lease, AsyncLease), (RPCClnt, AsyncRPCClnt)]
+FACES = [
+    (SigmaClnt, AsyncSigmaClnt),
+    (LeaseClnt, AsyncLeaseClnt),
+    (Lease, AsyncLease),
+    (RPCClnt, AsyncRPCClnt),
+    (Semaphore, AsyncSemaphore),
+]
 
 ONLY_BLOCKING = {"run", "asynchronous", "is_lost", "id", "ttl_s"}
 """How the blocking faces reach the client beneath; what asyncio has an event or an attribute for."""
