@@ -1,0 +1,59 @@
+"""Ray nodes that come and go: each gets a kernel node, without a command."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bootbox import Box
+
+
+@pytest.fixture
+def second_node(box: Box) -> Iterator[subprocess.Popen[bytes]]:
+    """One more raylet in the instance's own Ray, on this machine; ``kill`` takes it away."""
+    box.ok("start", "--services", "named,ux")
+    env = box.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(box.state_dir / "ray-auth-token")}
+    ray = Path(sys.executable).with_name("ray")
+    joining = [ray, "start", f"--address={box.status()['ray_address']}", "--num-cpus=1", "--block"]
+    process = subprocess.Popen(joining, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with process:
+        yield process
+        if process.poll() is None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            child.kill()
+    process.kill()
+    process.wait()
+
+
+def _wait_for_nodes(box: Box, count: int) -> list[str]:
+    """boot writes its state file anew with each change: that is what is waited for."""
+    while True:
+        nodes = box.status()["kernel_nodes"]
+        if len(nodes) == count and all("ux" in node["services"] for node in nodes):
+            return [node["id"] for node in nodes]
+        assert box.processes(), "the instance is gone"
+
+
+def test_a_kernel_node_on_every_ray_node(box: Box, second_node: subprocess.Popen[bytes]) -> None:
+    first, second = _wait_for_nodes(box, 2)
+    assert first != second
+    assert {first, second} <= set(box.ok("ls", "name/ux").replace("/", "").split())
+    box.put(f"name/ux/{second}/f", "x")
+    assert box.ok("cat", f"name/ux/{first}/f") == "x"  # one machine, one directory
+    _end(second_node)
+    assert _wait_for_nodes(box, 1) == [first]
+    assert box.ok("cat", "name/ux/~local/f") == "x"
