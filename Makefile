@@ -41,7 +41,7 @@ bench: setup
 	@$(PYTHON) -m pytest -q -s tests/bench
 
 soak: setup
-	@$(PYTHON) -m pytest --start -m soak tests
+	@$(PYTHON) -m pytest --start -s -m soak tests
 
 lint: setup
 	@$(VENV)/bin/ruff check .
