@@ -1,7 +1,7 @@
 """The file system in memory (R-11): directories, files, symlinks, endpoint files; lost with the process.
 
-It is also the reference of the Node contract: nothing waits, so every operation is atomic as it stands.
-Leased files belong to a lease that the server keeps; ``end_lease`` removes them (L-2, L-6).
+It is also the reference of the Node contract: nothing waits, pipes excepted, so every operation is atomic as it
+stands. Leased files go when their lease ends; ``MemFs.leases`` keeps it (L-2, L-6).
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.fences import FenceTable
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.protsrv.leases import LeaseKeeper
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.pipe import Pipe
 from sigmaos_ray.sigmap import (
     DEV_MEMFS,
     DMDEVICE,
     DMDIR,
     DMMOUNT,
+    DMNAMEDPIPE,
     DMSYMLINK,
     DMTMP,
     NO_FENCE,
@@ -27,7 +30,6 @@ from sigmaos_ray.sigmap import (
     OTRUNC,
     PERM_MASK,
     Fence,
-    Mode,
     Perm,
     Qid,
     Stat,
@@ -36,16 +38,18 @@ from sigmaos_ray.sigmap import (
 if TYPE_CHECKING:
     from sigmaos_ray.protsrv.watch import WatchTable
 
-_KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT | DMDEVICE | DMTMP
+_KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT | DMDEVICE | DMNAMEDPIPE | DMTMP
 ROOT_PATH: Final = 1
 
 
 class MemFs:
-    """One tree in memory. Used from one loop; ``watches`` is the server's table."""
+    """One tree in memory. Used from one loop; ``watches`` is the server's table. Hand ``fences`` and ``leases`` to the
+    ``FileServer`` of ``root``, which shows the ones and keeps the others."""
 
     def __init__(self, watches: WatchTable, *, dev: int = DEV_MEMFS) -> None:
         self.watches = watches
         self.fences = FenceTable()
+        self.leases = LeaseKeeper(self.end_lease)
         self.dev = dev
         self._last_path = ROOT_PATH
         self._leased: dict[int, set[_MemNode]] = {}
@@ -56,15 +60,19 @@ class MemFs:
         return self._last_path
 
     def make(self, name: str, perm: Perm, parent: MemDir, lease: int) -> _MemNode:
-        """A new object that is not yet in its directory."""
-        if perm & ~(_KINDS | PERM_MASK):
-            raise serr.Inval(name, f"no such kind of file: perm {perm:#x}")
-        kind: type[_MemNode] = MemDir if perm & DMDIR else MemFile
-        node = kind(self, name, perm, self.next_path(), parent)
-        if lease != NO_LEASE:
-            node.lease = lease
-            self._leased.setdefault(lease, set()).add(node)
+        """A new object that is not yet in its directory. NotFound for a lease that is over."""
+        kind = _kind_of(name, perm)
+        self.leases.check(lease)
+        node = kind(self, name, perm | (DMTMP if lease else 0), self.next_path(), parent)
+        self.hang_on(node, lease)
         return node
+
+    def hang_on(self, node: _MemNode, lease: int) -> None:
+        """Ties an object to a lease, instead of the one it hangs on."""
+        self.forget_lease(node)
+        node.lease = lease
+        if lease != NO_LEASE:
+            self._leased.setdefault(lease, set()).add(node)
 
     def forget_lease(self, node: _MemNode) -> None:
         leased = self._leased.get(node.lease)
@@ -78,6 +86,14 @@ class MemFs:
         for node in sorted(self._leased.pop(lease, set()), key=lambda node: node.name):
             if node.parent is not None and not (isinstance(node, MemDir) and node.names):
                 node.parent.take_out(node)
+
+
+def _kind_of(name: str, perm: Perm) -> type[_MemNode]:
+    if perm & ~(_KINDS | PERM_MASK) or (perm & DMNAMEDPIPE and perm & (DMDIR | DMSYMLINK | DMDEVICE)):
+        raise serr.Inval(name, f"no such kind of file: perm {perm:#x}")
+    if perm & DMDIR:
+        return MemDir
+    return MemPipe if perm & DMNAMEDPIPE else MemFile
 
 
 class _MemNode(Node):
@@ -134,6 +150,9 @@ class _MemNode(Node):
         self.version += 1
         self.mtime = time.time()
 
+    def gone(self) -> None:
+        """It was taken out of the tree, for good."""
+
     async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
         parent = self._check_there(fence)
         if isinstance(self, MemDir) and self.names:
@@ -186,8 +205,9 @@ class MemFile(_MemNode):
     def length(self) -> int:
         return len(self.data)
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
-        if mode & OTRUNC:
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        if how.mode & OTRUNC:
+            self.fs.fences.check(how.fence)
             self.data.clear()
             self.touch()
         return _OpenMemFile(self)
@@ -212,6 +232,23 @@ class _OpenMemFile(OpenFile):
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         self._node.fs.fences.check(fence)
         return self._node.write(offset, data)
+
+
+class MemPipe(_MemNode):
+    """A pipe. What it holds is lost with the last of those who have it open."""
+
+    def __init__(self, fs: MemFs, name: str, perm: Perm, path: int, parent: MemDir | None) -> None:
+        super().__init__(fs, name, perm, path, parent)
+        self._pipe = Pipe(name)
+
+    def length(self) -> int:
+        return self._pipe.length
+
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        return await self._pipe.open(how.mode, self.fs.fences.check)
+
+    def gone(self) -> None:
+        self._pipe.remove()
 
 
 class MemDir(_MemNode, Dir):
@@ -252,10 +289,12 @@ class MemDir(_MemNode, Dir):
         self.fs.watches.removed(self.path, node.name)
         if not keep:
             self.fs.forget_lease(node)
-            if isinstance(node, MemDir):
-                self.fs.watches.end(node.path)
+            node.gone()
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+    def gone(self) -> None:
+        self.fs.watches.end(self.path)
+
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self._name)
 
     async def lookup(self, caller: Caller, name: str) -> Node:
@@ -268,41 +307,35 @@ class MemDir(_MemNode, Dir):
         start = bisect_right(self.names, after) if after else 0
         return [self.nodes[name].status() for name in self.names[start : start + limit]]
 
-    async def create(
-        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
-    ) -> tuple[Node, OpenFile | None]:
+    async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         self.check_alive()
         if name in self.nodes:
             raise serr.Exists(name)
-        self.fs.fences.check(fence)
-        node = self.fs.make(name, perm, self, lease)
+        _kind_of(name, how.perm)
+        self.fs.fences.check(how.fence)
+        node = self.fs.make(name, how.perm, self, how.lease)
         self.put_in(node)
         return node, _OpenMemFile(node) if isinstance(node, MemFile) else None
 
-    async def put(
-        self,
-        caller: Caller,
-        name: str,
-        data: bytes,
-        *,
-        perm: Perm,
-        mode: Mode,
-        offset: int = 0,
-        lease: int = NO_LEASE,
-        fence: Fence = NO_FENCE,
-    ) -> int:
+    async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         node = self.nodes.get(name)
         if node is None:
-            if perm & DMDIR:
+            if how.perm & (DMDIR | DMNAMEDPIPE):
                 raise serr.Inval(name, "a put makes a file")
-            await self.create(caller, name, perm, mode, lease, fence)
+            await self.create(caller, name, how)
             node = self.nodes[name]
-        elif mode & OEXCL:
+        elif how.mode & OEXCL:
             raise serr.Exists(name)
-        else:
-            self.fs.fences.check(fence)
-        if not isinstance(node, MemFile):
+        elif isinstance(node, MemDir):
             raise serr.IsDir(name)
-        if mode & OTRUNC:
+        elif not isinstance(node, MemFile):
+            raise serr.Inval(name, "a pipe is opened, and written then")
+        else:
+            self.fs.leases.check(how.lease)
+            self.fs.fences.check(how.fence)
+            if how.lease != NO_LEASE:
+                self.fs.hang_on(node, how.lease)
+        assert isinstance(node, MemFile)
+        if how.mode & OTRUNC:
             node.data.clear()
         return node.write(offset, data)

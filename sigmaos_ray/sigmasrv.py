@@ -98,7 +98,15 @@ class SigmaSrv:
         self._host = host
         watches = WatchTable()
         self.memfs = MemFs(watches)
-        self._server = FileServer(self.memfs.root, watches, realm=self._sc.realm, services=services, host=host)
+        self._server = FileServer(
+            self.memfs.root,
+            watches,
+            realm=self._sc.realm,
+            services=services,
+            host=host,
+            fences=self.memfs.fences,
+            leases=self.memfs.leases,
+        )
         self._advertisement: Advertisement | None = None
 
     @property

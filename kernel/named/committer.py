@@ -1,8 +1,9 @@
 """Group commit: plans that wait while a transaction is under way go together in the next one.
 
 Each transaction compares three things: that the leader's election key is the one it was elected with; that the last
-transaction is the one this leader knows of; and the fence of its plans, if they carry one. So a deposed leader
-changes nothing, and a transaction whose fate is unknown is found out (see ``_took_effect``).
+transaction is the one this leader knows of; and that the leadership whose fence its plans carry, if it was won here,
+still holds. So a deposed leader changes nothing, and a transaction whose fate is unknown is found out (see
+``_took_effect``).
 
 A plan is applied to the tree by the committer itself, in the moment its transaction is known to have taken effect and
 in the order of the queue: what memory shows is what etcd has, whether or not the caller is still there.
@@ -15,8 +16,11 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from kernel.named import etcd as etcd_module
 from kernel.named.etcd import Etcd, UnknownOutcome
+from kernel.named.fences import NamedFences, StoredFence
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import NO_FENCE, Fence
 
@@ -47,11 +51,20 @@ def _nothing(_revision: int) -> None:
 class _Waiting:
     """One plan, encoded; how it is applied; and who waits for it."""
 
-    __slots__ = ("_apply", "done", "fence", "ops", "size_bytes")
+    __slots__ = ("_apply", "done", "fence", "held", "ops", "size_bytes")
 
-    def __init__(self, ops: Ops, fence: Fence, apply: Callable[[int], None], done: asyncio.Future[int]) -> None:
+    def __init__(
+        self,
+        ops: Ops,
+        fence: Fence,
+        held: tuple[bytes, int] | None,
+        apply: Callable[[int], None],
+        done: asyncio.Future[int],
+    ) -> None:
         self.ops = ops
         self.fence = fence
+        self.held = held
+        """The key of the leadership that the fence stands for, and when it was created."""
         self.done = done
         self.size_bytes = sum(len(key) + len(value or b"") for key, (value, _) in ops.items())
         self._apply = apply
@@ -84,6 +97,7 @@ class Committer:
         self._config = config
         self._guard = guard
         self._on_lost = on_lost
+        self.fences = NamedFences(keys)
         self._queue: list[_Waiting] = []
         self._under_way: list[_Waiting] = []
         self._runner: asyncio.Task[None] | None = None
@@ -94,8 +108,12 @@ class Committer:
         self.plans_count = 0
 
     async def start(self) -> None:
+        """Reads what a leader must know before it commits."""
         marker = await self._etcd.get(self._keys.txn)
         self._last_revision = marker.mod_revision if marker else 0
+        found = [kv async for kv in self._etcd.scan(self._keys.fences)]
+        decode = msgspec.msgpack.Decoder(StoredFence).decode
+        self.fences.load((self._keys.parse_fence_key(kv.key), decode(kv.value)) for kv in found)
 
     async def commit(self, plan: Plan, fence: Fence = NO_FENCE, apply: Callable[[int], None] = _nothing) -> int:
         """Makes a plan durable, applies it, and returns its revision. Stale for an old fence, NotFound if the plan's
@@ -104,10 +122,23 @@ class Committer:
         A caller that is cancelled is held until the plan's fate is known, with the locks that it holds: the plan may
         take effect, and then it is applied.
         """
+        admitted = self.fences.admit(fence)
+        ops = self._keys.operations(plan)
+        ops.update(admitted.ops)
+        return await self._commit(ops, fence, admitted.held, apply)
+
+    async def forget_fence(self, pathname: str) -> None:
+        """Forgets the newest fence of a pathname. NotFound if there is none; else raises like ``commit``."""
+        ops = self.fences.forget_ops(pathname)
+        await self._commit(ops, NO_FENCE, None, lambda _: self.fences.forgotten(pathname))
+
+    async def _commit(
+        self, ops: Ops, fence: Fence, held: tuple[bytes, int] | None, apply: Callable[[int], None]
+    ) -> int:
         if self._closed:
             raise serr.Closed("named", "stopped")
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(self._keys.operations(plan), fence, apply, done))
+        self._queue.append(_Waiting(ops, fence, held, apply, done))
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run(), name="named-commit")
         try:
@@ -129,14 +160,14 @@ class Committer:
             self._under_way = []
 
     def _take(self) -> list[_Waiting]:
-        """The next batch: plans in order, as many as fit, all with one fence."""
+        """The next batch: plans in order, as many as fit, all under one leadership or none."""
         batch: list[_Waiting] = []
         ops = size = 0
         for waiting in self._queue:
             ops += len(waiting.ops)
             size += waiting.size_bytes
             full = ops >= self._config.commit_ops_max or size > self._config.commit_bytes_max
-            if batch and (full or waiting.fence != batch[0].fence):
+            if batch and (full or waiting.held != batch[0].held):
                 break
             batch.append(waiting)
         del self._queue[: len(batch)]
@@ -156,6 +187,7 @@ class Committer:
                 waiting.failed(error)
         else:
             for waiting in batch:
+                self.fences.stored(waiting.fence)
                 waiting.committed(revision)
 
     async def _transact(self, batch: list[_Waiting]) -> int:
@@ -165,13 +197,13 @@ class Committer:
             # Only directories' inodes occur in several plans: the later time is the one to keep.
             merged.update(waiting.ops)
         self.plans_count += len(batch)
-        fence = batch[0].fence
+        held = batch[0].held
         while True:
             self._guard()
             self.transactions_count += 1
             marker = secrets.token_bytes(8)
             try:
-                succeeded, revision = await self._attempt(merged, fence, marker)
+                succeeded, revision = await self._attempt(merged, held, marker)
             except UnknownOutcome:
                 found = await self._took_effect(marker)
                 if found:
@@ -180,22 +212,19 @@ class Committer:
             if succeeded:
                 self._last_revision = revision
                 return revision
-            raise await self._why_refused(fence)
+            raise await self._why_refused(batch[0].fence)
 
-    async def _attempt(self, ops: Ops, fence: Fence, marker: bytes) -> tuple[bool, int]:
+    async def _attempt(self, ops: Ops, held: tuple[bytes, int] | None, marker: bytes) -> tuple[bool, int]:
         compare = [
             etcd_module.is_created_at(self._leader.key, self._leader.create_revision),
             etcd_module.is_modified_at(self._keys.txn, self._last_revision),
         ]
-        if fence:
-            compare.append(etcd_module.is_created_at(self.fence_key(fence), fence.epoch))
+        if held is not None:
+            compare.append(etcd_module.is_created_at(*held))
         then: list[Any] = [etcd_module.put(self._keys.txn, marker)]
         for key, (value, lease) in ops.items():
             then.append(etcd_module.delete(key) if value is None else etcd_module.put(key, value, lease))
         return await self._etcd.transaction(compare, then)
-
-    def fence_key(self, fence: Fence) -> bytes:
-        return self._keys.root + b"fence/" + fence.pathname.encode()
 
     async def _took_effect(self, asked: bytes) -> int:
         """The revision of the transaction that put the marker ``asked``; 0 if it did not take effect and never will.
@@ -218,7 +247,7 @@ class Committer:
                     return known
                 probes.add(probe := secrets.token_bytes(8))
                 self.transactions_count += 1
-                succeeded, revision = await self._attempt({}, NO_FENCE, probe)
+                succeeded, revision = await self._attempt({}, None, probe)
                 if succeeded:
                     self._last_revision = revision
                     return 0
@@ -257,7 +286,7 @@ class Committer:
         if (marker.mod_revision if marker else 0) != self._last_revision:
             self._on_lost("another process writes as this leader")
             return serr.Closed("named", "srv expired")
-        return serr.Stale(fence.pathname, f"epoch {fence.epoch} is over")
+        return self.fences.over(fence)
 
     def _fail(self, error: serr.SigmaError) -> None:
         for waiting in self._under_way:

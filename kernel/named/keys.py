@@ -4,6 +4,7 @@ sigmaos/<realm>/i/<ino>             meta and contents of an object
 sigmaos/<realm>/e/<dir ino>/<name>  an entry: the object's inode number
 sigmaos/<realm>/t/i/...  t/e/...    the same for leased files; the keys hang on the lease, so etcd removes both
 sigmaos/<realm>/election/<lease>    candidates and, the oldest, the leader
+sigmaos/<realm>/f/<pathname>        the newest fence of a pathname
 sigmaos/<realm>/txn                 the last transaction's own number
 """
 
@@ -37,12 +38,20 @@ class Keys:
         self.election = self.root + b"election/"
         self.txn = self.root + b"txn"
         self.leased = self.root + b"t/"
+        self.fences = self.root + b"f/"
 
     def inode(self, ino: int, lease: int) -> bytes:
         return b"%s%si/%016x" % (self.root, b"t/" if lease else b"", ino)
 
     def entry(self, dir_ino: int, name: str, lease: int) -> bytes:
         return b"%s%se/%016x/%s" % (self.root, b"t/" if lease else b"", dir_ino, name.encode())
+
+    def fence(self, pathname: str) -> bytes:
+        return self.fences + pathname.encode()
+
+    def parse_fence_key(self, key: bytes) -> str:
+        """The pathname of a fence's key."""
+        return key.removeprefix(self.fences).decode()
 
     def tables(self) -> list[bytes]:
         """The prefixes under which objects and entries stand."""
@@ -54,6 +63,11 @@ class Keys:
         if not rest.startswith(b"e/"):
             return None
         return int(rest[2:18], 16), rest[19:].decode()
+
+    def parse_inode_key(self, key: bytes) -> int | None:
+        """The number of an object's key; None for any other key."""
+        rest = key.removeprefix(self.root).removeprefix(b"t/")
+        return int(rest[2:], 16) if rest.startswith(b"i/") else None
 
     def decode(self, key: bytes, value: bytes) -> Contents | Entry:
         rest = key.removeprefix(self.root).removeprefix(b"t/")

@@ -12,10 +12,13 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
+from kernel.named.pathstats import PathStats
 from kernel.named.state import Inode, Tree, merged, page
 from sigmaos_ray import serr
+from sigmaos_ray.protsrv.devices import ReportNode
+from sigmaos_ray.protsrv.fences import FencesDir
 from sigmaos_ray.protsrv.locks import LockTable
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_NAMED,
     DMDIR,
@@ -25,8 +28,8 @@ from sigmaos_ray.sigmap import (
     NO_OFFSET,
     OEXCL,
     OTRUNC,
+    PSTATSD,
     Fence,
-    Mode,
     Perm,
     Qid,
     Stat,
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 Key = tuple[int, str]
 CONTENTS: Final = "/contents"
 """Beside an object's number: the lock of its contents. No entry has such a name."""
+_PSTATS_PATH: Final = 0x11
 
 
 class NamedFs:
@@ -51,6 +55,7 @@ class NamedFs:
     def __init__(self, watches: WatchTable, config: Named) -> None:
         self.watches = watches
         self.config = config
+        self.pathstats = PathStats()
         self.tree = Tree()
         self.locks: LockTable[Key] = LockTable()
         self._committer: Committer | None = None
@@ -76,6 +81,14 @@ class NamedFs:
     @property
     def root(self) -> Dir:
         return NamedRoot(self)
+
+    def devices(self) -> list[Node]:
+        """named's own files in the root."""
+        pstats = ReportNode(PSTATSD, _PSTATS_PATH, lambda: self.pathstats.to_json())
+        return [FencesDir(lambda: self.committer.fences.table.newest(), self._forget_fence), pstats]
+
+    async def _forget_fence(self, pathname: str) -> None:
+        await self.committer.forget_fence(pathname)
 
     def node(self, inode: Inode) -> NamedNode:
         return NamedDir(self, inode) if inode.is_dir else NamedFile(self, inode)
@@ -188,9 +201,9 @@ class NamedNode(Node):
 class NamedFile(NamedNode):
     """A file, symlink, endpoint file or device file."""
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
-        if mode & OTRUNC and self.inode.length:
-            await self.write(b"", replace=True)
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        if how.mode & OTRUNC and self.inode.length:
+            await self.write(b"", replace=True, fence=how.fence)
         return _OpenNamedFile(self)
 
     async def read(self) -> bytes:
@@ -199,6 +212,7 @@ class NamedFile(NamedNode):
         if inode.data is not None:
             self.fs.contents.used(inode)
             return inode.data
+        self.fs.pathstats.got(inode)
         return await self.fs.contents.fetch(inode)
 
     async def write(self, data: bytes, offset: int = 0, *, replace: bool = False, fence: Fence = NO_FENCE) -> int:
@@ -206,8 +220,8 @@ class NamedFile(NamedNode):
         async with self.fs.locks.hold(exclusive=[(self.inode.ino, CONTENTS)]):
             return await self.write_held(data, offset, replace=replace, fence=fence)
 
-    async def write_held(self, data: bytes, offset: int, *, replace: bool, fence: Fence) -> int:
-        """``write`` for a caller that holds the lock of the contents."""
+    async def write_held(self, data: bytes, offset: int, *, replace: bool, fence: Fence, lease: int = NO_LEASE) -> int:
+        """``write`` for a caller that holds the lock of the contents; for a new ``lease`` that of the entry too."""
         fs, inode = self.fs, self.inode
         if not replace:
             fs.check_size(inode.name, (inode.length if offset == NO_OFFSET else offset) + len(data))
@@ -216,14 +230,16 @@ class NamedFile(NamedNode):
         now = time.time()
         if inode.parent is None:
             # Removed while open: nobody but open fids sees it any more, and nothing of it is stored.
+            fs.committer.fences.admit(fence)
             fs.tree.apply_write(inode, whole, inode.version, now)
             return len(data)
 
         def apply(revision: int) -> None:
-            fs.tree.apply_write(inode, whole, revision, now)
+            fs.tree.apply_write(inode, whole, revision, now, lease)
             fs.contents.keep(inode)
+            fs.pathstats.put(inode)
 
-        await fs.committer.commit(fs.tree.plan_write(inode, whole, now), fence, apply)
+        await fs.committer.commit(fs.tree.plan_write(inode, whole, now, lease), fence, apply)
         return len(data)
 
 
@@ -242,7 +258,7 @@ class _OpenNamedFile(OpenFile):
 class NamedDir(NamedNode, Dir):
     """A directory."""
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self.name)
 
     async def lookup(self, caller: Caller, name: str) -> Node:
@@ -254,11 +270,9 @@ class NamedDir(NamedNode, Dir):
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         return [_status(inode) for inode in page(self.inode, after, limit)]
 
-    async def create(
-        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
-    ) -> tuple[Node, OpenFile | None]:
+    async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         async with self._hold(name):
-            inode = await self._make(name, perm, b"", lease, fence)
+            inode = await self._make(name, b"", how)
         node = self.fs.node(inode)
         return node, _OpenNamedFile(node) if isinstance(node, NamedFile) else None
 
@@ -268,64 +282,46 @@ class NamedDir(NamedNode, Dir):
         exclusive = [(ino, name)] if file is None else [(ino, name), (file.ino, CONTENTS)]
         return self.fs.locks.hold(exclusive=exclusive, shared=[(ino, "")])
 
-    async def _make(self, name: str, perm: Perm, data: bytes, lease: int, fence: Fence) -> Inode:
+    async def _make(self, name: str, data: bytes, how: OpenHow) -> Inode:
         fs, directory = self.fs, self.inode
         fs.check_size(name, len(data))
         now = time.time()
-        perm |= DMTMP if lease else 0
-        plan = fs.tree.plan_create(directory, name, fs.new_ino(), perm, data, lease, now)
+        perm = how.perm | (DMTMP if how.lease else 0)
+        plan = fs.tree.plan_create(directory, name, fs.new_ino(), perm, data, how.lease, now)
 
         def apply(revision: int) -> None:
-            fs.contents.keep(fs.tree.apply_create(directory, name, plan, revision, now))
+            made = fs.tree.apply_create(directory, name, plan, revision, now)
+            fs.contents.keep(made)
+            fs.pathstats.put(made)
             fs.watches.created(directory.ino, name)
 
-        await fs.committer.commit(plan, fence, apply)
+        await fs.committer.commit(plan, how.fence, apply)
         assert plan.added is not None
         return plan.added
 
-    async def put(
-        self,
-        caller: Caller,
-        name: str,
-        data: bytes,
-        *,
-        perm: Perm,
-        mode: Mode,
-        offset: int = 0,
-        lease: int = NO_LEASE,
-        fence: Fence = NO_FENCE,
-    ) -> int:
-        if perm & DMDIR:
+    async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
+        if how.perm & DMDIR:
             raise serr.Inval(name, "a put makes a file")
         while True:
             inode = self.inode.children.get(name)
             async with self._hold(name, inode):
                 if self.inode.children.get(name) is inode:
-                    return await self._put_held(inode, name, data, perm, mode, offset, lease, fence)
+                    return await self._put_held(inode, name, data, how, offset)
 
-    async def _put_held(
-        self,
-        inode: Inode | None,
-        name: str,
-        data: bytes,
-        perm: Perm,
-        mode: Mode,
-        offset: int,
-        lease: int,
-        fence: Fence,
-    ) -> int:
+    async def _put_held(self, inode: Inode | None, name: str, data: bytes, how: OpenHow, offset: int) -> int:
         if inode is None:
-            if not mode & OTRUNC and offset != NO_OFFSET:
+            if not how.mode & OTRUNC and offset != NO_OFFSET:
                 self.fs.check_size(name, offset + len(data))
-            whole = data if mode & OTRUNC else merged(b"", offset, data)
-            await self._make(name, perm, whole, lease, fence)
+            whole = data if how.mode & OTRUNC else merged(b"", offset, data)
+            await self._make(name, whole, how)
             return len(data)
-        if mode & OEXCL:
+        if how.mode & OEXCL:
             raise serr.Exists(name)
         node = self.fs.node(inode)
         if not isinstance(node, NamedFile):
             raise serr.IsDir(name)
-        return await node.write_held(data, offset, replace=bool(mode & OTRUNC), fence=fence)
+        replace = bool(how.mode & OTRUNC)
+        return await node.write_held(data, offset, replace=replace, fence=how.fence, lease=how.lease)
 
 
 class NamedRoot(NamedDir):

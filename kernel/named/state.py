@@ -161,9 +161,21 @@ class Tree:
             data=data,
         )
 
-    def plan_write(self, inode: Inode, data: bytes, now: float) -> Plan:
-        """Replaces the whole contents: parts are merged by the caller."""
-        return Plan(put_contents=[Contents(inode.ino, Meta(inode.perm, now), data, inode.lease)], data=data)
+    def plan_write(self, inode: Inode, data: bytes, now: float, lease: int = NO_LEASE) -> Plan:
+        """Replaces the whole contents: parts are merged by the caller. ``lease``: the file hangs on it from now on;
+        without one it stays on the one it has."""
+        if lease in (NO_LEASE, inode.lease):
+            return Plan(put_contents=[Contents(inode.ino, Meta(inode.perm, now), data, inode.lease)], data=data)
+        directory = self.parent_of(inode)
+        plan = Plan(
+            put_entries=[Entry(directory.ino, inode.name, inode.ino, lease)],
+            put_contents=[Contents(inode.ino, Meta(inode.perm | DMTMP, now), data, lease)],
+            data=data,
+        )
+        if not inode.lease:
+            plan.delete_entries = [Entry(directory.ino, inode.name, inode.ino)]
+            plan.delete_contents = [(inode.ino, NO_LEASE)]
+        return plan
 
     def plan_remove(self, inode: Inode, now: float) -> Plan:
         directory = self.parent_of(inode)
@@ -223,9 +235,13 @@ class Tree:
         self._touch(directory, revision, now)
         return inode
 
-    def apply_write(self, inode: Inode, data: bytes, revision: int, now: float) -> None:
+    def apply_write(self, inode: Inode, data: bytes, revision: int, now: float, lease: int = NO_LEASE) -> None:
         inode.data, inode.length = data, len(data)
         inode.version, inode.mtime = revision, now
+        if lease not in (NO_LEASE, inode.lease):
+            # Linked anew: an end of the old lease that is told late does not concern it any more.
+            inode.lease, inode.linked_at = lease, revision
+            inode.perm |= DMTMP
 
     def apply_remove(self, inode: Inode, revision: int, now: float) -> None:
         directory = self.parent_of(inode)

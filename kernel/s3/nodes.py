@@ -18,7 +18,7 @@ from kernel.s3.state import MARKER, ObjectInfo, Versions
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.locks import LockTable
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_S3,
     DMDIR,
@@ -28,7 +28,6 @@ from sigmaos_ray.sigmap import (
     OEXCL,
     PERM_MASK,
     Fence,
-    Mode,
     Perm,
     Qid,
     Stat,
@@ -116,23 +115,10 @@ class S3Root(_S3Dir):
         names = [name for name, _ in found if name > after]
         return [S3Bucket(self.fs, name).status() for name in names[:limit]]
 
-    async def create(
-        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
-    ) -> tuple[Node, OpenFile | None]:
+    async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         raise serr.NoCreate(name, "buckets are made outside of SigmaOS")
 
-    async def put(
-        self,
-        caller: Caller,
-        name: str,
-        data: bytes,
-        *,
-        perm: Perm,
-        mode: Mode,
-        offset: int = 0,
-        lease: int = NO_LEASE,
-        fence: Fence = NO_FENCE,
-    ) -> int:
+    async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         raise serr.NoCreate(name, "buckets are made outside of SigmaOS")
 
 
@@ -229,19 +215,17 @@ class S3Dir(_S3Dir):
 
     # -- changes
 
-    async def create(
-        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
-    ) -> tuple[Node, OpenFile | None]:
+    async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         """A directory is there at once; a file appears at its close, in place of what may have appeared there
         meanwhile, unless OEXCL."""
-        self._check_new(name, perm, lease)
-        self.fs.fences.check(fence)
-        if perm & DMDIR:
-            return await self._make_dir(name, fence), None
-        check_writable(name, mode)
+        self._check_new(name, how)
+        self.fs.fences.check(how.fence)
+        if how.perm & DMDIR:
+            return await self._make_dir(name, how.fence), None
+        check_writable(name, how.mode)
         if await self._find(name) is not None:
             raise serr.Exists(name)
-        writer = Writer(self, name, exclusive=bool(mode & OEXCL), only_if_written=False, fence=fence)
+        writer = Writer(self, name, exclusive=bool(how.mode & OEXCL), only_if_written=False, fence=how.fence)
         return self._object(name, ObjectInfo(0, "", time.time())), writer
 
     async def _make_dir(self, name: str, fence: Fence) -> S3Dir:
@@ -254,31 +238,20 @@ class S3Dir(_S3Dir):
             self._has_come(name)
         return made
 
-    async def put(
-        self,
-        caller: Caller,
-        name: str,
-        data: bytes,
-        *,
-        perm: Perm,
-        mode: Mode,
-        offset: int = 0,
-        lease: int = NO_LEASE,
-        fence: Fence = NO_FENCE,
-    ) -> int:
+    async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         """Always the whole object, with or without OTRUNC."""
-        self._check_new(name, perm, lease)
-        if perm & DMDIR:
+        self._check_new(name, how)
+        if how.perm & DMDIR:
             raise serr.Inval(name, "a put makes a file")
-        check_writable(name, mode)
+        check_writable(name, how.mode)
         if offset:
             raise serr.Inval(name, f"S3 files are written from 0 on, not from {offset}")
-        exclusive = bool(mode & OEXCL)
+        exclusive = bool(how.mode & OEXCL)
         key = self.key_of(name)
         await self.commit(
             name,
             lambda: self.fs.store.put(self.bucket, key, data, exclusive=exclusive),
-            fence=fence,
+            fence=how.fence,
             exclusive=exclusive,
         )
         return len(data)
@@ -298,12 +271,12 @@ class S3Dir(_S3Dir):
             if old is None:
                 self._has_come(name)
 
-    def _check_new(self, name: str, perm: Perm, lease: int) -> None:
+    def _check_new(self, name: str, how: OpenHow) -> None:
         state.check_new_key(name, self.key_of(name))
-        if lease != NO_LEASE or perm & DMTMP:
+        if how.lease != NO_LEASE or how.perm & DMTMP:
             raise serr.NotSupported(name, "S3 keeps no leased files: put them into named")
-        if perm & ~(DMDIR | PERM_MASK):
-            raise serr.NotSupported(name, f"S3 keeps files and directories only: perm {perm:#x}")
+        if how.perm & ~(DMDIR | PERM_MASK):
+            raise serr.NotSupported(name, f"S3 keeps files and directories only: perm {how.perm:#x}")
 
     def _has_come(self, name: str) -> None:
         self.fs.versions.move_dir(self.bucket, self.prefix, time.time_ns())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from kernel.s3 import state
 from kernel.s3.s3file import Reader, Writer
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     NO_FENCE,
     OACCESS_MASK,
@@ -74,10 +74,12 @@ class S3Object(Node):
         await self._refresh_once_used()
         return self.fs.object_stat(self.bucket, self.key, self.info)
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
-        check_writable(self._name, mode)
-        if mode & OACCESS_MASK != OREAD or mode & OTRUNC:
-            return Writer(self._dir, self._name, exclusive=False, only_if_written=not mode & OTRUNC)
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        check_writable(self._name, how.mode)
+        if how.mode & OACCESS_MASK != OREAD or how.mode & OTRUNC:
+            self.fs.fences.check(how.fence)
+            written_only = not how.mode & OTRUNC
+            return Writer(self._dir, self._name, exclusive=False, only_if_written=written_only, fence=how.fence)
         await self._refresh_once_used()
         return Reader(self)
 

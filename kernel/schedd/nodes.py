@@ -9,17 +9,13 @@ import msgspec
 
 from kernel.schedd.state import Phase
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.devices import StaticDir
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.protsrv.devices import Snapshot, StaticDir
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_PSTAT,
     DMDIR,
-    NO_FENCE,
-    NO_LEASE,
     OACCESS_MASK,
     OREAD,
-    Fence,
-    Mode,
     Perm,
     Qid,
     Stat,
@@ -112,9 +108,7 @@ class ProcDir(Dir):
         names = [pid for pid in self._table.pids(*self.phases) if pid > after][:limit]
         return [ProcFile(self._table.get(pid)).status() for pid in names]
 
-    async def create(
-        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
-    ) -> tuple[Node, OpenFile | None]:
+    async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         raise serr.NotSupported(name, "procs come by spawn")
 
 
@@ -149,21 +143,7 @@ class ProcFile(Node):
     async def stat(self, caller: Caller) -> Stat:
         return self.status()
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
-        if mode & OACCESS_MASK != OREAD:
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        if how.mode & OACCESS_MASK != OREAD:
             raise serr.NotSupported(self.name, "read-only")
-        return _Snapshot(self.name, proc_json(self._proc))
-
-
-class _Snapshot(OpenFile):
-    """The proc as it was when the file was opened."""
-
-    def __init__(self, name: str, data: bytes) -> None:
-        self._name = name
-        self._data = data
-
-    async def read(self, offset: int, count: int) -> bytes:
-        return self._data[offset : offset + count]
-
-    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
-        raise serr.NotSupported(self._name, "read-only")
+        return Snapshot(self.name, proc_json(self._proc))

@@ -27,7 +27,8 @@ from sigmaos_ray.procclnt.runner import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
+
+    from sigmaos_ray.loopthread import Call
 
 T = TypeVar("T")
 
@@ -74,11 +75,11 @@ class RayParking:
         self._schedd = schedd
         self._parked_count = 0
 
-    def park(self, future: Future[T]) -> None:
+    def park(self, call: Call[Any]) -> None:
         self._parked_count += 1
         token = f"{os.getpid()}-{threading.get_ident()}-{self._parked_count}"
         parked = self._schedd.park.remote(token)
-        future.add_done_callback(lambda _: self._schedd.unpark.remote(token))
+        call.add_done_callback(lambda: self._schedd.unpark.remote(token))
         try:
             ray.get(parked)
         except ray.exceptions.RayError as error:  # without a schedd the core stays with us

@@ -20,7 +20,7 @@ from kernel.ux.workshop import HIDDEN
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.locks import LockTable
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_UX,
     DMDIR,
@@ -32,7 +32,6 @@ from sigmaos_ray.sigmap import (
     OTRUNC,
     OWRITE,
     Fence,
-    Mode,
     Perm,
     Qid,
     Stat,
@@ -194,12 +193,12 @@ class UxFile(UxNode):
         handle = self.files.handle
         return super()._look() if handle is None else hostfile.status(handle.fd, self._name)
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
-        writes = mode & OACCESS_MASK != OREAD or bool(mode & OTRUNC)
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        writes = how.mode & OACCESS_MASK != OREAD or bool(how.mode & OTRUNC)
         file = self.files.open(writes=writes)
-        if mode & OTRUNC:
+        if how.mode & OTRUNC:
             try:
-                await file.truncate()
+                await file.truncate(how.fence)
             except BaseException:
                 await file.close()
                 raise
@@ -272,7 +271,7 @@ class UxDir(UxNode, Dir):
         if node.is_dir:
             self.fs.watches.end(node.qid().path)
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self._name)
 
     async def lookup(self, caller: Caller, name: str) -> Node:
@@ -315,15 +314,13 @@ class UxDir(UxNode, Dir):
             version = node.version if node.is_dir else max(version, node.version)
         return self.fs.stat_of(name, host, version)
 
-    async def create(
-        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
-    ) -> tuple[Node, OpenFile | None]:
+    async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         self.check_name(name)
-        _check_unleased(name, perm, lease)
-        host_mode = host_mode_of(name, perm)
-        self.fs.fences.check(fence)
+        _check_unleased(name, how)
+        host_mode = host_mode_of(name, how.perm)
+        self.fs.fences.check(how.fence)
         with self.open_dir() as directory:
-            if perm & DMDIR:
+            if how.perm & DMDIR:
                 directory.make_dir(name, host_mode)
                 made = self.made(name, directory.look(name))
                 return made, None
@@ -332,32 +329,21 @@ class UxDir(UxNode, Dir):
         assert isinstance(file, UxFile)
         return file, file.files.adopt(fd)
 
-    async def put(
-        self,
-        caller: Caller,
-        name: str,
-        data: bytes,
-        *,
-        perm: Perm,
-        mode: Mode,
-        offset: int = 0,
-        lease: int = NO_LEASE,
-        fence: Fence = NO_FENCE,
-    ) -> int:
+    async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         """What is new or replaced appears whole; else ``data`` goes into the file in place."""
         self.check_name(name)
-        _check_unleased(name, perm, lease)
-        if perm & DMDIR:
+        _check_unleased(name, how)
+        if how.perm & DMDIR:
             raise serr.Inval(name, "a put makes a file")
-        host_mode = host_mode_of(name, perm)
+        host_mode = host_mode_of(name, how.perm)
         while True:
-            if puts.is_in_place(self, name, mode):
-                return await self._write_in_place(caller, name, data, offset, fence)
-            if await puts.put_whole(self, name, data, host_mode=host_mode, mode=mode, offset=offset, fence=fence):
+            if puts.is_in_place(self, name, how.mode):
+                return await self._write_in_place(caller, name, data, offset, how.fence)
+            if await puts.put_whole(self, name, data, host_mode=host_mode, how=how, offset=offset):
                 return len(data)
 
     async def _write_in_place(self, caller: Caller, name: str, data: bytes, offset: int, fence: Fence) -> int:
-        file = await (await self.lookup(caller, name)).open(caller, OWRITE)
+        file = await (await self.lookup(caller, name)).open(caller, OpenHow(OWRITE))
         try:
             return await file.write(offset, data, fence)
         finally:
@@ -381,6 +367,6 @@ class UxDir(UxNode, Dir):
         node.files.replace(prepared)
 
 
-def _check_unleased(name: str, perm: Perm, lease: int) -> None:
-    if lease != NO_LEASE or perm & DMTMP:
+def _check_unleased(name: str, how: OpenHow) -> None:
+    if how.lease != NO_LEASE or how.perm & DMTMP:
         raise serr.NotSupported(name, "ux keeps no leased files: put them into named")

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from kernel.ux import hostfile
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import OEXCL, OTRUNC, Fence, Mode
+from sigmaos_ray.sigmap import OEXCL, OTRUNC, Mode
 
 if TYPE_CHECKING:
     from kernel.ux.nodes import UxDir
     from kernel.ux.workshop import Prepared
+    from sigmaos_ray.protsrv.node import OpenHow
 
 
 def is_in_place(directory: UxDir, name: str, mode: Mode) -> bool:
@@ -26,17 +27,15 @@ def is_in_place(directory: UxDir, name: str, mode: Mode) -> bool:
     return not mode & OTRUNC
 
 
-async def put_whole(
-    directory: UxDir, name: str, data: bytes, *, host_mode: int, mode: Mode, offset: int, fence: Fence
-) -> bool:
+async def put_whole(directory: UxDir, name: str, data: bytes, *, host_mode: int, how: OpenHow, offset: int) -> bool:
     """Makes a file, or lets another one take its place. False, and nothing done, if a file came meanwhile that must
     be written in place."""
     store = directory.fs.store
     prepared = await store.prepare(data, offset, host_mode, name)
     try:
-        if is_in_place(directory, name, mode):
+        if is_in_place(directory, name, how.mode):
             return False
-        directory.fs.fences.check(fence)
+        directory.fs.fences.check(how.fence)
         _place(directory, prepared, name)
         return True
     finally:

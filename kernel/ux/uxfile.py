@@ -89,11 +89,12 @@ class OpenUxFile(OpenFile):
         finally:
             handle.release()
 
-    async def truncate(self) -> None:
+    async def truncate(self, fence: Fence = NO_FENCE) -> None:
         """Empties the file."""
         handle = self._hold()
         try:
             async with self._node.fs.locks.hold(exclusive=[handle.inode]):
+                self._node.fs.fences.check(fence)
                 hostfile.truncate(handle.fd, self._node.name)
                 self._node.touch()
         finally:

@@ -45,8 +45,10 @@ class RemoteFid:
         reply = await self._call(Request(walk=pb.Twalk(fid=self.number, newfid=new.number, names=names)))
         return new, [wire.qid_from_pb(qid) for qid in reply.walk.qids]
 
-    async def open(self, mode: Mode) -> Qid:
-        reply = await self._call(Request(open=pb.Topen(fid=self.number, mode=mode)))
+    async def open(self, mode: Mode, fence: Fence = NO_FENCE) -> Qid:
+        """``fence``: for an open that changes the file (OTRUNC)."""
+        request = pb.Topen(fid=self.number, mode=mode, fence=wire.fence_to_pb(fence))
+        reply = await self._call(Request(open=request))
         return wire.qid_from_pb(reply.open.qid)
 
     async def create(self, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE) -> Qid:

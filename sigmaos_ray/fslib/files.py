@@ -75,7 +75,7 @@ class Files(FsBase):
         parts, resolve = self._split(pn)
         fid = await self._walker.walk(parts, resolve=resolve)
         try:
-            await fid.open(mode)
+            await fid.open(mode, self._fence_of(parts))
         except BaseException:
             await fid.clunk_quietly()
             raise

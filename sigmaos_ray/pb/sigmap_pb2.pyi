@@ -124,12 +124,14 @@ class Rwalk(_message.Message):
     def __init__(self, qids: _Optional[_Iterable[_Union[Qid, _Mapping]]] = ...) -> None: ...
 
 class Topen(_message.Message):
-    __slots__ = ("fid", "mode")
+    __slots__ = ("fid", "mode", "fence")
     FID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
     fid: int
     mode: int
-    def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ...) -> None: ...
+    fence: Fence
+    def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
 
 class Ropen(_message.Message):
     __slots__ = ("qid", "iounit")

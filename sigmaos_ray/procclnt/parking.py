@@ -7,18 +7,19 @@ runner's host alone, a Ray worker: it installs a ``Parking`` here. Blocking face
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sigmaos_ray import config
+
+if TYPE_CHECKING:
+    from sigmaos_ray.loopthread import Call
 
 T = TypeVar("T")
 
 
 class Parking(Protocol):
-    def park(self, future: Future[T]) -> None:
-        """Blocks the calling thread, with the proc's core given back, until the future is done; may return earlier,
+    def park(self, call: Call[Any]) -> None:
+        """Blocks the calling thread, with the proc's core given back, until the call is done; may return earlier,
         if the core cannot be given back. Called on the main thread of a proc."""
 
 
@@ -31,15 +32,10 @@ def install(parking: Parking | None) -> None:
     _parking = parking
 
 
-def result(future: Future[T]) -> T:
-    """``future.result()``. On the main thread of a proc the core is given back if it takes long."""
+def result(call: Call[T]) -> T:
+    """``call.result()``. On the main thread of a proc the core is given back if it takes long."""
     parking = _parking
-    if parking is None or threading.current_thread() is not threading.main_thread():
-        return future.result()
-    try:
-        return future.result(config.current().procs.wait_rpc_s)
-    except FutureTimeoutError:
-        if future.done():  # the call's own time-out, not ours
-            raise
-    parking.park(future)
-    return future.result()
+    if parking is not None and threading.current_thread() is threading.main_thread():
+        if not call.wait(config.current().procs.wait_rpc_s):
+            parking.park(call)
+    return call.result()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import abc
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_STAT,
     DMDEVICE,
     DMDIR,
     NO_FENCE,
-    NO_LEASE,
     OACCESS_MASK,
     OREAD,
     Fence,
-    Mode,
     Perm,
     Qid,
     Stat,
@@ -24,18 +23,22 @@ from sigmaos_ray.sigmap import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_OVERLAY_PATH = 0xFFFF_FFFF_0000_0000
+OVERLAY_PATH: Final = 0xFFFF_FFFF_0000_0000
 """Qid paths of overlay objects lie above those that servers give out."""
 
 
-class StaticDir(Dir):
-    """A directory whose entries the server fixes when it starts."""
+class ReadOnlyDir(Dir):
+    """A directory whose entries are the server's matter: ``nodes`` says which there are now."""
 
-    def __init__(self, name: str, nodes: Sequence[Node], path: int, dev: int) -> None:
+    dev = DEV_STAT
+
+    def __init__(self, name: str, path: int) -> None:
         self._name = name
-        self._nodes = {node.name: node for node in sorted(nodes, key=lambda node: node.name)}
-        self._path = _OVERLAY_PATH + path
-        self._dev = dev
+        self._path = OVERLAY_PATH + path
+
+    @abc.abstractmethod
+    def nodes(self) -> dict[str, Node]:
+        """The entries by name."""
 
     @property
     def name(self) -> str:
@@ -49,36 +52,36 @@ class StaticDir(Dir):
         return Qid.of(self.perm, 0, self._path)
 
     async def stat(self, caller: Caller) -> Stat:
-        return Stat(name=self._name, qid=self.qid(), mode=self.perm, dev=self._dev, length=len(self._nodes))
+        return Stat(name=self._name, qid=self.qid(), mode=self.perm, dev=self.dev, length=len(self.nodes()))
 
     async def lookup(self, caller: Caller, name: str) -> Node:
-        node = self._nodes.get(name)
+        node = self.nodes().get(name)
         if node is None:
             raise serr.NotFound(name)
         return node
 
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
-        names = [name for name in self._nodes if name > after][:limit]
-        return [await self._nodes[name].stat(caller) for name in names]
+        nodes = self.nodes()
+        names = sorted(name for name in nodes if name > after)[:limit]
+        return [await nodes[name].stat(caller) for name in names]
 
-    async def create(
-        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
-    ) -> tuple[Node, OpenFile | None]:
+    async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         raise serr.NotSupported(name, f"entries of {self._name!r} are made by the server")
 
-    async def put(
-        self,
-        caller: Caller,
-        name: str,
-        data: bytes,
-        *,
-        perm: Perm,
-        mode: Mode,
-        offset: int = 0,
-        lease: int = NO_LEASE,
-        fence: Fence = NO_FENCE,
-    ) -> int:
+    async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         raise serr.NotSupported(name, f"entries of {self._name!r} are made by the server")
+
+
+class StaticDir(ReadOnlyDir):
+    """A directory whose entries the server fixes when it starts."""
+
+    def __init__(self, name: str, nodes: Sequence[Node], path: int, dev: int) -> None:
+        super().__init__(name, path)
+        self._nodes = {node.name: node for node in nodes}
+        self.dev = dev
+
+    def nodes(self) -> dict[str, Node]:
+        return self._nodes
 
 
 class DeviceNode(Node):
@@ -89,7 +92,7 @@ class DeviceNode(Node):
     def __init__(self, name: str, path: int, perm: Perm = 0o444) -> None:
         self._name = name
         self._perm = DMDEVICE | perm
-        self._path = _OVERLAY_PATH + path
+        self._path = OVERLAY_PATH + path
 
     @property
     def name(self) -> str:
@@ -116,16 +119,18 @@ class ReportNode(DeviceNode):
         super().__init__(name, path)
         self._report = report
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
-        if mode & OACCESS_MASK != OREAD:
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        if how.mode & OACCESS_MASK != OREAD:
             raise serr.NotSupported(self.name, "read-only")
-        return _Snapshot(self.name, self._report())
+        return Snapshot(self.name, self._report())
 
     def length(self) -> int:
         return len(self._report())
 
 
-class _Snapshot(OpenFile):
+class Snapshot(OpenFile):
+    """A read-only file as it was when it was opened."""
+
     def __init__(self, name: str, data: bytes) -> None:
         self._name = name
         self._data = data
@@ -187,26 +192,13 @@ class OverlayRoot(Dir):
         if name in self._nodes:
             raise serr.Exists(name, "the server's own")
 
-    async def create(
-        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
-    ) -> tuple[Node, OpenFile | None]:
+    async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         self.check_name(name)
-        return await self._root.create(caller, name, perm, mode, lease, fence)
+        return await self._root.create(caller, name, how)
 
-    async def put(
-        self,
-        caller: Caller,
-        name: str,
-        data: bytes,
-        *,
-        perm: Perm,
-        mode: Mode,
-        offset: int = 0,
-        lease: int = NO_LEASE,
-        fence: Fence = NO_FENCE,
-    ) -> int:
+    async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         self.check_name(name)
-        return await self._root.put(caller, name, data, perm=perm, mode=mode, offset=offset, lease=lease, fence=fence)
+        return await self._root.put(caller, name, data, how, offset)
 
 
 def target_of_rename(directory: Dir, new_name: str) -> Dir:

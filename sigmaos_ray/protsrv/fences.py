@@ -1,20 +1,34 @@
-"""Fences that a server has seen (L-21). Pure."""
+"""Fences that a server has seen (L-21), and how it shows them: files in ``.fences``. The table is pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sigmaos_ray import serr
+from sigmaos_ray.protsrv.devices import ReadOnlyDir, ReportNode
+from sigmaos_ray.sigmap import DEV_FENCE, FENCES, NO_FENCE, Fence
 
 if TYPE_CHECKING:
-    from sigmaos_ray.sigmap import Fence
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from sigmaos_ray.protsrv.node import Caller, Node
+
+_DIR_PATH: Final = 0x20
+_FIRST_PATH: Final = 0x1_0000
 
 
 class FenceTable:
-    """The newest fence per pathname. An older one is refused, a newer one remembered; no fence always passes."""
+    """The newest fence per pathname. An older one is refused, a newer one remembered; no fence always passes.
 
-    def __init__(self) -> None:
-        self._newest: dict[str, Fence] = {}
+    ``on_change`` is told each time that something is remembered or forgotten, after it is: a server that keeps its
+    fences writes them down there, before it goes on.
+    """
+
+    def __init__(self, known: Iterable[Fence] = (), on_change: Callable[[], None] | None = None) -> None:
+        self._newest = {fence.pathname: fence for fence in known}
+        self._on_change = on_change
 
     def check(self, fence: Fence) -> None:
         """Raises Stale for a fence that is older than one seen before; remembers a newer one."""
@@ -22,9 +36,69 @@ class FenceTable:
             return
         newest = self._newest.get(fence.pathname)
         if newest is not None and fence < newest:
-            raise serr.Stale(fence.pathname, f"epoch {fence.epoch} is over, now {newest.epoch}")
-        self._newest[fence.pathname] = fence
+            raise stale(fence, newest)
+        if newest is None or fence > newest:
+            self._newest[fence.pathname] = fence
+            self._changed()
+
+    def forget(self, pathname: str) -> None:
+        """Forgets the fence of a pathname: any is accepted again. NotFound if there is none."""
+        if self._newest.pop(pathname, None) is None:
+            raise serr.NotFound(pathname)
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
 
     def newest(self) -> list[Fence]:
         """All that are remembered, by pathname."""
         return [self._newest[pathname] for pathname in sorted(self._newest)]
+
+
+def stale(fence: Fence, newest: Fence) -> serr.Stale:
+    """The error of a fence that another one has overtaken."""
+    of = f"epoch {fence.epoch}" if fence.epoch != newest.epoch else f"epoch {fence.epoch}, number {fence.seqno}"
+    now = f"{newest.epoch}" if fence.epoch != newest.epoch else f"{newest.seqno}"
+    return serr.Stale(fence.pathname, f"{of} is over, now {now}")
+
+
+def shown_name(fence: Fence) -> str:
+    """The name of a fence's file."""
+    return fence.pathname.replace("/", "-")
+
+
+class FencesDir(ReadOnlyDir):
+    """``.fences``: a file per fence, JSON. Removing it forgets the fence (L-24)."""
+
+    dev = DEV_FENCE
+
+    def __init__(self, newest: Callable[[], list[Fence]], forget: Callable[[str], Awaitable[None]]) -> None:
+        super().__init__(FENCES, _DIR_PATH)
+        self._newest = newest
+        self._forget = forget
+
+    @classmethod
+    def of(cls, table: FenceTable) -> FencesDir:
+        """The directory of a table that nobody else looks after."""
+
+        async def forget(pathname: str) -> None:
+            table.forget(pathname)
+
+        return cls(table.newest, forget)
+
+    def nodes(self) -> dict[str, Node]:
+        return {shown_name(fence): _FenceFile(fence, self._forget) for fence in self._newest()}
+
+
+class _FenceFile(ReportNode):
+    dev = DEV_FENCE
+
+    def __init__(self, shown: Fence, forget: Callable[[str], Awaitable[None]]) -> None:
+        path = _FIRST_PATH + hash(shown.pathname) % (1 << 30)
+        super().__init__(shown_name(shown), path, lambda: msgspec.json.encode(shown))
+        self._shown = shown
+        self._forget = forget
+
+    async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
+        await self._forget(self._shown.pathname)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
+    import asyncio
+
     from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
     from sigmaos_ray.protsrv.watch import Watch
     from sigmaos_ray.sigmap import Mode
@@ -15,7 +17,18 @@ if TYPE_CHECKING:
 class Fid:
     """One fid: a node, and what is open on it."""
 
-    __slots__ = ("caller", "dir_cursor", "file", "mode", "node", "parent", "version", "watch")
+    __slots__ = (
+        "caller",
+        "dir_cursor",
+        "file",
+        "is_freed",
+        "mode",
+        "node",
+        "opening",
+        "parent",
+        "version",
+        "watch",
+    )
 
     def __init__(self, node: Node, caller: Caller) -> None:
         self.node = node
@@ -25,6 +38,9 @@ class Fid:
         self.mode: Mode | None = None
         """None: not open."""
         self.file: OpenFile | None = None
+        self.opening: asyncio.Future[OpenFile] | None = None
+        """An open that waits for somebody else."""
+        self.is_freed = False
         self.dir_cursor: str = ""
         """A directory that is read: the last name returned."""
         self.watch: Watch | None = None
@@ -48,6 +64,10 @@ class FidTable:
         if fid is None:
             raise serr.UnknownFid(number)
         return fid
+
+    def has(self, number: int, fid: Fid) -> bool:
+        """True while that number still stands for that fid."""
+        return self._fids.get(number) is fid
 
     def check_free(self, number: int) -> None:
         if number in self._fids:

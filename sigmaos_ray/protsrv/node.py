@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, Fence, Mode, Perm, Qid, Stat, path
+from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, OREAD, Fence, Mode, Perm, Qid, Stat, path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,17 @@ class Caller(msgspec.Struct, frozen=True):
     realm: str = ""
     principal: str = ""
     token: str = ""
+
+
+class OpenHow(msgspec.Struct, frozen=True):
+    """What a request asks for when it opens, creates or puts, beside the name (as Linux's ``open_how``)."""
+
+    mode: Mode = OREAD
+    perm: Perm = 0o777
+    """Of what is made; an entry that exists keeps its own."""
+    lease: int = NO_LEASE
+    fence: Fence = NO_FENCE
+    """Checked where something changes: by making an entry, and by OTRUNC."""
 
 
 class OpenFile(abc.ABC):
@@ -83,9 +94,10 @@ class Node(abc.ABC):
         """NotFound if the object is gone and cannot tell."""
 
     @abc.abstractmethod
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
-        """Opens a file. OTRUNC in ``mode`` empties it. Directories are opened by protsrv, never through here.
-        A node that stands for a factory (a clone device) returns an OpenFile of its own for each call."""
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        """Opens a file. OTRUNC empties it, under the fence. Directories are opened by protsrv, never through here.
+        A node that stands for a factory (a clone device) returns an OpenFile of its own for each call; a pipe waits
+        for its other end, and takes back what it counted when it is cancelled."""
 
     async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
         """Takes the object out of its directory. NotFound if it is no longer there; NotEmpty for a full directory.
@@ -111,7 +123,7 @@ class Node(abc.ABC):
 class Dir(Node):
     """A directory."""
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self.name)
 
     @abc.abstractmethod
@@ -144,24 +156,11 @@ class Dir(Node):
         An empty list is the end. Entries that are there throughout a listing are returned exactly once (P-12)."""
 
     @abc.abstractmethod
-    async def create(
-        self, caller: Caller, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE
-    ) -> tuple[Node, OpenFile | None]:
-        """Makes an entry: a directory, file, symlink or endpoint file as ``perm`` says, the latter three opened in
-        ``mode``. Exists if the name is taken. protsrv has checked that the name is well-formed."""
+    async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
+        """Makes an entry: a directory, pipe, file, symlink or endpoint file as ``how.perm`` says, the latter three
+        opened in ``how.mode``. Exists if the name is taken. protsrv has checked that the name is well-formed."""
 
-    async def put(
-        self,
-        caller: Caller,
-        name: str,
-        data: bytes,
-        *,
-        perm: Perm,
-        mode: Mode,
-        offset: int = 0,
-        lease: int = NO_LEASE,
-        fence: Fence = NO_FENCE,
-    ) -> int:
+    async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         """Create-or-open, and write, as one operation (P-9): OEXCL refuses what exists, OTRUNC replaces the whole
         contents (seen whole or not at all), else ``data`` goes to ``offset`` (NO_OFFSET: to the end) in place.
         An existing directory is IsDir; an existing entry keeps its permissions."""

@@ -16,9 +16,9 @@ from google.protobuf.message import DecodeError, Message
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import RpcReply, RpcRequest
 from sigmaos_ray.protsrv.devices import DeviceNode, ReportNode, StaticDir
-from sigmaos_ray.protsrv.node import Caller, OpenFile
+from sigmaos_ray.protsrv.node import Caller, OpenFile, OpenHow
 from sigmaos_ray.sessp import wire
-from sigmaos_ray.sigmap import DEV_RPC, NO_FENCE, RPC_DEV, Fence, Mode
+from sigmaos_ray.sigmap import DEV_RPC, NO_FENCE, RPC_DEV, Fence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,7 @@ class _CloneNode(DeviceNode):
         self._stats = stats
         self._opened_count = 0
 
-    async def open(self, caller: Caller, mode: Mode) -> OpenFile:
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         self._opened_count += 1
         return _Channel(self._table, caller, self._stats, self._opened_count)
 

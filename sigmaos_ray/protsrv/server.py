@@ -16,6 +16,8 @@ from sigmaos_ray import serr
 from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.pb.sessp_pb2_grpc import add_SigmaServicer_to_server
 from sigmaos_ray.protsrv.devices import OverlayRoot, ReportNode
+from sigmaos_ray.protsrv.fences import FencesDir
+from sigmaos_ray.protsrv.leases import LeaseSrv
 from sigmaos_ray.protsrv.rpcdev import rpc_dir
 from sigmaos_ray.protsrv.session import ProtSession
 from sigmaos_ray.protsrv.stats import ServerStats
@@ -26,7 +28,9 @@ from sigmaos_ray.sigmap import ROOT_REALM, STATSD, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sigmaos_ray.protsrv.node import Dir
+    from sigmaos_ray.protsrv.fences import FenceTable
+    from sigmaos_ray.protsrv.leases import LeaseKeeper
+    from sigmaos_ray.protsrv.node import Dir, Node
     from sigmaos_ray.protsrv.watch import WatchTable
 
 _SERVICE_NAME = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"].full_name
@@ -36,7 +40,10 @@ class FileServer:
     """Serves ``root`` below an overlay with ``.statsd`` and ``rpc``. Who starts it stops it.
 
     ``services``: RPC service objects; their public methods ``method(self, ctx, request)`` are offered as
-    ``Class.method``. ``guard`` is asked before each request and raises to refuse it: a server that lost its role.
+    ``Class.method``. ``guard`` is asked before each request, and again before what was read goes out; it
+    raises to refuse it: a server that lost its role.
+    ``fences``: shown as ``.fences``. ``leases``: offered as ``LeaseSrv``, and kept while this serves. ``devices``:
+    files of the server's own beside ``.statsd``.
     """
 
     def __init__(
@@ -50,6 +57,9 @@ class FileServer:
         port: int = 0,
         config: configuration.Config | None = None,
         guard: Callable[[], None] | None = None,
+        fences: FenceTable | None = None,
+        leases: LeaseKeeper | None = None,
+        devices: Sequence[Node] = (),
     ) -> None:
         self.stats = ServerStats()
         self.watches = watches
@@ -58,8 +68,14 @@ class FileServer:
         self._host = host
         self._port = port
         self._guard = guard
-        statsd = ReportNode(STATSD, 0x10, self.stats.to_json)
-        self.root = OverlayRoot(root, [statsd, rpc_dir(services, self.stats)])
+        self._leases = leases
+        if leases is not None:
+            services = [*services, LeaseSrv(leases)]
+            self._guard = leases.expire if guard is None else _both(guard, leases.expire)
+        own: list[Node] = [ReportNode(STATSD, 0x10, self.stats.to_json), rpc_dir(services, self.stats), *devices]
+        if fences is not None:
+            own.append(FencesDir.of(fences))
+        self.root = OverlayRoot(root, own)
         self._sessions = SessionServer(self._make_session, self._config)
         self._server: grpc.aio.Server | None = None
         self._health = HealthServicer()
@@ -81,6 +97,8 @@ class FileServer:
             raise serr.Unreachable(f"{self._host}:{self._port}", "the address cannot be bound") from error
         await server.start()
         self._server = server
+        if self._leases is not None:
+            self._leases.start()
         for service in ("", _SERVICE_NAME):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self.endpoint = Endpoint(addrs=(f"{self._host}:{port}",), realm=self._realm)
@@ -92,7 +110,17 @@ class FileServer:
         server, self._server = self._server, None
         if server is None:
             return
+        if self._leases is not None:
+            self._leases.stop()
         await self._health.enter_graceful_shutdown()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._sessions.close(), drain_s)
         await server.stop(grace=min(drain_s, 0.1))
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        first()
+        second()
+
+    return run

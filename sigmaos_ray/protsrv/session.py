@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sigmaos_ray import serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.protsrv.devices import target_of_rename
 from sigmaos_ray.protsrv.fids import Fid, FidTable
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.protsrv.walk import walk, walk_to, walk_to_dir
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import (
     DMDIR,
+    DMNAMEDPIPE,
     NO_OFFSET,
     OACCESS_MASK,
     OAPPEND,
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from sigmaos_ray.config import Config
     from sigmaos_ray.protsrv.stats import ServerStats
     from sigmaos_ray.protsrv.watch import WatchTable
+
+
+_TO_READ: Final = OpenHow(OREAD)
+_LOOKS: Final = frozenset({"walk", "read", "stat", "getfile"})
+"""Requests that change nothing but fids."""
 
 
 class ProtSession:
@@ -83,10 +89,18 @@ class ProtSession:
         if self._guard is not None:
             self._guard()
         try:
-            return await self._ops[op](getattr(request, op))
+            reply = await self._ops[op](getattr(request, op))
         except serr.SigmaError as error:
             self._stats.errors[error.code.name.lower()] += 1
+            self._check_still_ours(op)
             raise
+        self._check_still_ours(op)
+        return reply
+
+    def _check_still_ours(self, op: str) -> None:
+        """What was read may be old news by now, if the server lost its role meanwhile. A change was made, or not."""
+        if op in _LOOKS and self._guard is not None:
+            self._guard()
 
     async def close(self) -> None:
         """The session is over: frees all fids; what was not made durable is dropped."""
@@ -121,6 +135,9 @@ class ProtSession:
 
     async def _free(self, fid: Fid, *, abort: bool) -> None:
         self._stats.fid_count -= 1
+        fid.is_freed = True
+        if fid.opening is not None:
+            fid.opening.cancel()
         if fid.watch is not None:
             self._watches.drop(fid.watch)
         if fid.file is not None:
@@ -165,21 +182,52 @@ class ProtSession:
         if fid.node.is_dir:
             if t.mode & OACCESS_MASK != OREAD:
                 raise serr.IsDir(fid.node.name)
+            fid.mode = t.mode
         else:
-            fid.file = await fid.node.open(fid.caller, t.mode)
-        fid.mode = t.mode
+            await self._open_file_of(t, fid)
         qid = fid.node.qid()
         fid.version = qid.version
         return Reply(open=pb.Ropen(qid=wire.qid_to_pb(qid), iounit=self._config.wire.io_bytes_max))
+
+    async def _open_file_of(self, t: pb.Topen, fid: Fid) -> None:
+        fid.mode = t.mode  # before the first wait: nobody else opens this fid meanwhile
+        try:
+            file = await self._open_node(fid, OpenHow(t.mode, fence=wire.fence_from_pb(t.fence)))
+        except BaseException:
+            fid.mode = None
+            raise
+        if fid.is_freed:
+            await file.abort()
+            raise serr.Closed(fid.node.name, "clunked while it was opened")
+        fid.file = file
+
+    async def _open_node(self, fid: Fid, how: OpenHow) -> OpenFile:
+        """Opens; what waits for somebody else, a pipe, ends with the fid."""
+        if not fid.node.perm & DMNAMEDPIPE:
+            return await fid.node.open(fid.caller, how)
+        fid.opening = asyncio.ensure_future(fid.node.open(fid.caller, how))
+        try:
+            return await fid.opening
+        except asyncio.CancelledError:
+            if fid.is_freed:
+                raise serr.Closed(fid.node.name, "clunked while it was opened") from None
+            raise
+        finally:
+            fid.opening = None
 
     async def _create(self, t: pb.Tcreate) -> Reply:
         fid = self._fids.get(t.fid)
         directory = _as_dir(fid.node)
         _check_new_name(t.name)
-        node, file = await directory.create(fid.caller, t.name, t.perm, t.mode, t.lease, wire.fence_from_pb(t.fence))
+        how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence))
+        node, file = await directory.create(fid.caller, t.name, how)
+        if not self._fids.has(t.fid, fid):
+            if file is not None:
+                await file.abort()
+            raise serr.UnknownFid(t.fid, "clunked, or used for something else, while the entry was made")
         made = Fid(node, fid.caller)
         made.parent = directory
-        made.mode = OREAD if t.perm & DMDIR else t.mode
+        made.mode = None if t.perm & DMNAMEDPIPE else OREAD if t.perm & DMDIR else t.mode
         made.file = file
         self._fids.replace(t.fid, made)
         qid = wire.qid_to_pb(node.qid())
@@ -288,8 +336,10 @@ class ProtSession:
         node = await walk_to(fid.node, self._names(t.names), fid.caller, resolve=t.resolve)
         if node.is_dir:
             raise serr.IsDir(node.name)
+        if node.perm & DMNAMEDPIPE:
+            raise serr.NotSupported(node.name, "a pipe is opened, and read then")
         count = min(t.count, self._config.wire.io_bytes_max)
-        file = await node.open(fid.caller, OREAD)
+        file = await node.open(fid.caller, _TO_READ)
         try:
             data = await file.read(t.offset, count)
         finally:
@@ -310,26 +360,22 @@ class ProtSession:
         if t.resolve:
             await _refuse_link(directory, last, fid.caller)
         _check_new_name(last)
-        count = await directory.put(
-            fid.caller,
-            last,
-            t.data,
-            perm=t.perm,
-            mode=t.mode,
-            offset=t.offset,
-            lease=t.lease,
-            fence=wire.fence_from_pb(t.fence),
-        )
+        how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence))
+        count = await directory.put(fid.caller, last, t.data, how, t.offset)
         return Reply(write=pb.Rwrite(count=count))
 
     async def _put_here(self, fid: Fid, t: pb.Tputfile) -> int:
         """The put of a file that the client walked to itself."""
         if fid.node.is_dir:
             raise serr.IsDir(fid.node.name)
-        file = await fid.node.open(fid.caller, t.mode)
-        count = await file.write(t.offset, t.data, wire.fence_from_pb(t.fence))
-        await file.close()
-        return count
+        if fid.node.perm & DMNAMEDPIPE:
+            raise serr.NotSupported(fid.node.name, "a pipe is opened, and written then")
+        fence = wire.fence_from_pb(t.fence)
+        file = await fid.node.open(fid.caller, OpenHow(t.mode, fence=fence))
+        try:
+            return await file.write(t.offset, t.data, fence)
+        finally:
+            await file.close()
 
     # -- watches
 

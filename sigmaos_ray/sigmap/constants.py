@@ -71,6 +71,8 @@ UX: Final = "name/ux"
 
 RPC_DEV: Final = "rpc"
 STATSD: Final = ".statsd"
+PSTATSD: Final = ".pstatsd"
+FENCES: Final = ".fences"
 
 ROOT_REALM: Final = "rootrealm"
 NAMED_ELECTION_PREFIX: Final = "named-election-"

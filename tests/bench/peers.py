@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,7 +37,19 @@ def etcd_child() -> Iterator[int]:
         command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
         command += ["--initial-cluster", f"default={peer}"]
         with _child(command, port):
+            _wait_until_healthy(client)
             yield port
+
+
+def _wait_until_healthy(client_url: str) -> None:
+    """etcd accepts connections before it answers on them."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{client_url}/health", timeout=1) as reply:
+            if reply.status == 200:
+                return
+        time.sleep(0.05)  # a foreign process: there is nothing else to wait on
+    raise TimeoutError(f"etcd at {client_url} is not healthy")
 
 
 @contextlib.contextmanager

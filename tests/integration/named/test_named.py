@@ -14,12 +14,17 @@ from kernel.named.etcd import Etcd
 from kernel.named.keys import Keys
 from kernel.named.state import Plan
 from sigmaos_ray import serr
-from sigmaos_ray.leaseclnt import AsyncLeaseClnt
-from sigmaos_ray.sigmap import NAMED_ROOT_DIRS, OEXCL, OWRITE, Fence, named_election
+from sigmaos_ray.leaseclnt import AsyncLease, AsyncLeaseClnt
+from sigmaos_ray.rpcclnt import AsyncRPCClnt
+from sigmaos_ray.sigmap import DMTMP, NAMED_ROOT_DIRS, OEXCL, OTRUNC, OWRITE, Fence, named_election
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from etcd_child import EtcdChild
     from harness import Realm
+
+    from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 
 
 async def test_the_root_after_the_first_start(realm: Realm) -> None:
@@ -27,7 +32,7 @@ async def test_the_root_after_the_first_start(realm: Realm) -> None:
     named = await realm.named()
     sc = await realm.clnt(named)
     names = [stat.name for stat in await sc.get_dir("name/")]
-    assert names == [".statsd", "rpc", *sorted([*NAMED_ROOT_DIRS, named_election(realm.name)])]
+    assert names == [".fences", ".pstatsd", ".statsd", "rpc", *sorted([*NAMED_ROOT_DIRS, named_election(realm.name)])]
     leader = await sc.get_dir(f"name/{named_election(realm.name)}")
     assert [stat.name for stat in leader] == ["sigma-1"]
     assert leader[0].is_endpoint
@@ -205,32 +210,64 @@ asyncio.run(main())
 
 
 async def test_fenced_writes(realm: Realm) -> None:
-    """L-22: a fence names an election key and its create revision; once that is gone, its writes are Stale."""
+    """L-21, also after a change of leader: the newest fence of a pathname stands in etcd."""
     named = await realm.named()
     sc = await realm.clnt(named)
-    etcd = Etcd([realm.endpoint], 5)
-    key = named.fs.committer.fence_key(Fence("leader", 1))
-    from kernel.named import etcd as etcd_module
-
-    _, revision = await etcd.transaction([], [etcd_module.put(key, b"")])
-    await sc.fence_dir("name/ux", Fence("leader", revision))
     await sc.put_file("name/ux/f", b"mine")
-    await etcd.transaction([], [etcd_module.delete(key)])
-    await etcd.transaction([], [etcd_module.put(key, b"")])
-    for call in (
-        sc.put_file("name/ux/f", b"late"),
-        sc.create("name/ux/g"),
-        sc.remove("name/ux/f"),
-        sc.rename("name/ux/f", "name/ux/h"),
-    ):
-        with pytest.raises(serr.Stale):
-            await call
-    assert await sc.get_file("name/ux/f") == b"mine"
+    await sc.fence_dir("name/ux", Fence("name/leader", 7))
+    fd = await sc.open("name/ux/f", OWRITE)
+    await sc.put_file("name/ux/f", b"mine")
+    other = await realm.clnt(named)
+    await other.fence_dir("name/ux", Fence("name/leader", 8))
+    await other.put_file("name/ux/g", b"theirs")
+    assert await other.get_file("name/.fences/name-leader") == b'{"pathname":"name/leader","epoch":8,"seqno":0}'
+
+    async def all_stale(sc: AsyncSigmaClnt, *more: Awaitable[object]) -> None:
+        for call in (
+            sc.put_file("name/ux/f", b"late"),
+            sc.create("name/ux/h"),
+            sc.open("name/ux/f", OWRITE | OTRUNC),
+            sc.remove("name/ux/f"),
+            sc.rename("name/ux/f", "name/ux/h"),
+            sc.rename("name/ux/f", "name/s3/h"),
+            *more,
+        ):
+            with pytest.raises(serr.Stale):
+                await call
+        assert await sc.get_file("name/ux/f") == b"mine"
+
+    await all_stale(sc, sc.write(fd, b"late"))
     await sc.put_file("name/elsewhere", b"unfenced")
-    await etcd.close()
+    await named.stop()
+    again = await realm.clnt(await realm.named())
+    await again.fence_dir("name/ux", Fence("name/leader", 7, 9))
+    await all_stale(again)
+    await again.remove("name/.fences/name-leader")
+    await again.put_file("name/ux/f", b"any again")
+    assert await again.get_file_json("name/.fences/name-leader") == {"pathname": "name/leader", "epoch": 7, "seqno": 9}
 
 
 # -- leases
+
+
+async def test_a_put_under_a_lease_ties_the_file_to_it(realm: Realm) -> None:
+    """From no lease, and from another one whose end then does not matter."""
+    named = await realm.named()
+    sc, other = await realm.clnt(named), await realm.clnt(named)
+    first = await AsyncLeaseClnt(sc).ask_lease("name/f", 5)
+    second = await AsyncLeaseClnt(other).ask_lease("name/f", 5)
+    await sc.put_file("name/f", b"free")
+    for lease in (first, second):
+        await sc.put_leased_file("name/f", b"tied", lease, mode=OTRUNC)
+        assert (await sc.stat("name/f")).mode & DMTMP
+    await first.end()
+    await sc.put_file("name/f", b"still there")
+    await named.stop()
+    again = await realm.clnt(await realm.named())
+    assert await again.get_file("name/f") == b"still there"
+    await AsyncLease(AsyncRPCClnt(again, "name"), second.id, 5).end()
+    await again.wait_remove("name/f", 5)
+    assert [key for key in await realm.keys() if key.endswith(b"/f")] == []
 
 
 async def test_leased_files_go_with_their_lease(realm: Realm) -> None:

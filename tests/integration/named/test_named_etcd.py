@@ -17,7 +17,7 @@ from kernel.named.keys import Keys
 from sigmaos_ray import serr
 from sigmaos_ray.config import Named
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
-from sigmaos_ray.protsrv.node import Caller
+from sigmaos_ray.protsrv.node import Caller, OpenHow
 from sigmaos_ray.sigmap import OREAD, OWRITE
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ async def test_a_leader_that_etcd_does_not_answer_ends(realm: Realm, stall: Stal
     sc = await realm.clnt(named)
     await sc.put_file("name/ux/f", b"x")
     stall.begin()
-    writing = asyncio.create_task(named.fs.root.put(Caller(), "f", b"", perm=0o777, mode=OWRITE))
+    writing = asyncio.create_task(named.fs.root.put(Caller(), "f", b"", OpenHow(OWRITE, 0o777)))
     with pytest.raises((serr.IOErr, serr.Closed)):
         await asyncio.wait_for(writing, 10)
     with pytest.raises(serr.Closed):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Caller
+from sigmaos_ray.protsrv.node import Caller, OpenHow
 from sigmaos_ray.sigmap import DMDIR, OREAD, OTRUNC, OWRITE
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ CALLER = Caller()
 
 
 async def _make_dir(named: NamedServer, name: str) -> NamedDir:
-    node, _ = await named.fs.root.create(CALLER, name, DMDIR | 0o777, OREAD)
+    node, _ = await named.fs.root.create(CALLER, name, OpenHow(OREAD, DMDIR | 0o777))
     return cast("NamedDir", node)
 
 
 async def _put(directory: NamedDir, name: str, data: bytes = b"") -> int:
-    return await directory.put(CALLER, name, data, perm=0o777, mode=OWRITE | OTRUNC)
+    return await directory.put(CALLER, name, data, OpenHow(OWRITE | OTRUNC, 0o777))
 
 
 async def _remove(directory: NamedDir, name: str) -> None:
@@ -83,7 +83,7 @@ async def test_writers_and_removers_of_one_name_never_wait_for_each_other_for_ev
     for number in range(20):
         name = f"f{number}"
         await _put(directory, name)
-        file = await (await directory.lookup(CALLER, name)).open(CALLER, OWRITE)
+        file = await (await directory.lookup(CALLER, name)).open(CALLER, OpenHow(OWRITE))
         calls = [
             file.write(0, b"x"),
             _unless(serr.NotFound, _remove(directory, name)),
@@ -150,8 +150,8 @@ async def test_a_rename_over_a_full_directory_is_refused(realm: Realm, victim_is
     named = await realm.named()
     full = await _make_dir(named, "full")
     await _put(full, "f")
-    await full.create(CALLER, "d", DMDIR | 0o777, OREAD)
-    await named.fs.root.create(CALLER, "d", DMDIR | 0o777, OREAD)
+    await full.create(CALLER, "d", OpenHow(OREAD, DMDIR | 0o777))
+    await named.fs.root.create(CALLER, "d", OpenHow(OREAD, DMDIR | 0o777))
     root = cast("NamedDir", named.fs.root)
     source = full if victim_is_parent else root
     with pytest.raises(serr.NotEmpty):

@@ -19,7 +19,7 @@ from sigmaos_ray import SigmaClnt, loopthread
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
-from sigmaos_ray.protsrv.node import Caller
+from sigmaos_ray.protsrv.node import Caller, OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmap import DMDIR, NAMED_ROOT_DIRS, OREAD, Endpoint
@@ -56,7 +56,7 @@ async def _start_named() -> tuple[FileServer, Endpoint]:
     watches = WatchTable()
     fs = MemFs(watches)
     for name in NAMED_ROOT_DIRS:
-        await fs.root.create(Caller(), name, DMDIR | 0o777, OREAD)
+        await fs.root.create(Caller(), name, OpenHow(OREAD, DMDIR | 0o777))
     server = FileServer(fs.root, watches, services=[LeaseSrv(fs)])
     return server, await server.start()
 

@@ -15,7 +15,7 @@ from kernel.s3.nodes import S3Fs
 from kernel.s3.store import S3Store
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
-from sigmaos_ray.protsrv.node import Caller
+from sigmaos_ray.protsrv.node import Caller, OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sessp.channel import close_channels
@@ -96,7 +96,7 @@ async def named() -> AsyncIterator[Endpoint]:
     watches = WatchTable()
     fs = MemFs(watches)
     for name in ("s3", "ux"):
-        await fs.root.create(Caller(), name, DMDIR | 0o777, OREAD)
+        await fs.root.create(Caller(), name, OpenHow(OREAD, DMDIR | 0o777))
     server = FileServer(fs.root, watches, services=[LeaseSrv(fs)])
     yield await server.start()
     await server.stop()

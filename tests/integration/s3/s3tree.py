@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kernel.s3.nodes import S3Dir, S3Fs
-from sigmaos_ray.protsrv.node import Caller, Node
+from sigmaos_ray.protsrv.node import Caller, Node, OpenHow
 from sigmaos_ray.sigmap import OREAD, OTRUNC, OWRITE, Mode
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ class S3Tree(NamedTuple):
 
 
 async def put(directory: S3Dir, name: str, data: bytes, mode: Mode = OWRITE | OTRUNC) -> int:
-    return await directory.put(ME, name, data, perm=0o777, mode=mode)
+    return await directory.put(ME, name, data, OpenHow(mode, 0o777))
 
 
 async def read_all(node: Node) -> bytes:
-    file = await node.open(ME, OREAD)
+    file = await node.open(ME, OpenHow(OREAD))
     try:
         return await file.read(0, 1 << 30)
     finally:

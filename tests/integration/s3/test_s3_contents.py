@@ -10,6 +10,7 @@ from s3tree import ME, S3Tree, put, read_all, requests_of
 
 from kernel.s3.store import S3Store
 from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.sigmap import DMDIR, NO_OFFSET, OAPPEND, OEXCL, ORDWR, OREAD, OTRUNC, OWRITE, Fence, Mode
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def pattern(size: int) -> bytes:
 
 
 async def writer_of(tree: S3Tree, name: str, mode: Mode = OWRITE) -> OpenFile:
-    _, file = await tree.top.create(ME, name, 0o777, mode)
+    _, file = await tree.top.create(ME, name, OpenHow(mode, 0o777))
     assert file is not None
     return file
 
@@ -34,7 +35,7 @@ async def writer_of(tree: S3Tree, name: str, mode: Mode = OWRITE) -> OpenFile:
 async def test_reads_at_any_offset(tree: S3Tree) -> None:
     data = pattern(3 * MIB + 17)
     tree.upload("file", data=data)
-    file = await (await tree.top.lookup(ME, "file")).open(ME, OREAD)
+    file = await (await tree.top.lookup(ME, "file")).open(ME, OpenHow(OREAD))
     for offset, count in ((0, 10), (5, MIB), (MIB - 1, 2), (3 * MIB, 100), (7, 0), (3 * MIB + 17, 5), (1 << 60, 5)):
         assert await file.read(offset, count) == data[offset : offset + count]
     assert await file.read(0, 1 << 30) == data
@@ -44,7 +45,7 @@ async def test_reads_at_any_offset(tree: S3Tree) -> None:
 async def test_a_sequential_reader_does_not_pay_a_request_for_each_piece(tree: S3Tree) -> None:
     data = pattern(4 * MIB)
     tree.upload("file", data=data)
-    file = await (await tree.top.lookup(ME, "file")).open(ME, OREAD)
+    file = await (await tree.top.lookup(ME, "file")).open(ME, OpenHow(OREAD))
     requests = requests_of(tree)
     pieces = [await file.read(offset, 4096) for offset in range(0, len(data), 4096)]
     assert b"".join(pieces) == data
@@ -55,7 +56,7 @@ async def test_a_sequential_reader_does_not_pay_a_request_for_each_piece(tree: S
 async def test_large_reads_go_side_by_side(tree: S3Tree) -> None:
     data = pattern(4 * MIB)
     tree.upload("file", data=data)
-    file = await (await tree.top.lookup(ME, "file")).open(ME, OREAD)
+    file = await (await tree.top.lookup(ME, "file")).open(ME, OpenHow(OREAD))
     parts = await asyncio.gather(*(file.read(offset, MIB) for offset in range(0, len(data), MIB)))
     assert b"".join(parts) == data
     await file.close()
@@ -63,7 +64,7 @@ async def test_large_reads_go_side_by_side(tree: S3Tree) -> None:
 
 async def test_a_reader_never_gets_a_mix(tree: S3Tree) -> None:
     tree.upload("file", data=b"a" * MIB)
-    file = await (await tree.top.lookup(ME, "file")).open(ME, OREAD)
+    file = await (await tree.top.lookup(ME, "file")).open(ME, OpenHow(OREAD))
     assert await file.read(0, 600_000) == b"a" * 600_000
     tree.upload("file", data=b"b" * MIB)
     with pytest.raises(serr.Version):
@@ -78,7 +79,7 @@ async def test_a_reader_never_gets_a_mix(tree: S3Tree) -> None:
 
 async def test_what_was_read_ahead_goes_when_the_object_is_another(tree: S3Tree) -> None:
     tree.upload("file", data=b"a" * MIB)
-    file = await (await tree.top.lookup(ME, "file")).open(ME, OREAD)
+    file = await (await tree.top.lookup(ME, "file")).open(ME, OpenHow(OREAD))
     assert await file.read(0, 10) == b"a" * 10
     tree.upload("file", data=b"b" * MIB)
     assert await file.read(5, 5) == b"a" * 5
@@ -139,18 +140,18 @@ async def test_writes_are_sequential_from_0(tree: S3Tree) -> None:
     await file.close()
     assert tree.contents("file") == b"abc"
     with pytest.raises(serr.Inval):
-        await tree.top.put(ME, "file", b"x", perm=0o777, mode=OWRITE, offset=3)
+        await tree.top.put(ME, "file", b"x", OpenHow(OWRITE), 3)
 
 
 @pytest.mark.parametrize("mode", [OWRITE | OAPPEND, ORDWR])
 async def test_modes_that_s3_does_not_have(tree: S3Tree, mode: Mode) -> None:
     tree.upload("file")
     with pytest.raises(serr.NotSupported):
-        await (await tree.top.lookup(ME, "file")).open(ME, mode)
+        await (await tree.top.lookup(ME, "file")).open(ME, OpenHow(mode))
     with pytest.raises(serr.NotSupported):
-        await tree.top.create(ME, "new", 0o777, mode)
+        await tree.top.create(ME, "new", OpenHow(mode, 0o777))
     with pytest.raises(serr.NotSupported):
-        await tree.top.put(ME, "file", b"x", perm=0o777, mode=mode, offset=NO_OFFSET if mode & OAPPEND else 0)
+        await tree.top.put(ME, "file", b"x", OpenHow(mode), NO_OFFSET if mode & OAPPEND else 0)
     assert tree.contents("file") == b"file"
 
 
@@ -196,15 +197,15 @@ async def test_a_failed_close_leaves_nothing(tree: S3Tree, monkeypatch: pytest.M
 async def test_an_open_for_writing_replaces_what_is_there(tree: S3Tree) -> None:
     tree.upload("file", data=b"long old contents")
     node = await tree.top.lookup(ME, "file")
-    untouched = await node.open(ME, OWRITE)
+    untouched = await node.open(ME, OpenHow(OWRITE))
     await untouched.close()
     assert tree.contents("file") == b"long old contents"
-    file = await node.open(ME, OWRITE)
+    file = await node.open(ME, OpenHow(OWRITE))
     await file.write(0, b"new")
     assert tree.contents("file") == b"long old contents"
     await file.close()
     assert tree.contents("file") == b"new"
-    emptied = await node.open(ME, OWRITE | OTRUNC)
+    emptied = await node.open(ME, OpenHow(OWRITE | OTRUNC))
     await emptied.close()
     assert tree.contents("file") == b""
 
@@ -233,7 +234,7 @@ async def test_exclusive_puts_and_creates(tree: S3Tree) -> None:
     assert won.count(True) == 1
     assert tree.contents("lock") == str(won.index(True)).encode()
     with pytest.raises(serr.Exists):
-        await tree.top.create(ME, "lock", 0o777, OWRITE)
+        await tree.top.create(ME, "lock", OpenHow(OWRITE, 0o777))
 
 
 @pytest.mark.parametrize("size", [1, 6 * MIB])
@@ -275,9 +276,9 @@ async def test_a_directory_is_not_written(tree: S3Tree) -> None:
     with pytest.raises(serr.Exists):
         await put(tree.top, "dir", b"x", OWRITE | OEXCL)
     with pytest.raises(serr.Exists):
-        await tree.top.create(ME, "dir", 0o777, OWRITE)
+        await tree.top.create(ME, "dir", OpenHow(OWRITE, 0o777))
     with pytest.raises(serr.IsDir):
-        await (await tree.top.lookup(ME, "dir")).open(ME, OREAD)
+        await (await tree.top.lookup(ME, "dir")).open(ME, OpenHow(OREAD))
     assert tree.keys() == ["dir/file"]
 
 
@@ -288,13 +289,13 @@ async def test_an_older_fence_is_stale(tree: S3Tree) -> None:
     old, new = Fence("name/elect", 1), Fence("name/elect", 2)
     file = await writer_of(tree, "slow")
     await file.write(0, b"x", old)
-    await tree.top.put(ME, "file", b"new", perm=0o777, mode=OWRITE, fence=new)
-    made, _ = await tree.top.create(ME, "dir", DMDIR | 0o777, OREAD)
+    await tree.top.put(ME, "file", b"new", OpenHow(OWRITE, 0o777, fence=new))
+    made, _ = await tree.top.create(ME, "dir", OpenHow(OREAD, DMDIR | 0o777))
     node = await tree.top.lookup(ME, "file")
     for call in (
-        tree.top.put(ME, "file", b"old", perm=0o777, mode=OWRITE, fence=old),
-        tree.top.create(ME, "made", 0o777, OWRITE, fence=old),
-        tree.top.create(ME, "made", DMDIR | 0o777, OREAD, fence=old),
+        tree.top.put(ME, "file", b"old", OpenHow(OWRITE, 0o777, fence=old)),
+        tree.top.create(ME, "made", OpenHow(OWRITE, 0o777, fence=old)),
+        tree.top.create(ME, "made", OpenHow(OREAD, DMDIR | 0o777, fence=old)),
         node.remove(ME, old),
         made.remove(ME, old),
         file.write(1, b"y", old),

@@ -8,6 +8,7 @@ import pytest
 from s3tree import ME, S3Tree, names, put, read_all, requests_of
 
 from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.watch import Event, EventKind
 from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, OREAD, OWRITE
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def make_dir(directory: S3Dir, name: str) -> S3Dir:
-    made, file = await directory.create(ME, name, DMDIR | 0o777, OREAD)
+    made, file = await directory.create(ME, name, OpenHow(OREAD, DMDIR | 0o777))
     assert file is None
     return made  # type: ignore[return-value]
 
@@ -32,9 +33,9 @@ async def test_the_root_lists_buckets_and_makes_none(tree: S3Tree) -> None:
     assert [stat.name for stat in listed] == sorted(stat.name for stat in listed)
     assert tree.bucket not in [stat.name for stat in await root.entries(ME, tree.bucket, 4096)]
     with pytest.raises(serr.NoCreate):
-        await root.create(ME, "new-bucket", DMDIR | 0o777, OREAD)
+        await root.create(ME, "new-bucket", OpenHow(OREAD, DMDIR | 0o777))
     with pytest.raises(serr.NoCreate):
-        await root.put(ME, "file", b"", perm=0o777, mode=OWRITE)
+        await root.put(ME, "file", b"", OpenHow(OWRITE, 0o777))
     with pytest.raises(serr.NoRemove):
         await (await root.lookup(ME, tree.bucket)).remove(ME)
 
@@ -114,7 +115,7 @@ async def test_mkdir_leaves_a_hidden_mark(tree: S3Tree) -> None:
         await made.lookup(ME, "_._")
     for kind in (0o777, DMDIR | 0o777):
         with pytest.raises(serr.Inval):
-            await made.create(ME, "_._", kind, OWRITE)
+            await made.create(ME, "_._", OpenHow(OWRITE, kind))
     for taken in ("dir", "file"):
         await put(tree.top, "file", b"")
         with pytest.raises(serr.Exists):
@@ -174,7 +175,7 @@ async def test_watches_and_versions_follow_changes_of_entries(tree: S3Tree) -> N
     assert not moved()
     made = await make_dir(top, "d")
     assert moved()
-    _, writer = await top.create(ME, "b", 0o777, OWRITE)
+    _, writer = await top.create(ME, "b", OpenHow(OWRITE, 0o777))
     assert not moved()
     assert writer
     await writer.close()
@@ -206,11 +207,11 @@ async def test_no_renames_links_or_leases(tree: S3Tree) -> None:
         with pytest.raises(serr.NotSupported):
             await node.rename(ME, tree.top, "new")
     for refused in ({"perm": DMSYMLINK | 0o777}, {"lease": 7}):
-        options = {"perm": 0o777, "mode": OWRITE, **refused}
+        how = OpenHow(**{"perm": 0o777, "mode": OWRITE, **refused})
         with pytest.raises(serr.NotSupported):
-            await tree.top.create(ME, "new", **options)
+            await tree.top.create(ME, "new", how)
         with pytest.raises(serr.NotSupported):
-            await tree.top.put(ME, "new", b"", **options)
+            await tree.top.put(ME, "new", b"", how)
     assert tree.keys() == ["dir/_._", "file"]
 
 

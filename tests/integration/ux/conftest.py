@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
-from sigmaos_ray.protsrv.node import Caller
+from sigmaos_ray.protsrv.node import Caller, OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sessp.channel import close_channels
@@ -45,7 +45,7 @@ async def named() -> AsyncIterator[Endpoint]:
     watches = WatchTable()
     fs = MemFs(watches)
     for name in ("s3", "ux"):
-        await fs.root.create(Caller(), name, DMDIR | 0o777, OREAD)
+        await fs.root.create(Caller(), name, OpenHow(OREAD, DMDIR | 0o777))
     server = FileServer(fs.root, watches, services=[LeaseSrv(fs)])
     yield await server.start()
     await server.stop()

@@ -13,7 +13,7 @@ from kernel.named.etcd import Compacted, Etcd, KeyValue, UnknownOutcome
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 
 class Fate(enum.Enum):
@@ -108,6 +108,12 @@ class FakeEtcd(Etcd):
         found = self._at(key, revision)
         await asyncio.sleep(0)  # what happens while the answer is on its way comes too late
         return found
+
+    async def scan(self, prefix: bytes, revision: int = 0) -> AsyncIterator[KeyValue]:
+        for key in sorted(key for key in self.history if key.startswith(prefix)):
+            found = await self.get(key, revision)
+            if found is not None:
+                yield found
 
     def _at(self, key: bytes, revision: int) -> KeyValue | None:
         versions = [each for each in self.history.get(key, []) if not revision or each[0] <= revision]

@@ -11,6 +11,7 @@ from fake_etcd import FakeEtcd, Fate
 
 from kernel.named import committer as committers
 from kernel.named.committer import Committer, LeaderKey
+from kernel.named.fences import StoredFence
 from kernel.named.keys import Keys
 from kernel.named.state import Contents, Meta, Plan
 from sigmaos_ray import serr
@@ -33,7 +34,12 @@ class Leader:
         self.lost: list[str] = []
         self.applied: list[int] = []
         created = self.etcd.put_directly(self.key, b"")
-        self.committer = Committer(self.etcd, KEYS, LeaderKey(self.key, created), config, self._guard, self._lose)
+        self.config = config
+        self.leader_key = LeaderKey(self.key, created)
+        self.committer = self.successor()
+
+    def successor(self) -> Committer:
+        return Committer(self.etcd, KEYS, self.leader_key, self.config, self._guard, self._lose)
 
     def _guard(self) -> None:
         if self.lost:
@@ -88,18 +94,64 @@ async def test_a_plan_on_a_lease_that_is_gone_fails_alone(leader: Leader) -> Non
 
 
 async def test_a_plan_with_an_old_fence_fails_alone(leader: Leader) -> None:
-    """Plans with different fences, or none, never share a transaction."""
-    epoch = leader.etcd.put_directly(leader.committer.fence_key(Fence("f", 1)), b"")
+    """L-21: older is Stale, equal goes, newer is remembered; other pathnames do not matter."""
     results = await asyncio.gather(
         leader.write(2),
-        leader.write(3, fence=Fence("f", epoch - 1)),
-        leader.write(4, fence=Fence("f", epoch)),
-        leader.write(5, fence=Fence("never", epoch)),
-        leader.write(6),
+        leader.write(3, fence=Fence("f", 5)),
+        leader.write(4, fence=Fence("f", 4)),
+        leader.write(5, fence=Fence("f", 5, 1)),
+        leader.write(6, fence=Fence("f", 5)),
+        leader.write(7, fence=Fence("other", 1)),
         return_exceptions=True,
     )
-    assert [type(result) for result in results] == [int, serr.Stale, int, serr.Stale, int]
-    assert leader.applied == [2, 4, 6]
+    assert [type(result) for result in results] == [int, int, serr.Stale, int, serr.Stale, int]
+    assert leader.applied == [2, 3, 5, 7]
+    assert leader.committer.transactions_count == 1
+    assert not leader.lost
+
+
+async def test_the_next_leader_knows_the_fences(leader: Leader) -> None:
+    await leader.write(2, fence=Fence("a/b", 5, 2))
+    await leader.write(3, fence=Fence("gone", 1))
+    await leader.committer.forget_fence("gone")
+    with pytest.raises(serr.NotFound):
+        await leader.committer.forget_fence("gone")
+    successor = leader.successor()
+    await successor.start()
+    assert successor.fences.table.newest() == [Fence("a/b", 5, 2)]
+    for old in (Fence("a/b", 5, 1), Fence("a/b", 4, 9)):
+        with pytest.raises(serr.Stale):
+            await successor.commit(Plan(), old)
+    await successor.commit(Plan(), Fence("gone", 0))
+    await successor.close()
+
+
+async def test_a_newer_fence_is_stored_with_the_change_that_carries_it(leader: Leader) -> None:
+    """The change fails: so does the remembering, but for this leader."""
+    leader.etcd.gone_leases.add(7)
+    with pytest.raises(serr.NotFound):
+        await leader.write(2, fence=Fence("f", 5), lease=7)
+    assert leader.etcd.value(KEYS.fence("f")) is None
+    with pytest.raises(serr.Stale):
+        await leader.write(3, fence=Fence("f", 4))
+    await leader.write(4, fence=Fence("f", 5))
+    assert leader.etcd.value(KEYS.fence("f")) is not None
+
+
+async def test_a_leadership_won_here_ends_with_its_key(leader: Leader) -> None:
+    """L-22: the moment its key is gone, or made anew, its changes are Stale; others go on beside them."""
+    key = b"won"
+    epoch = leader.etcd.put_directly(key, b"")
+    record = StoredFence(epoch, 0, key)
+    leader.committer.fences.load([("f", record)])
+    await leader.write(2, fence=Fence("f", epoch))
+    leader.etcd.put_directly(key, None)
+    leader.etcd.put_directly(key, b"another's")
+    results = await asyncio.gather(
+        leader.write(3), leader.write(4, fence=Fence("f", epoch)), leader.write(5), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [int, serr.Stale, int]
+    assert leader.applied == [2, 3, 5]
     assert not leader.lost
 
 
@@ -116,7 +168,8 @@ async def test_a_deposed_leader_changes_nothing(leader: Leader) -> None:
 
 async def test_another_writer_with_the_same_key_deposes(leader: Leader) -> None:
     """Also for a fenced write, which is not Stale for that."""
-    epoch = leader.etcd.put_directly(leader.committer.fence_key(Fence("f", 1)), b"")
+    epoch = leader.etcd.put_directly(b"won", b"")
+    leader.committer.fences.load([("f", StoredFence(epoch, 0, b"won"))])
     leader.etcd.put_directly(KEYS.txn, b"foreign")
     with pytest.raises(serr.Closed):
         await leader.write(2, fence=Fence("f", epoch))

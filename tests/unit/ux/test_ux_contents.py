@@ -15,6 +15,7 @@ from kernel.ux import hostdir, hostfile
 from kernel.ux.hostdir import host_stat as really
 from kernel.ux.store import INLINE_BYTES_MAX
 from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.sigmap import NO_OFFSET, OAPPEND, OEXCL, ORDWR, OREAD, OTRUNC, OWRITE, Mode
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SIZES = [0, 1, INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1, 1 << 20]
 
 
 async def open_file(tree: UxTree, name: str, mode: Mode = OREAD) -> OpenFile:
-    return await (await tree.file(name)).open(ME, mode)
+    return await (await tree.file(name)).open(ME, OpenHow(mode))
 
 
 def append(host_file: Path, data: bytes) -> None:
@@ -100,7 +101,7 @@ async def test_versions_move_with_each_write(tree: UxTree) -> None:
     await put(tree.root, "file", b"")
     node = await tree.file("file")
     versions = [node.qid().version]
-    file = await node.open(ME, ORDWR)
+    file = await node.open(ME, OpenHow(ORDWR))
     for data in (b"1", b"1", b"1"):
         await file.write(0, data)
         versions.append((await node.stat(ME)).qid.version)
@@ -143,7 +144,7 @@ async def test_what_the_host_writes_shows_at_the_next_look(tree: UxTree) -> None
 async def test_a_file_removed_while_open_stays_readable(tree: UxTree) -> None:
     await put(tree.root, "file", b"data")
     node = await tree.file("file")
-    file = await node.open(ME, ORDWR)
+    file = await node.open(ME, OpenHow(ORDWR))
     await node.remove(ME)
     await file.write(NO_OFFSET, b" more")
     assert await file.read(0, 100) == b"data more"

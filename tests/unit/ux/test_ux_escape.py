@@ -10,6 +10,7 @@ from uxtree import ME, UxTree, make_dir, put
 
 from kernel.ux.hostdir import HostDir
 from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.sigmap import DMDIR, OEXCL, OREAD, OTRUNC, OWRITE
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ async def test_links_of_the_host_are_refused_and_not_listed(tree: UxTree, outsid
         with pytest.raises((serr.Perm, serr.Exists)):
             await put(tree.root, "link", b"overwritten", mode)
     with pytest.raises(serr.Exists):
-        await tree.root.create(ME, "link", 0o644, OWRITE)
+        await tree.root.create(ME, "link", OpenHow(OWRITE, 0o644))
     with pytest.raises(serr.Exists):
-        await tree.root.create(ME, "link", DMDIR | 0o755, OREAD)
+        await tree.root.create(ME, "link", OpenHow(OREAD, DMDIR | 0o755))
     with pytest.raises(serr.Perm):
         await (await tree.file("file")).rename(ME, tree.root, "link")
     assert link.is_symlink()
@@ -67,9 +68,9 @@ async def test_a_link_swapped_in_for_a_held_directory_does_not_help(tree: UxTree
     for call in (
         directory.lookup(ME, "secret"),
         directory.entries(ME, "", 10),
-        directory.create(ME, "new", 0o644, OWRITE),
+        directory.create(ME, "new", OpenHow(OWRITE, 0o644)),
         put(directory, "secret", b"overwritten"),
-        node.open(ME, OREAD),
+        node.open(ME, OpenHow(OREAD)),
         node.remove(ME),
         node.stat(ME),
         node.rename(ME, tree.root, "out"),
@@ -105,16 +106,16 @@ async def test_a_link_swapped_in_before_an_open_does_not_help(tree: UxTree, outs
     (tree.host / "file").symlink_to(outside / "secret")
     for mode in (OREAD, OWRITE, OWRITE | OTRUNC):
         with pytest.raises(serr.Perm):
-            await node.open(ME, mode)
+            await node.open(ME, OpenHow(mode))
     assert (outside / "secret").read_text() == "secret"
 
 
 async def test_dots_are_no_way_up(tree: UxTree, outside: Path) -> None:
     for name in ("..", "../outside", "."):
         with pytest.raises(serr.SigmaError):
-            await tree.root.create(ME, name, 0o644, OWRITE)
+            await tree.root.create(ME, name, OpenHow(OWRITE, 0o644))
         with pytest.raises(serr.SigmaError):
-            await tree.root.put(ME, name, b"", perm=0o644, mode=OWRITE | OTRUNC)
+            await tree.root.put(ME, name, b"", OpenHow(OWRITE | OTRUNC, 0o644))
     assert sorted(os.listdir(tree.host.parent)) == ["outside", "ux"]
 
 
@@ -130,7 +131,7 @@ async def test_sockets_and_pipes_are_refused_and_do_not_block(tree: UxTree) -> N
     (tree.host / "file").unlink()
     os.mkfifo(tree.host / "file")
     with pytest.raises(serr.Perm):
-        await node.open(ME, OREAD)
+        await node.open(ME, OpenHow(OREAD))
 
 
 async def test_the_servers_own_entry_is_hidden(tree: UxTree) -> None:
@@ -142,7 +143,7 @@ async def test_the_servers_own_entry_is_hidden(tree: UxTree) -> None:
             await tree.root.walk(ME, names)
     await put(tree.root, "file", b"")
     for call in (
-        tree.root.create(ME, hidden, 0o644, OWRITE),
+        tree.root.create(ME, hidden, OpenHow(OWRITE, 0o644)),
         put(tree.root, hidden, b""),
         (await tree.file("file")).rename(ME, tree.root, hidden),
     ):

@@ -10,6 +10,7 @@ from uxtree import ME, UxTree, make_dir, make_file, open_tree, put
 
 from kernel.ux.hostdir import ERRORS, from_os
 from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.watch import Event, EventKind
 from sigmaos_ray.sigmap import DMDIR, DMMOUNT, DMSYMLINK, DMTMP, OREAD, OWRITE, Endpoint, Fence
 
@@ -18,7 +19,7 @@ async def test_create_never_opens_what_exists(tree: UxTree) -> None:
     await (await make_file(tree.root, "file")).close()
     for perm in (0o644, DMDIR | 0o755):
         with pytest.raises(serr.Exists):
-            await tree.root.create(ME, "file", perm, OWRITE)
+            await tree.root.create(ME, "file", OpenHow(OWRITE, perm))
 
 
 async def test_modes_map_to_unix(tree: UxTree) -> None:
@@ -98,11 +99,16 @@ async def test_remove(tree: UxTree) -> None:
         await made.remove(ME)
     node = await tree.file("dir", "file")
     await node.remove(ME)
-    for call in (node.remove(ME), node.stat(ME), node.open(ME, OREAD)):
+    for call in (node.remove(ME), node.stat(ME), node.open(ME, OpenHow(OREAD))):
         with pytest.raises(serr.NotFound):
             await call
     await made.remove(ME)
-    for gone in (made.remove(ME), made.lookup(ME, "x"), made.create(ME, "x", 0o644, OWRITE), put(made, "x", b"")):
+    for gone in (
+        made.remove(ME),
+        made.lookup(ME, "x"),
+        made.create(ME, "x", OpenHow(OWRITE, 0o644)),
+        put(made, "x", b""),
+    ):
         with pytest.raises(serr.NotFound):
             await gone
     with pytest.raises(serr.Inval):
@@ -270,7 +276,7 @@ async def test_links_and_endpoint_files_last(tree: UxTree, made_by: str) -> None
         node = await again.file(f"{name}-renamed")
         assert node.perm == kind | 0o777
         assert node.is_link
-        file = await node.open(ME, OREAD)
+        file = await node.open(ME, OpenHow(OREAD))
         assert await file.read(0, 1000) == contents
         await file.close()
         await put(again.root, f"{name}-renamed", b"other")
@@ -282,7 +288,7 @@ async def test_links_are_refused_where_the_host_keeps_no_mark(tree: UxTree, monk
     really = os.open
     monkeypatch.setattr(os, "open", lambda path, flags, mode=0o777, **rest: really(path, flags, mode & 0o777, **rest))
     with pytest.raises(serr.NotSupported):
-        await tree.root.create(ME, "link", DMSYMLINK | 0o777, OWRITE)
+        await tree.root.create(ME, "link", OpenHow(OWRITE, DMSYMLINK | 0o777))
     with pytest.raises(serr.NotSupported):
         await put(tree.root, "link", b"x", perm=DMSYMLINK | 0o777)
     assert await tree.names() == []
@@ -290,11 +296,11 @@ async def test_links_are_refused_where_the_host_keeps_no_mark(tree: UxTree, monk
 
 @pytest.mark.parametrize("options", [{"lease": 7}, {"perm": DMTMP | 0o644}])
 async def test_no_leased_files(tree: UxTree, options: dict[str, int]) -> None:
-    wanted = {"perm": 0o644, "mode": OWRITE, **options}
+    how = OpenHow(**{"perm": 0o644, "mode": OWRITE, **options})
     with pytest.raises(serr.NotSupported, match="named"):
-        await tree.root.create(ME, "f", **wanted)
+        await tree.root.create(ME, "f", how)
     with pytest.raises(serr.NotSupported, match="named"):
-        await tree.root.put(ME, "f", b"", **wanted)
+        await tree.root.put(ME, "f", b"", how)
 
 
 async def test_an_older_fence_is_stale(tree: UxTree) -> None:
@@ -307,7 +313,7 @@ async def test_an_older_fence_is_stale(tree: UxTree) -> None:
         put(tree.root, "f", b"old", fence=old),
         put(tree.root, "f", b"old", OWRITE, fence=old),
         put(tree.root, "g", b"old", fence=old),
-        tree.root.create(ME, "g", 0o644, OWRITE, fence=old),
+        tree.root.create(ME, "g", OpenHow(OWRITE, 0o644, fence=old)),
         file.write(0, b"old", old),
         node.remove(ME, old),
         node.rename(ME, made, "f", old),

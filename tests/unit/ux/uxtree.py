@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kernel.ux.nodes import UxDir, UxFile, UxFs
 from kernel.ux.store import UxStore
-from sigmaos_ray.protsrv.node import Caller, OpenFile
+from sigmaos_ray.protsrv.node import Caller, OpenFile, OpenHow
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmap import DMDIR, OREAD, OTRUNC, OWRITE, Fence, Mode, Perm
 
@@ -49,14 +49,14 @@ def open_tree(host: Path) -> UxTree:
 
 
 async def make_dir(directory: UxDir, name: str) -> UxDir:
-    made, file = await directory.create(ME, name, DMDIR | 0o755, OREAD)
+    made, file = await directory.create(ME, name, OpenHow(OREAD, DMDIR | 0o755))
     assert isinstance(made, UxDir)
     assert file is None
     return made
 
 
 async def make_file(directory: UxDir, name: str, perm: Perm = 0o644) -> OpenFile:
-    _, file = await directory.create(ME, name, perm, OWRITE)
+    _, file = await directory.create(ME, name, OpenHow(OWRITE, perm))
     assert file is not None
     return file
 
@@ -71,4 +71,4 @@ async def put(
     offset: int = 0,
     fence: Fence | None = None,
 ) -> int:
-    return await directory.put(ME, name, data, perm=perm, mode=mode, offset=offset, fence=fence or Fence())
+    return await directory.put(ME, name, data, OpenHow(mode, perm, fence=fence or Fence()), offset)
