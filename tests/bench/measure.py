@@ -30,6 +30,11 @@ class Series(NamedTuple):
     def __str__(self) -> str:
         return f"{self.name} {_time(self.median_s)} ({_time(min(self.rounds_s))}..{_time(max(self.rounds_s))})"
 
+    def as_rate(self) -> str:
+        """The same as operations per second."""
+        slowest, fastest = 1 / max(self.rounds_s), 1 / min(self.rounds_s)
+        return f"{self.name} {1 / self.median_s:,.0f}/s ({slowest:,.0f}..{fastest:,.0f})"
+
 
 class Comparison(NamedTuple):
     what: str
@@ -39,18 +44,25 @@ class Comparison(NamedTuple):
     """The ratio that we aim at, if there is one."""
     missing: str = ""
     """Why there is no peer, and what to do about it."""
+    rates: bool = False
+    """Told in operations per second; then the ratio is to be at least the goal."""
 
     @property
     def ratio(self) -> float | None:
-        return self.ours.median_s / self.peer.median_s if self.peer else None
+        if self.peer is None:
+            return None
+        ratio = self.ours.median_s / self.peer.median_s
+        return 1 / ratio if self.rates else ratio
 
     def __str__(self) -> str:
+        ours, peer = ((each.as_rate() if self.rates else str(each)) if each else "" for each in (self.ours, self.peer))
         if self.ratio is None:
-            return f"{self.what}: {self.ours}; no peer: {self.missing}"
-        told = f"{self.what}: {self.ours}, {self.peer}: ratio {self.ratio:.2f}"
+            return f"{self.what}: {ours}; no peer: {self.missing}"
+        told = f"{self.what}: {ours}, {peer}: ratio {self.ratio:.2f}"
         if self.goal is None:
             return told
-        return f"{told}, goal {self.goal} {'met' if self.ratio <= self.goal else 'NOT met'}"
+        is_met = self.ratio >= self.goal if self.rates else self.ratio <= self.goal
+        return f"{told}, goal {'>=' if self.rates else '<='} {self.goal} {'met' if is_met else 'NOT met'}"
 
 
 def timed(work: Work, times: int) -> float:
@@ -70,8 +82,10 @@ def compare(
     warm_up: int | None = None,
     goal: float | None = None,
     missing: str = "",
+    rates: bool = False,
 ) -> Comparison:
-    """Measures, prints the line, and returns it. Errors of the work propagate; a goal that is missed is only told."""
+    """Measures, prints the line, and returns it. Errors of the work propagate; a goal that is missed is only told.
+    ``rates``: tell operations per second."""
     runs: list[list[float]] = [[], []]
     works = [ours[1], *([peer[1]] if peer else [])]
     for work in works:
@@ -81,7 +95,12 @@ def compare(
         for run, work in zip(runs, works, strict=False):
             run.append(timed(work, times))
     found = Comparison(
-        what, Series(ours[0], runs[0]), Series(peer[0], runs[1]) if peer else None, goal=goal, missing=missing
+        what,
+        Series(ours[0], runs[0]),
+        Series(peer[0], runs[1]) if peer else None,
+        goal=goal,
+        missing=missing,
+        rates=rates,
     )
     print(f"\n  {found}")
     return found
