@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from kernel import whereis
 from sigmaos_ray import debug
 from sigmaos_ray.config import ServiceInfo
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
@@ -83,6 +84,7 @@ class KernelActor(abc.ABC):
     def __init__(self, service_name: str, args: KernelArgs) -> None:
         _log_to_file(args.log_dir, f"{service_name}-{args.kernel_id}")
         debug.configure(args.debug, who=f"{service_name}-{args.kernel_id}")
+        whereis.install(args.realm)
         # Ray's own threads call back into Python: a request must not wait out their turn of 5 ms.
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._name = service_name

@@ -79,6 +79,9 @@ class Proxy(msgspec.Struct, frozen=True):
     s3_part_bytes: int = 8 << 20
     """Size of a part of a multipart upload; S3 asks for at least 5 MiB."""
     ux_threads: int = 8
+    ux_fsync: bool = False
+    """Whether ux syncs files and directories before it acknowledges a put, a close, or a change of names. Without, what
+    was acknowledged outlives the server, but for the last seconds not a loss of power."""
 
 
 class Procs(msgspec.Struct, frozen=True):

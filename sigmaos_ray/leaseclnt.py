@@ -37,8 +37,10 @@ class AsyncLease:
             self._keeper = asyncio.create_task(self._keep(), name=f"lease-{self.id:x}")
 
     async def _keep(self) -> None:
+        pause_s = self.ttl_s / 3
         while True:
-            await asyncio.sleep(self.ttl_s / 3)
+            await asyncio.sleep(pause_s)
+            pause_s = self.ttl_s / 3
             try:
                 await self.extend()
             except serr.NotFound:
@@ -47,6 +49,7 @@ class AsyncLease:
                 return
             except serr.SigmaError as error:  # the server is being replaced; there is time until the lease's end
                 _log(f"lease {self.id:x}: {error}")
+                pause_s = self.ttl_s / 10
 
     async def extend(self) -> None:
         """Extends once. NotFound if the lease is gone."""

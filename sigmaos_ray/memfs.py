@@ -254,6 +254,8 @@ class MemPipe(_MemNode):
 class MemDir(_MemNode, Dir):
     """A directory: nodes by name, and the names in order."""
 
+    creates_whole = True
+
     def __init__(self, fs: MemFs, name: str, perm: Perm, path: int, parent: MemDir | None) -> None:
         super().__init__(fs, name, perm, path, parent)
         self.nodes: dict[str, _MemNode] = {}
@@ -314,6 +316,8 @@ class MemDir(_MemNode, Dir):
         _kind_of(name, how.perm)
         self.fs.fences.check(how.fence)
         node = self.fs.make(name, how.perm, self, how.lease)
+        if isinstance(node, MemFile):
+            node.data += how.data
         self.put_in(node)
         return node, _OpenMemFile(node) if isinstance(node, MemFile) else None
 

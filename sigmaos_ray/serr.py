@@ -211,6 +211,15 @@ def wrap(error: BaseException, obj: str = "") -> SigmaError:
 SESSION_ERRORS: Final = (Unreachable, IOErr, Closed)
 
 
+SRV_EXPIRED: Final = "srv expired"
+SRV_NOT_ELECTED: Final = "srv not elected"
+
+
+def is_not_leading(error: BaseException) -> bool:
+    """True if a server refused a request, unseen, since another one leads or will (S-7): ask that one."""
+    return isinstance(error, Closed) and error.msg in (SRV_EXPIRED, SRV_NOT_ELECTED)
+
+
 def _is_union_miss(error: BaseException) -> bool:
     return isinstance(error, NotFound) and path.is_union(error.obj)
 

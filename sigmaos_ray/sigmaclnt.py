@@ -21,7 +21,20 @@ from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
 from sigmaos_ray.procclnt import AsyncProcClnt, parking
-from sigmaos_ray.sigmap import OEXCL, OREAD, OWRITE, ROOT_REALM, Endpoint, Fence, Mode, Perm, Stat
+from sigmaos_ray.sigmap import (
+    NO_FENCE,
+    NO_LEASE,
+    OEXCL,
+    OREAD,
+    OWRITE,
+    ROOT_REALM,
+    Endpoint,
+    Fence,
+    Mode,
+    Perm,
+    Qid,
+    Stat,
+)
 from sigmaos_ray.streams import Watch, Writer, buffered_reader
 
 if TYPE_CHECKING:
@@ -316,8 +329,11 @@ class SigmaClnt:
     def stat(self, pn: str) -> Stat:
         return self.run(self._clnt.stat(pn))
 
-    def remove(self, pn: str) -> None:
-        self.run(self._clnt.remove(pn))
+    def create_whole(self, pn: str, data: bytes, perm: Perm, lease_id: int = NO_LEASE) -> Qid:
+        return self.run(self._clnt.create_whole(pn, data, perm, lease_id))
+
+    def remove(self, pn: str, fence: Fence = NO_FENCE) -> None:
+        self.run(self._clnt.remove(pn, fence))
 
     def rename(self, old: str, new: str) -> None:
         self.run(self._clnt.rename(old, new))

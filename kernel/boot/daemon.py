@@ -23,6 +23,7 @@ import ray
 
 from kernel.boot.etcd import EmbeddedEtcd
 from kernel.boot.kernels import KernelPart, kernel_id_of, with_named
+from kernel.boot.nameds import Nameds, Place
 from kernel.boot.raynode import RayCluster
 from kernel.boot.request import BootRequest, Report
 from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile
@@ -73,7 +74,7 @@ class Boot:
         self._etcd: EmbeddedEtcd | None = None
         self._s3: EmulatedS3 | None = None
         self._ray = RayCluster(request, join_ray)
-        self._named: KernelPart | None = None
+        self._nameds: Nameds | None = None
         self._nodes: dict[str, Node] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
@@ -103,7 +104,7 @@ class Boot:
                 return
             except RayLost as lost:
                 _raise_when_stopped()
-                was_ready, self._ready, self._named, self._nodes = self._ready, False, None, {}
+                was_ready, self._ready, self._nameds, self._nodes = self._ready, False, None, {}
                 self._ray.end()
                 if not was_ready:
                     raise serr.Error("ray", f"{lost} ended while the instance started") from lost
@@ -176,11 +177,8 @@ class Boot:
             self._own(self._restart_child(self._etcd.child))
         services = self._request.services
         here = self._ray_nodes()
-        first = kernel_id_of(ray.get_runtime_context().get_node_id())
         if "named" in services:
-            self._named = self._part("named", None, first, self._request.host)
-            await self._named.start()
-            self._say(f"named at {self._named.endpoint.addrs[0]}")
+            await self._start_nameds(here)
         if self._s3 is not None:
             await asyncio.to_thread(self._s3.wait)
             self._say(self._s3.line())
@@ -193,6 +191,34 @@ class Boot:
         self._write_state()
         self._say(f"ready in {time.monotonic() - began_s:.1f} s")
         self._report(Report(ready=True))
+
+    async def _start_nameds(self, here: dict[str, str]) -> None:
+        def args(place: Place) -> KernelArgs:
+            return with_named(self._kernel_args(), place.kernel_id, Endpoint(), place.host)
+
+        count = self._request.named_count
+        self._nameds = Nameds(count, args, self._namespace, self._config, self._write_state)
+        await self._nameds.start(self._places(here))
+        standby = f", {count - 1} standing by" if count > 1 else ""
+        self._say(f"named at {self._nameds.endpoint.addrs[0]}{standby}")
+
+    def _places(self, nodes: dict[str, str]) -> list[Place]:
+        """Where nameds can run, our own node first."""
+        ours = self._our_node_id()
+        ordered = sorted(nodes, key=lambda node_id: node_id != ours)
+        return [Place(node_id, kernel_id_of(node_id), self._host_of(node_id, nodes[node_id])) for node_id in ordered]
+
+    def _our_node_id(self) -> str:
+        node_id: str = ray.get_runtime_context().get_node_id()
+        return node_id
+
+    def _host_of(self, ray_node_id: str, host: str) -> str:
+        # Ours: on loopback, unless told otherwise.
+        return self._request.host if ray_node_id == self._our_node_id() else host
+
+    @property
+    def _namespace(self) -> str:
+        return f"sigmaos-{self._request.realm}"
 
     def _own(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -221,6 +247,8 @@ class Boot:
         while True:
             await asyncio.sleep(_NODES_POLL_S)
             alive = await asyncio.to_thread(self._ray_nodes)
+            if self._nameds is not None and set(alive) != set(self._nodes):
+                await self._nameds.follow_nodes(self._places(alive))
             for node_id in set(self._nodes) - set(alive):
                 node = self._nodes.pop(node_id)
                 debug.error(f"node {node.kernel_id} is gone")
@@ -237,8 +265,7 @@ class Boot:
 
     async def _add_node(self, ray_node_id: str, host: str) -> None:
         services = [service for service in self._request.services if service != "named"]
-        if ray_node_id == ray.get_runtime_context().get_node_id():
-            host = self._request.host  # ours: on loopback, unless told otherwise
+        host = self._host_of(ray_node_id, host)
         node = self._nodes[ray_node_id] = Node(kernel_id_of(ray_node_id), host, ray_node_id)
         for service in services:
             node.parts[service] = self._part(service, ray_node_id, node.kernel_id, host)
@@ -246,12 +273,11 @@ class Boot:
         if services:
             self._say(f"kernel node {node.kernel_id}: {' '.join(services)}")
 
-    def _part(self, service: str, ray_node_id: str | None, kernel_id: str, host: str) -> KernelPart:
+    def _part(self, service: str, ray_node_id: str, kernel_id: str, host: str) -> KernelPart:
         def args() -> KernelArgs:
             return with_named(self._kernel_args(), kernel_id, self._named_endpoint(), host)
 
-        namespace = f"sigmaos-{self._request.realm}"
-        return KernelPart(service, args, ray_node_id, namespace, self._config, self._write_state)
+        return KernelPart(service, args, lambda: ray_node_id, self._namespace, self._config, self._write_state)
 
     def _kernel_args(self) -> KernelArgs:
         return KernelArgs(
@@ -274,7 +300,7 @@ class Boot:
         return [self._etcd.endpoint] if self._etcd is not None else list(self._request.etcd)
 
     def _named_endpoint(self) -> Endpoint:
-        return self._named.endpoint if self._named is not None else Endpoint()
+        return self._nameds.endpoint if self._nameds is not None else Endpoint()
 
     async def _take_down(self, ray_lives: bool) -> None:
         """Services first, named last: withdrawing a name needs it. Without Ray there is nobody to ask."""
@@ -283,14 +309,15 @@ class Boot:
         if self._tasks:
             await asyncio.wait(set(self._tasks))
         parts = [part for node in self._nodes.values() for part in node.parts.values()]
-        named = [self._named] if self._named is not None else []
         if not ray_lives:
-            for part in (*parts, *named):
+            for part in parts:
                 part.abandon()
+            if self._nameds is not None:
+                await self._nameds.abandon()
             return
         await asyncio.gather(*(part.stop() for part in parts))
-        for part in named:
-            await part.stop()
+        if self._nameds is not None:
+            await self._nameds.stop()
 
     # -- what others see
 
@@ -329,8 +356,8 @@ class Boot:
         shown: list[KernelNode] = []
         for node in self._nodes.values():
             services = {name: part.info for name, part in node.parts.items() if part.info is not None}
-            if self._named is not None and self._named.info is not None and not shown:
-                services = {"named": self._named.info, **services}
+            if self._nameds is not None:
+                services = {**self._nameds.services_on(node.kernel_id), **services}
             shown.append(KernelNode(id=node.kernel_id, host=node.host, ray_node_id=node.ray_node_id, services=services))
         return shown
 

@@ -34,6 +34,7 @@ def start_instance(
     services: Sequence[str] | None = None,
     clean: bool = False,
     num_cpus: int | None = None,
+    named_count: int | None = None,
     own_ray: bool | None = None,
     dashboard: bool | None = None,
     on_line: Callable[[str], None] = print,
@@ -45,6 +46,8 @@ def start_instance(
     """
     directory = Path(state_dir).absolute()
     _check_services(services)
+    if named_count is not None and named_count < 1:
+        raise serr.Inval(str(named_count), "an instance has at least one named")
     directory.mkdir(parents=True, exist_ok=True)
     with _lock(directory):
         found = read_instance(directory / STATE_FILE_NAME)
@@ -58,6 +61,7 @@ def start_instance(
             services=tuple(services) if services is not None else ALL_SERVICES,
             clean=clean,
             num_cpus=num_cpus,
+            named_count=named_count if named_count is not None else LOCAL.named.named_count,
             own_ray=own_ray,
             dashboard=dashboard,
         )

@@ -39,12 +39,16 @@ class KernelPart:
         self,
         service: str,
         args: Callable[[], KernelArgs],
-        ray_node_id: str | None,
+        ray_node_id: Callable[[], str],
         namespace: str,
         config: Config,
         on_change: Callable[[], None],
+        *,
+        name: str | None = None,
     ) -> None:
+        """``args`` and ``ray_node_id`` are asked at each start. ``name``: of one of several of a service."""
         self.service = service
+        self._name = name
         self._args = args
         self._ray_node_id = ray_node_id
         self._namespace = namespace
@@ -54,6 +58,8 @@ class KernelPart:
         self._keeper: asyncio.Task[None] | None = None
         self.endpoint = Endpoint()
         self.info: ServiceInfo | None = None
+        """None while it does not run."""
+        self.kernel_id = ""
 
     async def start(self) -> None:
         """Returns once the service answers; raises what kept it from that."""
@@ -65,19 +71,19 @@ class KernelPart:
         module, class_name, concurrency = _ACTORS[self.service]
         kernel_class = getattr(importlib.import_module(module), class_name)
         options: dict[str, Any] = {
-            "name": self.service if self.service == "named" else f"{self.service}-{args.kernel_id}",
+            "name": self._name or f"{self.service}-{args.kernel_id}",
             "namespace": self._namespace,
             "num_cpus": 0,
             "max_restarts": 0,
             "max_concurrency": concurrency,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(self._ray_node_id(), soft=False),
         }
-        if self._ray_node_id is not None:
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(self._ray_node_id, soft=False)
-        actor = ray.remote(kernel_class).options(**options).remote(self.service, args)
+        actor = ray.remote(kernel_class).options(**options).remote(self._name or self.service, args)
         self._actor = actor
         timeout_s = self._config.boot.part_start_timeout_s
         try:
             self.endpoint, self.info = await asyncio.wait_for(_result(actor.start.remote()), timeout_s)
+            self.kernel_id = args.kernel_id
         except TimeoutError as error:
             ray.kill(actor)
             raise serr.Timeout(self.service, f"not ready within {timeout_s:.0f} s") from error
@@ -97,7 +103,7 @@ class KernelPart:
             # Also an actor that died by itself: only then does Ray give its name free.
             ray.kill(self._actor)
             self._actor = self.info = None
-            debug.error(f"{self.service} is restarted: {why}")
+            debug.error(f"{self._name or self.service} is restarted: {why}")
             await self._start_again()
 
     async def _start_again(self) -> None:
@@ -109,6 +115,17 @@ class KernelPart:
                 _log(f"{self.service}: {error}")
                 await asyncio.sleep(self._config.boot.restart_pause_s)
 
+    async def restart(self) -> None:
+        """Asks the service to stop; it is started again where it is to run now."""
+        if self._actor is not None:
+            await self._ask_to_stop(self._actor)
+
+    async def _ask_to_stop(self, actor: Any) -> None:
+        try:
+            await asyncio.wait_for(_result(actor.stop.remote()), self._config.boot.part_stop_timeout_s)
+        except (TimeoutError, ray.exceptions.RayError) as error:
+            _log(f"stop of {self.service}: {error}")
+
     async def stop(self) -> None:
         """Asks the service to stop, then ends its process. May be repeated."""
         if self._keeper is not None:
@@ -118,10 +135,7 @@ class KernelPart:
         actor, self._actor = self._actor, None
         if actor is None:
             return
-        try:
-            await asyncio.wait_for(_result(actor.stop.remote()), self._config.boot.part_stop_timeout_s)
-        except (TimeoutError, ray.exceptions.RayError) as error:
-            _log(f"stop of {self.service}: {error}")
+        await self._ask_to_stop(actor)
         ray.kill(actor)
 
     def abandon(self) -> None:

@@ -21,6 +21,8 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     clean: bool = False
     """Forget what etcd and ux kept."""
     num_cpus: int | None = None
+    named_count: int = 1
+    """Nameds of the realm: one leads, the others stand by."""
     own_ray: bool = False
     """Start a Ray even if one runs."""
     dashboard: bool = False

@@ -113,11 +113,20 @@ class Committer:
         self._last_revision = marker.mod_revision if marker else 0
         found = [kv async for kv in self._etcd.scan(self._keys.fences)]
         decode = msgspec.msgpack.Decoder(StoredFence).decode
-        self.fences.load((self._keys.parse_fence_key(kv.key), decode(kv.value)) for kv in found)
+        self.fences.load(
+            (self._keys.parse_fence_key(kv.key), decode(kv.value).stored_at(kv.mod_revision)) for kv in found
+        )
 
-    async def commit(self, plan: Plan, fence: Fence = NO_FENCE, apply: Callable[[int], None] = _nothing) -> int:
-        """Makes a plan durable, applies it, and returns its revision. Stale for an old fence, NotFound if the plan's
-        lease is gone, Closed if the leadership is lost, IOErr if the outcome cannot be known any more.
+    async def commit(
+        self,
+        plan: Plan,
+        fence: Fence = NO_FENCE,
+        apply: Callable[[int], None] = _nothing,
+        beside: Ops | None = None,
+    ) -> int:
+        """Makes a plan durable, with what is to be stored ``beside`` it, applies it, and returns its revision. Stale
+        for an old fence, NotFound if the plan's lease is gone, Closed if the leadership is lost, IOErr if the outcome
+        cannot be known any more.
 
         A caller that is cancelled is held until the plan's fate is known, with the locks that it holds: the plan may
         take effect, and then it is applied.
@@ -125,6 +134,7 @@ class Committer:
         admitted = self.fences.admit(fence)
         ops = self._keys.operations(plan)
         ops.update(admitted.ops)
+        ops.update(beside or {})
         return await self._commit(ops, fence, admitted.held, apply)
 
     async def forget_fence(self, pathname: str) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
-import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -26,16 +27,24 @@ from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+    from typing import Any
 
 _log = debug.selector("NAMED_LDR")
 
-_LOOK_AGAIN_S: Final = 1.0
-"""How often a candidate looks whether the leader's process is still there."""
 _EXTEND_AGAIN_S: Final = 0.2
 """After an extension that failed."""
+_ASK_AGAIN_S: Final = 0.1
+"""After etcd did not answer."""
 _CLOCK_SLACK_S: Final = 2.0
 """The kernel tells its boot time in whole seconds, and corrects it by one at times."""
+
+
+@functools.cache
+def _machine() -> str:
+    """Where process ids mean the same: a machine since its start, and a namespace of processes on it."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot_id} {os.readlink('/proc/self/ns/pid')}"
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -43,18 +52,20 @@ class Candidate(msgspec.Struct, frozen=True):
 
     kernel_id: str
     endpoint: Endpoint
-    host: str
+    machine: str
     os_pid: int
     os_started_s: float
     """When the process started, in seconds since the machine did: no change of the clock moves it."""
+    serves: bool = False
+    """It leads, has the tree, and answers."""
 
     @classmethod
     def here(cls, kernel_id: str, endpoint: Endpoint) -> Candidate:
-        return cls(kernel_id, endpoint, socket.gethostname(), os.getpid(), _started_s(psutil.Process()))
+        return cls(kernel_id, endpoint, _machine(), os.getpid(), _started_s(psutil.Process()))
 
     def is_certainly_gone(self) -> bool:
-        """True if it ran on this host, and its process does not exist any more, or waits to be collected."""
-        if self.host != socket.gethostname():
+        """True if it ran on this machine, and its process does not exist any more, or waits to be collected."""
+        if self.machine != _machine():
             return False
         try:
             process = psutil.Process(self.os_pid)
@@ -64,6 +75,28 @@ class Candidate(msgspec.Struct, frozen=True):
             return True
         except psutil.Error:
             return False
+
+    async def wait_gone(self) -> None:
+        """Returns once its process has certainly ended; never, if nobody can tell from here."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        try:
+            descriptor = os.pidfd_open(self.os_pid) if self.machine == _machine() else -1
+        except ProcessLookupError:
+            return
+        except OSError as error:
+            _log(f"process {self.os_pid}: {error}")
+            descriptor = -1
+        if descriptor < 0:
+            await ended
+        loop.add_reader(descriptor, lambda: None if ended.done() else ended.set_result(None))
+        try:
+            # Now that the descriptor holds the process: it may have been another one's number all the while.
+            if not self.is_certainly_gone():
+                await ended
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
 
 
 def _started_s(process: psutil.Process) -> float:
@@ -76,7 +109,7 @@ def _now_s() -> float:
 
 
 class Election:
-    """One candidacy: ``campaign`` until it leads, then keep the lease; ``resign`` ends it either way."""
+    """One candidacy: ``stand``, ``win``, ``announce`` that the service is ready; ``resign`` ends it at any point."""
 
     def __init__(self, etcd: Etcd, keys: Keys, ttl_s: int, on_lost: Callable[[str], None]) -> None:
         self._etcd = etcd
@@ -84,63 +117,106 @@ class Election:
         self._ttl_s = ttl_s
         self._on_lost = on_lost
         self._lease = 0
+        self._candidate: Candidate | None = None
         self._leads_until_s = 0.0
         self._keeper: asyncio.Task[None] | None = None
         self._leads = False
+        self._serves = False
+        self._served = False
 
     @property
     def lease(self) -> int:
         """The etcd lease of the candidacy."""
         return self._lease
 
+    @property
+    def _key(self) -> bytes:
+        return self._keys.election + f"{self._lease:016x}".encode()
+
     def guard(self) -> None:
         """Closed unless this process surely leads now; once it does not, it never does again."""
         if self._leads and _now_s() >= self._leads_until_s:
             self.lose("the lease was not extended in time")
         if not self._leads:
-            raise serr.Closed("named", "srv expired")
+            raise serr.Closed("named", serr.SRV_EXPIRED)
 
-    async def campaign(self, candidate: Candidate) -> LeaderKey:
-        """Blocks until this process leads. Closed if its lease ends before; Unreachable without etcd."""
+    def guard_service(self) -> None:
+        """Closed unless this process surely leads now, and serves."""
+        if not self._serves:
+            raise serr.Closed("named", serr.SRV_EXPIRED if self._served else serr.SRV_NOT_ELECTED)
+        self.guard()
+
+    async def stand(self, candidate: Candidate) -> None:
+        """Enters the election, behind those that stand already. Unreachable without etcd."""
+        self._candidate = candidate
         sent_s = _now_s()
         self._lease, granted_s = await self._etcd.grant(self._ttl_s)
         self._leads_until_s = sent_s + granted_s
         self._keeper = asyncio.create_task(self._keep(granted_s), name="named-lease")
-        key = self._keys.election + f"{self._lease:016x}".encode()
-        await self._put(key, candidate)
-        while True:
-            oldest = await self._etcd.oldest(self._keys.election)
-            if oldest is None or self._keeper.done():
-                raise serr.Closed("named", "the candidacy's lease is gone")
-            if oldest.key == key:
-                break
-            await self._wait_for(oldest)
-        self._leads = True
-        _log(f"leads, epoch {oldest.create_revision}")
-        return LeaderKey(key, oldest.create_revision)
-
-    async def _put(self, key: bytes, candidate: Candidate) -> None:
-        value = msgspec.json.encode(candidate)
         try:
-            await self._etcd.transaction([], [etcd_module.put(key, value, self._lease)])
+            await self._etcd.transaction([], [self._put(candidate)])
         except UnknownOutcome as error:
             raise serr.Unreachable("etcd", f"candidacy: {error}") from error
 
-    async def _wait_for(self, predecessor: KeyValue) -> None:
-        """Until the predecessor's key is gone; at once if its process is."""
+    def _put(self, candidate: Candidate) -> Any:
+        return etcd_module.put(self._key, msgspec.json.encode(candidate), self._lease)
+
+    async def win(self) -> LeaderKey:
+        """Blocks until this process leads. Closed if its lease ends before."""
+        while True:
+            try:
+                oldest = await self._etcd.oldest(self._keys.election)
+            except serr.Unreachable as error:
+                _log(f"campaign: {error}")
+                oldest = None
+            if self._keeper is None or self._keeper.done():
+                raise serr.Closed("named", "the candidacy's lease is gone")
+            if oldest is None:
+                await asyncio.sleep(_ASK_AGAIN_S)
+            elif oldest.key == self._key:
+                break
+            else:
+                await self._wait_for(oldest, self._keeper)
+        self._leads = True
+        self.guard()
+        _log(f"leads, epoch {oldest.create_revision}")
+        return LeaderKey(oldest.key, oldest.create_revision)
+
+    async def announce(self, leader: LeaderKey) -> None:
+        """From now on requests are answered, and everybody may know. Closed if the leadership is lost meanwhile."""
+        assert self._candidate is not None, "not stood"
+        serving = msgspec.structs.replace(self._candidate, serves=True)
+        self._serves = self._served = True
+        while True:
+            self.guard()
+            try:
+                compare = [etcd_module.is_created_at(leader.key, leader.create_revision)]
+                still_leads, _ = await self._etcd.transaction(compare, [self._put(serving)])
+            except UnknownOutcome as error:  # putting it twice does no harm
+                _log(f"announce: {error}")
+                await asyncio.sleep(_ASK_AGAIN_S)
+                continue
+            if not still_leads:
+                self.lose("the election key is gone")
+                self.guard()
+            return
+
+    async def _wait_for(self, predecessor: KeyValue, keeper: asyncio.Task[None]) -> None:
+        """Until the predecessor's key is gone, at once if its process is; or until our own lease is."""
+        _log("waits for the present leader")
         candidate = _decode(predecessor.value)
-        if candidate is not None and candidate.is_certainly_gone():
-            _log(f"the predecessor's process {candidate.os_pid} is gone: its lease ends now")
+        key_gone = self._wait_deleted(predecessor)
+        process_gone = candidate.wait_gone() if candidate is not None else _never()
+        if await _first_of(keeper, key_gone, process_gone) == 1:
+            _log("the predecessor's process is gone: its lease ends now")
             try:
                 await self._etcd.revoke(predecessor.lease)
-            except serr.NotFound:
-                return
-            return
-        _log("waits for the present leader")
-        gone = self._etcd.wait_deleted(predecessor.key, predecessor.mod_revision)
-        # In turns: the process may die while its lease lives on.
-        with contextlib.suppress(TimeoutError, Compacted):
-            await asyncio.wait_for(gone, _LOOK_AGAIN_S)
+            except serr.SigmaError as error:  # gone already, or etcd does not answer: looked at again
+                _log(f"revoke: {error}")
+
+    async def _wait_deleted(self, predecessor: KeyValue) -> None:
+        with contextlib.suppress(Compacted):
+            await self._etcd.wait_deleted(predecessor.key, predecessor.mod_revision)
 
     async def _keep(self, granted_s: float) -> None:
         """Extends the lease each third of its time, until it is lost."""
@@ -164,6 +240,7 @@ class Election:
     def lose(self, why: str) -> None:
         """The leadership is over, or in doubt: nothing is answered any more, and the lease runs out."""
         was_leading, self._leads = self._leads, False
+        self._serves = False
         if self._keeper is not None and self._keeper is not asyncio.current_task():
             self._keeper.cancel()
         if was_leading:
@@ -171,7 +248,7 @@ class Election:
 
     async def resign(self) -> None:
         """Gives up the leadership at once, if etcd answers; else its lease runs out. May be repeated."""
-        self._leads = False
+        self._leads = self._serves = False
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
@@ -189,6 +266,46 @@ def _decode(value: bytes) -> Candidate | None:
         return msgspec.json.decode(value, type=Candidate)
     except msgspec.DecodeError:
         return None
+
+
+async def _never() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def _first_of(keeper: asyncio.Task[None], *waits: Coroutine[Any, Any, None]) -> int:
+    """Which of the waits ended first; -1: the keeper. An error of theirs is raised."""
+    tasks = [asyncio.create_task(wait, name="named-candidate") for wait in waits]
+    try:
+        await asyncio.wait([keeper, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        ended = next((number for number, task in enumerate(tasks) if task.done()), -1)
+        if ended >= 0:
+            tasks[ended].result()
+        return ended
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def follow_candidates(etcd_endpoints: Sequence[str], realm: str) -> AsyncGenerator[list[Candidate], None]:
+    """The candidates of a realm's named, the leader first, and again each time that this changes. Goes on while etcd
+    does not answer. Whoever iterates closes it (``contextlib.aclosing``)."""
+    etcd = Etcd(etcd_endpoints, configuration.current().named.etcd_timeout_s)
+    prefix = Keys(realm).election
+    try:
+        while True:
+            try:
+                revision = await etcd.revision()
+                found = [kv async for kv in etcd.scan(prefix, revision)]
+                found.sort(key=lambda kv: kv.create_revision)
+                yield [candidate for kv in found if (candidate := _decode(kv.value)) is not None]
+                async for _ in etcd.watch(prefix, revision):
+                    break
+            except (serr.SigmaError, Compacted) as error:
+                _log(f"candidates: {error}")
+                await asyncio.sleep(_ASK_AGAIN_S)
+    finally:
+        await etcd.close()
 
 
 async def read_leader(etcd_endpoints: Sequence[str], realm: str) -> Endpoint | None:

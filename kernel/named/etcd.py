@@ -6,7 +6,7 @@ The only module that imports aetcd; its errors, and gRPC's, become serr errors h
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aetcd import Client, rpc
 from aetcd import exceptions as aetcd_errors
@@ -14,7 +14,7 @@ from aetcd import exceptions as aetcd_errors
 from sigmaos_ray import debug, serr
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
 _log = debug.selector("NAMED_STORE")
 
@@ -25,6 +25,7 @@ _FIRST_PAGE_KEYS: Final = 32
 _HAS_LEADER: Final = (("hasleader", "true"),)
 """Asks a member of a cluster to end a watch when it is cut off from the others, instead of staying silent."""
 _WATCH_PAUSE_S: Final = 0.1
+_DELETE: Final = rpc.Event.EventType.DELETE
 _OPTIONS: Final = {
     "grpc.max_receive_message_length": 64 << 20,
     "grpc.keepalive_time_ms": 10_000,
@@ -67,6 +68,14 @@ class KeyValue:
         self.lease: int = kv.lease
         self.create_revision: int = kv.create_revision
         self.mod_revision: int = kv.mod_revision
+
+
+class Change(NamedTuple):
+    """A key that was put or, with None for a value, deleted."""
+
+    key: bytes
+    value: bytes | None
+    revision: int
 
 
 class Etcd:
@@ -211,23 +220,53 @@ class Etcd:
             raise serr.Unreachable(f"etcd {endpoint}", f"keep-alive: {error}") from error
         raise serr.Unreachable("etcd", "keep-alive: no answer")
 
+    async def extend_all(self, leases: Collection[int]) -> None:
+        """Extends those that live. Unreachable if etcd does not answer for all of them."""
+        if not leases:
+            return
+        client, endpoint = await self._connected()
+        requests = [rpc.LeaseKeepAliveRequest(ID=lease) for lease in leases]
+        try:
+            answered = 0
+            async for _ in client.leasestub.LeaseKeepAlive(iter(requests), timeout=self._timeout_s):
+                if (answered := answered + 1) == len(requests):
+                    return
+        except (rpc.AioRpcError, aetcd_errors.ClientError) as error:
+            self._failed(endpoint)
+            raise serr.Unreachable(f"etcd {endpoint}", f"keep-alive: {error}") from error
+
+    async def time_to_live(self, lease: int) -> tuple[int, int]:
+        """The whole seconds that a lease has left (negative: it is gone), and had when it was granted."""
+        reply = await self._call("lease", "leasestub", "LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=lease))
+        return reply.TTL, reply.grantedTTL
+
     async def revoke(self, lease: int) -> None:
         await self._call(f"lease {lease:x}", "leasestub", "LeaseRevoke", rpc.LeaseRevokeRequest(ID=lease))
 
-    async def watch_deletes(self, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
-        """Keys below the prefix that are deleted after a revision, with the revision of each; goes on over lost
-        connections. Compacted if etcd no longer knows what happened since."""
+    async def watch(
+        self, prefix: bytes, after_revision: int, *, deletes_only: bool = False
+    ) -> AsyncIterator[tuple[list[Change], int]]:
+        """What changes below the prefix after a revision, in order, as it comes, and up to which revision that is all;
+        goes on over lost connections, and may then tell twice what was beyond that revision.
+
+        Compacted if etcd no longer knows what happened since."""
         seen = after_revision
         while True:
             client, endpoint = await self._connected()
             try:
-                async for key, deleted_at in _watch_once(client, prefix, seen):
-                    seen = deleted_at
-                    yield key, deleted_at
+                async for changes, complete_to in _watch_once(client, prefix, seen, deletes_only):
+                    yield changes, complete_to
+                    seen = complete_to
             except (rpc.AioRpcError, asyncio.InvalidStateError) as error:
                 _log(f"watch: {error}")
                 self._failed(endpoint)
             await asyncio.sleep(_WATCH_PAUSE_S)
+
+    async def watch_deletes(self, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
+        """Keys below the prefix that are deleted after a revision, with the revision of each. Else as ``watch``."""
+        async for changes, _ in self.watch(prefix, after_revision, deletes_only=True):
+            for change in changes:
+                yield change.key, change.revision
 
     async def wait_deleted(self, key: bytes, after_revision: int) -> None:
         """Returns once the key is gone."""
@@ -235,12 +274,16 @@ class Etcd:
             return
 
 
-async def _watch_once(client: Client, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
+async def _watch_once(
+    client: Client, prefix: bytes, after_revision: int, deletes_only: bool
+) -> AsyncIterator[tuple[list[Change], int]]:
+    """Changes as the messages bring them, and up to which revision they are all."""
     create = rpc.WatchCreateRequest(
         key=prefix,
         range_end=prefix_end(prefix),
         start_revision=after_revision + 1,
-        filters=[rpc.WatchCreateRequest.FilterType.NOPUT],
+        filters=[rpc.WatchCreateRequest.FilterType.NOPUT] if deletes_only else [],
+        fragment=True,
     )
     stream = rpc.WatchStub(client.channel).Watch(metadata=_HAS_LEADER)
     try:
@@ -250,8 +293,13 @@ async def _watch_once(client: Client, prefix: bytes, after_revision: int) -> Asy
                 raise Compacted
             if reply.canceled:
                 return
-            for event in reply.events:
-                yield event.kv.key, event.kv.mod_revision
+            changes = [
+                Change(event.kv.key, None if event.type == _DELETE else event.kv.value, event.kv.mod_revision)
+                for event in reply.events
+            ]
+            if changes:
+                # Of a revision that is too large for one message, the next one brings more.
+                yield changes, changes[-1].revision - bool(reply.fragment)
     finally:
         stream.cancel()
 

@@ -1,8 +1,10 @@
 """Fences in named: the newest one per pathname, kept in etcd beside the tree, so that a new leader knows them too.
 
-A change that carries a newer fence stores it in the same transaction. A fence of a leadership that was won in named
-(L-22) also names the key that the leadership hangs on: its changes ask, in their transactions, that this key still
-is the one that was won. So its holder is shut out at the moment at which etcd deletes the key.
+A change that carries a newer fence stores it in the same transaction.
+
+A leader file is a leased device file: who makes it leads, under the fence of its pathname, and the epoch is the
+revision at which it was made (L-22, L-30). The changes of a leader ask, in their transactions, that the file's entry
+still is the one that was made then. So a leader is shut out at the moment at which etcd deletes the entry.
 """
 
 from __future__ import annotations
@@ -26,9 +28,13 @@ class StoredFence(msgspec.Struct, frozen=True, array_like=True):
     """A fence as etcd keeps it."""
 
     epoch: int
+    """0: the revision at which this was stored, which nobody knows before."""
     seqno: int
     held_key: bytes = b""
-    """Of a leadership won in named: the key that exists, created at revision ``epoch``, while it holds."""
+    """Of a leader file: the key of its entry, created at revision ``epoch`` for as long as it leads."""
+
+    def stored_at(self, revision: int) -> StoredFence:
+        return self if self.epoch else StoredFence(revision, self.seqno, self.held_key)
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -55,11 +61,13 @@ class NamedFences:
         self.table = FenceTable(Fence(name, kept.epoch, kept.seqno) for name, kept in self._stored.items())
 
     def admit(self, fence: Fence) -> Admitted:
-        """Stale for a fence that a newer one has overtaken."""
+        """Stale for a fence that a newer one has overtaken, and for one of a leader that there never was."""
         if not fence:
             return _FREELY
-        self.table.check(fence)
         kept = self._stored.get(fence.pathname)
+        if kept is not None and kept.held_key and fence.epoch > kept.epoch:
+            raise serr.Stale(fence.pathname, f"nobody led in epoch {fence.epoch}")
+        self.table.check(fence)
         if kept is None or (fence.epoch, fence.seqno) > (kept.epoch, kept.seqno):
             held = kept.held_key if kept is not None and kept.epoch == fence.epoch else b""
             record = StoredFence(fence.epoch, fence.seqno, held)
@@ -74,6 +82,15 @@ class NamedFences:
         if kept is None or (fence.epoch, fence.seqno) > (kept.epoch, kept.seqno):
             held = kept.held_key if kept is not None and kept.epoch == fence.epoch else b""
             self._stored[fence.pathname] = StoredFence(fence.epoch, fence.seqno, held)
+
+    def election_ops(self, pathname: str, entry_key: bytes) -> Ops:
+        """What to store together with a leader file."""
+        return {self._keys.fence(pathname): (msgspec.msgpack.encode(StoredFence(0, 0, entry_key)), 0)}
+
+    def elected(self, pathname: str, entry_key: bytes, revision: int) -> None:
+        """A leader file was made at ``revision``, which is the epoch now, whatever fence there was before."""
+        self._stored[pathname] = StoredFence(revision, 0, entry_key)
+        self.table.remember(Fence(pathname, revision))
 
     def over(self, fence: Fence) -> serr.Stale:
         """The error of a fence whose leadership ended, as etcd said."""

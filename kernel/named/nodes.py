@@ -12,8 +12,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Final
 
-from kernel.named.pathstats import PathStats
-from kernel.named.state import Inode, Tree, merged, page
+from kernel.named.pathstats import PathStats, pathname_of
+from kernel.named.state import Inode, Plan, Tree, merged, page
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.devices import ReportNode
 from sigmaos_ray.protsrv.fences import FencesDir
@@ -21,6 +21,7 @@ from sigmaos_ray.protsrv.locks import LockTable
 from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_NAMED,
+    DMDEVICE,
     DMDIR,
     DMTMP,
     NO_FENCE,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from kernel.named.committer import Committer
     from kernel.named.contents import ContentsCache
+    from kernel.named.keys import Keys
     from sigmaos_ray.config import Named
     from sigmaos_ray.protsrv.watch import WatchTable
 
@@ -52,9 +54,10 @@ _PSTATS_PATH: Final = 0x11
 class NamedFs:
     """What all nodes share. ``lead`` gives it a tree and a way to commit; until then ``guard`` refuses requests."""
 
-    def __init__(self, watches: WatchTable, config: Named) -> None:
+    def __init__(self, watches: WatchTable, config: Named, keys: Keys) -> None:
         self.watches = watches
         self.config = config
+        self.keys = keys
         self.pathstats = PathStats()
         self.tree = Tree()
         self.locks: LockTable[Key] = LockTable()
@@ -85,7 +88,10 @@ class NamedFs:
     def devices(self) -> list[Node]:
         """named's own files in the root."""
         pstats = ReportNode(PSTATSD, _PSTATS_PATH, lambda: self.pathstats.to_json())
-        return [FencesDir(lambda: self.committer.fences.table.newest(), self._forget_fence), pstats]
+        return [FencesDir(lambda: self.committer.fences.table.newest(), self._check_fence, self._forget_fence), pstats]
+
+    async def _check_fence(self, fence: Fence) -> None:
+        await self.committer.commit(Plan(), fence)
 
     async def _forget_fence(self, pathname: str) -> None:
         await self.committer.forget_fence(pathname)
@@ -258,6 +264,8 @@ class _OpenNamedFile(OpenFile):
 class NamedDir(NamedNode, Dir):
     """A directory."""
 
+    creates_whole = True
+
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self.name)
 
@@ -272,7 +280,7 @@ class NamedDir(NamedNode, Dir):
 
     async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         async with self._hold(name):
-            inode = await self._make(name, b"", how)
+            inode = await self._make(name, b"" if how.perm & DMDIR else how.data, how)
         node = self.fs.node(inode)
         return node, _OpenNamedFile(node) if isinstance(node, NamedFile) else None
 
@@ -289,13 +297,19 @@ class NamedDir(NamedNode, Dir):
         perm = how.perm | (DMTMP if how.lease else 0)
         plan = fs.tree.plan_create(directory, name, fs.new_ino(), perm, data, how.lease, now)
 
+        elects = bool(how.lease and perm & DMDEVICE)
+        pathname, entry_key = f"{pathname_of(directory)}/{name}", fs.keys.entry(directory.ino, name, how.lease)
+
         def apply(revision: int) -> None:
             made = fs.tree.apply_create(directory, name, plan, revision, now)
             fs.contents.keep(made)
             fs.pathstats.put(made)
+            if elects:
+                fs.committer.fences.elected(pathname, entry_key, revision)
             fs.watches.created(directory.ino, name)
 
-        await fs.committer.commit(plan, how.fence, apply)
+        beside = fs.committer.fences.election_ops(pathname, entry_key) if elects else None
+        await fs.committer.commit(plan, how.fence, apply, beside)
         assert plan.added is not None
         return plan.added
 

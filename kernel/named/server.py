@@ -1,23 +1,24 @@
-"""named as a kernel service: campaigns, loads the tree, makes the root's directories, serves (section D)."""
+"""named as a kernel service: follows etcd as a candidate, takes over when it is elected, serves (section D)."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kernel.named.committer import Committer, LeaderKey
-from kernel.named.contents import ContentsCache
 from kernel.named.election import Candidate, Election
-from kernel.named.etcd import Compacted, Etcd
+from kernel.named.etcd import Compacted, Etcd, UnknownOutcome, is_created_at, put
+from kernel.named.follower import Follower
 from kernel.named.keys import Keys
+from kernel.named.leases import Bridge, LeaseSrv
 from kernel.named.nodes import NamedFs
-from kernel.named.state import ROOT_INO, Contents, Entry, Inode, Meta, Plan, Tree
+from kernel.named.state import ROOT_INO, Contents, Meta, Plan
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
-from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
-from sigmaos_ray.protsrv.node import Caller
+from sigmaos_ray.protsrv.node import Caller, OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmap import (
@@ -25,7 +26,6 @@ from sigmaos_ray.sigmap import (
     DMMOUNT,
     DMSYMLINK,
     NAMED_ROOT_DIRS,
-    OREAD,
     OTRUNC,
     OWRITE,
     Endpoint,
@@ -36,31 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmaos_ray.config import Config
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
 
 _log = debug.selector("NAMED")
 
-
-class LeaseSrv:
-    """Leases of files in named: etcd's own, so they outlive a change of leader (L-1, L-5)."""
-
-    def __init__(self, etcd: Etcd) -> None:
-        self._etcd = etcd
-
-    async def AskLease(self, ctx: RpcContext, request: AskLeaseRequest) -> AskLeaseReply:
-        """A new lease. etcd grants whole seconds, and at least about 2."""
-        lease_id, ttl_s = await self._etcd.grant(max(1, round(request.ttl_s)))
-        return AskLeaseReply(lease_id=lease_id, ttl_s=ttl_s)
-
-    async def Extend(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
-        """NotFound if the lease is gone."""
-        await self._etcd.extend(request.lease_id)
-        return LeaseReply()
-
-    async def End(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
-        """Its files go now. NotFound if it is gone already."""
-        await self._etcd.revoke(request.lease_id)
-        return LeaseReply()
+_ASK_AGAIN_S: Final = 0.1
+"""After etcd did not say what became of a transaction."""
 
 
 class NamedServer(KernelService):
@@ -75,8 +55,10 @@ class NamedServer(KernelService):
         self._etcd = Etcd(args.etcd_endpoints, self._config.named.etcd_timeout_s)
         self._keys = Keys(args.realm)
         self._election = Election(self._etcd, self._keys, self._config.lease.election_ttl_s, self._lost)
+        self._follower = Follower(self._etcd, self._keys, self._config.named.data_cache_bytes_max)
+        self._bridge = Bridge(self._etcd, self._keys, self._config.lease.election_ttl_s, self._follower.leases)
         watches = WatchTable()
-        self.fs = NamedFs(watches, self._config.named)
+        self.fs = NamedFs(watches, self._config.named, self._keys)
         self._files = FileServer(
             self.fs.root,
             watches,
@@ -84,7 +66,8 @@ class NamedServer(KernelService):
             services=[LeaseSrv(self._etcd)],
             host=args.host,
             config=self._config,
-            guard=self._election.guard,
+            guard=self._election.guard_service,
+            devices=self.fs.devices(),
         )
         self._committer: Committer | None = None
         self._expiry: asyncio.Task[None] | None = None
@@ -96,28 +79,50 @@ class NamedServer(KernelService):
         """Where it answers, once started."""
         return self._files.endpoint
 
-    async def start(self) -> Endpoint:
-        """Blocks until this process leads and serves."""
+    async def stand(self) -> Endpoint:
+        """Becomes a candidate that is hot; ``lead`` goes on from there. Unreachable without etcd."""
         try:
             self.etcd_version = await self._etcd.version()
             endpoint = await self._files.start()
-            leader = await self._election.campaign(Candidate.here(self._args.kernel_id, endpoint))
-            await self._lead(leader)
-            await self._make_root_dirs(endpoint)
+            self._follower.start()
+            await self._election.stand(Candidate.here(self._args.kernel_id, endpoint))
         except BaseException:
             await self.stop()
             raise
-        _log(f"leads {self._args.realm} with {len(self.fs.tree.inodes)} objects, etcd {self.etcd_version}")
+        self._bridge.start()
         return endpoint
 
-    async def _lead(self, leader: LeaderKey) -> None:
-        """Loads what is stored, and from then on answers."""
+    async def lead(self) -> None:
+        """Blocks until this process leads and serves. Closed if its lease ends before: it is to be stopped then."""
+        leader = await self._election.win()
+        await self._bridge.land()
+        began_s = time.monotonic()
+        await self._take_over(leader)
+        await self._make_root_dirs(self.endpoint)
+        await self._election.announce(leader)
+        took_s = time.monotonic() - began_s
+        count = len(self.fs.tree.inodes)
+        _log(f"leads {self._args.realm} with {count} objects after {took_s:.3f} s, etcd {self.etcd_version}")
+
+    async def start(self) -> Endpoint:
+        """Blocks until this process leads and serves."""
+        endpoint = await self.stand()
+        try:
+            await self.lead()
+        except BaseException:
+            await self.stop()
+            raise
+        return endpoint
+
+    async def _take_over(self, leader: LeaderKey) -> None:
+        """Makes the replica the tree. No earlier leader writes any more: its election key is gone. So all it wrote
+        stands before a mark that is put now, and the replica knows all once it has seen the mark."""
         election, config = self._election, self._config.named
+        revision = await self._mark(leader)
+        tree, contents, revision, strays = await self._follower.hand_over(revision, election.guard)
         committer = Committer(self._etcd, self._keys, leader, config, election.guard, election.lose)
         await committer.start()
         self._committer = committer
-        contents = ContentsCache(self._etcd, self._keys, config.data_cache_bytes_max)
-        tree, revision, strays = await self._load(contents)
         self.fs.lead(tree, contents, committer)
         if strays:
             _log(f"{len(strays)} objects without a name: removed")
@@ -126,22 +131,21 @@ class NamedServer(KernelService):
             )
         self._expiry = asyncio.create_task(self._follow_leases(revision), name="named-expiry")
 
-    async def _load(self, cache: ContentsCache) -> tuple[Tree, int, list[Inode]]:
-        """The tree as it stands in etcd at one revision, with as many contents as the cache takes."""
-        revision = await self._etcd.revision()
-        tree = Tree()
-        entries: list[Entry] = []
-        for prefix in self._keys.tables():
-            async for kv in self._etcd.scan(prefix, revision):
-                stored = self._keys.decode(kv.key, kv.value)
-                if isinstance(stored, Entry):
-                    entries.append(stored)
-                else:
-                    cache.keep(tree.load(stored, kv.mod_revision))
-        strays = tree.link(entries, revision)
-        for stray in strays:
-            cache.forget(stray)
-        return tree, revision, strays
+    async def _mark(self, leader: LeaderKey) -> int:
+        """Puts the marker of transactions anew; returns its revision. Closed if the leadership is lost meanwhile."""
+        compare = [is_created_at(leader.key, leader.create_revision)]
+        while True:
+            self._election.guard()
+            try:
+                leads, revision = await self._etcd.transaction(compare, [put(self._keys.txn, secrets.token_bytes(8))])
+            except UnknownOutcome as error:  # putting it twice does no harm
+                _log(f"mark: {error}")
+                await asyncio.sleep(_ASK_AGAIN_S)
+                continue
+            if not leads:
+                self._election.lose("the election key is gone")
+                self._election.guard()
+            return revision
 
     async def _follow_leases(self, revision: int) -> None:
         """Takes out the leased files that etcd deletes, for as long as this process leads."""
@@ -185,16 +189,10 @@ class NamedServer(KernelService):
             await self.fs.committer.commit(plan, apply=apply)
         election = named_election(self._args.realm)
         for name in sorted({*NAMED_ROOT_DIRS, election} - set(tree.root.children)):
-            await root.create(caller, name, DMDIR | 0o777, OREAD)
+            await root.create(caller, name, OpenHow(perm=DMDIR | 0o777))
         directory = self.fs.node(tree.root.children[election])
-        await directory.put(  # type: ignore[attr-defined]
-            caller,
-            self._args.kernel_id,
-            endpoint.to_bytes(),
-            perm=DMSYMLINK | DMMOUNT | 0o444,
-            mode=OWRITE | OTRUNC,
-            lease=self._election.lease,
-        )
+        how = OpenHow(OWRITE | OTRUNC, DMSYMLINK | DMMOUNT | 0o444, self._election.lease)
+        await directory.put(caller, self._args.kernel_id, endpoint.to_bytes(), how)  # type: ignore[attr-defined]
 
     def _lost(self, why: str) -> None:
         if not self._is_lost:
@@ -205,6 +203,8 @@ class NamedServer(KernelService):
     async def stop(self) -> None:
         """Stops answering, resigns, frees everything. May be repeated."""
         self._is_lost = True
+        await self._bridge.stop()
+        await self._follower.stop()
         if self._expiry is not None:
             self._expiry.cancel()
             await asyncio.wait({self._expiry})

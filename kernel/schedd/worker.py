@@ -17,6 +17,7 @@ import msgspec
 import ray
 from ray.experimental import internal_kv
 
+from kernel import whereis
 from kernel.schedd.runners import host_token
 from sigmaos_ray import debug
 from sigmaos_ray.config import ProcEnv
@@ -94,6 +95,7 @@ class Worker:
         self._schedd = ray.cloudpickle.loads(args.schedd)
         self._os_pid = os.getpid()
         self._instance = args.instance
+        whereis.install(args.instance.realm)
         node_id = ray.get_runtime_context().get_node_id()
         if node_id != args.ray_node_id:
             self._instance = msgspec.structs.replace(args.instance, kernel_id=_kernel_of(node_id))

@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
 def start(
     clean: Annotated[bool, typer.Option("--clean", help="Forget what earlier runs kept in etcd and ux.")] = False,
     num_cpus: Annotated[int | None, typer.Option(min=1, help="Cores of an own Ray (default: all).")] = None,
+    named_count: Annotated[int | None, typer.Option(min=1, help="Nameds: one leads, the others stand by.")] = None,
     own_ray: Annotated[bool, typer.Option("--own-ray", help="Start a Ray even if one runs.")] = False,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="With Ray's dashboard, for an own Ray.")] = False,
     services: Annotated[str | None, typer.Option(help="Only these, separated by commas: named,schedd,ux,s3.")] = None,
@@ -44,6 +45,7 @@ def start(
         services=wanted,
         clean=clean,
         num_cpus=num_cpus,
+        named_count=named_count,
         own_ray=own_ray or None,
         dashboard=dashboard or None,
         on_line=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),

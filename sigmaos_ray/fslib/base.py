@@ -84,6 +84,7 @@ class FsBase:
     async def close_fs(self) -> None:
         """Ends the sessions. Every later call is Unreachable."""
         self._walker.closed = True
+        await self._mounts.close()
         await self._fids.close()
 
     @staticmethod
@@ -138,8 +139,9 @@ class FsBase:
 
 
 def _is_lost(error: BaseException) -> bool:
-    return isinstance(error, serr.Unreachable | serr.IOErr)
+    return isinstance(error, serr.IOErr) or _is_never_sent(error)
 
 
 def _is_never_sent(error: BaseException) -> bool:
-    return isinstance(error, serr.Unreachable)
+    """Or refused unseen."""
+    return isinstance(error, serr.Unreachable) or serr.is_not_leading(error)

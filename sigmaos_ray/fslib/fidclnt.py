@@ -26,12 +26,14 @@ _log = debug.selector("SESSCLNT")
 class RemoteFid:
     """A fid that this client holds at a server. Whoever got it clunks it."""
 
-    __slots__ = ("_clnt", "number", "session")
+    __slots__ = ("_clnt", "made", "number", "session")
 
     def __init__(self, clnt: FidClnt, session: ClientSession, number: int) -> None:
         self._clnt = clnt
         self.session = session
         self.number = number
+        self.made = Qid()
+        """What ``create`` made."""
 
     async def _call(self, request: Request) -> Reply:
         return await self._clnt.call(self.session, request)
@@ -51,13 +53,23 @@ class RemoteFid:
         reply = await self._call(Request(open=request))
         return wire.qid_from_pb(reply.open.qid)
 
-    async def create(self, name: str, perm: Perm, mode: Mode, lease: int = NO_LEASE, fence: Fence = NO_FENCE) -> Qid:
-        """Makes an entry in this directory; the fid becomes the new, open file."""
+    async def create(
+        self,
+        name: str,
+        perm: Perm,
+        mode: Mode,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+        data: bytes = b"",
+    ) -> Qid:
+        """Makes an entry in this directory; the fid becomes the new, open file. ``data``: its contents from the start,
+        on servers that can (NotSupported elsewhere)."""
         request = pb.Tcreate(
-            fid=self.number, name=name, perm=perm, mode=mode, lease=lease, fence=wire.fence_to_pb(fence)
+            fid=self.number, name=name, perm=perm, mode=mode, lease=lease, fence=wire.fence_to_pb(fence), data=data
         )
         reply = await self._call(Request(create=request))
-        return wire.qid_from_pb(reply.create.qid)
+        self.made = wire.qid_from_pb(reply.create.qid)
+        return self.made
 
     async def read(self, offset: int, count: int) -> bytes:
         reply = await self._call(Request(read=pb.Tread(fid=self.number, offset=offset, count=count)))

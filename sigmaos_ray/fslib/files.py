@@ -15,6 +15,7 @@ from sigmaos_ray.sigmap import (
     DEV_S3,
     DMSYMLINK,
     DMTMP,
+    NO_FENCE,
     NO_LEASE,
     NO_OFFSET,
     OAPPEND,
@@ -25,6 +26,7 @@ from sigmaos_ray.sigmap import (
     Fence,
     Mode,
     Perm,
+    Qid,
     Stat,
 )
 from sigmaos_ray.sigmap import path as paths
@@ -53,13 +55,23 @@ class Files(FsBase):
             fid = await self._create_fid(pn, perm, mode, lease_id)
             return self._fds.add(OpenFd(fid, mode, pn))
 
-    async def _create_fid(self, pn: str, perm: Perm, mode: Mode, lease_id: int = NO_LEASE) -> RemoteFid:
+    async def create_whole(self, pn: str, data: bytes, perm: Perm, lease_id: int = NO_LEASE) -> Qid:
+        """Makes a file with its contents, in one moment; returns what it was made as: in named the version is the
+        revision of the store. At most 1 MiB. Exists if the name is taken; NotSupported on servers that cannot."""
+        with about(pn):
+            fid = await self._create_fid(pn, perm | (DMTMP if lease_id else 0), OWRITE, lease_id, data)
+            await fid.clunk_quietly()
+            return fid.made
+
+    async def _create_fid(
+        self, pn: str, perm: Perm, mode: Mode, lease_id: int = NO_LEASE, data: bytes = b""
+    ) -> RemoteFid:
         parts, _ = self._split(pn)
         if len(parts) < 2 or paths.is_union(parts[-1]):
             raise serr.Inval(pn, "cannot be created")
         fid = await self._walker.walk(parts[:-1], resolve=True)
         try:
-            await fid.create(parts[-1], perm, mode, lease_id, self._fence_of(parts))
+            await fid.create(parts[-1], perm, mode, lease_id, self._fence_of(parts), data)
         except BaseException:
             await fid.clunk_quietly()
             raise
@@ -325,10 +337,11 @@ class Files(FsBase):
                 parts, resolve, lambda fid, rest: fid.stat(rest, resolve=resolve), walked, idempotent=True
             )
 
-    async def remove(self, pn: str) -> None:
-        """Removes a file, a link, or an empty directory; NotEmpty for a full one."""
+    async def remove(self, pn: str, fence: Fence = NO_FENCE) -> None:
+        """Removes a file, a link, or an empty directory; NotEmpty for a full one. ``fence``: instead of the one that
+        changes there carry."""
         parts, resolve = self._split(pn)
-        fence = self._fence_of(parts)
+        fence = fence or self._fence_of(parts)
 
         async def walked() -> None:
             fid = await self._walker.walk(parts, resolve=resolve)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -13,11 +14,19 @@ from sigmaos_ray import config, debug, serr
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from typing import Any
 
     from sigmaos_ray.config import ProcEnv
 
+T = TypeVar("T")
+
 _log = debug.selector("MOUNT")
+
+_LOOK_S: Final = 0.25
+"""How often to look again while a dial is under way."""
+_HOOK_PAUSE_S: Final = 1.0
+"""The hook may cost a message to another process: while a call takes long it is asked this often."""
 
 _hook: Callable[[], Endpoint | None] | None = None
 
@@ -34,6 +43,7 @@ class NamedLocator:
     def __init__(self, proc_env: ProcEnv) -> None:
         self._proc_env = proc_env
         self._known = proc_env.named
+        self._hook_asked_s = 0.0
 
     async def current(self) -> Endpoint:
         """Unreachable if nothing says where named is."""
@@ -47,11 +57,35 @@ class NamedLocator:
         """Looks again, after named did not answer where it was thought to be."""
         found = self._from_state_file() or self._from_environment()
         if found is None and _hook is not None:
+            self._hook_asked_s = time.monotonic()
             found = await asyncio.to_thread(_hook)
         if found is not None and found.addrs:
             if found != self._known:
                 _log(f"named is at {found.addrs}")
             self._known = found
+
+    async def has_moved(self, endpoint: Endpoint) -> bool:
+        """Looks again; True if named is known to be elsewhere now. Cheap enough to be asked all the time."""
+        if self._can_look_cheaply() or time.monotonic() - self._hook_asked_s > _HOOK_PAUSE_S:
+            await self.refresh()
+        return bool(self._known.addrs) and self._known.addrs != endpoint.addrs
+
+    async def while_there(self, endpoint: Endpoint, dialling: Coroutine[Any, Any, T]) -> T:
+        """What ``dialling`` returns or raises. Unreachable as soon as named is known to be elsewhere: a leader that
+        was stopped takes connections and never answers."""
+        task = asyncio.create_task(dialling, name="named-dial")
+        try:
+            while not (await asyncio.wait({task}, timeout=_LOOK_S))[0]:
+                if await self.has_moved(endpoint):
+                    raise serr.Unreachable("name", "another process leads")
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    def _can_look_cheaply(self) -> bool:
+        return _hook is None or bool(self._proc_env.state_file and os.path.exists(self._proc_env.state_file))
 
     def _from_state_file(self) -> Endpoint | None:
         if not self._proc_env.state_file:

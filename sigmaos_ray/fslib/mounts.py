@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import debug, serr
@@ -42,6 +43,8 @@ class MountTable:
         self._stats = stats
         self._mounts: dict[Prefix, Mount] = {}
         self._root_lock = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
+        """Whether named has moved: while calls to it take long."""
 
     async def longest(self, parts: list[str], *, exact: bool) -> tuple[Mount, list[str]]:
         """The mount with the longest prefix of ``parts``, and what is left of them. ``exact=False`` passes over a
@@ -68,13 +71,34 @@ class MountTable:
             return mount
 
     async def _mount_root(self) -> Mount:
-        endpoint = await self._locator.current()
-        try:
-            return await self.mount((NAMED,), endpoint)
-        except serr.Unreachable:
-            self._stats.path["NgetNamedErr"] += 1
-            await self._locator.refresh()
-            raise
+        while True:
+            endpoint = await self._locator.current()
+            try:
+                mount = await self._locator.while_there(endpoint, self.mount((NAMED,), endpoint))
+            except serr.Unreachable:
+                self._stats.path["NgetNamedErr"] += 1
+                await self._locator.refresh()
+                if (await self._locator.current()).addrs == endpoint.addrs:
+                    raise
+            else:
+                mount.fid.session.tell_slow(partial(self._root_is_slow, mount))
+                return mount
+
+    def _root_is_slow(self, mount: Mount) -> None:
+        """Calls to named take long. A leader that was stopped keeps its connections and answers nothing."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._leave_if_moved(mount), name="named-moved")
+
+    async def _leave_if_moved(self, mount: Mount) -> None:
+        if await self._locator.has_moved(mount.endpoint):
+            mount.fid.session.abandon("another process leads")
+
+    async def close(self) -> None:
+        """Ends what runs by itself. May be repeated."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+            self._looking = None
 
     async def mount(self, prefix: Prefix, endpoint: Endpoint) -> Mount:
         """Attaches to the endpoint's server and enters it. Unreachable if it does not answer."""

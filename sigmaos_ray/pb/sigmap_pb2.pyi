@@ -142,20 +142,22 @@ class Ropen(_message.Message):
     def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ...) -> None: ...
 
 class Tcreate(_message.Message):
-    __slots__ = ("fid", "name", "perm", "mode", "lease", "fence")
+    __slots__ = ("fid", "name", "perm", "mode", "lease", "fence", "data")
     FID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PERM_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
     fid: int
     name: str
     perm: int
     mode: int
     lease: int
     fence: Fence
-    def __init__(self, fid: _Optional[int] = ..., name: _Optional[str] = ..., perm: _Optional[int] = ..., mode: _Optional[int] = ..., lease: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+    data: bytes
+    def __init__(self, fid: _Optional[int] = ..., name: _Optional[str] = ..., perm: _Optional[int] = ..., mode: _Optional[int] = ..., lease: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Rcreate(_message.Message):
     __slots__ = ("qid", "iounit")

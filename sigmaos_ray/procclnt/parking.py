@@ -35,7 +35,8 @@ def install(parking: Parking | None) -> None:
 def result(call: Call[T]) -> T:
     """``call.result()``. On the main thread of a proc the core is given back if it takes long."""
     parking = _parking
-    if parking is not None and threading.current_thread() is threading.main_thread():
-        if not call.wait(config.current().procs.wait_rpc_s):
-            parking.park(call)
+    if parking is None or threading.current_thread() is not threading.main_thread():
+        return call.result()
+    if not call.wait(config.current().procs.wait_rpc_s):
+        parking.park(call)
     return call.result()

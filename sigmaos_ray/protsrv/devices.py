@@ -147,6 +147,7 @@ class OverlayRoot(Dir):
 
     def __init__(self, root: Dir, nodes: Sequence[Node]) -> None:
         self._root = root
+        self.creates_whole = root.creates_whole
         self._nodes = {node.name: node for node in sorted(nodes, key=lambda node: node.name)}
 
     @property

@@ -13,7 +13,7 @@ from sigmaos_ray.sigmap import DEV_FENCE, FENCES, NO_FENCE, Fence
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from sigmaos_ray.protsrv.node import Caller, Node
+    from sigmaos_ray.protsrv.node import Caller, Node, OpenHow
 
 _DIR_PATH: Final = 0x20
 _FIRST_PATH: Final = 0x1_0000
@@ -40,6 +40,11 @@ class FenceTable:
         if newest is None or fence > newest:
             self._newest[fence.pathname] = fence
             self._changed()
+
+    def remember(self, fence: Fence) -> None:
+        """Makes it the newest of its pathname, also if an older one: an election begins anew."""
+        self._newest[fence.pathname] = fence
+        self._changed()
 
     def forget(self, pathname: str) -> None:
         """Forgets the fence of a pathname: any is accepted again. NotFound if there is none."""
@@ -69,26 +74,47 @@ def shown_name(fence: Fence) -> str:
 
 
 class FencesDir(ReadOnlyDir):
-    """``.fences``: a file per fence, JSON. Removing it forgets the fence (L-24)."""
+    """``.fences``: a file per fence, JSON. Putting one there tells the server of a fence, as a change under it would;
+    removing it forgets the fence (L-24)."""
 
     dev = DEV_FENCE
 
-    def __init__(self, newest: Callable[[], list[Fence]], forget: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        newest: Callable[[], list[Fence]],
+        check: Callable[[Fence], Awaitable[None]],
+        forget: Callable[[str], Awaitable[None]],
+    ) -> None:
         super().__init__(FENCES, _DIR_PATH)
         self._newest = newest
+        self._check = check
         self._forget = forget
 
     @classmethod
     def of(cls, table: FenceTable) -> FencesDir:
         """The directory of a table that nobody else looks after."""
 
+        async def check(fence: Fence) -> None:
+            table.check(fence)
+
         async def forget(pathname: str) -> None:
             table.forget(pathname)
 
-        return cls(table.newest, forget)
+        return cls(table.newest, check, forget)
 
     def nodes(self) -> dict[str, Node]:
         return {shown_name(fence): _FenceFile(fence, self._forget) for fence in self._newest()}
+
+    async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
+        """Stale for a fence older than the one that is known. Inval unless the data are a fence of that name."""
+        try:
+            fence = msgspec.json.decode(data, type=Fence)
+        except msgspec.DecodeError as error:
+            raise serr.Inval(name, f"not a fence: {error}") from error
+        if not fence or shown_name(fence) != name:
+            raise serr.Inval(name, f"the fence of {fence.pathname!r} has another name")
+        await self._check(fence)
+        return len(data)
 
 
 class _FenceFile(ReportNode):

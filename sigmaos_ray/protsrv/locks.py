@@ -77,6 +77,11 @@ class LockTable(Generic[K]):
             for key in reversed(held):
                 self._release(key, wanted[key])
 
+    def is_readable(self, key: K) -> bool:
+        """True if ``hold(shared=[key])`` would not wait: what is done before the next wait needs no lock then."""
+        lock = self._locks.get(key)
+        return lock is None or not (lock.exclusive or lock.waiters)
+
     async def _acquire(self, key: K, exclusive: bool) -> None:
         lock = self._locks.get(key)
         if lock is None:

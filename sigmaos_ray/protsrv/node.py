@@ -43,6 +43,8 @@ class OpenHow(msgspec.Struct, frozen=True):
     lease: int = NO_LEASE
     fence: Fence = NO_FENCE
     """Checked where something changes: by making an entry, and by OTRUNC."""
+    data: bytes = b""
+    """By create alone, where the directory ``creates_whole``: contents from the start."""
 
 
 class OpenFile(abc.ABC):
@@ -122,6 +124,9 @@ class Node(abc.ABC):
 
 class Dir(Node):
     """A directory."""
+
+    creates_whole = False
+    """True if ``create`` can give a file its contents from the start: nobody sees it without them."""
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self.name)

@@ -21,6 +21,7 @@ from sigmaos_ray.protsrv.leases import LeaseSrv
 from sigmaos_ray.protsrv.rpcdev import rpc_dir
 from sigmaos_ray.protsrv.session import ProtSession
 from sigmaos_ray.protsrv.stats import ServerStats
+from sigmaos_ray.sessp.allocator import keep_freed_memory
 from sigmaos_ray.sessp.channel import server_options
 from sigmaos_ray.sessp.server import SessionServer
 from sigmaos_ray.sigmap import ROOT_REALM, STATSD, Endpoint
@@ -86,6 +87,7 @@ class FileServer:
 
     async def start(self) -> Endpoint:
         """Binds and serves; returns where. Unreachable if the address cannot be bound."""
+        keep_freed_memory()
         options: list[tuple[str, Any]] = list(server_options(self._config))
         server = grpc.aio.server(options=options)
         add_SigmaServicer_to_server(self._sessions, server)  # type: ignore[no-untyped-call]

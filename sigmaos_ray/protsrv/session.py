@@ -219,7 +219,9 @@ class ProtSession:
         fid = self._fids.get(t.fid)
         directory = _as_dir(fid.node)
         _check_new_name(t.name)
-        how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence))
+        if t.data and not directory.creates_whole:
+            raise serr.NotSupported(t.name, "this server makes files empty: put them whole, or write them")
+        how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), t.data)
         node, file = await directory.create(fid.caller, t.name, how)
         if not self._fids.has(t.fid, fid):
             if file is not None:
@@ -247,7 +249,9 @@ class ProtSession:
         file = _open_file(fid)
         if fid.mode & OACCESS_MASK == OWRITE:
             raise serr.Perm(fid.node.name, "open for writing only")
-        return Reply(read=pb.Rread(data=await file.read(t.offset, count)))
+        reply = Reply()
+        reply.read.data = await file.read(t.offset, count)  # set in place: a message given to a message is copied
+        return reply
 
     async def _read_watch(self, fid: Fid) -> bytes:
         assert fid.watch is not None
@@ -344,7 +348,9 @@ class ProtSession:
             data = await file.read(t.offset, count)
         finally:
             await file.close()
-        return Reply(getfile=pb.Rgetfile(data=data))
+        reply = Reply()
+        reply.getfile.data = data
+        return reply
 
     async def _putfile(self, t: pb.Tputfile) -> Reply:
         fid = self._fids.get(t.fid)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import grpc
 
@@ -19,9 +19,14 @@ from sigmaos_ray.sessp.channel import channel_to, forget_channel
 from sigmaos_ray.sessp.state import ClientState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sigmaos_ray.config import Config
 
 _log = debug.selector("SESSCLNT")
+
+_SLOW_S: Final = 0.5
+"""A call that takes so long makes its session slow."""
 
 
 class _StreamLost(Exception):
@@ -47,6 +52,8 @@ class ClientSession:
         self._wake: asyncio.Future[None] | None = None
         self._owner: asyncio.Task[None] | None = None
         self._closing = False
+        self._on_slow: Callable[[], None] | None = None
+        self._slow_timer: asyncio.TimerHandle | None = None
         self._streamed = False
         """True if the last stream was welcomed: then the time for resuming starts anew."""
 
@@ -84,6 +91,8 @@ class ClientSession:
         seqno = self._state.request(request)
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiters[seqno] = waiter
+        if self._on_slow is not None and self._slow_timer is None:
+            self._look_later()
         self._wake_writer()
         try:
             reply = await waiter
@@ -102,12 +111,37 @@ class ClientSession:
         self._end(serr.Unreachable(self.address, "session closed"))
         await self._stop_owner()
 
+    def tell_slow(self, on_slow: Callable[[], None]) -> None:
+        """From now on ``on_slow`` is called twice a second while the oldest call waits for longer than that."""
+        self._on_slow = on_slow
+
+    def _look_later(self) -> None:
+        oldest = next(iter(self._waiters))
+        self._slow_timer = asyncio.get_running_loop().call_later(_SLOW_S, self._look, oldest)
+
+    def _look(self, oldest: int) -> None:
+        self._slow_timer = None
+        if self._waiters and not self.ended and self._on_slow is not None:
+            if next(iter(self._waiters)) == oldest:
+                self._on_slow()
+            self._look_later()
+
+    def abandon(self, why: str) -> None:
+        """Ends the session at once, without a goodbye: there is no use in waiting. What is outstanding fails."""
+        _log(f"{self.address}: {why}")
+        self._end(serr.Unreachable(self.address, why))
+        if self._owner is not None:
+            self._owner.cancel()
+
     def _wake_writer(self) -> None:
         wake = self._wake
         if wake is not None and not wake.done():
             wake.set_result(None)
 
     def _end(self, error: serr.SigmaError) -> None:
+        if self._slow_timer is not None:
+            self._slow_timer.cancel()
+            self._slow_timer = None
         for seqno, failure in self._state.end(error).items():
             waiter = self._waiters.get(seqno)
             if waiter is not None and not waiter.done():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Self
 from sigmaos_ray import serr
 from sigmaos_ray.config import STATE_FILE_NAME, Instance, ProcEnv, read_instance
 from sigmaos_ray.testing.leaks import Processes
+from sigmaos_ray.testing.raynodes import RayNodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,15 +56,18 @@ class Tstate:
         *,
         start: bool = True,
         num_cpus: int | None = None,
+        named_count: int | None = None,
         on_line: Callable[[str], None] = print,
     ) -> None:
         self._services = services
         self._start = start
         self._num_cpus = num_cpus
+        self._named_count = named_count
         self._on_line = on_line
         self._temporary: Path | None = None
         self._s3: S3 | None = None
         self._processes = Processes()
+        self._ray_nodes = RayNodes(lambda: self.instance)
         self._state_file: Path | None = None
 
     @classmethod
@@ -75,9 +79,9 @@ class Tstate:
         return tstate
 
     @classmethod
-    def all(cls, *, start: bool = True, num_cpus: int | None = None) -> Self:
-        """All services: named, schedd, ux, s3."""
-        return cls(None, start=start, num_cpus=num_cpus)
+    def all(cls, *, start: bool = True, num_cpus: int | None = None, named_count: int | None = None) -> Self:
+        """All services: named, schedd, ux, s3. ``named_count`` - 1 nameds stand by."""
+        return cls(None, start=start, num_cpus=num_cpus, named_count=named_count)
 
     @property
     def instance(self) -> Instance:
@@ -106,6 +110,17 @@ class Tstate:
 
         return SigmaClnt(clnt_env(self.instance, program))
 
+    def boot_node(self, count: int = 1, *, num_cpus: int = 1) -> list[str]:
+        """Adds Ray nodes to an instance of its own, on this machine, and waits for their kernel nodes; returns the
+        kernel ids. Some seconds each. They go with the instance, or by ``kill_node``."""
+        if not self._start:
+            raise serr.Inval("boot_node", "the instance is not this Tstate's own")
+        return [self._ray_nodes.add(num_cpus) for _ in range(count)]
+
+    def kill_node(self, kernel_id: str) -> None:
+        """Kills a node that ``boot_node`` added, with all its processes at once."""
+        self._ray_nodes.kill(kernel_id)
+
     def __enter__(self) -> Self:
         """Blocks until the instance is ready. Nothing is left behind if it cannot start."""
         try:
@@ -132,7 +147,12 @@ class Tstate:
         self._temporary = Path(tempfile.mkdtemp(prefix="sigmaos-test-"))
         self._state_file = self._temporary / STATE_FILE_NAME
         boot.start_instance(
-            self._temporary, services=self._services, num_cpus=self._num_cpus, own_ray=True, on_line=self._on_line
+            self._temporary,
+            services=self._services,
+            num_cpus=self._num_cpus,
+            named_count=self._named_count,
+            own_ray=True,
+            on_line=self._on_line,
         )
 
     def _halt(self) -> None:
@@ -144,6 +164,7 @@ class Tstate:
         if (found := read_instance(self._state_file)) is not None:
             self._processes.note(found)
         try:
+            self._ray_nodes.close()
             boot.stop_instance(self._temporary)
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def second_node(box: Box) -> Iterator[subprocess.Popen[bytes]]:
-    """One more raylet in the instance's own Ray, on this machine; ``kill`` takes it away."""
-    box.ok("start", "--services", "named,ux")
+def second_node(box: Box, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
+    """One more raylet in the instance's own Ray, on this machine; ``_end`` takes it away. The parameter: nameds."""
+    box.ok("start", "--services", "named,ux", "--named-count", str(getattr(request, "param", 1)))
     env = box.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(box.state_dir / "ray-auth-token")}
     ray = Path(sys.executable).with_name("ray")
     joining = [ray, "start", f"--address={box.status()['ray_address']}", "--num-cpus=1", "--block"]
@@ -57,3 +57,23 @@ def test_a_kernel_node_on_every_ray_node(box: Box, second_node: subprocess.Popen
     _end(second_node)
     assert _wait_for_nodes(box, 1) == [first]
     assert box.ok("cat", "name/ux/~local/f") == "x"
+
+
+def _roles(box: Box) -> list[list[str]]:
+    return [sorted(role for role in node["services"] if "named" in role) for node in box.status()["kernel_nodes"]]
+
+
+def _wait_for_roles(box: Box, wanted: list[list[str]]) -> None:
+    while _roles(box) != wanted:
+        assert box.processes(), "the instance is gone"
+
+
+@pytest.mark.parametrize("second_node", [2], indirect=True)
+def test_a_standby_on_a_node_of_its_own(box: Box, second_node: subprocess.Popen[bytes]) -> None:
+    """One named per node first; what ran on a node that is gone runs on one that is left."""
+    _wait_for_roles(box, [["named"], ["named-standby"]])
+    box.put("name/f", "x")
+    _end(second_node)
+    _wait_for_roles(box, [["named", "named-standby"]])
+    box.kill("named")
+    assert box.ok("cat", "name/f") == "x"

@@ -16,7 +16,7 @@ from kernel.named.state import Plan
 from sigmaos_ray import serr
 from sigmaos_ray.leaseclnt import AsyncLease, AsyncLeaseClnt
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
-from sigmaos_ray.sigmap import DMTMP, NAMED_ROOT_DIRS, OEXCL, OTRUNC, OWRITE, Fence, named_election
+from sigmaos_ray.sigmap import DMDEVICE, DMTMP, NAMED_ROOT_DIRS, OEXCL, OTRUNC, OWRITE, Fence, named_election
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -158,9 +158,12 @@ async def test_a_leader_past_its_lease_answers_nothing(realm: Realm, monkeypatch
     named = await realm.named()
     sc = await realm.clnt(named)
     await sc.put_file("name/f", b"old")
+    fd = await sc.open("name/f", OREAD)
     real = elections._now_s
     monkeypatch.setattr(elections, "_now_s", lambda: real() + 3600)
     with pytest.raises(serr.Closed, match="expired"):
+        await sc.read(fd, 10)
+    with pytest.raises(serr.Unreachable, match="expired"):  # by pathname: no other leader was found in time
         await sc.get_file("name/f")
     monkeypatch.undo()
     with pytest.raises(serr.Closed, match="expired"):  # for good: another may lead since
@@ -245,6 +248,46 @@ async def test_fenced_writes(realm: Realm) -> None:
     await again.remove("name/.fences/name-leader")
     await again.put_file("name/ux/f", b"any again")
     assert await again.get_file_json("name/.fences/name-leader") == {"pathname": "name/leader", "epoch": 7, "seqno": 9}
+
+
+async def test_a_leader_file_elects(realm: Realm) -> None:
+    """L-22: its pathname and the revision at which it was made are a fence that ends with it, whoever notices; L-31:
+    the next epoch is greater. A change of named's leader does not matter."""
+    named = await realm.named()
+    sc = await realm.clnt(named)
+    await sc.put_file("name/ux/f", b"old")
+
+    async def lead(sc: AsyncSigmaClnt) -> tuple[AsyncLease, Fence]:
+        lease = await AsyncLeaseClnt(sc).ask_lease("name/leader", 5)
+        await sc.put_leased_file("name/leader", b"me", lease, DMDEVICE | 0o777)
+        return lease, Fence("name/leader", (await sc.stat("name/leader")).qid.version)
+
+    first, fence = await lead(sc)
+    await sc.fence_dir("name/ux", fence)
+    await sc.put_file("name/ux/f", b"first")
+    with pytest.raises(serr.Exists):
+        await sc.put_leased_file("name/leader", b"another", first, DMDEVICE | 0o777)
+    await named.stop()
+    named = await realm.named()
+    sc = await realm.clnt(named)
+    await sc.fence_dir("name/ux", fence)
+    await sc.put_file("name/ux/f", b"still first")
+    await AsyncLease(AsyncRPCClnt(sc, "name"), first.id, 5).end()
+    with pytest.raises(serr.Stale):  # though nobody leads yet
+        await sc.put_file("name/ux/f", b"late")
+    other = await realm.clnt(named)
+    _, newer = await lead(other)
+    assert newer.epoch > fence.epoch
+    with pytest.raises(serr.Stale):
+        await sc.put_file("name/ux/f", b"late")
+    await other.fence_dir("name/ux", newer)
+    await other.put_file("name/ux/f", b"second")
+    await other.put_file("name/leader", b"more about me")
+    await other.put_file("name/ux/f", b"still second")
+    await other.remove("name/leader")
+    with pytest.raises(serr.Stale):
+        await other.put_file("name/ux/f", b"late")
+    assert await sc.get_file("name/ux/f") == b"still second"
 
 
 # -- leases

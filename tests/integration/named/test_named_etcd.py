@@ -146,12 +146,13 @@ async def test_a_leader_that_etcd_does_not_answer_ends(realm: Realm, stall: Stal
     named = await realm.named(limits=Named(etcd_timeout_s=0.3))
     sc = await realm.clnt(named)
     await sc.put_file("name/ux/f", b"x")
+    fd = await sc.open("name/ux/f", OREAD)
     stall.begin()
     writing = asyncio.create_task(named.fs.root.put(Caller(), "f", b"", OpenHow(OWRITE, 0o777)))
     with pytest.raises((serr.IOErr, serr.Closed)):
         await asyncio.wait_for(writing, 10)
     with pytest.raises(serr.Closed):
-        await sc.get_file("name/ux/f")
+        await sc.read(fd, 1)
     start = time.monotonic()
     await named.stop()
     assert time.monotonic() - start < 5

@@ -1,0 +1,176 @@
+"""A realm's nameds: one leads, the others stand by. Started, placed on nodes, and followed in etcd's election."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec
+
+import ray
+
+from kernel import whereis
+from kernel.boot.kernels import KernelPart
+from kernel.boot.placing import place
+from kernel.named.election import follow_candidates
+from sigmaos_ray import debug, serr
+from sigmaos_ray.sigmap import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kernel.named.election import Candidate
+    from kernel.shell import KernelArgs
+    from sigmaos_ray.config import Config, ServiceInfo
+
+P = ParamSpec("P")
+
+_log = debug.selector("BOOT")
+
+SERVICE = "named"
+STANDBY = "named-standby"
+
+
+class Place(NamedTuple):
+    """A node that can run nameds."""
+
+    ray_node_id: str
+    kernel_id: str
+    host: str
+
+
+class Nameds:
+    """``start`` them; ``stop`` or ``abandon`` them. ``on_change`` is told when the leader or a standby is another."""
+
+    def __init__(
+        self,
+        count: int,
+        args: Callable[[Place], KernelArgs],
+        namespace: str,
+        config: Config,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._count = count
+        self._args = args
+        self._namespace = namespace
+        self._config = config
+        self._on_change = on_change
+        self._places: dict[str, Place] = {}
+        self._slots: dict[int, str] = {}
+        """Where each one is to run: Ray's node ids."""
+        self._parts: list[KernelPart] = []
+        self._candidates: list[Candidate] = []
+        self._follower: asyncio.Task[None] | None = None
+        self._led = asyncio.Event()
+        self._realm = ""
+        self.endpoint = Endpoint()
+        """Of the leader that was last known to serve."""
+
+    async def start(self, places: Sequence[Place]) -> None:
+        """Returns once one of them leads and serves; raises what kept the first one from standing. Timeout if none
+        leads."""
+        self._set_places(places)
+        self._parts = [self._part(slot) for slot in range(self._count)]
+        await asyncio.gather(*(part.start() for part in self._parts))
+        first = self._args(places[0])
+        self._realm = first.realm
+        self._follower = asyncio.create_task(self._follow(first.etcd_endpoints, first.realm), name="named-leaders")
+        timeout_s = self._config.boot.part_start_timeout_s
+        try:
+            await asyncio.wait_for(self._led.wait(), timeout_s)
+        except TimeoutError as error:
+            raise serr.Timeout(SERVICE, f"none leads within {timeout_s:.0f} s") from error
+
+    def _part(self, slot: int) -> KernelPart:
+        def where() -> str:
+            return self._slots[slot]
+
+        def args() -> KernelArgs:
+            return self._args(self._places[self._slots[slot]])
+
+        name = SERVICE if not slot else f"{SERVICE}-{slot}"
+        return KernelPart(SERVICE, args, where, self._namespace, self._config, self._on_change, name=name)
+
+    def _set_places(self, places: Sequence[Place]) -> None:
+        self._places = {each.ray_node_id: each for each in places} | {
+            node: self._places[node] for node in self._slots.values() if node in self._places
+        }
+        self._slots = place(self._count, [each.ray_node_id for each in places], self._slots, self._leader_slot())
+
+    async def follow_nodes(self, places: Sequence[Place]) -> None:
+        """The nodes are others now. Who lost his node starts again elsewhere by himself; a standby that shares a node
+        moves to one that has none."""
+        before = dict(self._slots)
+        alive = {each.ray_node_id for each in places}
+        if not alive:
+            return
+        self._set_places(places)
+        for slot, node in self._slots.items():
+            if before[slot] != node and before[slot] in alive:
+                _log(f"named {slot} moves to {self._places[node].kernel_id}")
+                await self._parts[slot].restart()
+
+    async def _follow(self, etcd_endpoints: Sequence[str], realm: str) -> None:
+        """Tells everybody where named is, as soon as etcd tells who leads."""
+        async with contextlib.aclosing(follow_candidates(etcd_endpoints, realm)) as changes:
+            async for candidates in changes:
+                self._candidates = candidates
+                if candidates and candidates[0].serves:
+                    self.endpoint = candidates[0].endpoint
+                    self._led.set()
+                    _log(f"named is led at {self.endpoint.addrs}")
+                self._on_change()
+                if self.endpoint.addrs:
+                    await asyncio.to_thread(_told, whereis.publish, realm, self.endpoint)
+
+    # -- what others see
+
+    def services_on(self, kernel_id: str) -> dict[str, ServiceInfo]:
+        """What runs on a kernel node: ``named`` for the leader, ``named-standby`` and so on for others."""
+        found: dict[str, ServiceInfo] = {}
+        leader = self._leader_slot()
+        for slot, part in enumerate(self._parts):
+            if part.info is None or part.kernel_id != kernel_id:
+                continue
+            if slot == leader:
+                found = {SERVICE: part.info, **found}
+            else:
+                others = sum(name.startswith(STANDBY) for name in found)
+                found[STANDBY if not others else f"{STANDBY}-{others + 1}"] = part.info
+        return found
+
+    def _leader_slot(self) -> int | None:
+        if not self._candidates or not self._candidates[0].serves:
+            return None
+        leader = self._candidates[0]
+        found = [slot for slot, part in enumerate(self._parts) if part.endpoint == leader.endpoint and part.info]
+        return found[0] if found else None
+
+    # -- the end
+
+    async def stop(self) -> None:
+        """The standbys first, so that nobody takes over from the leader. May be repeated."""
+        await self._stop_following()
+        leader = self._leader_slot()
+        await asyncio.gather(*(part.stop() for slot, part in enumerate(self._parts) if slot != leader))
+        if leader is not None:
+            await self._parts[leader].stop()
+        await asyncio.to_thread(_told, whereis.withdraw, self._realm)
+
+    async def abandon(self) -> None:
+        """Ray is gone, and they with it."""
+        await self._stop_following()
+        for part in self._parts:
+            part.abandon()
+
+    async def _stop_following(self) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.wait({self._follower})
+            self._follower = None
+
+
+def _told(tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    try:
+        tell(*args, **kwargs)
+    except ray.exceptions.RayError as error:  # Ray is being lost: who is left will be told by the next one
+        _log(f"Ray was not told where named is: {error}")

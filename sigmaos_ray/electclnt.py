@@ -1,0 +1,209 @@
+"""Election (L-30, L-31): who makes the leader file leads, for as long as it is there.
+
+The file hangs on the candidate's lease, so it goes soon after its maker died. Its pathname, and the revision of named's
+store at which it was made, are the leader's fence: epochs grow from leader to leader, and named refuses what a deposed
+leader still sends (``leaderclnt``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Self
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.leaseclnt import AsyncLeaseClnt
+from sigmaos_ray.sigmap import DEV_NAMED, DMDEVICE, FENCES, NAMED, NO_FENCE, Fence, path
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sigmaos_ray.fslib import AsyncFsLib
+    from sigmaos_ray.leaseclnt import AsyncLease
+    from sigmaos_ray.rpcclnt import BlockingClient
+
+_log = debug.selector("ELECTCLNT")
+
+LEADER_PERM = DMDEVICE | 0o777
+
+
+class AsyncElectClnt:
+    """One candidate for the leadership at ``pn``, a pathname in named. Several in one process are rivals like others.
+
+    An async context manager: leads inside the block, and gives the leadership up at its end.
+    """
+
+    def __init__(self, sc: AsyncFsLib, pn: str) -> None:
+        self._sc = sc
+        # A SigmaClnt's own: they end with it.
+        self._leases: AsyncLeaseClnt = getattr(sc, "leases", None) or AsyncLeaseClnt(sc)
+        self._pathname = "/".join(path.split(pn))
+        self._fence = NO_FENCE
+        self._watcher: asyncio.Task[None] | None = None
+        self.lost = asyncio.Event()
+        """Set once the leadership is over, or in doubt: the lease could not be extended in time."""
+        self.lost_threaded = threading.Event()
+        """The same for threads."""
+
+    @property
+    def fence(self) -> Fence:
+        """The stamp of the present leadership, or of the last one; empty before the first."""
+        return self._fence
+
+    async def acquire_leadership(self, data: bytes = b"", timeout_s: float | None = None) -> Fence:
+        """Blocks until this candidate leads; the leader file then holds ``data``. Missing directories are made.
+        Timeout past ``timeout_s`` (0: try once); Inval if it leads already; NotSupported outside of named."""
+        if self._watcher is not None and not self.lost.is_set():
+            raise serr.Inval(self._pathname, "this candidate leads already")
+        await self._stop_watching()
+        try:
+            async with asyncio.timeout(timeout_s or None):
+                lease = await self._campaign(data, once=timeout_s == 0)
+        except TimeoutError as error:
+            if isinstance(error, serr.SigmaError):
+                raise
+            raise serr.Timeout(self._pathname, f"somebody else led for {timeout_s} s") from error
+        self.lost.clear()
+        self.lost_threaded.clear()
+        self._watcher = asyncio.create_task(self._watch(lease, self._fence), name=f"elect-{self._pathname}")
+        _log(f"{self._pathname}: leads, epoch {self._fence.epoch}")
+        return self._fence
+
+    async def _campaign(self, data: bytes, *, once: bool) -> AsyncLease:
+        await self._make_parent()
+        while True:
+            lease = await self._leases.ask_lease(self._pathname)
+            lease.keep_extending()
+            try:
+                self._fence = Fence(self._pathname, await self._make_leader_file(data, lease.id))
+            except serr.Exists:
+                if once:
+                    raise serr.Timeout(self._pathname, "somebody else leads") from None
+                await self._sc.wait_remove(self._pathname)
+            except (serr.NotFound, serr.IOErr) as error:
+                # The lease is gone; or the file may be there, and must not be waited for: it is our own then.
+                _log(f"{self._pathname}: {error}")
+                await lease.end()
+                lease.lost.set()
+            else:
+                return lease
+
+    async def _make_parent(self) -> None:
+        parts = path.split(self._pathname)
+        if len(parts) < 2 or parts[0] != NAMED:
+            raise serr.Inval(self._pathname, f"an election is held at a pathname below {NAMED!r}")
+        for length in range(2, len(parts)):
+            with contextlib.suppress(serr.Exists):
+                await self._sc.mkdir("/".join(parts[:length]))
+        if (await self._sc.stat("/".join(parts[:-1]) + "/")).dev != DEV_NAMED:
+            raise serr.NotSupported(self._pathname, "elections are held in named, which keeps their epochs")
+
+    async def _make_leader_file(self, data: bytes, lease_id: int) -> int:
+        """The epoch: the revision at which the file was made."""
+        made = await self._sc.create_whole(self._pathname, data, LEADER_PERM, lease_id)
+        return made.version
+
+    async def _watch(self, lease: AsyncLease, fence: Fence) -> None:
+        """Until the leadership is over: by the lease's end, or by the file's."""
+        over = {
+            asyncio.create_task(lease.lost.wait(), name="elect-lease"),
+            asyncio.create_task(self._wait_deposed(fence), name="elect-file"),
+        }
+        try:
+            await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+            _log(f"{self._pathname}: epoch {fence.epoch} is over")
+        finally:
+            for task in over:
+                task.cancel()
+            await asyncio.wait(over)
+            self._set_lost()
+
+    def _set_lost(self) -> None:
+        self.lost.set()
+        self.lost_threaded.set()
+
+    async def _wait_deposed(self, fence: Fence) -> None:
+        directory, _, name = self._pathname.rpartition("/")
+        while True:
+            try:
+                async with self._sc.watch_dir(directory) as watch:
+                    while await self._leads(fence):
+                        while all(event.name != name for event in await watch.read()):
+                            continue
+                    return
+            except (*serr.SESSION_ERRORS, serr.Version) as error:  # named is being replaced; the lease tells how long
+                _log(f"{self._pathname}: {error}")
+                await asyncio.sleep(self._sc.config.walk.retry_pause_s)
+            except serr.NotFound:
+                return
+
+    async def _leads(self, fence: Fence) -> bool:
+        """True while the file is there, and is this leadership's."""
+        shown = path.join(NAMED, FENCES, fence.pathname.replace("/", "-"))
+        try:
+            await self._sc.stat(self._pathname)
+            newest: int = (await self._sc.get_file_json(shown))["epoch"]
+        except serr.NotFound:
+            return False
+        return newest == fence.epoch
+
+    async def release_leadership(self) -> None:
+        """Gives the leadership up at once; that it was over already is fine. ``fence`` stays what it was."""
+        await self._stop_watching()
+        self._set_lost()
+        if not self._fence:
+            return
+        with contextlib.suppress(serr.NotFound, serr.Stale):
+            await self._sc.remove(self._pathname, self._fence)
+
+    async def _stop_watching(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.wait({watcher})
+
+    async def __aenter__(self) -> Self:
+        await self.acquire_leadership()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.release_leadership()
+
+
+class ElectClnt:
+    """The blocking face of ``AsyncElectClnt``: also a context manager."""
+
+    def __init__(self, sc: BlockingClient, pn: str) -> None:
+        self._sc = sc
+        self._clnt = AsyncElectClnt(sc.asynchronous, pn)
+
+    @property
+    def fence(self) -> Fence:
+        """See ``AsyncElectClnt.fence``."""
+        return self._clnt.fence
+
+    @property
+    def lost(self) -> threading.Event:
+        """Set once the leadership is over, or in doubt."""
+        return self._clnt.lost_threaded
+
+    def acquire_leadership(self, data: bytes = b"", timeout_s: float | None = None) -> Fence:
+        """See ``AsyncElectClnt.acquire_leadership``."""
+        fence: Fence = self._sc.run(self._clnt.acquire_leadership(data, timeout_s))
+        return fence
+
+    def release_leadership(self) -> None:
+        """See ``AsyncElectClnt.release_leadership``."""
+        self._sc.run(self._clnt.release_leadership())
+
+    def __enter__(self) -> Self:
+        self.acquire_leadership()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release_leadership()

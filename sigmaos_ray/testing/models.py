@@ -1,0 +1,59 @@
+"""What ``linearizability`` holds histories against: a file, and the entries of a directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray.testing.history import ABSENT, EXISTS, OK
+
+if TYPE_CHECKING:
+    from sigmaos_ray.testing.history import Operation, Result
+
+
+class FileModel:
+    """A pathname: absent, or a file's contents. ``create`` (must not exist), ``put`` (whole), ``append`` (both make
+    it), ``get``, ``remove``."""
+
+    initial: Final = None
+    looks: Final = frozenset({"get"})
+
+    def apply(self, state: bytes | None, operation: Operation) -> tuple[bytes | None, Result]:
+        argument = operation.argument
+        data = argument if isinstance(argument, bytes) else argument.encode()
+        match operation.name:
+            case "create":
+                return (data, OK) if state is None else (state, EXISTS)
+            case "put":
+                return data, OK
+            case "append":
+                return (state or b"") + data, OK
+            case "get":
+                return state, ABSENT if state is None else state
+            case "remove":
+                return None, ABSENT if state is None else OK
+        raise ValueError(f"a file has no operation {operation.name!r}")
+
+
+class DirModel:
+    """The names in one directory, all of files. ``create`` and ``remove`` a name, ``rename`` ``old/new`` (replaces),
+    ``list`` (sorted), ``has`` a name."""
+
+    initial: frozenset[str] = frozenset()
+    looks: Final = frozenset({"list", "has"})
+
+    def apply(self, state: frozenset[str], operation: Operation) -> tuple[frozenset[str], Result]:
+        argument = operation.argument
+        name = argument if isinstance(argument, str) else argument.decode()
+        match operation.name:
+            case "create":
+                return (state, EXISTS) if name in state else (state | {name}, OK)
+            case "remove":
+                return (state - {name}, OK) if name in state else (state, ABSENT)
+            case "has":
+                return state, OK if name in state else ABSENT
+            case "rename":
+                old, _, new = name.partition("/")
+                return (state - {old} | {new}, OK) if old in state else (state, ABSENT)
+            case "list":
+                return state, tuple(sorted(state))
+        raise ValueError(f"a directory has no operation {operation.name!r}")

@@ -1,0 +1,111 @@
+"""Several kernel nodes: where procs run, what their names say, and what is left when a node dies (N-9, X, C, K)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sigmaos_ray import Proc, SigmaClnt, Status, serr
+from sigmaos_ray.testing import Tstate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+WITHIN_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def ts() -> Iterator[Tstate]:
+    """An instance of its own: nodes die here."""
+    with Tstate(("named", "schedd", "ux")) as tstate:
+        yield tstate
+
+
+@pytest.fixture(scope="module")
+def second(ts: Tstate) -> str:
+    return ts.boot_node(1, num_cpus=1)[0]
+
+
+def first(ts: Tstate) -> str:
+    return ts.instance.kernel_nodes[0].id
+
+
+def where_am_i(argv: list[str]) -> dict[str, str]:
+    with SigmaClnt() as sc:
+        here = sc.resolve_unions("name/schedd/~local")
+        return {"kernel_id": sc.kernel_id, "local": here.rpartition("/")[2]}
+
+
+def started_and_waits(argv: list[str]) -> Status:
+    with SigmaClnt() as sc:
+        sc.started()
+        sc.wait_evict()
+    return Status.evicted()
+
+
+def run(sc: SigmaClnt, proc: Proc) -> Status:
+    sc.spawn(proc)
+    return sc.wait_exit(proc.pid, WITHIN_S)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for a state that nobody announces."""
+    deadline = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline, "the state was not reached"
+        time.sleep(0.05)
+
+
+def names(sc: SigmaClnt, pn: str) -> list[str]:
+    return [stat.name for stat in sc.get_dir(pn)]
+
+
+def test_every_node_has_its_names(ts: Tstate, second: str) -> None:
+    for service in ("schedd", "ux"):
+        assert set(names(ts.sc, f"name/{service}")) >= {first(ts), second}
+
+
+def test_a_proc_runs_on_the_node_that_it_was_given(ts: Tstate, second: str) -> None:
+    for kernel_id in (first(ts), second):
+        status = run(ts.sc, Proc(where_am_i, kernels=[kernel_id]))
+        assert status.is_ok(), status
+        assert status.data == {"kernel_id": kernel_id, "local": kernel_id}
+
+
+def test_a_node_shows_what_runs_on_it(ts: Tstate, second: str) -> None:
+    proc = Proc(started_and_waits, kernels=[second])
+    ts.sc.spawn(proc)
+    ts.sc.wait_start(proc.pid, WITHIN_S)
+    found = {info.pid: info for info in ts.sc.procs()}
+    assert found[proc.pid].kernel_id == second
+    assert names(ts.sc, f"name/schedd/{second}/pids") == [proc.pid]
+    assert names(ts.sc, f"name/schedd/{first(ts)}/pids") == []
+    ts.sc.evict(proc.pid)
+    assert ts.sc.wait_exit(proc.pid, WITHIN_S).is_evicted()
+
+
+def test_a_node_that_dies_takes_its_procs_along(ts: Tstate) -> None:
+    """They end as crashes that say so; boot removes the node's names; others go on."""
+    victim = ts.boot_node(1, num_cpus=1)[0]
+    doomed = [Proc(started_and_waits, kernels=[victim]), Proc(started_and_waits, mcpu=100, kernels=[victim])]
+    survivor = Proc(started_and_waits, kernels=[first(ts)])
+    for proc in (*doomed, survivor):
+        ts.sc.spawn(proc)
+        ts.sc.wait_start(proc.pid, WITHIN_S)
+    ts.kill_node(victim)
+    for proc in doomed:
+        status = ts.sc.wait_exit(proc.pid, WITHIN_S)
+        assert status.is_crash(), status
+        assert "node" in status.msg
+    until(lambda: victim not in names(ts.sc, "name/schedd") and victim not in names(ts.sc, "name/ux"))
+    assert victim not in [node.id for node in ts.instance.kernel_nodes]
+    ts.sc.evict(survivor.pid)
+    assert ts.sc.wait_exit(survivor.pid, WITHIN_S).is_evicted()
+
+
+def test_an_unknown_node_is_refused(ts: Tstate) -> None:
+    with pytest.raises(serr.NotFound, match="sigma-nowhere"):
+        ts.sc.spawn(Proc(where_am_i, kernels=["sigma-nowhere"]))

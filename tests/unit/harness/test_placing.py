@@ -1,0 +1,44 @@
+"""Where nameds run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.boot.placing import place
+
+
+def test_one_per_node_first() -> None:
+    assert place(2, ["a", "b", "c"], {}) == {0: "a", 1: "b"}
+    assert place(3, ["a", "b"], {}) == {0: "a", 1: "b", 2: "a"}
+    assert place(2, ["a"], {}) == {0: "a", 1: "a"}
+    assert place(1, [], {}) == {}
+
+
+def test_a_node_comes_and_goes() -> None:
+    assert place(2, ["a", "b"], {0: "a", 1: "a"}, stays=0) == {0: "a", 1: "b"}
+    assert place(2, ["a", "b"], {0: "a", 1: "a"}, stays=1) == {0: "b", 1: "a"}
+    assert place(2, ["b"], {0: "a", 1: "b"}) == {0: "b", 1: "b"}
+    assert place(2, ["a", "b", "c"], {0: "c", 1: "b"}) == {0: "c", 1: "b"}
+
+
+NODES = st.lists(st.sampled_from("abcdef"), min_size=1, unique=True)
+
+
+@given(st.integers(1, 6), NODES, NODES, st.integers(0, 5))
+def test_never_two_where_one_has_none_and_nobody_moves_for_nothing(
+    count: int, before: list[str], after: list[str], leader: int
+) -> None:
+    stays = leader % count
+    first = place(count, before, {}, None)
+    second = place(count, after, first, stays)
+    load = Counter(second.values())
+    assert set(second) == set(range(count))
+    assert set(load) <= set(after)
+    assert max(load.values()) <= 1 or len(load) == len(after), "two share a node while another has none"
+    if first[stays] in after:
+        assert second[stays] == first[stays]
+    if count <= len(before) and set(first.values()) <= set(after):
+        assert second == first
