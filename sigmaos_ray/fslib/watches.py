@@ -143,6 +143,13 @@ class Watches(Dirs):
             return False
         return True
 
+    async def wait_until(
+        self, directory: str, reached: Callable[[], Awaitable[bool]], timeout_s: float | None = None
+    ) -> None:
+        """Returns once ``reached()`` is true: looks, and looks again after each change of the directory's entries.
+        Timeout past ``timeout_s`` (0: look once). For recipes, which know more of their entries than a name."""
+        await self._wait_until(directory, directory, reached, timeout_s)
+
     async def _wait_until(
         self, pn: str, directory: str, reached: Callable[[], Awaitable[bool]], timeout_s: float | None
     ) -> None:

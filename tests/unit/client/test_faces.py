@@ -7,7 +7,11 @@ import inspect
 import pytest
 
 from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
+from sigmaos_ray.barrierclnt import AsyncBarrier, Barrier
+from sigmaos_ray.electclnt import AsyncElectClnt, ElectClnt
+from sigmaos_ray.leaderclnt import AsyncLeaderClnt, LeaderClnt
 from sigmaos_ray.leaseclnt import AsyncLease, AsyncLeaseClnt, Lease, LeaseClnt
+from sigmaos_ray.lockclnt import AsyncLock, Lock
 from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCClnt
 from sigmaos_ray.semclnt import AsyncSemaphore, Semaphore
 
@@ -17,6 +21,10 @@ FACES = [
     (Lease, AsyncLease),
     (RPCClnt, AsyncRPCClnt),
     (Semaphore, AsyncSemaphore),
+    (Lock, AsyncLock),
+    (Barrier, AsyncBarrier),
+    (ElectClnt, AsyncElectClnt),
+    (LeaderClnt, AsyncLeaderClnt),
 ]
 
 ONLY_BLOCKING = {"run", "asynchronous", "is_lost", "id", "ttl_s"}
@@ -25,7 +33,7 @@ ONLY_BLOCKING = {"run", "asynchronous", "is_lost", "id", "ttl_s"}
 ONLY_ASYNC = {
     # for servers and faces built on the client, not for users
     "close_fs", "config", "create_or_open_fid", "fence_of", "mount_endpoint", "open_fid", "read_bytes_max",
-    "scan_dir_pages", "server_of", "stop_extending",
+    "lost_threaded", "scan_dir_pages", "server_of", "stop_extending", "wait_until",
 }  # fmt: skip
 
 PLAIN = {"watch_dir", "open_reader", "create_writer", "scan_dir", "keep_extending", "stats"}

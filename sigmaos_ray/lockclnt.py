@@ -1,0 +1,118 @@
+"""Locks as files (Y-6): whoever makes the file holds the lock; it hangs on the holder's lease, so a crash frees it.
+
+For a lock whose holder must not act once it lost it, however late it notices, take an election and its fence
+(``leaderclnt``): a lock only tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.leaseclnt import AsyncLeaseClnt
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sigmaos_ray.fslib import AsyncFsLib
+    from sigmaos_ray.leaseclnt import AsyncLease
+    from sigmaos_ray.rpcclnt import BlockingClient
+
+_log = debug.selector("LOCKCLNT")
+
+
+class AsyncLock:
+    """A lock at a pathname, on any server with leased files; its directory exists. Not reentrant. Any number of
+    objects and clients may use one pathname. An async context manager."""
+
+    def __init__(self, sc: AsyncFsLib, pn: str) -> None:
+        self._sc = sc
+        # A SigmaClnt's own: they end with it.
+        self._leases: AsyncLeaseClnt = getattr(sc, "leases", None) or AsyncLeaseClnt(sc)
+        self._pathname = pn
+        self._lease: AsyncLease | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """True while this object holds the lock, as far as it knows: not past its lease."""
+        return self._lease is not None and not self._lease.lost.is_set()
+
+    async def acquire(self, timeout_s: float | None = None) -> None:
+        """Blocks until the lock is ours. Timeout past ``timeout_s`` (0: try once); Inval if we hold it already;
+        NotFound without its directory; NotSupported on a server without leased files."""
+        if self.is_held:
+            raise serr.Inval(self._pathname, "this lock is held by us")
+        try:
+            async with asyncio.timeout(timeout_s or None):
+                self._lease = await self._acquire(once=timeout_s == 0)
+        except TimeoutError as error:
+            if isinstance(error, serr.SigmaError):
+                raise
+            raise serr.Timeout(self._pathname, f"somebody else held it for {timeout_s} s") from error
+
+    async def _acquire(self, *, once: bool) -> AsyncLease:
+        while True:
+            lease = await self._leases.ask_lease(self._pathname)
+            lease.keep_extending()
+            try:
+                await self._sc.put_leased_file(self._pathname, self._sc.pid.encode(), lease)
+            except serr.Exists:
+                if once:
+                    raise serr.Timeout(self._pathname, "somebody else holds it") from None
+                await self._sc.wait_remove(self._pathname)
+            except serr.IOErr as error:
+                # The file may be there, and be ours: it goes with the lease, and everything starts over.
+                _log(f"{self._pathname}: {error}")
+                await lease.end()
+                lease.lost.set()
+            else:
+                return lease
+
+    async def release(self) -> None:
+        """Gives the lock to the next one. Inval if we do not hold it, or lost it with its lease."""
+        lease, self._lease = self._lease, None
+        if lease is None or lease.lost.is_set():
+            raise serr.Inval(self._pathname, "this lock is not held by us" if lease is None else "its lease ended")
+        await self._sc.remove(self._pathname)
+
+    async def __aenter__(self) -> Self:
+        await self.acquire()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.is_held or error is None:
+            await self.release()
+
+
+class Lock:
+    """The blocking face of ``AsyncLock``: also a context manager."""
+
+    def __init__(self, sc: BlockingClient, pn: str) -> None:
+        self._sc = sc
+        self._lock = AsyncLock(sc.asynchronous, pn)
+
+    @property
+    def is_held(self) -> bool:
+        """See ``AsyncLock.is_held``."""
+        return self._lock.is_held
+
+    def acquire(self, timeout_s: float | None = None) -> None:
+        """See ``AsyncLock.acquire``."""
+        self._sc.run(self._lock.acquire(timeout_s))
+
+    def release(self) -> None:
+        """See ``AsyncLock.release``."""
+        self._sc.run(self._lock.release())
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.is_held or error is None:
+            self.release()
