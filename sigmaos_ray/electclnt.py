@@ -41,10 +41,18 @@ class AsyncElectClnt:
         self._pathname = "/".join(path.split(pn))
         self._fence = NO_FENCE
         self._watcher: asyncio.Task[None] | None = None
-        self.lost = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._lost_threaded = threading.Event()
+
+    @property
+    def lost(self) -> asyncio.Event:
         """Set once the leadership is over, or in doubt: the lease could not be extended in time."""
-        self.lost_threaded = threading.Event()
+        return self._lost
+
+    @property
+    def lost_threaded(self) -> threading.Event:
         """The same for threads."""
+        return self._lost_threaded
 
     @property
     def fence(self) -> Fence:
