@@ -270,6 +270,10 @@ class SigmaClnt:
         return self._clnt.kernel_id
 
     @property
+    def is_closed(self) -> bool:
+        return self._closed or self._clnt.is_closed
+
+    @property
     def proc_env(self) -> ProcEnv:
         return self._clnt.proc_env
 

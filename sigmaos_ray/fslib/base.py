@@ -51,6 +51,11 @@ class FsBase:
         return self._proc_env.pid
 
     @property
+    def is_closed(self) -> bool:
+        """True once the client was closed: every call fails."""
+        return self._walker.closed
+
+    @property
     def kernel_id(self) -> str:
         """The kernel node that ``~local`` means; ``""`` for a client outside."""
         return self._proc_env.kernel_id
