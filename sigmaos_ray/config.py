@@ -29,10 +29,35 @@ class Session(msgspec.Struct, frozen=True):
     """A stream whose ping is not answered for so long is dead. Generous: a busy process is not a dead one."""
     requests_in_flight_max: int = 16384
     """Requests of one session that the server runs at a time; one more is answered with Retry."""
-    sessions_max: int = 10_000
-    fids_per_session_max: int = 65_536
+    requests_waiting_bytes_max: int = 64 << 20
+    """Of requests that wait for somebody else (pipes, RPCs); one more of these is answered with Retry."""
+    requests_ahead_max: int = 65_536
+    """How far a request's number may be ahead of the first one that has not come."""
+    replies_unread_bytes_max: int = 32 << 20
+    """Of replies that the client does not read, and of those under way; the server then reads no more requests."""
+    replies_kept_bytes_max: int = 32 << 20
+    """Of replies of one session that were not acknowledged; the oldest are forgotten."""
+    replies_kept_total_bytes_max: int = 512 << 20
+    """The same, of all sessions of a server."""
+    acks_max: int = 65_536
+    """Acknowledgements in one message."""
+    outstanding_max: int = 1_000_000
+    """Requests that a resume may name."""
     ack_batch: int = 64
     """A client that has nothing to say acknowledges replies after so many."""
+    hello_timeout_s: float = 5.0
+    """How long a stream may take to say hello."""
+    greetings_max: int = 1000
+    """Streams of one server that have not said hello yet."""
+    sessions_max: int = 10_000
+    fids_per_session_max: int = 65_536
+    fids_max: int = 1_000_000
+    """Of all sessions of a server."""
+    watches_per_session_max: int = 4096
+    attach_bytes_max: int = 16 << 10
+    """Realm, principal and token of an attach: each of its fids keeps them."""
+    slice_s: float = 0.005
+    """How long the requests of one message hold up those of other sessions."""
 
 
 class Wire(msgspec.Struct, frozen=True):
@@ -43,16 +68,43 @@ class Wire(msgspec.Struct, frozen=True):
     io_bytes_max: int = 1 << 20
     """The most data in one request; the client cuts larger reads and writes."""
     path_components_max: int = 256
-    name_bytes_max: int = 255
+    path_bytes_max: int = 64 << 10
+    """Of all components of a path in one request. A new name has at most ``sigmap.path.NAME_BYTES_MAX``."""
     dir_page_entries: int = 4096
     """The most entries that one read of a directory returns."""
+    watch_page_events: int = 4096
+    """The most events that one read of a watch returns."""
+    call_frames_max: int = 64
+    """Frames of one call on a device."""
+    call_timeout_s_max: float = 7 * 24 * 3600.0
+    """The longest that the caller of an RPC can ask a server to try; who asks for more gets this."""
+    listing_entries_max: int = 2_000_000
+    """The most entries that a client collects of one directory; what has more is read with ``scan_dir``."""
+
+
+class Store(msgspec.Struct, frozen=True):
+    """What servers keep."""
+
+    dir_entries_max: int = 1_000_000
+    """Entries of one directory, in memfs and named."""
+    memfs_file_bytes_max: int = 1 << 30
+    memfs_bytes_max: int = 4 << 30
+    """All files of one memfs; each counts 1 KiB more than its contents."""
+    fences_max: int = 16_384
+    """Pathnames whose newest fence a server remembers."""
+    fence_bytes_max: int = 1024
+    """Of a fence's pathname."""
+    watch_events_max: int = 100_000
+    """Events of one watch that nobody reads; one more ends it."""
+    watch_events_total_max: int = 4_000_000
+    """The same, of all watches of a server: one more ends the watch that is to get it, if that has some unread."""
 
 
 class Walk(msgspec.Struct, frozen=True):
     symlink_restarts_max: int = 8
-    retries_max: int = 30
+    retries_max: int = 40
     retry_pause_s: float = 0.2
-    """30 x 0.2 s outlast one fail-over of named (E-6)."""
+    """40 x 0.2 s outlast one fail-over of named: its lease, a second, and some (E-6)."""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -72,6 +124,7 @@ class Named(msgspec.Struct, frozen=True):
     """File contents that the leader keeps in memory; the rest is read from etcd on demand."""
     etcd_timeout_s: float = 3.0
     named_count: int = 1
+    """One leads, the others stand by."""
 
 
 class Proxy(msgspec.Struct, frozen=True):
@@ -105,6 +158,7 @@ class BootTimes(msgspec.Struct, frozen=True):
 class Config(msgspec.Struct, frozen=True):
     session: Session = Session()
     wire: Wire = Wire()
+    store: Store = Store()
     walk: Walk = Walk()
     lease: Lease = Lease()
     named: Named = Named()

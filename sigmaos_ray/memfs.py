@@ -10,6 +10,7 @@ import time
 from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING, Final
 
+from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.leases import LeaseKeeper
@@ -36,7 +37,11 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
+    from sigmaos_ray.config import Store
     from sigmaos_ray.protsrv.watch import WatchTable
+
+_NODE_BYTES: Final = 1024
+"""What an object counts beside its contents."""
 
 _KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT | DMDEVICE | DMNAMEDPIPE | DMTMP
 ROOT_PATH: Final = 1
@@ -46,8 +51,11 @@ class MemFs:
     """One tree in memory. Used from one loop; ``watches`` is the server's table. Hand ``fences`` and ``leases`` to the
     ``FileServer`` of ``root``, which shows the ones and keeps the others."""
 
-    def __init__(self, watches: WatchTable, *, dev: int = DEV_MEMFS) -> None:
+    def __init__(self, watches: WatchTable, *, dev: int = DEV_MEMFS, limits: Store | None = None) -> None:
         self.watches = watches
+        self.limits = limits or configuration.current().store
+        self.size_bytes = 0
+        """Of all objects, those included that were removed while they are open."""
         self.fences = FenceTable()
         self.leases = LeaseKeeper(self.end_lease)
         self.dev = dev
@@ -59,10 +67,21 @@ class MemFs:
         self._last_path += 1
         return self._last_path
 
-    def make(self, name: str, perm: Perm, parent: MemDir, lease: int) -> _MemNode:
-        """A new object that is not yet in its directory. NotFound for a lease that is over."""
+    def check_room(self, name: str, size: int, more: int) -> None:
+        """Before an object of ``size`` bytes then takes ``more`` than now. Inval for a file that would be too large,
+        Error if all together would be."""
+        if size > self.limits.memfs_file_bytes_max:
+            raise serr.Inval(name, f"{size} bytes: a file in memory has at most {self.limits.memfs_file_bytes_max}")
+        if more > 0 and self.size_bytes + more > self.limits.memfs_bytes_max:
+            limit = self.limits.memfs_bytes_max
+            raise serr.Error(name, f"no room: the files of this server have at most {limit} bytes")
+
+    def make(self, name: str, perm: Perm, parent: MemDir, lease: int, size: int) -> _MemNode:
+        """A new object that is not yet in its directory, to have ``size`` bytes. NotFound for a lease that is over."""
         kind = _kind_of(name, perm)
         self.leases.check(lease)
+        self.check_room(name, size, size + _NODE_BYTES)
+        self.size_bytes += _NODE_BYTES
         node = kind(self, name, perm | (DMTMP if lease else 0), self.next_path(), parent)
         self.hang_on(node, lease)
         return node
@@ -152,6 +171,7 @@ class _MemNode(Node):
 
     def gone(self) -> None:
         """It was taken out of the tree, for good."""
+        self.fs.size_bytes -= _NODE_BYTES
 
     async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
         parent = self._check_there(fence)
@@ -169,7 +189,10 @@ class _MemNode(Node):
         victim = new_dir.nodes.get(new_name)
         if victim is self:
             return
-        if victim is not None:
+        if victim is None:
+            if new_dir is not parent:
+                new_dir.check_room(new_name)
+        else:
             _check_replaceable(victim, self)
             new_dir.take_out(victim)
         parent.take_out(self, keep=True)
@@ -201,6 +224,8 @@ class MemFile(_MemNode):
     def __init__(self, fs: MemFs, name: str, perm: Perm, path: int, parent: MemDir | None) -> None:
         super().__init__(fs, name, perm, path, parent)
         self.data = bytearray()
+        self._open_count = 0
+        self._is_gone = False
 
     def length(self) -> int:
         return len(self.data)
@@ -208,13 +233,36 @@ class MemFile(_MemNode):
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         if how.mode & OTRUNC:
             self.fs.fences.check(how.fence)
-            self.data.clear()
-            self.touch()
+            self.write(0, b"", replace=True)
+        return self.opened()
+
+    def opened(self) -> OpenFile:
+        self._open_count += 1
         return _OpenMemFile(self)
 
-    def write(self, offset: int, data: bytes) -> int:
-        size = len(self.data)
+    def closed(self) -> None:
+        self._open_count -= 1
+        self._drop_if_unused()
+
+    def gone(self) -> None:
+        super().gone()
+        self._is_gone = True
+        self._drop_if_unused()
+
+    def _drop_if_unused(self) -> None:
+        if self._is_gone and not self._open_count:
+            self.fs.size_bytes -= len(self.data)
+            self.data = bytearray()
+
+    def write(self, offset: int, data: bytes, *, replace: bool = False) -> int:
+        """Writes in place, or replaces the whole contents."""
+        size = 0 if replace else len(self.data)
         start = size if offset == NO_OFFSET else offset
+        end = max(size, start + len(data))
+        self.fs.check_room(self._name, end, end - len(self.data))
+        self.fs.size_bytes += end - len(self.data)
+        if replace:
+            self.data.clear()
         if start > size:
             self.data.extend(bytes(start - size))
         self.data[start : start + len(data)] = data
@@ -225,6 +273,7 @@ class MemFile(_MemNode):
 class _OpenMemFile(OpenFile):
     def __init__(self, node: MemFile) -> None:
         self._node = node
+        self._is_closed = False
 
     async def read(self, offset: int, count: int) -> bytes:
         return bytes(self._node.data[offset : offset + count])
@@ -232,6 +281,11 @@ class _OpenMemFile(OpenFile):
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         self._node.fs.fences.check(fence)
         return self._node.write(offset, data)
+
+    async def close(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._node.closed()
 
 
 class MemPipe(_MemNode):
@@ -248,6 +302,7 @@ class MemPipe(_MemNode):
         return await self._pipe.open(how.mode, self.fs.fences.check)
 
     def gone(self) -> None:
+        super().gone()
         self._pipe.remove()
 
 
@@ -275,6 +330,12 @@ class MemDir(_MemNode, Dir):
         if self.parent is None and self is not self.fs.root:
             raise serr.NotFound(self._name, "the directory was removed")
 
+    def check_room(self, name: str) -> None:
+        """NoCreate if the directory has all entries that it may have."""
+        limit = self.fs.limits.dir_entries_max
+        if len(self.names) >= limit:
+            raise serr.NoCreate(name, f"a directory has at most {limit} entries")
+
     def put_in(self, node: _MemNode) -> None:
         self.nodes[node.name] = node
         insort(self.names, node.name)
@@ -294,6 +355,7 @@ class MemDir(_MemNode, Dir):
             node.gone()
 
     def gone(self) -> None:
+        super().gone()
         self.fs.watches.end(self.path)
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
@@ -313,21 +375,30 @@ class MemDir(_MemNode, Dir):
         self.check_alive()
         if name in self.nodes:
             raise serr.Exists(name)
+        node = self._make(name, how)
+        return node, node.opened() if isinstance(node, MemFile) else None
+
+    def _make(self, name: str, how: OpenHow) -> _MemNode:
         _kind_of(name, how.perm)
+        self.check_room(name)
+        self.fs.check_room(name, len(how.data), len(how.data) + _NODE_BYTES)
         self.fs.fences.check(how.fence)
-        node = self.fs.make(name, how.perm, self, how.lease)
+        node = self.fs.make(name, how.perm, self, how.lease, len(how.data))
         if isinstance(node, MemFile):
             node.data += how.data
+            self.fs.size_bytes += len(how.data)
         self.put_in(node)
-        return node, _OpenMemFile(node) if isinstance(node, MemFile) else None
+        return node
 
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         node = self.nodes.get(name)
         if node is None:
             if how.perm & (DMDIR | DMNAMEDPIPE):
                 raise serr.Inval(name, "a put makes a file")
-            await self.create(caller, name, how)
-            node = self.nodes[name]
+            self.check_alive()
+            size = len(data) + (0 if offset == NO_OFFSET else offset)
+            self.fs.check_room(name, size, size + _NODE_BYTES)
+            node = self._make(name, how)
         elif how.mode & OEXCL:
             raise serr.Exists(name)
         elif isinstance(node, MemDir):
@@ -340,6 +411,4 @@ class MemDir(_MemNode, Dir):
             if how.lease != NO_LEASE:
                 self.fs.hang_on(node, how.lease)
         assert isinstance(node, MemFile)
-        if how.mode & OTRUNC:
-            node.data.clear()
-        return node.write(offset, data)
+        return node.write(offset, data, replace=bool(how.mode & OTRUNC))

@@ -82,7 +82,10 @@ def _decode(method: str, answer: Any, reply_class: type[R]) -> R:
     if len(answer) < 2:
         raise serr.IOErr(method, "the reply has no frames")
     if answer[0]:
-        reply = RpcReply.FromString(answer[0])
+        try:
+            reply = RpcReply.FromString(answer[0])
+        except DecodeError as error:
+            raise serr.IOErr(method, "the reply has no header") from error
         if reply.HasField("error"):
             raise wire.error_from_pb(reply.error)
     try:

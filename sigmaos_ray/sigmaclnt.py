@@ -10,39 +10,23 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 
 from sigmaos_ray import config as configuration
 from sigmaos_ray import loopthread, serr
+from sigmaos_ray.blocking import FsLib
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
 from sigmaos_ray.procclnt import AsyncProcClnt, parking
-from sigmaos_ray.sigmap import (
-    NO_FENCE,
-    NO_LEASE,
-    OEXCL,
-    OREAD,
-    OWRITE,
-    ROOT_REALM,
-    Endpoint,
-    Fence,
-    Mode,
-    Perm,
-    Qid,
-    Stat,
-)
-from sigmaos_ray.streams import Watch, Writer, buffered_reader
+from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 
 if TYPE_CHECKING:
-    import io
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import Coroutine
     from types import TracebackType
 
-    from sigmaos_ray.fslib.files import Data
     from sigmaos_ray.proc import Proc, Status
     from sigmaos_ray.procclnt import ProcInfo
 
@@ -222,13 +206,13 @@ def close_all() -> None:
     _cores.close_all()
 
 
-class SigmaClnt:
+class SigmaClnt(FsLib):
     """One client, blocking; may be shared by threads. A context manager; closing the last one of a proc ends its
     sessions. All calls are those of ``AsyncSigmaClnt``, where they are described."""
 
     def __init__(self, proc_env: ProcEnv | None = None) -> None:
         self._core = _cores.acquire(proc_env)
-        self._clnt = self._core.clnt
+        self._clnt: AsyncSigmaClnt = self._core.clnt
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -280,127 +264,6 @@ class SigmaClnt:
     def stats(self) -> dict[str, dict[str, int]]:
         return self._clnt.stats()
 
-    # -- files
-
-    def create(self, pn: str, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
-        return self.run(self._clnt.create(pn, perm, mode))
-
-    def create_leased(self, pn: str, perm: Perm, mode: Mode, lease_id: int) -> int:
-        return self.run(self._clnt.create_leased(pn, perm, mode, lease_id))
-
-    def open(self, pn: str, mode: Mode = OREAD) -> int:
-        return self.run(self._clnt.open(pn, mode))
-
-    def close_fd(self, fd: int) -> None:
-        self.run(self._clnt.close_fd(fd))
-
-    def read(self, fd: int, count: int) -> bytes:
-        return self.run(self._clnt.read(fd, count))
-
-    def pread(self, fd: int, count: int, offset: int) -> bytes:
-        return self.run(self._clnt.pread(fd, count, offset))
-
-    def write(self, fd: int, data: Data) -> int:
-        return self.run(self._clnt.write(fd, data))
-
-    def seek(self, fd: int, offset: int) -> None:
-        self.run(self._clnt.seek(fd, offset))
-
-    def get_file(self, pn: str) -> bytes:
-        return self.run(self._clnt.get_file(pn))
-
-    def put_file(self, pn: str, data: Data, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
-        return self.run(self._clnt.put_file(pn, data, perm, mode))
-
-    def set_file(self, pn: str, data: Data, mode: Mode = OWRITE, offset: int = 0) -> int:
-        return self.run(self._clnt.set_file(pn, data, mode, offset))
-
-    def put_leased_file(self, pn: str, data: Data, lease: object, perm: Perm = 0o777, mode: Mode = OEXCL) -> int:
-        return self.run(self._clnt.put_leased_file(pn, data, lease, perm, mode))
-
-    def put_file_atomic(self, pn: str, data: Data, perm: Perm = 0o777) -> int:
-        return self.run(self._clnt.put_file_atomic(pn, data, perm))
-
-    def get_file_json(self, pn: str) -> Any:
-        return self.run(self._clnt.get_file_json(pn))
-
-    def put_file_json(self, pn: str, value: Any, perm: Perm = 0o777) -> int:
-        return self.run(self._clnt.put_file_json(pn, value, perm))
-
-    def append_file_json(self, pn: str, value: Any) -> int:
-        return self.run(self._clnt.append_file_json(pn, value))
-
-    def stat(self, pn: str) -> Stat:
-        return self.run(self._clnt.stat(pn))
-
-    def create_whole(self, pn: str, data: bytes, perm: Perm, lease_id: int = NO_LEASE) -> Qid:
-        return self.run(self._clnt.create_whole(pn, data, perm, lease_id))
-
-    def remove(self, pn: str, fence: Fence = NO_FENCE) -> None:
-        self.run(self._clnt.remove(pn, fence))
-
-    def rename(self, old: str, new: str) -> None:
-        self.run(self._clnt.rename(old, new))
-
-    def symlink(self, target: str, pn: str) -> None:
-        self.run(self._clnt.symlink(target, pn))
-
-    # -- directories
-
-    def mkdir(self, pn: str, perm: Perm = 0o777) -> None:
-        self.run(self._clnt.mkdir(pn, perm))
-
-    def is_dir(self, pn: str) -> bool:
-        return self.run(self._clnt.is_dir(pn))
-
-    def get_dir(self, pn: str) -> list[Stat]:
-        return self.run(self._clnt.get_dir(pn))
-
-    def scan_dir(self, pn: str) -> Iterator[Stat]:
-        pages = self._clnt.scan_dir_pages(pn)
-        try:
-            while page := self.run(_next_page(pages)):
-                yield from page
-        finally:
-            self.run(_close_pages(pages))
-
-    def rmdir(self, pn: str) -> None:
-        self.run(self._clnt.rmdir(pn))
-
-    def rmdir_entries(self, pn: str) -> None:
-        self.run(self._clnt.rmdir_entries(pn))
-
-    def resolve_unions(self, pn: str) -> str:
-        return self.run(self._clnt.resolve_unions(pn))
-
-    def fence_dir(self, directory: str, fence: Fence) -> None:
-        self.run(self._clnt.fence_dir(directory, fence))
-
-    # -- streams and watches
-
-    def open_reader(self, pn: str, offset: int = 0, length: int | None = None) -> io.BufferedReader:
-        """A file object that reads ahead; opened when this returns."""
-        return buffered_reader(self, self.run(self._clnt.open_reader(pn, offset, length).open()))
-
-    def create_writer(self, pn: str, perm: Perm = 0o777, mode: Mode = OWRITE) -> Writer:
-        """A file object that writes behind; opened when this returns."""
-        return Writer(self, self.run(self._clnt.create_writer(pn, perm, mode).open()))
-
-    def copy_file(self, src: str, dst: str) -> int:
-        return self.run(self._clnt.copy_file(src, dst))
-
-    def watch_dir(self, pn: str) -> Watch:
-        return Watch(self, self._clnt.watch_dir(pn))
-
-    def wait_create(self, pn: str, timeout_s: float | None = None) -> None:
-        self.run(self._clnt.wait_create(pn, timeout_s))
-
-    def wait_remove(self, pn: str, timeout_s: float | None = None) -> None:
-        self.run(self._clnt.wait_remove(pn, timeout_s))
-
-    def wait_entries(self, pn: str, n: int, timeout_s: float | None = None) -> list[str]:
-        return self.run(self._clnt.wait_entries(pn, n, timeout_s))
-
     # -- procs
 
     def spawn(self, proc: Proc) -> str:
@@ -432,14 +295,3 @@ class SigmaClnt:
 
     def procs(self) -> list[ProcInfo]:
         return self.run(self._clnt.procs())
-
-
-async def _next_page(pages: AsyncIterator[list[Stat]]) -> list[Stat]:
-    async for page in pages:
-        return page
-    return []
-
-
-async def _close_pages(pages: AsyncIterator[list[Stat]]) -> None:
-    if isinstance(pages, AsyncGenerator):
-        await pages.aclose()

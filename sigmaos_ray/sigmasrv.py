@@ -87,11 +87,20 @@ class SigmaSrv:
     """A server of RPC services and of a tree in memory, advertised at ``pn``.
 
     ``with SigmaSrv("name/echo", EchoSrv()) as srv: srv.serve()`` runs it until the proc is evicted. Entering raises
-    Exists if the name is taken. ``pn=""``: not advertised.
+    Exists if the name is taken, unless ``replace``: for a server that knows its predecessor to be gone, as an elected
+    one does. ``pn=""``: not advertised.
     """
 
-    def __init__(self, pn: str, *services: object, sc: SigmaClnt | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        pn: str,
+        *services: object,
+        sc: SigmaClnt | None = None,
+        host: str = "127.0.0.1",
+        replace: bool = False,
+    ) -> None:
         self._pathname = pn
+        self._replace = replace
         self._services: Sequence[object] = services
         self._own_client = sc is None
         self._sc = sc or SigmaClnt()
@@ -135,7 +144,7 @@ class SigmaSrv:
         endpoint = await self._server.start()
         if not self._pathname:
             return
-        advertisement = Advertisement(self._sc.asynchronous, self._pathname, endpoint)
+        advertisement = Advertisement(self._sc.asynchronous, self._pathname, endpoint, replace=self._replace)
         try:
             await advertisement.start()
         except BaseException:

@@ -125,11 +125,12 @@ class Nameds:
     # -- what others see
 
     def services_on(self, kernel_id: str) -> dict[str, ServiceInfo]:
-        """What runs on a kernel node: ``named`` for the leader, ``named-standby`` and so on for others."""
+        """What stands on a kernel node: ``named`` for the leader, ``named-standby`` and so on for others."""
         found: dict[str, ServiceInfo] = {}
         leader = self._leader_slot()
+        standing = {candidate.endpoint for candidate in self._candidates}
         for slot, part in enumerate(self._parts):
-            if part.info is None or part.kernel_id != kernel_id:
+            if part.info is None or part.kernel_id != kernel_id or part.endpoint not in standing:
                 continue
             if slot == leader:
                 found = {SERVICE: part.info, **found}

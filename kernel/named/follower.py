@@ -84,15 +84,20 @@ class Follower:
         self._revision = max(self._revision, revision)
         self._advanced.set()
 
-    async def hand_over(self, revision: int, guard: Callable[[], None]) -> tuple[Tree, ContentsCache, int, list[Inode]]:
-        """The tree as it stands at ``revision`` or later, with its contents, that revision, and the objects that have
-        no name. ``revision`` is that of a change of one key of the realm. Raises what ``guard`` raises meanwhile."""
+    async def catch_up(self, revision: int, guard: Callable[[], None] = lambda: None) -> None:
+        """Returns once all is known up to ``revision``, that of a change in the realm. Raises what ``guard`` raises
+        meanwhile."""
         while self._revision < revision:
             self._advanced.clear()
             try:
                 await asyncio.wait_for(self._advanced.wait(), _GUARD_S)
             except TimeoutError:
                 guard()
+
+    async def hand_over(self, revision: int, guard: Callable[[], None]) -> tuple[Tree, ContentsCache, int, list[Inode]]:
+        """Catches up, and ends. The tree as it stands at ``revision`` or later, with its contents, that revision, and
+        the objects that have no name."""
+        await self.catch_up(revision, guard)
         await self.stop()
         tree, strays = self._replica.grow(self._revision)
         return tree, self._contents, self._revision, strays

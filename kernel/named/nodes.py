@@ -54,8 +54,9 @@ _PSTATS_PATH: Final = 0x11
 class NamedFs:
     """What all nodes share. ``lead`` gives it a tree and a way to commit; until then ``guard`` refuses requests."""
 
-    def __init__(self, watches: WatchTable, config: Named, keys: Keys) -> None:
+    def __init__(self, watches: WatchTable, config: Named, keys: Keys, dir_entries_max: int = 1_000_000) -> None:
         self.watches = watches
+        self.dir_entries_max = dir_entries_max
         self.config = config
         self.keys = keys
         self.pathstats = PathStats()
@@ -108,6 +109,12 @@ class NamedFs:
         if size > self.config.file_bytes_max:
             limit = self.config.file_bytes_max
             raise serr.Inval(name, f"{size} bytes: a file in named has at most {limit}")
+
+    def check_room(self, directory: Inode, name: str) -> None:
+        """NoCreate if the directory has all entries that it may have."""
+        limit = self.dir_entries_max
+        if len(directory.children) >= limit:
+            raise serr.NoCreate(name, f"a directory has at most {limit} entries")
 
     async def expire(self, dir_ino: int, name: str, revision: int) -> None:
         """etcd deleted a leased entry's key. If its lease ended, so does the entry here; if it was one of our own
@@ -190,6 +197,8 @@ class NamedNode(Node):
                 return False
             if victim is inode:
                 return True
+            if victim is None and target is not directory:
+                fs.check_room(target, new_name)
             now = time.time()
 
             def apply(revision: int) -> None:
@@ -293,6 +302,8 @@ class NamedDir(NamedNode, Dir):
     async def _make(self, name: str, data: bytes, how: OpenHow) -> Inode:
         fs, directory = self.fs, self.inode
         fs.check_size(name, len(data))
+        if name not in directory.children:
+            fs.check_room(directory, name)
         now = time.time()
         perm = how.perm | (DMTMP if how.lease else 0)
         plan = fs.tree.plan_create(directory, name, fs.new_ino(), perm, data, how.lease, now)

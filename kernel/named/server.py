@@ -58,7 +58,7 @@ class NamedServer(KernelService):
         self._follower = Follower(self._etcd, self._keys, self._config.named.data_cache_bytes_max)
         self._bridge = Bridge(self._etcd, self._keys, self._config.lease.election_ttl_s, self._follower.leases)
         watches = WatchTable()
-        self.fs = NamedFs(watches, self._config.named, self._keys)
+        self.fs = NamedFs(watches, self._config.named, self._keys, self._config.store.dir_entries_max)
         self._files = FileServer(
             self.fs.root,
             watches,

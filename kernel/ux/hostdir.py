@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Self
 
 from kernel.ux.state import HostStat, is_shown
@@ -42,20 +43,44 @@ _FILE: Final = _NO_LINKS | os.O_NONBLOCK | os.O_NOCTTY
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK})
 
 
+def _as_text(names: list[str]) -> Iterator[str]:
+    """Those of the host's names, as Python reads them, that are UTF-8."""
+    for name in names:
+        if name.isascii():
+            yield name
+            continue
+        with contextlib.suppress(UnicodeError):
+            yield os.fsencode(name).decode()
+
+
 def from_os(error: OSError, name: str) -> serr.SigmaError:
     """What an error of the OS is in SigmaOS."""
     text = os.strerror(error.errno) if error.errno else str(error)
     return ERRORS.get(error.errno or 0, serr.Error)(name, text)
 
 
-@contextlib.contextmanager
-def translated(name: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, serr.SigmaError):
-            raise
-        raise from_os(error, name) from error
+class translated:
+    """A block in which an error of the OS becomes one of SigmaOS, about ``name``. (A class, as it stands around every
+    call: a generator would cost as much as some of them.)"""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError) and not isinstance(error, serr.SigmaError):
+            raise from_os(error, self._name) from error
+
+
+def not_shown(name: str) -> serr.Perm:
+    """The error of an entry of the host that the namespace does not show."""
+    return serr.Perm(name, "neither a file nor a directory on the host; its links are not followed")
 
 
 def host_stat(found: os.stat_result) -> HostStat:
@@ -116,12 +141,17 @@ class HostDir:
         with translated(""):
             return host_stat(os.fstat(self._fd))
 
+    @property
+    def is_removed(self) -> bool:
+        """True once the directory is in no other any more."""
+        return os.fstat(self._fd).st_nlink == 0
+
     def look(self, name: str) -> HostStat:
         """NotFound if there is nothing; Perm for what the namespace does not show."""
         with translated(name):
             found = os.stat(name.encode(), dir_fd=self._fd, follow_symlinks=False)
         if not is_shown(found.st_mode):
-            raise serr.Perm(name, "neither a file nor a directory on the host; its links are not followed")
+            raise not_shown(name)
         return host_stat(found)
 
     def peek(self, name: str) -> HostStat | None:
@@ -131,19 +161,46 @@ class HostDir:
         except serr.NotFound:
             return None
 
+    def peek_any(self, name: str) -> HostStat | None:
+        """Like ``peek``, of whatever it is."""
+        try:
+            with translated(name):
+                return host_stat(os.stat(name.encode(), dir_fd=self._fd, follow_symlinks=False))
+        except serr.NotFound:
+            return None
+
     def names(self) -> list[str]:
         """All entries in order of name; those whose names are not UTF-8 cannot be told and are left out."""
+        fd = self._open_to_read()
+        try:
+            with translated(""):
+                return sorted(_as_text(os.listdir(fd)))
+        finally:
+            os.close(fd)
+
+    def few_names(self, count_max: int) -> list[str] | None:
+        """Like ``names``; None, after little work, if the directory has more entries."""
+        fd = self._open_to_read()
+        try:
+            with translated(""), os.scandir(fd) as entries:
+                found = [entry.name for entry in islice(entries, count_max + 1)]
+        finally:
+            os.close(fd)
+        return None if len(found) > count_max else sorted(_as_text(found))
+
+    def _open_to_read(self) -> int:
+        """The caller closes it."""
         with translated(""):
-            fd = os.open(b".", os.O_RDONLY | os.O_DIRECTORY | _NO_LINKS, dir_fd=self._fd)
-            try:
-                raw = [os.fsencode(name) for name in os.listdir(fd)]
-            finally:
-                os.close(fd)
-        names = []
-        for name in raw:
-            with contextlib.suppress(UnicodeDecodeError):
-                names.append(name.decode())
-        return sorted(names)
+            return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | _NO_LINKS, dir_fd=self._fd)
+
+    def sync(self) -> None:
+        """Blocks until the entries are on the disk."""
+        fd = self._open_to_read()
+        try:
+            with translated(""):
+                os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def open_for_lock(self, name: str) -> int:
         """A descriptor of a directory that can be locked, which one of a HostDir cannot."""
@@ -166,6 +223,10 @@ class HostDir:
                 os.unlink(name.encode(), dir_fd=self._fd)
                 raise serr.NotSupported(name, "the host's file system keeps no mark for links")
             return fd
+
+    def make_pipe(self, name: str, mode: int) -> None:
+        with translated(name):
+            os.mkfifo(name.encode(), mode, dir_fd=self._fd)
 
     def open_file(self, name: str, *, writable: bool) -> int:
         """A descriptor of a regular file."""
@@ -193,6 +254,19 @@ class HostDir:
             raise serr.NotEmpty(new_name) from error
         except serr.NotFound as error:
             raise serr.NotFound(name) from error
+
+    def link(self, name: str, target: HostDir, new_name: str) -> None:
+        """Gives a file or pipe a second name, which must be free. NotSupported where the host has no hard links."""
+        try:
+            with translated(new_name):
+                os.link(
+                    name.encode(), new_name.encode(), src_dir_fd=self._fd, dst_dir_fd=target._fd, follow_symlinks=False
+                )
+        except serr.SigmaError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _NO_HARD_LINKS:
+                raise serr.NotSupported(new_name, "the host's file system has no hard links for it") from error
+            raise
 
     def give(self, name: str, target: HostDir, new_name: str) -> None:
         """Moves a file to a name that must be free: Exists otherwise, also in a race with the host's processes,

@@ -44,6 +44,27 @@ def status(fd: int, name: str) -> HostStat:
         return host_stat(os.fstat(fd))
 
 
+def length(fd: int, name: str) -> int:
+    with translated(name):
+        return os.fstat(fd).st_size
+
+
+class InlineReader:
+    """Reads that wait for no disk, through one buffer: for one loop."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self._buffer = memoryview(bytearray(bytes_max))
+
+    def read(self, fd: int, offset: int, count: int) -> bytes | None:
+        """``count`` bytes, at most ``bytes_max``, if all are in memory; None if not, or if the host cannot tell."""
+        try:
+            done = os.preadv(fd, [self._buffer[:count]], offset, os.RWF_NOWAIT)
+        except OSError:  # it waits, or some file systems cannot tell; the read that waits says what else is wrong
+            return None
+        return bytes(self._buffer[:count]) if done == count else None
+
+
 def read(fd: int, offset: int, count: int, name: str) -> bytes:
     """At most ``count`` bytes; empty at and past the end."""
     if offset > _END_MAX - count:
@@ -77,6 +98,12 @@ def _write_all(fd: int, offset: int, data: bytes) -> None:
             done = os.pwrite(fd, rest, offset)
             offset += done
         rest = rest[done:]
+
+
+def sync(fd: int, name: str) -> None:
+    """Blocks until the contents are on the disk."""
+    with translated(name):
+        os.fsync(fd)
 
 
 def truncate(fd: int, name: str) -> None:

@@ -1,36 +1,48 @@
 """The host's files as nodes.
 
 Calls on names are short and run on the loop, without a wait between looking, doing, and telling the watches: each is
-one moment, as in memfs. Only contents and listings go to threads, contents under a lock per file.
+one moment, as in memfs. Only contents, long listings and syncs go to threads, contents under a lock per file.
 
 A node stands for an entry while somebody holds it, and follows renames made through this server. Changes that the
 host makes beside it are seen at the next look, but not told to watches, and move no directory's version.
+
+Leased files and pipes are held for as long as they are there (see ``ties``).
 """
 
 from __future__ import annotations
 
+import contextlib
+import stat
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from kernel.ux import hostfile, puts
-from kernel.ux.state import HostStat, Versions, host_mode_of, perm_of, qid_path
+import msgspec
+
+from kernel.ux import creating, hostfile, puts
+from kernel.ux.fencefile import FenceFile
+from kernel.ux.hostdir import not_shown
+from kernel.ux.listing import Listing, Listings
+from kernel.ux.state import HostStat, Versions, perm_of, qid_path
+from kernel.ux.ties import Ties
 from kernel.ux.uxfile import OpenFiles
 from kernel.ux.workshop import HIDDEN
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.fences import FenceTable
+from sigmaos_ray.protsrv.leases import LeaseKeeper
 from sigmaos_ray.protsrv.locks import LockTable
 from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.pipe import Pipe
 from sigmaos_ray.sigmap import (
     DEV_UX,
     DMDIR,
+    DMNAMEDPIPE,
     DMTMP,
     NO_FENCE,
     NO_LEASE,
     OACCESS_MASK,
     OREAD,
     OTRUNC,
-    OWRITE,
     Fence,
     Perm,
     Qid,
@@ -46,17 +58,20 @@ if TYPE_CHECKING:
     from kernel.ux.workshop import Prepared
     from sigmaos_ray.protsrv.watch import WatchTable
 
-N = TypeVar("N", bound="UxNode")
-
 
 class UxFs:
-    """One tree of the host. Used from one loop; the store belongs to the caller."""
+    """One tree of the host. Used from one loop; the store belongs to the caller. Hand ``fences`` and ``leases`` to the
+    ``FileServer`` of ``root``, which shows the ones and keeps the others."""
 
     def __init__(self, store: UxStore, watches: WatchTable) -> None:
         self.store = store
         self.watches = watches
-        self.fences = FenceTable()
+        self._fence_file = FenceFile(store.workshop.hidden)
+        self.fences = FenceTable(self._fence_file.load(), self._save_fences)
+        self.ties = Ties(store.workshop.passing)
+        self.leases = LeaseKeeper(self.ties.end)
         self.versions = Versions()
+        self.listings = Listings()
         self.locks: LockTable[tuple[int, int]] = LockTable()
         """Contents of files, by inode."""
         with store.directory([]) as root:
@@ -64,8 +79,35 @@ class UxFs:
         self.root_dev = host.dev
         self.root = UxDir(self, "", host, None)
 
-    def stat_of(self, name: str, host: HostStat, version: int) -> Stat:
-        perm = perm_of(host.mode)
+    def check(self, fence: Fence, lease: int = NO_LEASE) -> None:
+        """Before a change: NotFound for a lease that is over; Stale for a fence that another has overtaken. A newer
+        fence is on the disk once this returns."""
+        self.leases.check(lease)
+        self.fences.check(fence)
+        if self._fence_file.is_behind:
+            self._save_fences()
+
+    def _save_fences(self) -> None:
+        self._fence_file.save(self.fences.newest())
+
+    def is_shown(self, host: HostStat) -> bool:
+        """False for the pipes of others, of which the server knows nothing. May be asked from any thread."""
+        return not host.is_pipe or self.ties.is_own_pipe(host)
+
+    def check_shown(self, name: str, host: HostStat) -> None:
+        """Perm for what is not shown."""
+        if not self.is_shown(host):
+            raise not_shown(name)
+
+    async def settle(self, *directories: UxDir) -> None:
+        """After a change of entries: if the server is to outlive a loss of power, blocks until they are on the disk."""
+        if self.store.syncs:
+            for directory in directories:
+                with contextlib.suppress(serr.NotFound):  # removed by now: then nothing of it is to last
+                    await self.store.sync_dir(directory.way())
+
+    def stat_of(self, name: str, host: HostStat, version: int, *, is_leased: bool = False) -> Stat:
+        perm = perm_of(host.mode) | (DMTMP if is_leased else 0)
         return Stat(
             name=name,
             qid=Qid.of(perm, version, qid_path(host.inode, self.root_dev)),
@@ -89,6 +131,9 @@ class UxNode(Node):
         self.parent = parent
         """None once it is removed, and for the root."""
         self.version = fs.versions.first(host)
+        self.lease = NO_LEASE
+        self.mark = ""
+        """Of a node that does not outlive the server; see ``passing``."""
 
     @property
     def name(self) -> str:
@@ -100,7 +145,7 @@ class UxNode(Node):
 
     @property
     def perm(self) -> Perm:
-        return perm_of(self.host.mode)
+        return perm_of(self.host.mode) | (DMTMP if self.lease else 0)
 
     def qid(self) -> Qid:
         return Qid.of(self.perm, self.version, qid_path(self.host.inode, self.fs.root_dev))
@@ -130,23 +175,28 @@ class UxNode(Node):
 
     async def stat(self, caller: Caller) -> Stat:
         self.see(self._look())
-        return self.fs.stat_of(self._name, self.host, self.version)
+        return self.fs.stat_of(self._name, self.host, self.version, is_leased=bool(self.lease))
 
     def _look(self) -> HostStat:
         with self.open_parent() as directory:
             if self.parent is None:
                 return directory.status()
             host = directory.look(self._name)
-        if host.is_dir != self.host.is_dir:
+        if stat.S_IFMT(host.mode) != stat.S_IFMT(self.host.mode) or (self.mark and host.inode != self.host.inode):
             raise serr.NotFound(self._name, "replaced on the host")
         return host
 
+    def gone(self) -> None:
+        """The entry is no more."""
+        self.fs.ties.forget(self)
+
     async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
         parent = self._parent_for_change()
-        self.fs.fences.check(fence)
+        self.fs.check(fence)
         with self.open_parent() as directory:
             directory.remove(self._name, is_dir=self.is_dir)
         parent.taken_out(self._name, self)
+        await self.fs.settle(parent)
 
     async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
         parent = self._parent_for_change()
@@ -155,11 +205,14 @@ class UxNode(Node):
         new_dir.check_name(new_name)
         if self.is_dir and new_dir.is_below(self):
             raise serr.Inval(new_name, "a directory cannot move into itself")
-        self.fs.fences.check(fence)
+        self.fs.check(fence)
         if new_dir is parent and new_name == self._name:
             return
         with self.open_parent() as source, new_dir.open_dir() as target:
             victim = target.peek(new_name)
+            if victim is not None:
+                self.fs.check_shown(new_name, victim)
+            self.fs.ties.moves(self, self.way(), [*new_dir.way(), new_name])
             source.rename(self._name, target, new_name)
             if victim is not None and victim.inode == self.host.inode:  # two names of one file: Unix leaves both
                 source.remove(self._name, is_dir=False)
@@ -169,6 +222,8 @@ class UxNode(Node):
         self._name = new_name
         self.parent = new_dir
         new_dir.put_in(self)
+        self.fs.ties.moved()
+        await self.fs.settle(*{parent, new_dir})
 
     def _parent_for_change(self) -> UxDir:
         if self.parent is None:
@@ -208,9 +263,37 @@ class UxFile(UxNode):
         with self.open_parent() as directory:
             return directory.open_file(self._name, writable=writable)
 
+    def replaced(self, prepared: Prepared) -> None:
+        """The file has new contents, in a new inode; who has it open goes over to that."""
+        self.see(hostfile.status(prepared.fd, self._name))
+        self.touch()
+        self.files.replace(prepared)
+
+
+class UxPipe(UxNode):
+    """A pipe of this server (R-12): a FIFO on the host, for its name; what it holds is in memory."""
+
+    def __init__(self, fs: UxFs, name: str, host: HostStat, parent: UxDir | None) -> None:
+        super().__init__(fs, name, host, parent)
+        self._pipe = Pipe(name)
+
+    async def stat(self, caller: Caller) -> Stat:
+        return msgspec.structs.replace(await super().stat(caller), length=self._pipe.length)
+
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        if self.parent is None:
+            raise serr.NotFound(self._name)
+        return await self._pipe.open(how.mode, self.fs.check)
+
+    def gone(self) -> None:
+        super().gone()
+        self._pipe.remove()
+
 
 class UxDir(UxNode, Dir):
     """A directory, and the nodes of its entries that somebody holds."""
+
+    creates_whole = True
 
     def __init__(self, fs: UxFs, name: str, host: HostStat, parent: UxDir | None) -> None:
         super().__init__(fs, name, host, parent)
@@ -243,10 +326,17 @@ class UxDir(UxNode, Dir):
             node.see(host)
             return node
         if node is not None:  # replaced on the host: who holds the old one holds nothing
-            self._forget(name, node)
-        made = (UxDir if host.is_dir else UxFile)(self.fs, name, host, self)
-        self._live[name] = made
+            self.lose(name, node)
+        kind = UxDir if host.is_dir else UxPipe if host.is_pipe else UxFile
+        made = self._live[name] = kind(self.fs, name, host, self)
         return made
+
+    def file_of(self, name: str, host: HostStat) -> UxFile:
+        """Like ``node_of``, of an entry that should be a file."""
+        node = self.node_of(name, host)
+        if not isinstance(node, UxFile):
+            raise serr.IsDir(name) if host.is_dir else not_shown(name)
+        return node
 
     def put_in(self, node: UxNode) -> None:
         """An entry has come: moves the version and tells the watches."""
@@ -260,16 +350,18 @@ class UxDir(UxNode, Dir):
         self.touch()
         self.fs.watches.removed(self.qid().path, name)
         if node is not None:
-            self._forget(name, node, keep=keep)
+            self.lose(name, node, keep=keep)
 
-    def _forget(self, name: str, node: UxNode, *, keep: bool = False) -> None:
+    def lose(self, name: str, node: UxNode, *, keep: bool = False) -> None:
+        """A node no longer stands for the entry; unless it is kept for another place, for nothing."""
         if self._live.get(name) is node:
             del self._live[name]
-        if keep:
-            return
-        node.parent = None
-        if node.is_dir:
-            self.fs.watches.end(node.qid().path)
+        if not keep:
+            node.parent = None
+            node.gone()
+
+    def gone(self) -> None:
+        self.fs.watches.end(self.qid().path)
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self._name)
@@ -281,7 +373,9 @@ class UxDir(UxNode, Dir):
     def _entry(self, directory: HostDir, name: str) -> UxNode:
         if self.parent is None and name == HIDDEN:
             raise serr.NotFound(name)
-        return self.node_of(name, directory.look(name))
+        host = directory.look(name)
+        self.fs.check_shown(name, host)
+        return self.node_of(name, host)
 
     async def walk(self, caller: Caller, names: Sequence[str]) -> list[Node]:
         way: list[Node] = []
@@ -304,69 +398,51 @@ class UxDir(UxNode, Dir):
         return way
 
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
-        page = await self.fs.store.page(self.way(), after, limit)
-        return [self._stat_of_entry(name, host) for name, host in page]
+        listings = self.fs.listings
+        listing = listings.going_on(self.host.inode) if after else None
+        number = listings.next_number()
+        names = listing.names if listing else None
+        page = await self.fs.store.page(self.way(), names, after, limit, self.fs.is_shown)
+        listings.read_from(self.host.inode, listing or Listing(number, page.names), is_end=not page.entries)
+        return [self._stat_of_entry(name, host) for name, host in page.entries]
 
     def _stat_of_entry(self, name: str, host: HostStat) -> Stat:
         node = self._live.get(name)
         version = self.fs.versions.first(host)
-        if node is not None and node.host.inode == host.inode:
-            version = node.version if node.is_dir else max(version, node.version)
-        return self.fs.stat_of(name, host, version)
+        if node is None or node.host.inode != host.inode:
+            return self.fs.stat_of(name, host, version)
+        version = node.version if node.is_dir else max(version, node.version)
+        return self.fs.stat_of(name, host, version, is_leased=bool(node.lease))
 
     async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         self.check_name(name)
-        _check_unleased(name, how)
-        host_mode = host_mode_of(name, how.perm)
-        self.fs.fences.check(how.fence)
-        with self.open_dir() as directory:
-            if how.perm & DMDIR:
-                directory.make_dir(name, host_mode)
-                made = self.made(name, directory.look(name))
-                return made, None
-            fd = directory.make_file(name, host_mode)
-        file = self.made(name, hostfile.status(fd, name))
-        assert isinstance(file, UxFile)
-        return file, file.files.adopt(fd)
+        host_mode = creating.host_mode_of(name, how)
+        self.fs.check(how.fence, how.lease)
+        made, fd = await creating.create(self, name, how, host_mode)
+        file = made.files.adopt(fd) if isinstance(made, UxFile) and fd is not None else None
+        try:
+            await self.fs.settle(self)
+        except BaseException:
+            if file is not None:
+                await file.abort()
+            raise
+        return made, file
 
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         """What is new or replaced appears whole; else ``data`` goes into the file in place."""
         self.check_name(name)
-        _check_unleased(name, how)
-        if how.perm & DMDIR:
+        host_mode = creating.host_mode_of(name, how)
+        if how.perm & (DMDIR | DMNAMEDPIPE):
             raise serr.Inval(name, "a put makes a file")
-        host_mode = host_mode_of(name, how.perm)
         while True:
             if puts.is_in_place(self, name, how.mode):
-                return await self._write_in_place(caller, name, data, offset, how.fence)
+                return await puts.put_in_place(self, name, data, how=how, offset=offset)
             if await puts.put_whole(self, name, data, host_mode=host_mode, how=how, offset=offset):
+                await self.fs.settle(self)
                 return len(data)
-
-    async def _write_in_place(self, caller: Caller, name: str, data: bytes, offset: int, fence: Fence) -> int:
-        file = await (await self.lookup(caller, name)).open(caller, OpenHow(OWRITE))
-        try:
-            return await file.write(offset, data, fence)
-        finally:
-            await file.close()
 
     def made(self, name: str, host: HostStat) -> UxNode:
         """An entry was made on the host; returns its node."""
         node = self.node_of(name, host)
         self.put_in(node)
         return node
-
-    def replaced(self, name: str, old: HostStat, prepared: Prepared) -> None:
-        """A file has new contents, in a new inode: its node, and who has it open, go over to that."""
-        host = hostfile.status(prepared.fd, name)
-        node = self._live.get(name)
-        if not isinstance(node, UxFile):
-            self.fs.versions.moved(host.inode, self.fs.versions.first(old), time.time_ns())
-            return
-        node.see(host)
-        node.touch()
-        node.files.replace(prepared)
-
-
-def _check_unleased(name: str, how: OpenHow) -> None:
-    if how.lease != NO_LEASE or how.perm & DMTMP:
-        raise serr.NotSupported(name, "ux keeps no leased files: put them into named")

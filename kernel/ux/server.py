@@ -37,11 +37,20 @@ class UxServer(KernelService):
         if not args.ux_root:
             raise serr.Inval("ux_root", "ux needs a directory to serve")
         async with AsyncExitStack() as parts:
-            store = UxStore(args.ux_root, self._config.proxy.ux_threads)
+            proxy = self._config.proxy
+            store = UxStore(args.ux_root, proxy.ux_threads, syncs=proxy.ux_fsync)
             parts.callback(store.close)
             watches = WatchTable()
-            root = UxFs(store, watches).root
-            server = FileServer(root, watches, realm=args.realm, host=args.host, config=self._config)
+            fs = UxFs(store, watches)
+            server = FileServer(
+                fs.root,
+                watches,
+                realm=args.realm,
+                host=args.host,
+                config=self._config,
+                fences=fs.fences,
+                leases=fs.leases,
+            )
             parts.push_async_callback(server.stop)
             endpoint = await server.start()
             sc = await parts.enter_async_context(AsyncSigmaClnt(self._proc_env()))

@@ -4,6 +4,10 @@ Links of SigmaOS (symlinks, endpoint files) are regular files on the host with t
 file carries: it is part of the inode, so it survives restarts, needs no extended attributes, and is there in the same
 moment as the file. The owner's execute bit tells an endpoint file from a symlink. Like symlinks in Unix, links
 have no permissions of their own: they show 0o777.
+
+Pipes of SigmaOS are FIFOs on the host: what nobody else makes by accident, takes the name for everybody at once, and
+blocks nobody who lists the tree. Their data is in the server's memory, so a FIFO that this server did not make, be it
+of an earlier life or of a program of the host, is not shown.
 """
 
 from __future__ import annotations
@@ -15,9 +19,11 @@ from typing import Final
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import DMDIR, DMMOUNT, DMSYMLINK, PERM_MASK, Perm
+from sigmaos_ray.sigmap import DMDIR, DMMOUNT, DMNAMEDPIPE, DMSYMLINK, PERM_MASK, Perm
 
-_KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT
+_KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT | DMNAMEDPIPE
+_ALONE: Final = DMDIR | DMNAMEDPIPE
+"""Kinds that no other goes with."""
 _LINK_MODE: Final = stat.S_ISVTX | 0o666
 _LINK_PERM: Final = 0o777
 
@@ -46,17 +52,23 @@ class HostStat(msgspec.Struct, frozen=True):
     def is_dir(self) -> bool:
         return stat.S_ISDIR(self.mode)
 
+    @property
+    def is_pipe(self) -> bool:
+        return stat.S_ISFIFO(self.mode)
+
 
 def is_shown(host_mode: int) -> bool:
-    """True for what the namespace shows: directories and regular files. The host's own symbolic links, sockets, pipes
-    and devices are neither listed nor followed."""
-    return stat.S_ISDIR(host_mode) or stat.S_ISREG(host_mode)
+    """True for what the namespace shows: directories, regular files, and FIFOs, if they are the server's own. The
+    host's symbolic links, sockets and devices are neither listed nor followed."""
+    return stat.S_ISDIR(host_mode) or stat.S_ISREG(host_mode) or stat.S_ISFIFO(host_mode)
 
 
 def perm_of(host_mode: int) -> Perm:
     """Type and permission bits of an object on the host."""
     if stat.S_ISDIR(host_mode):
         return DMDIR | host_mode & PERM_MASK
+    if stat.S_ISFIFO(host_mode):
+        return DMNAMEDPIPE | host_mode & PERM_MASK
     if not host_mode & stat.S_ISVTX:
         return host_mode & PERM_MASK
     kind = DMSYMLINK | DMMOUNT if host_mode & stat.S_IXUSR else DMSYMLINK
@@ -65,7 +77,8 @@ def perm_of(host_mode: int) -> Perm:
 
 def host_mode_of(name: str, perm: Perm) -> int:
     """The mode to make an object with. Inval for kinds that ux does not have."""
-    if perm & ~(_KINDS | PERM_MASK) or (perm & DMDIR and perm & (DMSYMLINK | DMMOUNT)):
+    kind = perm & _KINDS
+    if perm & ~(_KINDS | PERM_MASK) or (kind & _ALONE and kind not in (DMDIR, DMNAMEDPIPE)):
         raise serr.Inval(name, f"no such kind of file: perm {perm:#x}")
     if perm & DMMOUNT:
         return _LINK_MODE | stat.S_IXUSR

@@ -1,54 +1,79 @@
-"""The directory of the host that ux shows. With ``hostdir``, ``hostfile`` and ``workshop``: all that touches the OS.
+"""The directory of the host that ux shows. With the other modules that name ``HostDir``: all that touches the OS.
 
 What was acknowledged survives the death of this process, since it stands in the kernel's cache or on the disk by
-then. It need not survive the death of the machine: nothing is synced.
+then. With ``syncs`` it survives the death of the machine too: contents are synced before they appear or at the close,
+directories after each change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kernel.ux import hostfile
 from kernel.ux.hostdir import HostDir, translated
+from kernel.ux.hostfile import InlineReader
+from kernel.ux.listing import place_after
 from kernel.ux.workshop import HIDDEN, Prepared, Workshop
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.threads import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kernel.ux.state import HostStat
 
 INLINE_BYTES_MAX: Final = 64 << 10
 """Transfers up to here run on the loop: a read of 64 KiB takes some 3 us, and handing it to a thread 140 us. The same
-goes for calls on names (3 to 100 us), which are short; larger transfers and listings go to threads."""
+goes for calls on names (3 to 100 us), which are short; larger transfers and long listings go to threads."""
+
+INLINE_READ_BYTES_MAX: Final = 1 << 20
+"""Reads up to here run on the loop too, where the host says that they wait for no disk."""
+
+INLINE_NAMES_MAX: Final = 64
+"""Directories with so many entries are listed on the loop."""
+
+
+class Page(NamedTuple):
+    """A part of a directory."""
+
+    entries: list[tuple[str, HostStat]]
+    names: list[str]
+    """Of the whole directory, in order."""
 
 
 class UxStore:
     """Opens ``root``, and makes it (mode 0700) if it is absent. Owned by the server, which closes it."""
 
-    def __init__(self, root: str, threads_max: int) -> None:
+    def __init__(self, root: str, threads_max: int, *, syncs: bool = False) -> None:
         with translated(root):
             os.makedirs(root, mode=0o700, exist_ok=True)
+        self.syncs = syncs
+        self._is_closed = False
         self._root = HostDir.open_root(root)
         try:
-            self.workshop = Workshop(self._root)
+            self.workshop = Workshop(self._root, sync=syncs)
         except BaseException:
             self._root.close()
             raise
         self._threads = Threads("ux", threads_max)
+        self._inline = InlineReader(INLINE_READ_BYTES_MAX)
 
     def close(self) -> None:
-        """Ends the threads and what was prepared."""
+        """Ends the threads, and clears what was prepared and what does not outlive the server. May be repeated."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._threads.close()
         self.workshop.close()
         self._root.close()
 
     def directory(self, way: Sequence[str]) -> HostDir:
         """The directory that the names lead to from the root, each opened in the one before without following
-        links. The caller closes it."""
+        links. The caller closes it. Error if the root was removed on the host."""
+        if self._root.is_removed:
+            raise serr.Error("/", "the directory that ux shows was removed on the host")
         directory = self._root.clone()
         try:
             for name in way:
@@ -58,23 +83,23 @@ class UxStore:
             raise
         return directory
 
-    async def page(self, way: Sequence[str], after: str, limit: int) -> list[tuple[str, HostStat]]:
-        """At most ``limit`` entries after a name, in order."""
-        return await self._threads.run(self._page, way, after, limit)
-
-    def _page(self, way: Sequence[str], after: str, limit: int) -> list[tuple[str, HostStat]]:
-        found: list[tuple[str, HostStat]] = []
+    async def page(
+        self, way: Sequence[str], names: list[str] | None, after: str, limit: int, is_shown: Callable[[HostStat], bool]
+    ) -> Page:
+        """At most ``limit`` entries after a name, in order. ``names``: as an earlier page found them."""
         with self.directory(way) as directory:
-            for name in directory.names():
-                if len(found) == limit:
-                    break
-                if name <= after or (not way and name == HIDDEN):
-                    continue
-                try:
-                    found.append((name, directory.look(name)))
-                except (serr.NotFound, serr.Perm):  # it went meanwhile, or is not shown
-                    continue
-        return found
+            if names is None and (names := directory.few_names(INLINE_NAMES_MAX)) is not None:
+                return _page(directory, way, names, after, limit, is_shown)
+            return await self._threads.run(_page, directory, way, names, after, limit, is_shown)
+
+    def read_now(self, fd: int, offset: int, count: int, name: str) -> bytes | None:
+        """At most ``count`` bytes, fewer only at the end; None if to read them takes long."""
+        left = max(0, hostfile.length(fd, name) - offset)
+        if min(count, left) <= INLINE_BYTES_MAX:
+            # At the end too: what grows, and files that the host makes up, have more than they say.
+            return hostfile.read(fd, offset, min(count, INLINE_BYTES_MAX), name)
+        count = min(count, left)
+        return self._inline.read(fd, offset, count) if count <= INLINE_READ_BYTES_MAX else None
 
     async def read(self, fd: int, offset: int, count: int, name: str) -> bytes:
         if count <= INLINE_BYTES_MAX:
@@ -88,7 +113,7 @@ class UxStore:
 
     async def prepare(self, data: bytes, offset: int, mode: int, name: str) -> Prepared:
         """A file that can appear whole; see Workshop. The caller drops it in the end."""
-        if len(data) <= INLINE_BYTES_MAX:
+        if len(data) <= INLINE_BYTES_MAX and not self.syncs:
             return self.workshop.prepare(data, offset, mode, name)
         made: list[Prepared] = []
         try:
@@ -98,3 +123,37 @@ class UxStore:
                 self.workshop.drop(prepared)
             raise
         return made[0]
+
+    async def sync_file(self, fd: int, name: str) -> None:
+        await self._threads.run(hostfile.sync, fd, name)
+
+    async def sync_dir(self, way: Sequence[str]) -> None:
+        """Blocks until the directory's entries are on the disk."""
+        with self.directory(way) as directory:
+            await self._threads.run(directory.sync)
+
+
+def _page(
+    directory: HostDir,
+    way: Sequence[str],
+    names: list[str] | None,
+    after: str,
+    limit: int,
+    is_shown: Callable[[HostStat], bool],
+) -> Page:
+    if names is None:
+        names = directory.names()
+    place = place_after(names, after)
+    found: list[tuple[str, HostStat]] = []
+    while place < len(names) and len(found) < limit:
+        name = names[place]
+        place += 1
+        if not way and name == HIDDEN:
+            continue
+        try:
+            host = directory.look(name)
+        except (serr.NotFound, serr.Perm):  # it went meanwhile, or is not shown
+            continue
+        if is_shown(host):
+            found.append((name, host))
+    return Page(found, names)

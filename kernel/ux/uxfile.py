@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.ux import hostfile
+from kernel.ux import hostfile, ties
 from kernel.ux.hostfile import Handle
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import OpenFile
-from sigmaos_ray.sigmap import NO_FENCE, Fence
+from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, Fence
 
 if TYPE_CHECKING:
     from kernel.ux.nodes import UxFile
@@ -61,6 +61,7 @@ class OpenUxFile(OpenFile):
     def __init__(self, node: UxFile) -> None:
         self._node = node
         self._is_closed = False
+        self._is_dirty = False
 
     def _hold(self) -> Handle:
         handle = self._node.files.handle
@@ -72,19 +73,26 @@ class OpenUxFile(OpenFile):
         node = self._node
         handle = self._hold()
         try:
+            if node.fs.locks.is_readable(handle.inode):
+                data = node.fs.store.read_now(handle.fd, offset, count, node.name)
+                if data is not None:
+                    return data
             async with node.fs.locks.hold(shared=[handle.inode]):
                 return await node.fs.store.read(handle.fd, offset, count, node.name)
         finally:
             handle.release()
 
-    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
+    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE, lease: int = NO_LEASE) -> int:
+        """``lease``: the file hangs on it from now on, unless there is none."""
         node = self._node
         handle = self._hold()
         try:
             async with node.fs.locks.hold(exclusive=[handle.inode]):
-                node.fs.fences.check(fence)
-                count = await node.fs.store.write(handle.fd, offset, data, node.name)
+                node.fs.check(fence, lease)
+                with ties.leased(node, lease):
+                    count = await node.fs.store.write(handle.fd, offset, data, node.name)
                 node.touch()
+                self._is_dirty = True
                 return count
         finally:
             handle.release()
@@ -94,13 +102,33 @@ class OpenUxFile(OpenFile):
         handle = self._hold()
         try:
             async with self._node.fs.locks.hold(exclusive=[handle.inode]):
-                self._node.fs.fences.check(fence)
+                self._node.fs.check(fence)
                 hostfile.truncate(handle.fd, self._node.name)
                 self._node.touch()
+                self._is_dirty = True
         finally:
             handle.release()
 
     async def close(self) -> None:
+        """Makes durable what was written: the server's end loses nothing; for the machine's, see ``ux_fsync``."""
+        if self._is_closed:
+            return
+        try:
+            if self._is_dirty:
+                await self._sync()
+        finally:
+            await self.abort()
+
+    async def _sync(self) -> None:
+        store = self._node.fs.store
+        if store.syncs:
+            handle = self._hold()
+            try:
+                await store.sync_file(handle.fd, self._node.name)
+            finally:
+                handle.release()
+
+    async def abort(self) -> None:
         if not self._is_closed:
             self._is_closed = True
             self._node.files.closed()

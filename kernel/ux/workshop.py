@@ -1,7 +1,7 @@
 """Where files are made ready before they appear: a hidden directory on the file system of the rest.
 
 Each process has a directory of its own in it, locked for as long as it lives; the next one that starts clears what
-dead ones left.
+dead ones left, also in the tree (see ``passing``).
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ import secrets
 import stat
 from typing import TYPE_CHECKING, Final
 
-from kernel.ux import hostfile
+from kernel.ux import hostfile, passing
 from kernel.ux.hostdir import host_stat, translated
+from kernel.ux.journal import JOURNAL
+from kernel.ux.passing import Passing
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import NO_OFFSET
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kernel.ux.hostdir import HostDir
     from kernel.ux.state import HostStat
 
@@ -29,14 +33,16 @@ HIDDEN: Final = ".sigmaos-ux"
 class Prepared:
     """A file that is written and waits for its name. Whoever gets it places it, and drops it in the end."""
 
-    __slots__ = ("fd", "name")
+    __slots__ = ("fd", "is_placed", "name")
 
-    def __init__(self, name: str, fd: int) -> None:
+    def __init__(self, name: str, fd: int = -1) -> None:
         self.name = name
         self.fd = fd
+        self.is_placed = False
+        """True once its name here is gone, or is the mark of an entry."""
 
     def take_fd(self) -> int:
-        """The descriptor, which then belongs to the caller; -1 if it was taken before."""
+        """The descriptor, which then belongs to the caller; -1 if it was taken before, and for a pipe."""
         fd, self.fd = self.fd, -1
         return fd
 
@@ -44,24 +50,33 @@ class Prepared:
 class Workshop:
     """This process's own part of HIDDEN, below ``root``. Owned by the store, which closes it."""
 
-    def __init__(self, root: HostDir) -> None:
+    def __init__(self, root: HostDir, *, sync: bool = False) -> None:
+        self._root = root
+        self._sync = sync
         self._hidden = root.clone()
         try:
             _make_if_absent(self._hidden, HIDDEN)
             self._hidden.enter(HIDDEN)
+            for other in self._hidden.names():
+                _sweep_if_dead(root, self._hidden, other)
             self._name, self._lock_fd = _claim(self._hidden)
             self._own = self._hidden.clone()
             self._own.enter(self._name)
-            for other in self._hidden.names():
-                if other != self._name:
-                    _sweep_if_dead(self._hidden, other)
+            self.passing = Passing(self._own, sync=sync)
         except BaseException:
             self._hidden.close()
             raise
 
+    @property
+    def hidden(self) -> HostDir:
+        """HIDDEN itself; it belongs to the workshop."""
+        return self._hidden
+
     def close(self) -> None:
-        """Clears what was prepared and not placed."""
-        _sweep(self._hidden, self._name)
+        """Clears what was prepared and not placed, and what is not to outlive this process."""
+        self.passing.close()
+        with contextlib.suppress(serr.NotFound):  # all of it was removed on the host
+            _sweep(self._root, self._hidden, self._name)
         os.close(self._lock_fd)
         self._own.close()
         self._hidden.close()
@@ -69,18 +84,29 @@ class Workshop:
     def prepare(self, data: bytes, offset: int, mode: int, name: str) -> Prepared:
         """A file with ``data`` at ``offset`` (NO_OFFSET is the beginning here), to be called ``name``. Blocks; may run
         in a thread."""
+        check_there(self._own)
         working_name = secrets.token_hex(8)
         prepared = Prepared(working_name, self._own.make_file(working_name, mode))
         try:
             hostfile.write(prepared.fd, 0 if offset == NO_OFFSET else offset, data, name)
+            if self._sync:
+                hostfile.sync(prepared.fd, name)
         except BaseException:
             self.drop(prepared)
             raise
         return prepared
 
+    def prepare_pipe(self, mode: int) -> Prepared:
+        """A pipe that waits for its name."""
+        check_there(self._own)
+        prepared = Prepared(secrets.token_hex(8))
+        self._own.make_pipe(prepared.name, mode)
+        return prepared
+
     def place_new(self, prepared: Prepared, directory: HostDir, name: str) -> None:
         """Gives it a name that must be free; Exists otherwise."""
         self._own.give(prepared.name, directory, name)
+        prepared.is_placed = True
 
     def place_over(self, prepared: Prepared, directory: HostDir, name: str, old: HostStat) -> None:
         """Lets it take the place of a file, with that file's mode and, where we may, owner."""
@@ -89,14 +115,41 @@ class Workshop:
                 os.fchown(prepared.fd, old.uid, old.gid)
             os.fchmod(prepared.fd, stat.S_IMODE(old.mode))
         self._own.rename(prepared.name, directory, name)
+        prepared.is_placed = True
+
+    def place_passing(self, prepared: Prepared, directory: HostDir, way: Sequence[str]) -> str:
+        """Like ``place_new`` at ``way``, in its directory, for an entry that does not outlive this process. Returns its
+        mark."""
+        self.passing.expect(prepared.name, way)
+        self._own.link(prepared.name, directory, way[-1])
+        prepared.is_placed = True
+        return prepared.name
+
+    def place_passing_over(self, prepared: Prepared, directory: HostDir, way: Sequence[str], old: HostStat) -> str:
+        """Like ``place_over``, for an entry that does not outlive this process. Returns its mark."""
+        mark = self.passing.mark(prepared.name, self._own)
+        try:
+            self.passing.expect(mark, way)
+            self.place_over(prepared, directory, way[-1], old)
+        except BaseException:
+            self.passing.forget(mark)
+            raise
+        return mark
 
     def drop(self, prepared: Prepared) -> None:
         """Frees what is left of it: the descriptor if nobody took it, the file if it was not placed."""
         fd = prepared.take_fd()
         if fd >= 0:
             os.close(fd)
-        with contextlib.suppress(serr.NotFound):
-            self._own.remove(prepared.name, is_dir=False)
+        if not prepared.is_placed:
+            with contextlib.suppress(serr.NotFound):
+                self._own.remove(prepared.name, is_dir=False)
+
+
+def check_there(directory: HostDir) -> None:
+    """Error if HIDDEN, or what is ours in it, was removed on the host."""
+    if directory.is_removed:
+        raise serr.Error(f"/{HIDDEN}", "ux keeps it for itself, and it was removed on the host: restart ux")
 
 
 def _make_if_absent(directory: HostDir, name: str) -> None:
@@ -132,19 +185,27 @@ def _lock(hidden: HostDir, name: str) -> int | None:
     return None
 
 
-def _sweep_if_dead(hidden: HostDir, name: str) -> None:
+def _sweep_if_dead(root: HostDir, hidden: HostDir, name: str) -> None:
     try:
         lock_fd = _lock(hidden, name)
     except serr.SigmaError:  # gone meanwhile, or nothing of ours
         return
     if lock_fd is not None:
-        _sweep(hidden, name)
-        os.close(lock_fd)
+        try:
+            _sweep(root, hidden, name)
+        finally:
+            os.close(lock_fd)
 
 
-def _sweep(hidden: HostDir, name: str) -> None:
+def _sweep(root: HostDir, hidden: HostDir, name: str) -> None:
+    """Clears a process's directory. What cannot be cleared today is left for the next sweep, with the journal."""
     with hidden.clone() as directory:
         directory.enter(name)
+        if not passing.clear(root, directory):
+            return
         for file in directory.names():
-            directory.remove(file, is_dir=False)
+            if file != JOURNAL:
+                directory.remove(file, is_dir=False)
+        with contextlib.suppress(serr.NotFound):
+            directory.remove(JOURNAL, is_dir=False)
     hidden.remove(name, is_dir=True)

@@ -1,8 +1,20 @@
 """FsLib: from pathnames to files, over sessions. ``AsyncFsLib`` is the client of sigmap that everything else uses."""
 
-from sigmaos_ray.fslib.streams import AsyncReader, AsyncWriter, Streams
+from sigmaos_ray.fslib.dirs import names, present
+from sigmaos_ray.fslib.readers import AsyncParallelReader, AsyncReader
+from sigmaos_ray.fslib.servers import Servers
 from sigmaos_ray.fslib.watches import DirWatch, WatchEvent
+from sigmaos_ray.fslib.writers import AsyncWriter
 
-AsyncFsLib = Streams
+AsyncFsLib = Servers
 
-__all__ = ["AsyncFsLib", "AsyncReader", "AsyncWriter", "DirWatch", "WatchEvent"]
+__all__ = [
+    "AsyncFsLib",
+    "AsyncParallelReader",
+    "AsyncReader",
+    "AsyncWriter",
+    "DirWatch",
+    "WatchEvent",
+    "names",
+    "present",
+]

@@ -12,13 +12,14 @@ from sigmaos_ray.fslib.locate import NamedLocator
 from sigmaos_ray.fslib.mounts import MountTable
 from sigmaos_ray.fslib.stats import ClientStats
 from sigmaos_ray.fslib.union import UnionChooser
-from sigmaos_ray.fslib.walk import PathWalker
-from sigmaos_ray.sigmap import NO_FENCE, Endpoint, Fence, path
+from sigmaos_ray.fslib.walk import PathWalker, check_path
+from sigmaos_ray.sigmap import NO_FENCE, Fence, path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sigmaos_ray.config import Config, ProcEnv
+    from sigmaos_ray.fslib.mounts import Mount
     from sigmaos_ray.sigmap import Endpoint
 
 T = TypeVar("T")
@@ -71,11 +72,13 @@ class FsBase:
     async def server_of(self, pn: str) -> str:
         """The pathname at which the server that stores ``pn`` is mounted; the entry itself need not exist."""
         parts, _ = self._split(pn)
-        if len(parts) > 1:
-            parent = await self._walker.walk(parts[:-1], resolve=True)
-            await parent.clunk_quietly()
-        mount, _ = await self._mounts.longest(parts, exact=False)
-        return "/".join(mount.prefix)
+        return "/".join((await self._mount_of(parts[:-1] or parts)).prefix)
+
+    async def _mount_of(self, parts: list[str]) -> Mount:
+        """The mount that a walk goes through last, links followed."""
+        walked = await self._walker.walk_through(parts, resolve=True)
+        await walked.fid.clunk_quietly()
+        return walked.mount
 
     async def mount_endpoint(self, pn: str, endpoint: Endpoint) -> None:
         """Mounts a server whose endpoint is known already, without a walk. Unreachable if it does not answer."""
@@ -99,10 +102,19 @@ class FsBase:
             raise serr.Inval(repr(pathname), f"a pathname is text, not {type(pathname).__name__}")
         if "\0" in pathname:
             raise serr.Inval(pathname, "a pathname has no NUL")
+        try:
+            pathname.encode()
+        except UnicodeEncodeError as error:
+            raise serr.Inval(repr(pathname), f"a pathname is valid Unicode text: {error}") from error
         parts = path.split(pathname)
         if not parts:
             raise serr.Inval(pathname, "an empty pathname")
+        check_path(parts)
         return parts, path.resolves(pathname)
+
+    def fence_of(self, pn: str) -> Fence:
+        """The fence that a change of ``pn`` by this client carries."""
+        return self._fence_of(path.split(pn))
 
     def _fence_of(self, parts: list[str]) -> Fence:
         """The fence that this client's changes below a directory carry."""

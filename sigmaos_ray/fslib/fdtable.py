@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.sigmap import DMNAMEDPIPE
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib.fidclnt import RemoteFid
@@ -15,13 +17,19 @@ if TYPE_CHECKING:
 class OpenFd:
     """What a descriptor stands for."""
 
-    __slots__ = ("fid", "mode", "offset", "pathname")
+    __slots__ = ("fid", "mode", "moving", "offset", "pathname")
 
     def __init__(self, fid: RemoteFid, mode: Mode, pathname: str) -> None:
         self.fid = fid
         self.mode = mode
         self.pathname = pathname
         self.offset = 0
+        self.moving = asyncio.Lock()
+        """Held by what moves the offset: two reads at a time get two parts, not one part twice."""
+
+    @property
+    def is_pipe(self) -> bool:
+        return bool(self.fid.perm & DMNAMEDPIPE)
 
 
 class FdTable:

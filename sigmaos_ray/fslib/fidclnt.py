@@ -15,7 +15,7 @@ from sigmaos_ray.sessp.client import ClientSession
 from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sigmaos_ray.config import Config, ProcEnv
     from sigmaos_ray.fslib.stats import ClientStats
@@ -26,7 +26,7 @@ _log = debug.selector("SESSCLNT")
 class RemoteFid:
     """A fid that this client holds at a server. Whoever got it clunks it."""
 
-    __slots__ = ("_clnt", "made", "number", "session")
+    __slots__ = ("_clnt", "made", "number", "perm", "session")
 
     def __init__(self, clnt: FidClnt, session: ClientSession, number: int) -> None:
         self._clnt = clnt
@@ -34,9 +34,15 @@ class RemoteFid:
         self.number = number
         self.made = Qid()
         """What ``create`` made."""
+        self.perm: Perm = 0
+        """What ``open`` opened: more than a qid's type tells."""
 
     async def _call(self, request: Request) -> Reply:
         return await self._clnt.call(self.session, request)
+
+    async def _call_for(self, new: RemoteFid, request: Request) -> Reply:
+        """A call that binds a new fid. If the caller is cancelled meanwhile, the fid is freed all the same."""
+        return await self._clnt.call(self.session, request, lambda: self._clnt.clunk_soon(new))
 
     def _new(self) -> RemoteFid:
         return RemoteFid(self._clnt, self.session, self._clnt.next_number())
@@ -44,13 +50,17 @@ class RemoteFid:
     async def walk(self, names: Sequence[str]) -> tuple[RemoteFid, list[Qid]]:
         """A new fid where the walk ended, and the qids on the way (N-7)."""
         new = self._new()
-        reply = await self._call(Request(walk=pb.Twalk(fid=self.number, newfid=new.number, names=names)))
+        request = Request(walk=pb.Twalk(fid=self.number, newfid=new.number, names=names))
+        reply = await self._call_for(new, request)
+        if len(reply.walk.qids) > len(names):
+            raise serr.IOErr(self.session.address, f"the server walked {len(reply.walk.qids)} of {len(names)} names")
         return new, [wire.qid_from_pb(qid) for qid in reply.walk.qids]
 
     async def open(self, mode: Mode, fence: Fence = NO_FENCE) -> Qid:
         """``fence``: for an open that changes the file (OTRUNC)."""
         request = pb.Topen(fid=self.number, mode=mode, fence=wire.fence_to_pb(fence))
         reply = await self._call(Request(open=request))
+        self.perm = reply.open.perm
         return wire.qid_from_pb(reply.open.qid)
 
     async def create(
@@ -77,7 +87,13 @@ class RemoteFid:
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         request = pb.Twrite(fid=self.number, offset=offset, data=data, fence=wire.fence_to_pb(fence))
-        return (await self._call(Request(write=request))).write.count
+        return self._all_written((await self._call(Request(write=request))).write.count, len(data))
+
+    def _all_written(self, count: int, size: int) -> int:
+        """Servers write all or nothing; a count that is none would be written for ever."""
+        if count != size:
+            raise serr.IOErr(self.session.address, f"the server says that it wrote {count} of {size} bytes")
+        return count
 
     async def clunk(self, *, abort: bool = False) -> None:
         await self._call(Request(clunk=pb.Tclunk(fid=self.number, abort=abort)))
@@ -140,12 +156,12 @@ class RemoteFid:
             fence=wire.fence_to_pb(fence),
             data=data,
         )
-        return (await self._call(Request(putfile=request))).write.count
+        return self._all_written((await self._call(Request(putfile=request))).write.count, len(data))
 
     async def watch(self) -> RemoteFid:
         """A fid whose reads return what happens in this open directory. Version if it changed since it was opened."""
         new = self._new()
-        await self._call(Request(watch=pb.Twatch(dirfid=self.number, watchfid=new.number)))
+        await self._call_for(new, Request(watch=pb.Twatch(dirfid=self.number, watchfid=new.number)))
         return new
 
     async def write_read(self, frames: Sequence[bytes]) -> Sequence[bytes]:
@@ -164,14 +180,22 @@ class FidClnt:
         self._numbers = itertools.count(1)
         self._sessions: dict[str, ClientSession] = {}
         self._dialling: dict[str, asyncio.Task[ClientSession]] = {}
+        self._clunks: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def next_number(self) -> int:
         return next(self._numbers)
 
-    async def call(self, session: ClientSession, request: Request) -> Reply:
+    async def call(self, session: ClientSession, request: Request, on_late: Callable[[], None] | None = None) -> Reply:
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
-        return await session.call(request)
+        return await session.call(request, on_late)
+
+    def clunk_soon(self, fid: RemoteFid) -> None:
+        """Frees a fid that nobody waited for."""
+        if not self._closed:
+            task = asyncio.create_task(fid.clunk_quietly(), name=f"clunk-{fid.number}")
+            self._clunks.add(task)
+            task.add_done_callback(self._clunks.discard)
 
     async def attach(self, endpoint: Endpoint) -> RemoteFid:
         """A fid of the root that an endpoint names. Tries its addresses in turn; Unreachable if none answers."""
@@ -197,6 +221,10 @@ class FidClnt:
         )
         await self.call(session, Request(attach=request))
         return fid
+
+    async def detach(self, session: ClientSession) -> None:
+        """The server frees all that this client has there."""
+        await self.call(session, Request(detach=pb.Tdetach(client_id=self.client_id)))
 
     async def _session(self, address: str) -> ClientSession:
         if self._closed:
@@ -229,3 +257,5 @@ class FidClnt:
         sessions = list(self._sessions.values())
         self._sessions.clear()
         await asyncio.gather(*(session.close() for session in sessions))
+        if self._clunks:
+            await asyncio.wait(self._clunks)

@@ -44,6 +44,8 @@ class NamedLocator:
         self._proc_env = proc_env
         self._known = proc_env.named
         self._hook_asked_s = 0.0
+        self._read: tuple[int, int] | None = None
+        """Which state file was read last: boot replaces it by another with each change."""
 
     async def current(self) -> Endpoint:
         """Unreachable if nothing says where named is."""
@@ -66,7 +68,11 @@ class NamedLocator:
 
     async def has_moved(self, endpoint: Endpoint) -> bool:
         """Looks again; True if named is known to be elsewhere now. Cheap enough to be asked all the time."""
-        if self._can_look_cheaply() or time.monotonic() - self._hook_asked_s > _HOOK_PAUSE_S:
+        present = self._state_file()
+        if present is not None:
+            if present != self._read:
+                await self.refresh()
+        elif _hook is None or time.monotonic() - self._hook_asked_s > _HOOK_PAUSE_S:
             await self.refresh()
         return bool(self._known.addrs) and self._known.addrs != endpoint.addrs
 
@@ -80,16 +86,23 @@ class NamedLocator:
                     raise serr.Unreachable("name", "another process leads")
             return task.result()
         finally:
-            if not task.done():
+            if task.done():
+                task.cancelled() or task.exception()  # looked at: who waits may have been cancelled
+            else:
                 task.cancel()
                 await asyncio.wait({task})
 
-    def _can_look_cheaply(self) -> bool:
-        return _hook is None or bool(self._proc_env.state_file and os.path.exists(self._proc_env.state_file))
+    def _state_file(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._proc_env.state_file)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def _from_state_file(self) -> Endpoint | None:
         if not self._proc_env.state_file:
             return None
+        self._read = self._state_file()
         try:
             instance = config.read_instance(self._proc_env.state_file)
         except (OSError, msgspec.DecodeError) as error:

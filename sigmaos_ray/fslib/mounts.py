@@ -10,28 +10,41 @@ from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import NAMED, Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from sigmaos_ray.fslib.fidclnt import FidClnt, RemoteFid
     from sigmaos_ray.fslib.locate import NamedLocator
     from sigmaos_ray.fslib.stats import ClientStats
+    from sigmaos_ray.sessp.client import ClientSession
 
 _log = debug.selector("MOUNT")
 
 Prefix = tuple[str, ...]
 
 
+class UnreachableForGood(serr.Unreachable):
+    """There is no use in trying again: a client that was disconnected, links that go in circles."""
+
+
 class Mount:
     """One mount: the fid of the root that an endpoint names."""
 
-    __slots__ = ("endpoint", "fid", "prefix")
+    __slots__ = ("endpoint", "fid", "is_asked_for", "is_cut", "is_forgotten", "prefix")
 
-    def __init__(self, prefix: Prefix, fid: RemoteFid, endpoint: Endpoint) -> None:
+    def __init__(self, prefix: Prefix, fid: RemoteFid, endpoint: Endpoint, *, is_asked_for: bool = False) -> None:
         self.prefix = prefix
         self.fid = fid
         self.endpoint = endpoint
+        self.is_asked_for = is_asked_for
+        """True if no endpoint file is behind it (``mount_tree``): it stays, and attaches again after a failure."""
+        self.is_cut = False
+        """True once it was disconnected."""
+        self.is_forgotten = False
+        """True once it left the table; one that was asked for is attached anew."""
 
     @property
     def alive(self) -> bool:
-        return not self.fid.session.ended
+        return not (self.is_forgotten or self.fid.session.ended)
 
 
 class MountTable:
@@ -43,31 +56,43 @@ class MountTable:
         self._stats = stats
         self._mounts: dict[Prefix, Mount] = {}
         self._root_lock = asyncio.Lock()
+        self._other_roots: dict[str, Callable[[], Awaitable[Endpoint]]] = {}
+        """How to find the server of a first component other than ``name``."""
         self._looking: asyncio.Task[None] | None = None
         """Whether named has moved: while calls to it take long."""
 
     async def longest(self, parts: list[str], *, exact: bool) -> tuple[Mount, list[str]]:
         """The mount with the longest prefix of ``parts``, and what is left of them. ``exact=False`` passes over a
         mount at the very pathname: the endpoint file itself is meant (N-5)."""
-        if parts[0] != NAMED:
-            raise serr.NotFound(parts[0], f"pathnames begin with {NAMED!r}")
+        if parts[0] != NAMED and parts[0] not in self._other_roots:
+            raise serr.NotFound(parts[0], f"pathnames begin with {' or '.join(map(repr, self.roots()))}")
         longest = len(parts) if exact or len(parts) == 1 else len(parts) - 1
         for length in range(longest, 1, -1):
             mount = self._mounts.get(tuple(parts[:length]))
-            if mount is not None:
-                if mount.alive:
-                    return mount, parts[length:]
-                self.unmount(mount)
-        return await self._root(), parts[1:]
+            if mount is None:
+                continue
+            _check_not_cut(mount)
+            if not mount.alive and mount.is_asked_for:
+                mount = await self.mount(mount.prefix, mount.endpoint, is_asked_for=True)
+            if mount.alive:
+                return mount, parts[length:]
+            self.unmount(mount)
+        return await self._root(parts[0]), parts[1:]
 
-    async def _root(self) -> Mount:
-        mount = self._mounts.get((NAMED,))
-        if mount is not None and mount.alive:
-            return mount
+    def roots(self) -> list[str]:
+        """What a pathname may begin with."""
+        return [NAMED, *sorted(self._other_roots)]
+
+    async def _root(self, first: str) -> Mount:
+        mount = self._mounts.get((first,))
+        if mount is not None:
+            _check_not_cut(mount)
+            if mount.alive:
+                return mount
         async with self._root_lock:
-            mount = self._mounts.get((NAMED,))
+            mount = self._mounts.get((first,))
             if mount is None or not mount.alive:
-                mount = await self._mount_root()
+                mount = await (self._mount_root() if first == NAMED else self._mount_other_root(first))
             return mount
 
     async def _mount_root(self) -> Mount:
@@ -83,6 +108,34 @@ class MountTable:
             else:
                 mount.fid.session.tell_slow(partial(self._root_is_slow, mount))
                 return mount
+
+    def add_root(self, first: str, find: Callable[[], Awaitable[Endpoint]]) -> None:
+        """Pathnames may begin with ``first`` from now on; ``find`` is asked when it is first needed, and again after
+        its server failed. Exists if it is a root already."""
+        if first == NAMED or first in self._other_roots:
+            raise serr.Exists(first, "a root already")
+        self._other_roots[first] = find
+
+    async def _mount_other_root(self, first: str) -> Mount:
+        return await self.mount((first,), await self._other_roots[first]())
+
+    async def root_endpoint(self, first: str) -> Endpoint:
+        """Where a root is, or was when it was last asked: nothing is sent to it."""
+        mount = self._mounts.get((first,))
+        if mount is not None:
+            return mount.endpoint
+        if first == NAMED:
+            return await self._locator.current()
+        if first in self._other_roots:
+            return await self._other_roots[first]()
+        raise serr.NotFound(first, f"pathnames begin with {' or '.join(map(repr, self.roots()))}")
+
+    async def look_again(self) -> None:
+        """Forgets where named is thought to be, and leaves it if it is elsewhere."""
+        await self._locator.refresh()
+        mount = self._mounts.get((NAMED,))
+        if mount is not None and (await self._locator.current()).addrs != mount.endpoint.addrs:
+            mount.fid.session.abandon("another process leads")
 
     def _root_is_slow(self, mount: Mount) -> None:
         """Calls to named take long. A leader that was stopped keeps its connections and answers nothing."""
@@ -100,10 +153,10 @@ class MountTable:
             await asyncio.wait({self._looking})
             self._looking = None
 
-    async def mount(self, prefix: Prefix, endpoint: Endpoint) -> Mount:
+    async def mount(self, prefix: Prefix, endpoint: Endpoint, *, is_asked_for: bool = False) -> Mount:
         """Attaches to the endpoint's server and enters it. Unreachable if it does not answer."""
         fid = await self._fids.attach(endpoint)
-        mount = self._mounts[prefix] = Mount(prefix, fid, endpoint)
+        mount = self._mounts[prefix] = Mount(prefix, fid, endpoint, is_asked_for=is_asked_for)
         _log(f"mount {'/'.join(prefix)} at {endpoint.addrs}")
         return mount
 
@@ -111,8 +164,43 @@ class MountTable:
         """Forgets a mount whose server failed, and every other one through the same session."""
         _log(f"unmount {'/'.join(mount.prefix)}")
         for prefix, other in list(self._mounts.items()):
-            if other is mount or other.fid.session is mount.fid.session:
-                del self._mounts[prefix]
+            if (other is mount or other.fid.session is mount.fid.session) and not other.is_cut:
+                other.is_forgotten = True
+                if not other.is_asked_for:
+                    del self._mounts[prefix]
+
+    def at(self, prefix: Prefix) -> Mount | None:
+        """The mount at the very prefix."""
+        return self._mounts.get(prefix)
+
+    def of_session(self, session: ClientSession, parts: list[str]) -> Mount | None:
+        """A mount of the session: if there are several, one that leads to ``parts``."""
+        found = [mount for mount in self._mounts.values() if mount.fid.session is session]
+        leading = [mount for mount in found if tuple(parts[: len(mount.prefix)]) == mount.prefix]
+        return max(leading or found, key=lambda mount: len(mount.prefix), default=None)
+
+    async def detach(self, mount: Mount) -> None:
+        """Takes a mount out, asked for or not; the server frees all that this client has there."""
+        mount.is_asked_for = False
+        self.unmount(mount)
+        if not mount.fid.session.ended:
+            await self._fids.detach(mount.fid.session)
+
+    def cut(self, mount: Mount) -> None:
+        """Ends a mount's connection; from now on the mount is Unreachable."""
+        mount.is_cut = True
+        mount.fid.session.abandon("disconnected")
+
+    @property
+    def is_cut(self) -> bool:
+        """True once any mount was disconnected."""
+        return any(mount.is_cut for mount in self._mounts.values())
 
     def table(self) -> dict[str, Endpoint]:
+        """The mounts by prefix."""
         return {"/".join(prefix): mount.endpoint for prefix, mount in sorted(self._mounts.items())}
+
+
+def _check_not_cut(mount: Mount) -> None:
+    if mount.is_cut:
+        raise UnreachableForGood("/".join(mount.prefix), "disconnected")

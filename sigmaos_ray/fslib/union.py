@@ -12,6 +12,8 @@ from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import ANY, OREAD, Endpoint, Stat
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from sigmaos_ray.config import Config
     from sigmaos_ray.fslib.fidclnt import RemoteFid
 
@@ -29,35 +31,43 @@ class UnionChooser:
         self._failed_s[endpoint.addrs] = time.monotonic()
 
     async def choose(self, directory: RemoteFid, component: str) -> tuple[str, Endpoint]:
-        """An entry's name and endpoint. NotFound, with the component as its object, if nothing is suitable.
+        """An entry's name and endpoint. NotFound, with the component as its object, if nothing is suitable; Inval if
+        what should be an endpoint is something else: no waiting helps.
 
         ``~local``: the entry named by this client's kernel id; without a kernel id, one on this host.
         ``~any``: any entry, at random; one that failed within a lease's time only if there is no other.
         """
         if component != ANY and self._kernel_id:
-            endpoint = await self._read(directory, self._kernel_id)
-            if endpoint is not None:
-                return self._kernel_id, endpoint
-            raise serr.NotFound(component, f"no entry {self._kernel_id}")
-        names = [stat.name for stat in await list_dir(directory, self._config) if stat.mode and not stat.is_dir]
+            contents = await self._read(directory, self._kernel_id)
+            if not contents:
+                raise serr.NotFound(component, f"no entry {self._kernel_id}")
+            endpoint = Endpoint.from_bytes(contents)
+            if endpoint is None:
+                raise serr.Inval(component, f"entry {self._kernel_id} is not an endpoint")
+            return self._kernel_id, endpoint
+        stats = [stat for stat in await list_dir(directory, self._config) if not stat.is_dir]
+        names = [stat.name for stat in stats if not stat.is_symlink]
         random.shuffle(names)
         second_choice: tuple[str, Endpoint] | None = None
         for name in names:
-            endpoint = await self._read(directory, name)
+            endpoint = Endpoint.from_bytes(await self._read(directory, name))
             if endpoint is None or (component != ANY and not _is_here(endpoint)):
                 continue
             if not self._just_failed(endpoint):
                 return name, endpoint
             second_choice = (name, endpoint)
-        if second_choice is None:
-            raise serr.NotFound(component, "no entry is an endpoint that fits")
-        return second_choice
+        if second_choice is not None:
+            return second_choice
+        if stats and not names:
+            raise serr.Inval(component, f"entries are endpoints, {stats[0].name} is a link to a pathname")
+        raise serr.NotFound(component, "no entry is an endpoint that fits")
 
-    async def _read(self, directory: RemoteFid, name: str) -> Endpoint | None:
+    async def _read(self, directory: RemoteFid, name: str) -> bytes:
+        """An entry's contents; empty if there is none, or it cannot be read as a file."""
         try:
-            return Endpoint.from_bytes(await directory.get_file([name], self._config.wire.io_bytes_max))
-        except (serr.NotFound, serr.IsDir):
-            return None
+            return await directory.get_file([name], self._config.wire.io_bytes_max)
+        except (serr.NotFound, serr.IsDir, serr.NotSupported):
+            return b""
 
     def _just_failed(self, endpoint: Endpoint) -> bool:
         at = self._failed_s.get(endpoint.addrs)
@@ -75,8 +85,20 @@ async def list_dir(fid: RemoteFid, config: Config) -> list[Stat]:
     try:
         await directory.open(OREAD)
         stats: list[Stat] = []
-        while data := await directory.read(0, config.wire.io_bytes_max):
-            stats.extend(wire.unpack_dir(data))
+        async for page in dir_pages(directory, config):
+            stats.extend(page)
+            if len(stats) > config.wire.listing_entries_max:
+                raise serr.Inval(msg=f"a union of over {config.wire.listing_entries_max} entries")
         return stats
     finally:
         await directory.clunk_quietly()
+
+
+async def dir_pages(fid: RemoteFid, config: Config) -> AsyncGenerator[list[Stat], None]:
+    """The pages of an open directory. IOErr if the server sends the same one again: it would do so for ever."""
+    last = b""
+    while data := await fid.read(0, config.wire.io_bytes_max):
+        if data == last:
+            raise serr.IOErr(msg="the listing does not go on")
+        yield list(wire.unpack_dir(data))
+        last = data

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.fslib.mounts import UnreachableForGood
 from sigmaos_ray.sigmap import OREAD, Endpoint, path
 
 if TYPE_CHECKING:
@@ -22,12 +23,31 @@ _log = debug.selector("WALK")
 T = TypeVar("T")
 
 
+COMPONENTS_MAX: Final = 4096
+"""Of a pathname, through however many servers; each takes fewer in one request."""
+
+
+def check_path(parts: list[str]) -> None:
+    """Inval for a pathname of too many components."""
+    if len(parts) > COMPONENTS_MAX:
+        raise serr.Inval("/".join(parts[:3]) + "/...", f"{len(parts)} components: {COMPONENTS_MAX} at most")
+
+
 class _Restart(Exception):
     """The walk starts over, at another pathname or with a longer mount table."""
 
     def __init__(self, parts: list[str], *, link: bool) -> None:
         self.parts = parts
         self.link = link
+
+
+class Walked(NamedTuple):
+    """Where a walk ended: the fid, which the caller clunks; the mount it went through last; and the pathname that all
+    links on the way led to."""
+
+    fid: RemoteFid
+    mount: Mount
+    parts: list[str]
 
 
 class PathWalker:
@@ -46,6 +66,10 @@ class PathWalker:
 
         Tries again while a server on the way is unreachable, or a union has no entry (N-8); NotFound, NotDir and the
         like come at once."""
+        return (await self.walk_through(parts, resolve=resolve)).fid
+
+    async def walk_through(self, parts: list[str], *, resolve: bool) -> Walked:
+        """Like ``walk``; also tells the way."""
         if not parts:
             raise serr.Inval("", "an empty pathname")
         return await self.retry(lambda: self._walk_once(parts, resolve), _may_walk_again)
@@ -57,24 +81,25 @@ class PathWalker:
             try:
                 return await once()
             except serr.SigmaError as error:
-                if not tries_left or not may_retry(error) or self.closed:
+                if not tries_left or not may_retry(error) or self.closed or isinstance(error, UnreachableForGood):
                     raise
                 _log(f"again: {error}")
-            await asyncio.sleep(self._config.walk.retry_pause_s)
+            if tries_left < self._config.walk.retries_max:  # the first one at once: it may be known where to go
+                await asyncio.sleep(self._config.walk.retry_pause_s)
         raise AssertionError("unreachable: the last try returns or raises")
 
-    async def _walk_once(self, parts: list[str], resolve: bool) -> RemoteFid:
+    async def _walk_once(self, parts: list[str], resolve: bool) -> Walked:
         self._stats.path["NwalkPath"] += 1
         restarts = 0
         while True:
             mount, rest = await self._mounts.longest(parts, exact=resolve)
             try:
-                return await self._walk_below(mount, parts, rest, resolve)
+                return Walked(await self._walk_below(mount, parts, rest, resolve), mount, parts)
             except _Restart as restart:
                 parts = restart.parts
                 restarts += restart.link
                 if restarts > self._config.walk.symlink_restarts_max:
-                    raise serr.Unreachable("/".join(parts), "too many symlink cycles") from None
+                    raise UnreachableForGood("/".join(parts), "too many symlink cycles") from None
             except serr.SigmaError as error:
                 if serr.is_session_error(error) or isinstance(error, serr.UnknownFid):
                     self.failed(mount)
@@ -117,6 +142,7 @@ class PathWalker:
             raise serr.NotFound("/".join(done), "a link that names neither a server nor a pathname") from None
         if not target:
             raise serr.NotFound("/".join(done), "an empty link")
+        check_path(target + left)
         return _Restart(target + left, link=True)
 
     async def _enter_union(self, fid: RemoteFid, done: list[str], left: list[str], resolve: bool) -> RemoteFid:

@@ -7,20 +7,24 @@ Version and everything starts over, so that no change falls between looking and 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal, Self
+import inspect
+from typing import TYPE_CHECKING, Literal, NoReturn, Self
 
 import msgspec
+from google.protobuf.message import DecodeError
 
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.dirs import Dirs
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.pb import sigmap_pb2 as pb
+from sigmaos_ray.sigmap import OREAD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
     from sigmaos_ray.fslib.fidclnt import RemoteFid
+    from sigmaos_ray.sigmap import Mode, Stat
 
 
 class WatchEvent(msgspec.Struct, frozen=True):
@@ -66,6 +70,7 @@ class DirWatch:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait({self._reading})
+            self._reading = None
         if watch is not None and self._dir is not None:
             await watch.clunk_quietly()
             await self._dir.clunk_quietly()
@@ -78,12 +83,14 @@ class DirWatch:
 
     async def next_event(self, timeout_s: float | None = None) -> WatchEvent:
         """The next change. Timeout if there is none in time; the watch stays set."""
-        if not self._unread:
-            self._unread = await self.read(timeout_s)
+        while not self._unread:
+            events = await self.read(timeout_s)
+            self._unread.extend(events)
         return self._unread.pop(0)
 
     async def read(self, timeout_s: float | None = None) -> list[WatchEvent]:
-        """All changes since the last read; blocks until there is one. A time-out loses none."""
+        """All changes since the last read; blocks until there is one. A time-out loses none; Closed once the block
+        was left, also for who waits then."""
         if self._unread:
             unread, self._unread = self._unread, []
             return unread
@@ -92,14 +99,29 @@ class DirWatch:
         if self._reading is None:
             count = self._dirs.read_bytes_max
             self._reading = asyncio.create_task(self._watch.read(0, count), name="watch-read")
+        reading = self._reading
         # Not wait_for: a read that timed out here goes on, since what it returns is not told twice.
-        done, _ = await asyncio.wait({self._reading}, timeout=timeout_s)
+        done, _ = await asyncio.wait({reading}, timeout=timeout_s)
         if not done:
             raise serr.Timeout(self._pathname, f"no change in {timeout_s} s")
-        reading, self._reading = self._reading, None
+        if reading is not self._reading:  # others waited for the same changes, and have taken them
+            return await self.read(timeout_s) if self._watch is not None else self._closed()
+        self._reading = None
+        if reading.cancelled():
+            return self._closed()
         with about(self._pathname):
-            events = pb.WatchEventList.FromString(reading.result()).events
+            events = _events_from(reading.result())
         return [WatchEvent("removed" if event.kind else "created", event.name) for event in events]
+
+    def _closed(self) -> NoReturn:
+        raise serr.Closed(self._pathname, "the watch was closed")
+
+
+def _events_from(data: bytes) -> Sequence[pb.WatchEvent]:
+    try:
+        return pb.WatchEventList.FromString(data).events
+    except DecodeError as error:
+        raise serr.IOErr(msg=f"what a watch returned is no list of events: {error}") from error
 
 
 class Watches(Dirs):
@@ -118,23 +140,82 @@ class Watches(Dirs):
         await self._wait_entry(pn, timeout_s, present=False)
 
     async def _wait_entry(self, pn: str, timeout_s: float | None, *, present: bool) -> None:
-        parts, _ = self._split(pn)
-        if len(parts) < 2:
-            raise serr.Inval(pn, "the root neither comes nor goes")
-
         async def reached() -> bool:
             return await self._exists(pn.rstrip("/")) is present
 
-        await self._wait_until(pn, "/".join(parts[:-1]) + "/", reached, timeout_s)
+        await self._wait_until(pn, self._parent_of(pn), reached, timeout_s)
+
+    def _parent_of(self, pn: str) -> str:
+        parts, _ = self._split(pn)
+        if len(parts) < 2:
+            raise serr.Inval(pn, "the root neither comes nor goes")
+        return "/".join(parts[:-1]) + "/"
+
+    async def open_wait(self, pn: str, mode: Mode = OREAD, timeout_s: float | None = None) -> int:
+        """``open``, once the file exists. NotFound if its parent is missing; Timeout past ``timeout_s`` (0: look
+        once)."""
+        fds: list[int] = []
+
+        async def opened() -> bool:
+            try:
+                fds.append(await self.open(pn, mode))
+            except serr.NotFound:
+                return False
+            return True
+
+        try:
+            await self._wait_until(pn, self._parent_of(pn), opened, timeout_s)
+        except BaseException:
+            for fd in fds:
+                await self._abort_fd(fd)
+            raise
+        return fds[0]
+
+    async def get_file_watch(self, pn: str, timeout_s: float | None = None) -> bytes:
+        """``get_file``, once the file exists. Raises like ``open_wait``."""
+        found: list[bytes] = []
+
+        async def got() -> bool:
+            try:
+                found.append(await self.get_file(pn))
+            except serr.NotFound:
+                return False
+            return True
+
+        await self._wait_until(pn, self._parent_of(pn), got, timeout_s)
+        return found[0]
+
+    async def wait_empty(self, pn: str, timeout_s: float | None = None) -> None:
+        """Returns once the directory has no entries."""
+
+        async def reached() -> bool:
+            return not await self.get_dir(pn)
+
+        await self._wait_until(pn, pn, reached, timeout_s)
+
+    async def read_dir_watch(
+        self, pn: str, wanted: Callable[[list[Stat]], bool | Awaitable[bool]], timeout_s: float | None = None
+    ) -> None:
+        """Hands ``wanted`` the entries, again after each change, for as long as it returns true (it wants to see more).
+        Timeout past ``timeout_s`` (0: look once)."""
+
+        async def reached() -> bool:
+            more = wanted(await self.get_dir(pn))
+            return not (await more if inspect.isawaitable(more) else more)
+
+        await self._wait_until(pn, pn, reached, timeout_s)
 
     async def wait_entries(self, pn: str, n: int, timeout_s: float | None = None) -> list[str]:
         """Returns the names once the directory has at least ``n`` entries."""
 
+        stats: list[Stat] = []
+
         async def reached() -> bool:
-            return len(await self.get_dir(pn)) >= n
+            stats[:] = await self.get_dir(pn)
+            return len(stats) >= n
 
         await self._wait_until(pn, pn, reached, timeout_s)
-        return [stat.name for stat in await self.get_dir(pn)]
+        return [stat.name for stat in stats]
 
     async def _exists(self, pn: str) -> bool:
         try:
@@ -155,6 +236,7 @@ class Watches(Dirs):
     ) -> None:
         with about(pn):
             if timeout_s is not None and timeout_s <= 0:
+                await self.stat(directory)  # NotFound, as a watch would say
                 if not await reached():
                     raise serr.Timeout(pn, "not yet")
                 return

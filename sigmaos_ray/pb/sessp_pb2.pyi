@@ -104,12 +104,14 @@ class Hello(_message.Message):
     def __init__(self, session_id: _Optional[int] = ..., resume: _Optional[bool] = ..., outstanding: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("server_id", "accepted")
+    __slots__ = ("server_id", "accepted", "error")
     SERVER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     server_id: int
     accepted: bool
-    def __init__(self, server_id: _Optional[int] = ..., accepted: _Optional[bool] = ...) -> None: ...
+    error: _sigmap_pb2.Rerror
+    def __init__(self, server_id: _Optional[int] = ..., accepted: _Optional[bool] = ..., error: _Optional[_Union[_sigmap_pb2.Rerror, _Mapping]] = ...) -> None: ...
 
 class Frames(_message.Message):
     __slots__ = ("hello", "welcome", "requests", "replies", "acks", "bye")

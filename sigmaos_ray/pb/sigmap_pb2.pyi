@@ -134,12 +134,14 @@ class Topen(_message.Message):
     def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
 
 class Ropen(_message.Message):
-    __slots__ = ("qid", "iounit")
+    __slots__ = ("qid", "iounit", "perm")
     QID_FIELD_NUMBER: _ClassVar[int]
     IOUNIT_FIELD_NUMBER: _ClassVar[int]
+    PERM_FIELD_NUMBER: _ClassVar[int]
     qid: Qid
     iounit: int
-    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ...) -> None: ...
+    perm: int
+    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ..., perm: _Optional[int] = ...) -> None: ...
 
 class Tcreate(_message.Message):
     __slots__ = ("fid", "name", "perm", "mode", "lease", "fence", "data")

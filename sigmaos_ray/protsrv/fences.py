@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.devices import ReadOnlyDir, ReportNode
 from sigmaos_ray.sigmap import DEV_FENCE, FENCES, NO_FENCE, Fence
@@ -13,6 +14,7 @@ from sigmaos_ray.sigmap import DEV_FENCE, FENCES, NO_FENCE, Fence
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
+    from sigmaos_ray.config import Store
     from sigmaos_ray.protsrv.node import Caller, Node, OpenHow
 
 _DIR_PATH: Final = 0x20
@@ -26,7 +28,13 @@ class FenceTable:
     fences writes them down there, before it goes on.
     """
 
-    def __init__(self, known: Iterable[Fence] = (), on_change: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        known: Iterable[Fence] = (),
+        on_change: Callable[[], None] | None = None,
+        limits: Store | None = None,
+    ) -> None:
+        self._limits = limits or configuration.current().store
         self._newest = {fence.pathname: fence for fence in known}
         self._on_change = on_change
 
@@ -37,9 +45,19 @@ class FenceTable:
         newest = self._newest.get(fence.pathname)
         if newest is not None and fence < newest:
             raise stale(fence, newest)
+        if newest is None:
+            self._check_room(fence)
         if newest is None or fence > newest:
             self._newest[fence.pathname] = fence
             self._changed()
+
+    def _check_room(self, fence: Fence) -> None:
+        size, limits = len(fence.pathname.encode()), self._limits
+        if size > limits.fence_bytes_max:
+            limit = f"{size} bytes: a fence's pathname has at most {limits.fence_bytes_max}"
+            raise serr.Inval(fence.pathname, limit)
+        if len(self._newest) >= limits.fences_max:
+            raise serr.Retry(fence.pathname, f"the server remembers {limits.fences_max} fences, its most")
 
     def remember(self, fence: Fence) -> None:
         """Makes it the newest of its pathname, also if an older one: an election begins anew."""
@@ -109,8 +127,10 @@ class FencesDir(ReadOnlyDir):
         """Stale for a fence older than the one that is known. Inval unless the data are a fence of that name."""
         try:
             fence = msgspec.json.decode(data, type=Fence)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise serr.Inval(name, f"not a fence: {error}") from error
+        if not all(0 <= number < 1 << 64 for number in (fence.epoch, fence.seqno)):
+            raise serr.Inval(name, "epoch and seqno are numbers of 64 bits")
         if not fence or shown_name(fence) != name:
             raise serr.Inval(name, f"the fence of {fence.pathname!r} has another name")
         await self._check(fence)

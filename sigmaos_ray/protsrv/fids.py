@@ -51,6 +51,14 @@ class Fid:
     def is_open(self) -> bool:
         return self.mode is not None
 
+    def open_file(self) -> OpenFile:
+        """What is open on it. NotFile for a directory, Inval for what is not open."""
+        if self.file is None:
+            raise (
+                serr.NotFile(self.node.name) if self.node.is_dir else serr.Inval(self.node.name, "the fid is not open")
+            )
+        return self.file
+
 
 class FidTable:
     """The fids of one session, at most ``fids_max``."""
@@ -64,6 +72,9 @@ class FidTable:
         if fid is None:
             raise serr.UnknownFid(number)
         return fid
+
+    def find(self, number: int) -> Fid | None:
+        return self._fids.get(number)
 
     def has(self, number: int, fid: Fid) -> bool:
         """True while that number still stands for that fid."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
+from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import RpcReply, RpcRequest
 from sigmaos_ray.protsrv.devices import DeviceNode, ReportNode, StaticDir
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sigmaos_ray.protsrv.stats import ServerStats
 
 _log = debug.selector("RPCSRV")
+
+_UNKNOWN_METHOD: Final = "?"
 
 
 class RpcContext(msgspec.Struct, frozen=True):
@@ -57,6 +60,9 @@ class RpcTable:
 
     def names(self) -> list[str]:
         return sorted(self._methods)
+
+    def has(self, method: str) -> bool:
+        return method in self._methods
 
     async def call(self, method: str, argument: bytes, ctx: RpcContext) -> Message:
         """Runs one method. NotFound for an unknown one, Inval for an argument that is not its message, Timeout past
@@ -108,6 +114,7 @@ class _Channel(OpenFile):
 
     def __init__(self, table: RpcTable, caller: Caller, stats: ServerStats, channel_id: int) -> None:
         self._table = table
+        self._timeout_s_max = configuration.current().wire.call_timeout_s_max
         self._caller = caller
         self._stats = stats
         self._id = channel_id
@@ -128,8 +135,9 @@ class _Channel(OpenFile):
             except DecodeError as error:
                 raise serr.Inval(RPC_DEV, f"not an RpcRequest: {error}") from error
             method = request.method
-            self._stats.rpcs[method] += 1
-            ctx = RpcContext(self._caller, request.timeout_s or None)
+            # What is asked for under names that nobody gave is counted as one: clients must not fill the counters.
+            self._stats.rpcs[method if self._table.has(method) else _UNKNOWN_METHOD] += 1
+            ctx = RpcContext(self._caller, self._timeout_s(request))
             reply = await self._table.call(method, frames[1], ctx)
         except serr.SigmaError as error:
             return [RpcReply(error=wire.error_to_pb(error)).SerializeToString(), b""]
@@ -138,6 +146,13 @@ class _Channel(OpenFile):
             return [RpcReply(error=wire.error_to_pb(serr.wrap(error, method))).SerializeToString(), b""]
         _log(f"{method} ok")
         return [b"", reply.SerializeToString()]
+
+    def _timeout_s(self, request: RpcRequest) -> float | None:
+        """How long the caller waits; None: for ever."""
+        timeout_s = request.timeout_s
+        if not timeout_s >= 0:  # NaN too: the event loop cannot order it
+            raise serr.Inval(request.method, f"a time-out of {timeout_s} s")
+        return min(timeout_s, self._timeout_s_max) or None
 
 
 class _CloneNode(DeviceNode):

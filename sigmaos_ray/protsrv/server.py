@@ -14,7 +14,6 @@ from grpc_reflection.v1alpha import reflection
 from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.pb import sessp_pb2
-from sigmaos_ray.pb.sessp_pb2_grpc import add_SigmaServicer_to_server
 from sigmaos_ray.protsrv.devices import OverlayRoot, ReportNode
 from sigmaos_ray.protsrv.fences import FencesDir
 from sigmaos_ray.protsrv.leases import LeaseSrv
@@ -90,7 +89,7 @@ class FileServer:
         keep_freed_memory()
         options: list[tuple[str, Any]] = list(server_options(self._config))
         server = grpc.aio.server(options=options)
-        add_SigmaServicer_to_server(self._sessions, server)  # type: ignore[no-untyped-call]
+        self._sessions.add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((_SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:

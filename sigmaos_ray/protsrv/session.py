@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from sigmaos_ray import serr
+from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
+from sigmaos_ray.protsrv import limits
 from sigmaos_ray.protsrv.devices import target_of_rename
 from sigmaos_ray.protsrv.fids import Fid, FidTable
 from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
-from sigmaos_ray.protsrv.walk import walk, walk_to, walk_to_dir
+from sigmaos_ray.protsrv.walk import refuse_link, walk, walk_to, walk_to_dir
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import (
     DMDIR,
@@ -57,6 +58,7 @@ class ProtSession:
         self._config = config
         self._guard = guard
         self._fids = FidTable(config.session.fids_per_session_max)
+        self._watch_count = 0
         self._ops: dict[str, Callable[[Any], Coroutine[Any, Any, Reply]]] = {
             "version": self._version,
             "auth": self._auth,
@@ -105,8 +107,20 @@ class ProtSession:
     async def close(self) -> None:
         """The session is over: frees all fids; what was not made durable is dropped."""
         self._stats.session_count -= 1
-        for fid in self._fids.take_client():
-            await self._free(fid, abort=True)
+        await self._free_all(self._fids.take_client())
+
+    def reply_bytes_max(self, request: Request) -> int | None:
+        """Of a request that runs; None for one that waits for other clients, or for a handler of an RPC."""
+        op = request.WhichOneof("op")
+        if op == "writeread":
+            return None
+        if op in ("read", "write", "open"):
+            fid = self._fids.find(getattr(request, op).fid)
+            if fid is not None and (fid.watch is not None or fid.node.perm & DMNAMEDPIPE):
+                return None
+        if op == "read" or op == "getfile":
+            return int(min(getattr(request, op).count, self._config.wire.io_bytes_max))
+        return 0
 
     # -- session and fids
 
@@ -118,18 +132,19 @@ class ProtSession:
         raise serr.NotSupported("auth")
 
     async def _attach(self, t: pb.Tattach) -> Reply:
+        limits.check_attach(t, self._config)
         caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token)
         self._fids.check_free(t.fid)
-        node = await walk_to(self._root, self._names(path.split(t.aname)), caller)
+        node = await walk_to(self._root, limits.checked_names(path.split(t.aname), self._config), caller)
         self._add(t.fid, Fid(node, caller))
         return Reply(attach=pb.Rattach(qid=wire.qid_to_pb(node.qid())))
 
     async def _detach(self, t: pb.Tdetach) -> Reply:
-        for fid in self._fids.take_client(t.client_id):
-            await self._free(fid, abort=True)
+        await self._free_all(self._fids.take_client(t.client_id))
         return Reply(detach=pb.Rdetach())
 
     def _add(self, number: int, fid: Fid) -> None:
+        limits.check_fid_count(number, self._stats.fid_count, self._config)
         self._fids.add(number, fid)
         self._stats.fid_count += 1
 
@@ -139,29 +154,30 @@ class ProtSession:
         if fid.opening is not None:
             fid.opening.cancel()
         if fid.watch is not None:
+            self._watch_count -= 1
             self._watches.drop(fid.watch)
         if fid.file is not None:
             file, fid.file = fid.file, None
             await (file.abort() if abort else file.close())
 
-    def _names(self, names: Any) -> list[str]:
-        """The components of a request, refused where they cannot be names of anything."""
-        checked = list(names)
-        if len(checked) > self._config.wire.path_components_max:
-            raise serr.Inval("path", f"over {self._config.wire.path_components_max} components")
-        for name in checked:
-            if not name or "/" in name or "\0" in name:
-                raise serr.Inval(name, "a component is not empty and contains neither '/' nor NUL")
-        return checked
+    async def _free_all(self, fids: list[Fid]) -> None:
+        """Frees fids whose client is gone: an error of one does not keep the others."""
+        for fid in fids:
+            try:
+                await self._free(fid, abort=True)
+            except Exception as error:  # noqa: BLE001  # nobody is left to be told
+                debug.error(f"fid of {fid.node.name!r}: {type(error).__name__}: {error}")
 
     async def _walk(self, t: pb.Twalk) -> Reply:
         fid = self._fids.get(t.fid)
         if t.newfid != t.fid:
             self._fids.check_free(t.newfid)
-        way = await walk(fid.node, self._names(t.names), fid.caller)
+        way = await walk(fid.node, limits.checked_names(t.names, self._config), fid.caller)
         reached = Fid(way[-1] if way else fid.node, fid.caller)
         reached.parent = _parent_on_the_way(fid, way)
         if t.newfid == t.fid:
+            if not self._fids.has(t.fid, fid):
+                raise serr.UnknownFid(t.fid, "clunked, or used for something else, while it walked")
             self._fids.replace(t.fid, reached)
             self._stats.fid_count += 1
             await self._free(fid, abort=False)
@@ -177,6 +193,7 @@ class ProtSession:
 
     async def _open(self, t: pb.Topen) -> Reply:
         fid = self._fids.get(t.fid)
+        limits.check_mode(fid.node.name, t.mode)
         if fid.is_open:
             raise serr.Inval(fid.node.name, "the fid is open already")
         if fid.node.is_dir:
@@ -187,7 +204,8 @@ class ProtSession:
             await self._open_file_of(t, fid)
         qid = fid.node.qid()
         fid.version = qid.version
-        return Reply(open=pb.Ropen(qid=wire.qid_to_pb(qid), iounit=self._config.wire.io_bytes_max))
+        iounit = self._config.wire.io_bytes_max
+        return Reply(open=pb.Ropen(qid=wire.qid_to_pb(qid), iounit=iounit, perm=fid.node.perm))
 
     async def _open_file_of(self, t: pb.Topen, fid: Fid) -> None:
         fid.mode = t.mode  # before the first wait: nobody else opens this fid meanwhile
@@ -218,7 +236,11 @@ class ProtSession:
     async def _create(self, t: pb.Tcreate) -> Reply:
         fid = self._fids.get(t.fid)
         directory = _as_dir(fid.node)
-        _check_new_name(t.name)
+        if fid.is_open:
+            raise serr.Inval(fid.node.name, "the fid is open: entries are made through one that is not")
+        limits.check_new_name(t.name)
+        limits.check_mode(t.name, t.mode)
+        limits.check_io(t.name, 0, len(t.data), self._config)
         if t.data and not directory.creates_whole:
             raise serr.NotSupported(t.name, "this server makes files empty: put them whole, or write them")
         how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), t.data)
@@ -246,16 +268,17 @@ class ProtSession:
             raise serr.Inval(fid.node.name, "the fid is not open")
         if fid.node.is_dir:
             return Reply(read=pb.Rread(data=await self._read_dir(fid, count)))
-        file = _open_file(fid)
+        file = fid.open_file()
         if fid.mode & OACCESS_MASK == OWRITE:
             raise serr.Perm(fid.node.name, "open for writing only")
+        limits.check_io(fid.node.name, t.offset, 0, self._config)
         reply = Reply()
         reply.read.data = await file.read(t.offset, count)  # set in place: a message given to a message is copied
         return reply
 
     async def _read_watch(self, fid: Fid) -> bytes:
         assert fid.watch is not None
-        events = await fid.watch.read()
+        events = await fid.watch.read(self._config.wire.watch_page_events)
         encoded = [pb.WatchEvent(kind=int(event.kind), name=event.name) for event in events]  # type: ignore[arg-type]
         return pb.WatchEventList(events=encoded).SerializeToString()
 
@@ -273,19 +296,21 @@ class ProtSession:
         fid = self._fids.get(t.fid)
         if fid.watch is not None:
             raise serr.NoWrite(fid.node.name, "a watch is read only")
-        file = _open_file(fid)
+        file = fid.open_file()
         mode = fid.mode or 0
         if mode & OACCESS_MASK not in (OWRITE, ORDWR):
             raise serr.Perm(fid.node.name, "open for reading only")
         offset = NO_OFFSET if mode & OAPPEND else t.offset
+        limits.check_io(fid.node.name, offset, len(t.data), self._config, may_append=True)
         count = await file.write(offset, t.data, wire.fence_from_pb(t.fence))
         return Reply(write=pb.Rwrite(count=count))
 
     async def _writeread(self, t: pb.Twriteread) -> Reply:
         fid = self._fids.get(t.fid)
+        limits.check_call(fid.node.name, len(t.frames), self._config)
         # Handlers are other people's code: they get a task of their own before they start (see sessp.eager).
         await asyncio.sleep(0)
-        return Reply(writeread=pb.Rwriteread(frames=await _open_file(fid).writeread(t.frames)))
+        return Reply(writeread=pb.Rwriteread(frames=await fid.open_file().writeread(t.frames)))
 
     # -- names
 
@@ -297,7 +322,7 @@ class ProtSession:
 
     async def _removefile(self, t: pb.Tremovefile) -> Reply:
         fid = self._fids.get(t.fid)
-        names = self._names(t.names)
+        names = limits.checked_names(t.names, self._config)
         if names and names[-1] == ".":
             raise serr.Inval(".", "'.' cannot be removed")
         node = await walk_to(fid.node, names, fid.caller, resolve=t.resolve)
@@ -308,7 +333,7 @@ class ProtSession:
         fid = self._fids.get(t.fid)
         if not t.stat.name:
             raise serr.Inval(fid.node.name, "of a stat only the name can be changed")
-        _check_new_name(t.stat.name)
+        limits.check_new_name(t.stat.name)
         if fid.parent is None:
             raise serr.NotSupported(fid.node.name, "the root of an attach cannot be renamed")
         parent = target_of_rename(fid.parent, t.stat.name)
@@ -317,8 +342,8 @@ class ProtSession:
 
     async def _renameat(self, t: pb.Trenameat) -> Reply:
         old, new = self._fids.get(t.old_fid), self._fids.get(t.new_fid)
-        _check_new_name(t.old_name)
-        _check_new_name(t.new_name)
+        limits.check_new_name(t.old_name)
+        limits.check_new_name(t.new_name)
         directory = _as_dir(old.node)
         target = _as_dir(new.node)
         if directory.qid().path == target.qid().path:
@@ -330,14 +355,17 @@ class ProtSession:
 
     async def _stat(self, t: pb.Tstat) -> Reply:
         fid = self._fids.get(t.fid)
-        node = await walk_to(fid.node, self._names(t.names), fid.caller, resolve=t.resolve) if t.names else fid.node
+        names = limits.checked_names(t.names, self._config)
+        node = await walk_to(fid.node, names, fid.caller, resolve=t.resolve) if names else fid.node
         return Reply(stat=pb.Rstat(stat=wire.stat_to_pb(await node.stat(fid.caller))))
 
     # -- whole files in one message
 
     async def _getfile(self, t: pb.Tgetfile) -> Reply:
         fid = self._fids.get(t.fid)
-        node = await walk_to(fid.node, self._names(t.names), fid.caller, resolve=t.resolve)
+        limits.check_mode(fid.node.name, t.mode)
+        limits.check_io(fid.node.name, t.offset, 0, self._config)
+        node = await walk_to(fid.node, limits.checked_names(t.names, self._config), fid.caller, resolve=t.resolve)
         if node.is_dir:
             raise serr.IsDir(node.name)
         if node.perm & DMNAMEDPIPE:
@@ -354,7 +382,9 @@ class ProtSession:
 
     async def _putfile(self, t: pb.Tputfile) -> Reply:
         fid = self._fids.get(t.fid)
-        names = self._names(t.names)
+        names = limits.checked_names(t.names, self._config)
+        limits.check_mode(names[-1] if names else fid.node.name, t.mode)
+        limits.check_io(names[-1] if names else fid.node.name, t.offset, len(t.data), self._config, may_append=True)
         if bool(t.mode & OAPPEND) != (t.offset == NO_OFFSET):
             raise serr.Inval(names[-1] if names else "", "OAPPEND and the offset of an append go together")
         if not names:
@@ -364,8 +394,8 @@ class ProtSession:
             raise serr.Inval(last, "cannot be created")
         directory = await walk_to_dir(fid.node, names[:-1], fid.caller)
         if t.resolve:
-            await _refuse_link(directory, last, fid.caller)
-        _check_new_name(last)
+            await refuse_link(directory, last, fid.caller)
+        limits.check_new_name(last)
         how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence))
         count = await directory.put(fid.caller, last, t.data, how, t.offset)
         return Reply(write=pb.Rwrite(count=count))
@@ -391,12 +421,15 @@ class ProtSession:
         if not fid.is_open:
             raise serr.Inval(node.name, "the directory is not open")
         self._fids.check_free(t.watchfid)
+        limits.check_watch_count(node.name, self._watch_count, self._config)
+        limits.check_fid_count(t.watchfid, self._stats.fid_count, self._config)
         qid = node.qid()
         if qid.version != fid.version:
             raise serr.Version(node.name, "the directory changed since it was opened")
         watcher = Fid(node, fid.caller)
         watcher.mode = OREAD
         watcher.watch = self._watches.add(qid.path)
+        self._watch_count += 1
         self._add(t.watchfid, watcher)
         return Reply(watch=pb.Rwatch())
 
@@ -413,27 +446,3 @@ def _as_dir(node: Node) -> Dir:
     if not isinstance(node, Dir):
         raise serr.NotDir(node.name)
     return node
-
-
-def _open_file(fid: Fid) -> OpenFile:
-    if fid.file is None:
-        raise serr.NotFile(fid.node.name) if fid.node.is_dir else serr.Inval(fid.node.name, "the fid is not open")
-    return fid.file
-
-
-def _check_new_name(name: str) -> None:
-    why = path.why_bad_name(name)
-    if why is None and path.is_union(name):
-        why = "clients resolve this name"
-    if why is not None:
-        raise serr.Inval(name, why)
-
-
-async def _refuse_link(directory: Dir, name: str, caller: Caller) -> None:
-    """A put through a link at the end of the way: the client must follow it."""
-    try:
-        node = await directory.lookup(caller, name)
-    except serr.NotFound:
-        return
-    if node.is_link:
-        raise serr.NotDir(name)

@@ -65,3 +65,13 @@ async def walk_to_dir(start: Node, names: Sequence[str], caller: Caller) -> Dir:
     if not isinstance(node, Dir):
         raise serr.NotDir(node.name)
     return node
+
+
+async def refuse_link(directory: Dir, name: str, caller: Caller) -> None:
+    """A put through a link at the end of the way: the client must follow it."""
+    try:
+        node = await directory.lookup(caller, name)
+    except serr.NotFound:
+        return
+    if node.is_link:
+        raise serr.NotDir(name)

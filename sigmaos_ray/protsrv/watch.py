@@ -1,7 +1,8 @@
 """Watches: who waits for changes of which directory. Pure but for the asyncio futures that waiters sleep on.
 
 Events of one watch queue until they are read; none is lost, none told twice, all in order. A queue that nobody reads
-is bounded: past the bound the watch ends with ``Version``, and its owner lists the directory again.
+is bounded, and so are all queues of a server together: past a bound the watch ends with ``Version``, and its owner
+lists the directory again.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EVENTS_QUEUED_MAX: Final = 100_000
+    from sigmaos_ray.config import Store
+
+EVENTS_FAIR: Final = 1000
+"""What each watch may have unread, whatever the others have."""
 
 
 class EventKind(enum.IntEnum):
@@ -34,34 +39,45 @@ class Event(msgspec.Struct, frozen=True):
 class Watch:
     """One watcher of one directory. Owned by a fid; ends by ``WatchTable.drop``."""
 
-    __slots__ = ("_ended", "_events", "_waiter", "dir_path")
+    __slots__ = ("_ended", "_events", "_table", "_waiter", "dir_path")
 
-    def __init__(self, dir_path: int) -> None:
+    def __init__(self, table: WatchTable, dir_path: int) -> None:
+        self._table = table
         self.dir_path = dir_path
         self._events: deque[Event] = deque()
         self._ended: serr.SigmaError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
-    async def read(self) -> list[Event]:
-        """All that happened since the last read; blocks until there is something. Raises the error that the watch
-        ended with, once its events are read. One reader at a time."""
+    async def read(self, events_max: int | None = None) -> list[Event]:
+        """What happened since the last read, at most ``events_max`` of it; blocks until there is something. Raises the
+        error that the watch ended with, once its events are read. One reader at a time."""
         while not self._events:
             if self._ended is not None:
                 raise self._ended
             if self._waiter is None or self._waiter.done():
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)
-        events = list(self._events)
+        count = len(self._events) if events_max is None else min(events_max, len(self._events))
+        self._table.queued_count -= count
+        return [self._events.popleft() for _ in range(count)]
+
+    def forget(self) -> None:
+        """Drops what was not read."""
+        self._table.queued_count -= len(self._events)
         self._events.clear()
-        return events
 
     def _tell(self, event: Event) -> None:
         if self._ended is not None:
             return
-        if len(self._events) >= EVENTS_QUEUED_MAX:
-            self._end(serr.Version(msg=f"over {EVENTS_QUEUED_MAX} unread events"))
+        table, queued = self._table, len(self._events)
+        if queued >= table.limits.watch_events_max:
+            self._end(serr.Version(msg=f"over {table.limits.watch_events_max} unread events"))
+            return
+        if queued >= EVENTS_FAIR and table.queued_count >= table.limits.watch_events_total_max:
+            self._end(serr.Version(msg=f"the server's watches have over {table.queued_count} unread events"))
             return
         self._events.append(event)
+        table.queued_count += 1
         self._wake()
 
     def _end(self, error: serr.SigmaError) -> None:
@@ -77,11 +93,14 @@ class Watch:
 class WatchTable:
     """All watches of one server, by the qid path of the directory watched. Used from the server's loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Store | None = None) -> None:
+        self.limits = limits or configuration.current().store
+        self.queued_count = 0
+        """Events of all watches that were not read."""
         self._watches: dict[int, set[Watch]] = {}
 
     def add(self, dir_path: int) -> Watch:
-        watch = Watch(dir_path)
+        watch = Watch(self, dir_path)
         self._watches.setdefault(dir_path, set()).add(watch)
         return watch
 
@@ -92,6 +111,7 @@ class WatchTable:
             watches.discard(watch)
             if not watches:
                 del self._watches[watch.dir_path]
+        watch.forget()
         watch._end(serr.Closed(msg="watch closed"))
 
     def publish(self, dir_path: int, *events: Event) -> None:

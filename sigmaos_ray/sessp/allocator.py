@@ -7,6 +7,7 @@ message of 1 MiB then has its pages faulted in again with each copy: to serializ
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1
@@ -16,9 +17,10 @@ _MMAP_BYTES: Final = 8 << 20
 """Above the largest message."""
 
 
+@functools.cache
 def keep_freed_memory() -> bool:
-    """Lets the allocator keep up to 16 MiB for the next message. For servers: it holds for the whole process. False
-    where the C library has no such setting; then nothing changes."""
+    """Lets the allocator keep up to 16 MiB for the next message. It holds for the whole process, and may be asked for
+    again. False where the C library has no such setting; then nothing changes."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+
+from sigmaos_ray import serr
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
 
 _Options = list[tuple[str, int]]
+
+_ADDRESS: Final = re.compile(r"([\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}(%\w{1,32})?\]):[0-9]{1,5}", re.ASCII)
+_SHOWN_CHARS: Final = 100
 
 
 def _keepalive(config: Config) -> _Options:
@@ -54,7 +60,10 @@ _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Channels] = weak
 
 
 def channel_to(address: str, config: Config) -> grpc.aio.Channel:
-    """The running loop's channel to ``host:port``. Owned by the cache; ``close_channels`` ends it."""
+    """The running loop's channel to ``host:port``. Owned by the cache; ``close_channels`` ends it. Inval for anything
+    else that gRPC might take for an address, such as a socket of this host: endpoint files hold what others wrote."""
+    if not _ADDRESS.fullmatch(address):
+        raise serr.Inval(address[:_SHOWN_CHARS], "a server's address is host:port")
     channels = _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).by_address
     channel = channels.get(address)
     if channel is None:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import grpc
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request
-from sigmaos_ray.pb.sessp_pb2_grpc import SigmaStub
 from sigmaos_ray.sessp import wire
+from sigmaos_ray.sessp.allocator import keep_freed_memory
 from sigmaos_ray.sessp.channel import channel_to, forget_channel
 from sigmaos_ray.sessp.state import ClientState
 
@@ -23,9 +24,17 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Config
 
+    _Stream: TypeAlias = grpc.aio.StreamStreamCall[Frames, bytes]
+
 _log = debug.selector("SESSCLNT")
 
-_SLOW_S: Final = 0.5
+_SERVICE: Final = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"]
+_METHOD: Final = f"/{_SERVICE.full_name}/Session"
+
+_ANSWERS: Final = {"putfile": "write", "removefile": "remove"}
+"""Replies that are named otherwise than their requests."""
+
+_SLOW_S: Final = 0.25
 """A call that takes so long makes its session slow."""
 
 
@@ -47,7 +56,9 @@ class ClientSession:
     def __init__(self, address: str, config: Config) -> None:
         self.address = address
         self._config = config
-        self._state = ClientState(secrets.randbits(64) or 1, ack_batch=config.session.ack_batch)
+        self._state = ClientState(
+            secrets.randbits(64) or 1, ack_batch=config.session.ack_batch, acks_max=config.session.acks_max
+        )
         self._waiters: dict[int, asyncio.Future[Reply]] = {}
         self._wake: asyncio.Future[None] | None = None
         self._owner: asyncio.Task[None] | None = None
@@ -55,7 +66,8 @@ class ClientSession:
         self._on_slow: Callable[[], None] | None = None
         self._slow_timer: asyncio.TimerHandle | None = None
         self._streamed = False
-        """True if the last stream was welcomed: then the time for resuming starts anew."""
+        """True if the last stream was of use: it brought a reply, or lasted. Then the time for resuming starts anew; a
+        server that welcomes each stream and ends it does not hold its clients for ever."""
 
     @property
     def ended(self) -> bool:
@@ -68,6 +80,7 @@ class ClientSession:
 
     async def dial(self) -> None:
         """Opens the stream. Unreachable if the server does not answer within the dial time-out."""
+        keep_freed_memory()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._owner = asyncio.create_task(self._run(opened), name=f"session-{self.address}")
         try:
@@ -82,11 +95,11 @@ class ClientSession:
             await self._stop_owner()
             raise
 
-    async def call(self, request: Request) -> Reply:
+    async def call(self, request: Request, on_late: Callable[[], None] | None = None) -> Reply:
         """Sends a request and waits for its reply. Raises the server's error as its class.
 
         IOErr: sent, and its fate is unknown. Unreachable: never sent. A caller that is cancelled gives up waiting;
-        the request may run all the same.
+        the request may run all the same, and ``on_late`` is called if it then worked.
         """
         seqno = self._state.request(request)
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -96,11 +109,32 @@ class ClientSession:
         self._wake_writer()
         try:
             reply = await waiter
+        except asyncio.CancelledError:
+            if on_late is not None:
+                self._wait_on(seqno, waiter, on_late)
+            raise
         finally:
-            self._waiters.pop(seqno, None)
+            if self._waiters.get(seqno) is waiter:
+                del self._waiters[seqno]
         if reply.HasField("error"):
             raise wire.error_from_pb(reply.error)
+        self._check_answers(request, reply)
         return reply
+
+    def _check_answers(self, request: Request, reply: Reply) -> None:
+        asked, answered = request.WhichOneof("op"), reply.WhichOneof("op")
+        if asked != answered and asked is not None and _ANSWERS.get(asked) != answered:
+            raise serr.IOErr(self.address, f"the server answered a {asked} with {answered or 'nothing'}")
+
+    def _wait_on(self, seqno: int, waiter: asyncio.Future[Reply], on_late: Callable[[], None]) -> None:
+        def arrived(late: asyncio.Future[Reply]) -> None:
+            self._waiters.pop(seqno, None)
+            if not late.cancelled() and late.exception() is None and not late.result().HasField("error"):
+                on_late()
+
+        if waiter.cancelled():
+            waiter = self._waiters[seqno] = waiter.get_loop().create_future()
+        waiter.add_done_callback(arrived)
 
     async def close(self) -> None:
         """Ends the session: the server drops its fids and watches. What is outstanding fails. May be repeated."""
@@ -112,7 +146,8 @@ class ClientSession:
         await self._stop_owner()
 
     def tell_slow(self, on_slow: Callable[[], None]) -> None:
-        """From now on ``on_slow`` is called twice a second while the oldest call waits for longer than that."""
+        """From now on ``on_slow`` is called four times a second while the oldest call waits for longer than that, and
+        each time that the stream is lost."""
         self._on_slow = on_slow
 
     def _look_later(self) -> None:
@@ -172,6 +207,8 @@ class ClientSession:
                     elif loop.time() - lost_at >= self._config.session.resume_timeout_s:
                         self._fail(opened, lost.why)
                         return
+                if self._on_slow is not None:
+                    self._on_slow()
                 await asyncio.sleep(self._config.session.resume_pause_s)
         finally:
             self._end(serr.Unreachable(self.address, "session closed"))
@@ -186,18 +223,18 @@ class ClientSession:
     async def _one_stream(self, opened: asyncio.Future[None]) -> None:
         """One stream from hello to its end. Returns when the session was closed; raises _StreamLost otherwise."""
         self._streamed = False
-        stream = SigmaStub(channel_to(self.address, self._config)).Session()  # type: ignore[no-untyped-call]
+        channel = channel_to(self.address, self._config)
+        stream: _Stream = channel.stream_stream(_METHOD, request_serializer=Frames.SerializeToString)()
+        loop = asyncio.get_running_loop()
         try:
-            await stream.write(self._state.hello())
-            first = await stream.read()
-            if first is grpc.aio.EOF or not first.HasField("welcome"):
-                raise _StreamLost("the server closed the stream")
-            if not self._state.welcomed(first.welcome):
-                raise _StreamLost("the server does not know the session", final=True)
-            self._streamed = True
+            await self._greet(stream)
             if not opened.done():
                 opened.set_result(None)
-            await self._pump(stream)
+            welcomed_s = loop.time()
+            try:
+                await self._pump(stream)
+            finally:
+                self._streamed |= loop.time() - welcomed_s >= self._config.session.resume_timeout_s
         except grpc.aio.AioRpcError as error:
             raise _StreamLost(f"{error.code().name.lower()}: {error.details()}") from error
         except asyncio.InvalidStateError as error:  # grpc.aio says so of a write on a stream that has just ended
@@ -206,7 +243,31 @@ class ClientSession:
             self._wake = None
             stream.cancel()
 
-    async def _pump(self, stream: grpc.aio.StreamStreamCall[Frames, Frames]) -> None:
+    async def _greet(self, stream: _Stream) -> None:
+        try:
+            async with asyncio.timeout(self._config.session.dial_timeout_s):
+                await stream.write(self._state.hello())
+                first = await self._next(stream)
+        except TimeoutError as error:
+            raise _StreamLost("no answer") from error
+        if not first.HasField("welcome"):
+            raise _StreamLost("the server's first message is no welcome", final=True)
+        if not self._state.welcomed(first.welcome):
+            told = first.welcome.HasField("error")
+            why = str(wire.error_from_pb(first.welcome.error)) if told else "the server does not know the session"
+            raise _StreamLost(why, final=True)
+
+    async def _next(self, stream: _Stream) -> Frames:
+        """The next message. _StreamLost at the end, and for what is no message."""
+        data = await stream.read()
+        if data is grpc.aio.EOF:
+            raise _StreamLost("the server closed the stream")
+        try:
+            return wire.frames_from(data)
+        except serr.UnknownMsg as error:
+            raise _StreamLost(str(error), final=True) from error
+
+    async def _pump(self, stream: _Stream) -> None:
         """Writes and reads side by side until one of them ends; the other ends with it."""
         writer = asyncio.create_task(self._write(stream), name="session-writer")
         reader = asyncio.create_task(self._read(stream), name="session-reader")
@@ -226,7 +287,7 @@ class ClientSession:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
-    async def _write(self, stream: grpc.aio.StreamStreamCall[Frames, Frames]) -> None:
+    async def _write(self, stream: _Stream) -> None:
         loop = asyncio.get_running_loop()
         bytes_target = self._config.wire.frames_bytes_target
         take = self._state.take
@@ -241,14 +302,15 @@ class ClientSession:
             if not self._wake.done():
                 await self._wake
 
-    async def _read(self, stream: grpc.aio.StreamStreamCall[Frames, Frames]) -> None:
+    async def _read(self, stream: _Stream) -> None:
         while True:
-            frames = await stream.read()
-            if frames is grpc.aio.EOF:
-                raise _StreamLost("the server closed the stream")
+            frames = await self._next(stream)
             for reply in self._state.received(frames.replies):
+                self._streamed = True
                 waiter = self._waiters.get(reply.seqno)
                 if waiter is not None and not waiter.done():
                     waiter.set_result(reply)
+            if self._state.owes_acks:
+                self._wake_writer()
             if frames.bye:
                 raise _StreamLost("the server shut down", final=True)

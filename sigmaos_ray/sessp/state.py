@@ -12,7 +12,7 @@ with Unreachable.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
 from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply, Request, Welcome
@@ -20,12 +20,16 @@ from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply, Request, Welcome
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_KEPT_OVERHEAD_BYTES: Final = 200
+"""Of a reply that is kept, beside its bytes."""
+
 
 class ClientState:
     """One session as its client sees it."""
 
-    def __init__(self, session_id: int, *, ack_batch: int = 64) -> None:
+    def __init__(self, session_id: int, *, ack_batch: int = 64, acks_max: int = 65_536) -> None:
         self.session_id = session_id
+        self._acks_max = acks_max
         self.server_id: int | None = None
         self.ended: serr.SigmaError | None = None
         self._ack_batch = ack_batch
@@ -37,7 +41,7 @@ class ClientState:
     def request(self, request: Request) -> int:
         """Numbers a request and queues it. Raises the error that the session ended with."""
         if self.ended is not None:
-            raise self.ended
+            raise type(self.ended)(self.ended.obj, self.ended.msg)  # callers add to an error what they know
         self._last_seqno = seqno = self._last_seqno + 1
         request.seqno = seqno
         self._unsent[seqno] = request
@@ -65,13 +69,19 @@ class ClientState:
         """The next message to send, and its requests count as sent; None if there is nothing to say."""
         if self._unsent:
             taken = self._take_requests(bytes_target)
-            frames = Frames(requests=taken, acks=self._acks)
-        elif len(self._acks) >= self._ack_batch:
-            frames = Frames(acks=self._acks)
-        else:
-            return None
-        self._acks.clear()
-        return frames
+            return Frames(requests=taken, acks=self._take_acks())
+        if self.owes_acks:
+            return Frames(acks=self._take_acks())
+        return None
+
+    @property
+    def owes_acks(self) -> bool:
+        """True if there are so many to send that they should not wait for a request."""
+        return len(self._acks) >= self._ack_batch
+
+    def _take_acks(self) -> list[int]:
+        taken, self._acks = self._acks[: self._acks_max], self._acks[self._acks_max :]
+        return taken
 
     def _take_requests(self, bytes_target: int) -> list[Request]:
         if len(self._unsent) == 1:
@@ -90,14 +100,14 @@ class ClientState:
         return taken
 
     def received(self, replies: Iterable[Reply]) -> list[Reply]:
-        """The replies that somebody waits for; a doubled one is dropped, and acknowledged again.
+        """The replies that somebody waits for; others are dropped.
 
         After a resume a reply may overtake the repeat of its request, which is then queued, but need not be sent."""
         wanted = []
         for reply in replies:
             seqno = reply.seqno
-            self._acks.append(seqno)
             if self._sent.pop(seqno, None) is not None or self._unsent.pop(seqno, None) is not None:
+                self._acks.append(seqno)
                 wanted.append(reply)
         return wanted
 
@@ -126,23 +136,49 @@ class Verdict(enum.Enum):
     RESEND = enum.auto()
     """A repeat of one that is answered: the reply goes out again."""
     REFUSE = enum.auto()
-    """A repeat of one whose reply was acknowledged and forgotten: Closed."""
+    """Not to be run; ``refusal`` tells why."""
+
+
+class KeptBytes:
+    """What all sessions of one server keep of replies."""
+
+    def __init__(self, size_max: int) -> None:
+        self.size = 0
+        self.size_max = size_max
 
 
 class ServerState:
-    """One session as its server sees it: what was seen, what runs, which replies are kept."""
+    """One session as its server sees it: what was seen, what runs, which replies are kept.
 
-    def __init__(self) -> None:
+    A reply is kept as the bytes that were sent. A client that acknowledges none has the oldest of them forgotten, so
+    that it cannot fill the server: their requests do not run again, but after a lost stream have an unknown outcome.
+    """
+
+    _FAIR_BYTES: Final = 64 << 10
+    """What each session may keep, whatever the others do."""
+
+    def __init__(
+        self, *, ahead_max: int = 65_536, kept_bytes_max: int = 32 << 20, of_server: KeptBytes | None = None
+    ) -> None:
         self._seen_to = 0
         self._seen_beyond: set[int] = set()
-        self._kept: dict[int, Reply | None] = {}
+        self._ahead_max = ahead_max
+        self._running: set[int] = set()
+        self._kept: dict[int, bytes] = {}
+        """In the order of their replies."""
+        self._kept_bytes = 0
+        self._kept_bytes_max = kept_bytes_max
+        self._of_server = of_server or KeptBytes(kept_bytes_max)
+        self._has_forgotten = False
 
     def arrived(self, seqno: int) -> Verdict:
+        if seqno in self._running:
+            return Verdict.WAIT
         if seqno in self._kept:
-            return Verdict.WAIT if self._kept[seqno] is None else Verdict.RESEND
+            return Verdict.RESEND
         if not self._see(seqno):
             return Verdict.REFUSE
-        self._kept[seqno] = None
+        self._running.add(seqno)
         return Verdict.RUN
 
     def _see(self, seqno: int) -> bool:
@@ -151,6 +187,8 @@ class ServerState:
         if seqno <= self._seen_to or seqno in self._seen_beyond:
             return False
         if seqno != self._seen_to + 1:
+            if seqno > self._seen_to + self._ahead_max:
+                return False
             self._seen_beyond.add(seqno)
             return True
         self._seen_to = seqno
@@ -159,31 +197,64 @@ class ServerState:
             self._seen_beyond.remove(self._seen_to)
         return True
 
-    def replied(self, reply: Reply) -> None:
+    def refusal(self, seqno: int) -> serr.SigmaError:
+        """Why ``arrived`` said REFUSE."""
+        if seqno == 0:
+            return serr.Inval("request 0", "requests count from 1")
+        if seqno > self._seen_to + self._ahead_max:
+            limit = f"over {self._ahead_max} ahead of request {self._seen_to + 1}, which has not come"
+            return serr.Inval(f"request {seqno}", limit)
+        if self._has_forgotten:
+            limit = f"the session kept over {self._kept_bytes_max} bytes of replies that were not acknowledged"
+            return serr.IOErr(f"request {seqno}", f"it ran; the reply is forgotten: {limit}")
+        return serr.Closed("session", f"request {seqno} was answered and acknowledged before")
+
+    def replied(self, seqno: int, reply: bytes) -> None:
         """Keeps the reply of a request that ran, until it is acknowledged."""
-        if reply.seqno in self._kept:
-            self._kept[reply.seqno] = reply
+        if seqno not in self._running:
+            return
+        self._running.remove(seqno)
+        self._kept[seqno] = reply
+        self._count(len(reply) + _KEPT_OVERHEAD_BYTES)
+        server = self._of_server
+        while self._kept_bytes > self._kept_bytes_max or (
+            server.size > server.size_max and self._kept_bytes > self._FAIR_BYTES
+        ):
+            self._has_forgotten = True
+            self._forget(next(iter(self._kept)))
+
+    def _count(self, size: int) -> None:
+        self._kept_bytes += size
+        self._of_server.size += size
+
+    def _forget(self, seqno: int) -> None:
+        reply = self._kept.pop(seqno, None)
+        if reply is not None:
+            self._count(-len(reply) - _KEPT_OVERHEAD_BYTES)
 
     def acknowledged(self, seqnos: Iterable[int]) -> None:
         for seqno in seqnos:
-            if self._kept.get(seqno) is not None:
-                del self._kept[seqno]
+            self._forget(seqno)
 
     def resumed(self, outstanding: Iterable[int]) -> None:
         """The client came back: it has all replies but those that it waits for."""
-        waited_for = set(outstanding)
-        self._kept = {n: reply for n, reply in self._kept.items() if reply is None or n in waited_for}
+        for seqno in self._kept.keys() - set(outstanding):
+            self._forget(seqno)
 
-    def kept(self, seqno: int) -> Reply:
+    def kept(self, seqno: int) -> bytes:
         """The reply of a request for which ``arrived`` said RESEND."""
-        reply = self._kept[seqno]
-        assert reply is not None
-        return reply
+        return self._kept[seqno]
+
+    def end(self) -> None:
+        """Forgets all replies: the session is over."""
+        for seqno in list(self._kept):
+            self._forget(seqno)
 
     @property
     def running_count(self) -> int:
-        return sum(reply is None for reply in self._kept.values())
+        return len(self._running)
 
     @property
     def kept_count(self) -> int:
-        return len(self._kept)
+        """Replies that are kept, and requests that run."""
+        return len(self._kept) + len(self._running)

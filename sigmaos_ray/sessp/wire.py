@@ -5,14 +5,43 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from google.protobuf.message import DecodeError
+
 from sigmaos_ray import serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
+from sigmaos_ray.pb.sessp_pb2 import Frames, Reply
 from sigmaos_ray.sigmap import NO_FENCE, Fence, Qid, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _LENGTH: Final = Struct("<I")
+
+_TEXT_CHARS_MAX: Final = 1024
+"""Of the object and of the message of an error: both may tell what a client sent."""
+
+_REPLY_TAG: Final = bytes([Frames.DESCRIPTOR.fields_by_name["replies"].number << 3 | 2])
+
+
+def frames_from(data: bytes) -> Frames:
+    """UnknownMsg for bytes that are none."""
+    try:
+        return Frames.FromString(data)
+    except DecodeError as error:
+        raise serr.UnknownMsg("Frames", f"{len(data)} bytes that are no such message: {error}") from error
+
+
+def reply_frame(reply: Reply) -> bytes:
+    """A reply as it stands within ``Frames``. Such pieces, one after the other, are a ``Frames`` message; made once,
+    they have a length that is known, and go out again after a lost stream as they are."""
+    body = reply.SerializeToString()
+    length = len(body)
+    prefix = bytearray(_REPLY_TAG)
+    while length > 0x7F:
+        prefix.append(length & 0x7F | 0x80)
+        length >>= 7
+    prefix.append(length)
+    return bytes(prefix) + body
 
 
 def qid_to_pb(qid: Qid) -> pb.Qid:
@@ -73,7 +102,10 @@ def error_from_pb(error: pb.Rerror) -> serr.SigmaError:
 
 
 def _text(text: str) -> str:
-    """Text that protobuf takes: lone surrogates, as Python reads undecodable file names, are not UTF-8."""
+    """Text that protobuf takes, and not too much of it: lone surrogates, as Python reads undecodable file names, are
+    not UTF-8."""
+    if len(text) > _TEXT_CHARS_MAX:
+        text = f"{text[:_TEXT_CHARS_MAX]}... ({len(text)} characters)"
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -104,5 +136,9 @@ def unpack_dir(data: bytes) -> Iterator[Stat]:
         offset += _LENGTH.size
         if offset + length > len(data):
             raise serr.IOErr(msg="a directory listing ends within an entry")
-        yield stat_from_pb(pb.Stat.FromString(data[offset : offset + length]))
+        try:
+            stat = pb.Stat.FromString(data[offset : offset + length])
+        except DecodeError as error:
+            raise serr.IOErr(msg=f"an entry of a directory listing is no Stat: {error}") from error
+        yield stat_from_pb(stat)
         offset += length

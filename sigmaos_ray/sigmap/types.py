@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
@@ -98,6 +98,10 @@ class Fence(msgspec.Struct, frozen=True):
 NO_FENCE = Fence()
 
 
+ADDRS_MAX: Final = 16
+"""Addresses of one endpoint: clients try one after the other."""
+
+
 class EndpointType(enum.StrEnum):
     INTERNAL = "internal"
     EXTERNAL = "external"
@@ -119,8 +123,9 @@ class Endpoint(msgspec.Struct, frozen=True):
     def from_bytes(cls, data: bytes) -> Endpoint | None:
         """The endpoint that an endpoint file's contents name; None if they are something else, a pathname say."""
         try:
-            return msgspec.json.decode(data, type=_EndpointFile).endpoint
-        except (msgspec.DecodeError, UnicodeDecodeError):
+            endpoint = msgspec.json.decode(data, type=_EndpointFile).endpoint
+            return endpoint if len(endpoint.addrs) <= ADDRS_MAX else None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
 

@@ -382,7 +382,7 @@ async def test_create_kinds_that_a_server_does_not_have(tree: Tree) -> None:
     fid = await tree.sc.open_fid(tree.root, OREAD)
     clone, _ = await fid.walk([])
     with pytest.raises((serr.Inval, serr.NotSupported)):
-        await clone.create("pipe", 0x00200000 | 0o777, OREAD)
+        await clone.create("socket", 0x00100000 | 0o777, OREAD)
     await clone.clunk()
     await fid.clunk()
     assert (await tree.sc.stat(tree.root)).mode & DMDIR

@@ -60,12 +60,16 @@ class NamedChild:
 class Nameds:
     """An async context manager: in the block, ``count`` nameds stand and one of them leads."""
 
-    def __init__(self, etcd_endpoint: str, directory: Path, count: int = 2, *, stays: bool = False) -> None:
+    def __init__(
+        self, etcd_endpoint: str, directory: Path, count: int = 2, *, stays: bool = False, cuttable: bool = True
+    ) -> None:
+        """``cuttable`` puts a proxy on this loop between them and etcd. ``stays``: a deposed leader goes on."""
         self.realm = f"f{secrets.token_hex(4)}"
         self.state_file = directory / STATE_FILE_NAME
         self._etcd_endpoint = etcd_endpoint
         self._count = count
         self._stays = stays
+        self._cuttable = cuttable
         self._stack = contextlib.AsyncExitStack()
         self._changed = asyncio.Condition()
         self._candidates: list[Candidate] = []
@@ -90,7 +94,8 @@ class Nameds:
         """One more named; returns once it stands."""
         link = await Cutter(self._etcd_endpoint).__aenter__()
         kernel_id = f"sigma-{secrets.token_hex(4)}"
-        args = KernelArgs(kernel_id=kernel_id, realm=self.realm, etcd_endpoints=(link.address,))
+        endpoint = link.address if self._cuttable else self._etcd_endpoint
+        args = KernelArgs(kernel_id=kernel_id, realm=self.realm, etcd_endpoints=(endpoint,))
         request = NamedRequest(args=args, election_ttl_s=LEASE_S, etcd_timeout_s=0.5, stays=self._stays)
         process = await asyncio.create_subprocess_exec(
             sys.executable,

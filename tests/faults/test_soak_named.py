@@ -1,28 +1,40 @@
-"""named and etcd killed again and again while a client writes: no acknowledged write is lost (D-2, D-3, D-8).
+"""Leaders of named, and etcd, killed again and again under writes, on a whole instance with standbys: no acknowledged
+write is lost, none takes effect twice, and the history of recording clients is linearizable (D-2, D-3, D-6, D-8).
 
-Long, so it runs with `make soak`. Seeded: SIGMAOS_SOAK_SEED repeats a run's choices.
+Long, so it runs with `make soak`. Seeded: SIGMAOS_SOAK_SEED repeats a run's choices; SIGMAOS_SOAK_KILLS sets how many.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
 import threading
 import time
+from typing import TYPE_CHECKING
 
 import pytest
+from file_clients import ClientsRequest
+from lincheck import ClientProcesses, check_all, summary
 
 from sigmaos_ray import serr
+from sigmaos_ray.config import STATE_FILE_NAME
 from sigmaos_ray.sigmap import OAPPEND, OEXCL, OWRITE
 from sigmaos_ray.testing import Tstate
 
-KILLS = 20
-WITHIN_S = 30.0
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KILLS = int(os.environ.get("SIGMAOS_SOAK_KILLS", "200"))
+WITHIN_S = 60.0
+LINES_PER_LOG = 200
+"""named rewrites a whole file with each append."""
+PAUSE_S = 0.005
 
 
 class Writer(threading.Thread):
-    """Makes numbered files and appends their numbers to a log, and remembers what was acknowledged."""
+    """Makes numbered files and appends their numbers to logs, and remembers what was acknowledged."""
 
     def __init__(self, ts: Tstate) -> None:
         super().__init__(name="soak-writer")
@@ -35,60 +47,88 @@ class Writer(threading.Thread):
     def run(self) -> None:
         number = 0
         with self._sc as sc:
-            while not self.stopping.is_set():
+            while not self.stopping.wait(PAUSE_S):
                 number += 1
                 try:
-                    sc.put_file(f"name/ux/{number}", str(number).encode(), mode=OWRITE | OEXCL)
+                    sc.put_file(f"name/soak/{number}", str(number).encode(), mode=OWRITE | OEXCL)
                     self.made.append(number)
-                    sc.put_file("name/ux/log", f"{number}\n".encode(), mode=OWRITE | OAPPEND)
+                    log = f"name/soak-logs/{number // LINES_PER_LOG}"
+                    sc.put_file(log, f"{number}\n".encode(), mode=OWRITE | OAPPEND)
                     self.appended.append(number)
                 except serr.SigmaError:
                     self.unknown.add(number)
 
 
 @pytest.mark.soak
-def test_no_acknowledged_write_is_lost() -> None:
+async def test_no_acknowledged_write_is_lost() -> None:
     seed = int(os.environ.get("SIGMAOS_SOAK_SEED", time.time_ns() % 1_000_000))
     print(f"SIGMAOS_SOAK_SEED={seed}")
-    chance = random.Random(seed)
-    with Tstate(("named",)) as ts:
+    with Tstate(("named",), named_count=3) as ts:
+        ts.sc.mkdir("name/soak")
+        ts.sc.mkdir("name/soak-logs")
+        state_file = str(ts.state_dir / STATE_FILE_NAME)
+        requests = [
+            ClientsRequest(state_file=state_file, realm=ts.sc.realm, process=name, seed=seed, pause_s=0.05)
+            for name in ("p", "q")
+        ]
         writer = Writer(ts)
-        writer.start()
-        try:
-            for _ in range(KILLS):
-                _kill(ts, chance.choice(["named", "named", "etcd"]))
-                _wait_for_progress(writer, chance.randint(5, 100))
-        finally:
-            writer.stopping.set()
-            writer.join()
-        there = {stat.name for stat in ts.sc.get_dir("name/ux")}
-        assert {str(number) for number in writer.made} <= there
-        for number in writer.made:
-            assert ts.sc.get_file(f"name/ux/{number}") == str(number).encode()
-        log = [int(line) for line in ts.sc.get_file("name/ux/log").split()]
-        assert len(log) == len(set(log)), "an append took effect twice"
-        assert set(writer.appended) <= set(log) <= set(writer.appended) | writer.unknown
-        print(f"{len(writer.made)} files, {len(log)} appends, {len(writer.unknown)} unknown outcomes, {KILLS} kills")
+        async with ClientProcesses(requests) as clients:
+            writer.start()
+            try:
+                kills = await _kill_again_and_again(ts, writer, random.Random(seed))
+            finally:
+                writer.stopping.set()
+                await asyncio.to_thread(writer.join)
+            history = await clients.history()
+        print(f"{kills}: {len(writer.made)} files, {len(writer.appended)} appends, {len(writer.unknown)} unknown")
+        print(summary(history))
+        _check_writes(ts, writer)
+        report = check_all(history)
+        assert report.is_ok, str(report)
 
 
-def _kill(ts: Tstate, part: str) -> None:
-    if part == "named":
-        services = ts.instance.kernel_nodes[0].services
-        pid = services["named"].pid if "named" in services else 0
-    else:
-        pid = next(child.pid for child in ts.instance.children if child.name == "etcd")
-    if pid:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+async def _kill_again_and_again(ts: Tstate, writer: Writer, chance: random.Random) -> str:
+    counts = {"named": 0, "etcd": 0}
+    longest_s = 0.0
+    for _ in range(KILLS):
+        await _until(lambda: {"named", "named-standby"} <= set(_services(ts)), writer)
+        part = "etcd" if chance.random() < 0.05 else "named"
+        began_s = time.monotonic()
+        counts[part] += _kill(ts, part)
+        wanted = len(writer.made) + chance.randint(2, 40)
+        await _until(lambda wanted=wanted: len(writer.made) >= wanted, writer)  # type: ignore[misc]
+        longest_s = max(longest_s, time.monotonic() - began_s)
+    return f"{counts['named']} kills of leaders, {counts['etcd']} of etcd, writes went on within {longest_s:.1f} s"
 
 
-def _wait_for_progress(writer: Writer, writes: int) -> None:
-    """Until so many more writes were acknowledged: the kill is survived."""
-    wanted = len(writer.made) + writes
-    deadline = time.monotonic() + WITHIN_S
-    while len(writer.made) < wanted:
-        assert time.monotonic() < deadline, "writes do not go on"
+def _services(ts: Tstate) -> dict[str, int]:
+    return {role: info.pid for role, info in ts.instance.kernel_nodes[0].services.items()}
+
+
+def _kill(ts: Tstate, part: str) -> bool:
+    pids = _services(ts) | {child.name: child.pid for child in ts.instance.children}
+    try:
+        os.kill(pids[part], signal.SIGKILL)
+    except (KeyError, ProcessLookupError):  # it has just ended
+        return False
+    return True
+
+
+async def _until(condition: Callable[[], bool], writer: Writer) -> None:
+    """Waits for a state that nobody announces outside of the instance."""
+    deadline_s = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "the state was not reached"
         assert writer.is_alive()
-        time.sleep(0.05)
+        await asyncio.sleep(0.02)
+
+
+def _check_writes(ts: Tstate, writer: Writer) -> None:
+    there = {stat.name for stat in ts.sc.get_dir("name/soak")}
+    assert {str(number) for number in writer.made} <= there
+    for number in writer.made:
+        assert ts.sc.get_file(f"name/soak/{number}") == str(number).encode()
+    logs = [ts.sc.get_file(f"name/soak-logs/{stat.name}") for stat in ts.sc.get_dir("name/soak-logs")]
+    lines = [int(line) for log in logs for line in log.split()]
+    assert len(lines) == len(set(lines)), "an append took effect twice"
+    assert set(writer.appended) <= set(lines) <= set(writer.appended) | writer.unknown

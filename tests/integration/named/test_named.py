@@ -16,7 +16,7 @@ from kernel.named.state import Plan
 from sigmaos_ray import serr
 from sigmaos_ray.leaseclnt import AsyncLease, AsyncLeaseClnt
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
-from sigmaos_ray.sigmap import DMDEVICE, DMTMP, NAMED_ROOT_DIRS, OEXCL, OTRUNC, OWRITE, Fence, named_election
+from sigmaos_ray.sigmap import DMDEVICE, DMTMP, NAMED_ROOT_DIRS, OEXCL, OREAD, OTRUNC, OWRITE, Fence, named_election
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -13,7 +13,8 @@ from sigmaos_ray.protsrv.watch import WatchTable
 
 async def serve(root: str) -> None:
     watches = WatchTable()
-    server = FileServer(UxFs(UxStore(root, 2), watches).root, watches)
+    fs = UxFs(UxStore(root, 2), watches)
+    server = FileServer(fs.root, watches, fences=fs.fences, leases=fs.leases)
     endpoint = await server.start()
     print(endpoint.addrs[0], flush=True)
     await asyncio.Event().wait()

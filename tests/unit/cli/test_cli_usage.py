@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         (["spawn"], "Missing argument 'PROGRAM'"),
         (["put", "x"], "Missing argument 'PATH'"),
         (["start", "--num-cpus", "none"], "'--num-cpus'"),
+        (["start", "--named-count", "0"], "'--named-count'"),
         (["--realm"], "'--realm' requires an argument"),
         (["spawn", "--env", "novalue", "example"], "NAME=VALUE"),
         (["debug"], "--list"),

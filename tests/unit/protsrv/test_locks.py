@@ -115,3 +115,22 @@ async def test_a_waiter_cancelled_at_its_turn_passes_it_on() -> None:
     assert last.inside.is_set()
     await last.end()
     assert len(table) == 0
+
+
+async def test_what_is_readable_at_once() -> None:
+    table: LockTable[Key] = LockTable()
+    key = (1, "a")
+    assert table.is_readable(key)
+    reader = Holder(table, shared=[key])
+    await reader.inside.wait()
+    assert table.is_readable(key)
+    writer = Holder(table, exclusive=[key])
+    await _turns()
+    assert not table.is_readable(key), "a writer waits, and is not starved"
+    reader.go.set()
+    await writer.inside.wait()
+    assert not table.is_readable(key)
+    writer.go.set()
+    await writer.task
+    await reader.task
+    assert table.is_readable(key)

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from sigmaos_ray import serr
+from sigmaos_ray.config import Store
 from sigmaos_ray.protsrv import watch as watches
 from sigmaos_ray.protsrv.watch import Event, EventKind, WatchTable
 
@@ -62,12 +63,35 @@ async def test_a_reader_that_was_cancelled_loses_nothing() -> None:
     assert [event.name for event in await watch.read()] == ["a"]
 
 
-async def test_a_watch_that_nobody_reads_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches, "EVENTS_QUEUED_MAX", 3)
-    table = WatchTable()
+async def test_a_watch_that_nobody_reads_is_bounded() -> None:
+    table = WatchTable(Store(watch_events_max=3))
     watch = table.add(1)
     for number in range(5):
         table.created(1, str(number))
     assert len(await watch.read()) == 3
-    with pytest.raises(serr.Version):
+    with pytest.raises(serr.Version, match="over 3 unread events"):
         await watch.read()
+    assert table.queued_count == 0
+
+
+async def test_all_watches_that_nobody_reads_are_bounded_together() -> None:
+    """One that is read goes on; the memory of the others stops growing; what is dropped is no longer counted."""
+    table = WatchTable(Store(watch_events_total_max=2 * watches.EVENTS_FAIR))
+    slow, slower, quick = table.add(1), table.add(1), table.add(1)
+    for number in range(3 * watches.EVENTS_FAIR):
+        table.created(1, str(number))
+        assert [event.name for event in await quick.read()] == [str(number)]
+    assert table.queued_count == 2 * watches.EVENTS_FAIR
+    assert len(await slow.read()) == watches.EVENTS_FAIR
+    with pytest.raises(serr.Version, match="the server's watches"):
+        await slow.read()
+    table.drop(slower)
+    assert table.queued_count == 0
+
+
+async def test_events_are_read_in_pages() -> None:
+    table = WatchTable()
+    watch = table.add(1)
+    for number in range(5):
+        table.created(1, str(number))
+    assert [len(await watch.read(2)) for _ in range(3)] == [2, 2, 1]

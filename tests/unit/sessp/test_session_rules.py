@@ -68,14 +68,14 @@ class World:
                 self.ran[request.seqno] += 1
                 self.running.append(request.seqno)
             elif verdict is Verdict.RESEND:
-                self.to_client.append(self.server.kept(request.seqno))
+                self.to_client.append(Reply.FromString(self.server.kept(request.seqno)))
 
     def finish(self) -> None:
         """A request that runs ends, whichever; its reply carries what shows whose it is."""
         if self.running:
             seqno = self.running.pop(self.random.randrange(len(self.running)))
             reply = Reply(seqno=seqno, read=pb.Rread(data=str(seqno).encode()))
-            self.server.replied(reply)
+            self.server.replied(seqno, reply.SerializeToString())
             self.to_client.append(reply)
 
     def hear(self, *, double: bool = False) -> None:
@@ -123,7 +123,7 @@ def test_replies_go_when_they_are_acknowledged() -> None:
     server = ServerState()
     assert server.arrived(1) is Verdict.RUN
     assert server.arrived(1) is Verdict.WAIT
-    server.replied(Reply(seqno=1))
+    server.replied(1, b"reply")
     assert server.arrived(1) is Verdict.RESEND
     server.acknowledged([1])
     assert server.kept_count == 0
@@ -163,8 +163,8 @@ def test_resume_forgets_what_the_client_has() -> None:
     server = ServerState()
     for seqno in (1, 2, 3):
         server.arrived(seqno)
-    server.replied(Reply(seqno=1))
-    server.replied(Reply(seqno=2))
+    server.replied(1, b"reply")
+    server.replied(2, b"reply")
     server.resumed([2, 3])
     assert server.arrived(1) is Verdict.REFUSE
     assert server.arrived(2) is Verdict.RESEND

@@ -12,7 +12,7 @@ from kernel.ux.hostdir import ERRORS, from_os
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.watch import Event, EventKind
-from sigmaos_ray.sigmap import DMDIR, DMMOUNT, DMSYMLINK, DMTMP, OREAD, OWRITE, Endpoint, Fence
+from sigmaos_ray.sigmap import DMDIR, DMMOUNT, DMSYMLINK, OREAD, OWRITE, Endpoint
 
 
 async def test_create_never_opens_what_exists(tree: UxTree) -> None:
@@ -292,39 +292,6 @@ async def test_links_are_refused_where_the_host_keeps_no_mark(tree: UxTree, monk
     with pytest.raises(serr.NotSupported):
         await put(tree.root, "link", b"x", perm=DMSYMLINK | 0o777)
     assert await tree.names() == []
-
-
-@pytest.mark.parametrize("options", [{"lease": 7}, {"perm": DMTMP | 0o644}])
-async def test_no_leased_files(tree: UxTree, options: dict[str, int]) -> None:
-    how = OpenHow(**{"perm": 0o644, "mode": OWRITE, **options})
-    with pytest.raises(serr.NotSupported, match="named"):
-        await tree.root.create(ME, "f", how)
-    with pytest.raises(serr.NotSupported, match="named"):
-        await tree.root.put(ME, "f", b"", how)
-
-
-async def test_an_older_fence_is_stale(tree: UxTree) -> None:
-    old, new = Fence("name/elect", 1), Fence("name/elect", 2)
-    made = await make_dir(tree.root, "dir")
-    file = await make_file(tree.root, "open")
-    await put(tree.root, "f", b"new", fence=new)
-    node = await tree.file("f")
-    for call in (
-        put(tree.root, "f", b"old", fence=old),
-        put(tree.root, "f", b"old", OWRITE, fence=old),
-        put(tree.root, "g", b"old", fence=old),
-        tree.root.create(ME, "g", OpenHow(OWRITE, 0o644, fence=old)),
-        file.write(0, b"old", old),
-        node.remove(ME, old),
-        node.rename(ME, made, "f", old),
-        made.remove(ME, old),
-    ):
-        with pytest.raises(serr.Stale):
-            await call
-    await file.write(0, b"unfenced")
-    await file.close()
-    assert await tree.names() == ["dir", "f", "open"]
-    assert (tree.host / "f").read_bytes() == b"new"
 
 
 def test_each_errno_of_the_table_has_its_class() -> None:

@@ -30,17 +30,21 @@ def test_kinds_of_links_survive_in_the_mode(kind: int, umask: int) -> None:
     assert perm_of(stat.S_IFREG | mode & ~umask) == kind | 0o777
 
 
-@pytest.mark.parametrize("perm", [DMDEVICE, DMNAMEDPIPE, DMTMP, DMDIR | DMSYMLINK, DMDIR | DMMOUNT, 0o7000])
+@pytest.mark.parametrize(
+    "perm",
+    [DMDEVICE, DMTMP, DMDIR | DMSYMLINK, DMDIR | DMMOUNT, DMNAMEDPIPE | DMDIR, DMNAMEDPIPE | DMSYMLINK, 0o7000],
+)
 def test_other_kinds_are_refused(perm: int) -> None:
     with pytest.raises(serr.Inval):
         host_mode_of("f", perm | 0o644)
 
 
-def test_only_files_and_directories_are_shown() -> None:
-    for kind in (stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
+def test_what_kinds_of_entries_are_shown() -> None:
+    for kind in (stat.S_IFLNK, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK):
         assert not is_shown(kind | 0o777)
-    assert is_shown(stat.S_IFREG)
-    assert is_shown(stat.S_IFDIR)
+    for kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFIFO):
+        assert is_shown(kind)
+    assert perm_of(stat.S_IFIFO | 0o640) == DMNAMEDPIPE | 0o640
 
 
 def test_qid_paths_tell_devices_apart() -> None:

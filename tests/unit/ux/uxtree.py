@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kernel.ux.nodes import UxDir, UxFile, UxFs
+from kernel.ux.nodes import UxDir, UxFile, UxFs, UxPipe
 from kernel.ux.store import UxStore
 from sigmaos_ray.protsrv.node import Caller, OpenFile, OpenHow
 from sigmaos_ray.protsrv.watch import WatchTable
-from sigmaos_ray.sigmap import DMDIR, OREAD, OTRUNC, OWRITE, Fence, Mode, Perm
+from sigmaos_ray.sigmap import DMDIR, DMNAMEDPIPE, NO_LEASE, OREAD, OTRUNC, OWRITE, Fence, Mode, Perm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,15 +42,22 @@ class UxTree(NamedTuple):
         return [stat.name for stat in await (await self.dir(*names)).entries(ME, "", 4096)]
 
 
-def open_tree(host: Path) -> UxTree:
+def open_tree(host: Path, *, syncs: bool = False) -> UxTree:
     watches = WatchTable()
-    store = UxStore(str(host), threads_max=2)
+    store = UxStore(str(host), threads_max=2, syncs=syncs)
     return UxTree(host, store, UxFs(store, watches), watches)
 
 
 async def make_dir(directory: UxDir, name: str) -> UxDir:
     made, file = await directory.create(ME, name, OpenHow(OREAD, DMDIR | 0o755))
     assert isinstance(made, UxDir)
+    assert file is None
+    return made
+
+
+async def make_pipe(directory: UxDir, name: str) -> UxPipe:
+    made, file = await directory.create(ME, name, OpenHow(OREAD, DMNAMEDPIPE | 0o644))
+    assert isinstance(made, UxPipe)
     assert file is None
     return made
 
@@ -70,5 +77,6 @@ async def put(
     perm: Perm = 0o644,
     offset: int = 0,
     fence: Fence | None = None,
+    lease: int = NO_LEASE,
 ) -> int:
-    return await directory.put(ME, name, data, OpenHow(mode, perm, fence=fence or Fence()), offset)
+    return await directory.put(ME, name, data, OpenHow(mode, perm, lease, fence or Fence()), offset)

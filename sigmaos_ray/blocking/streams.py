@@ -1,0 +1,175 @@
+"""Readers and writers as Python's file objects; and copies, blocking."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Self
+
+from sigmaos_ray import serr
+from sigmaos_ray.blocking.face import Face
+from sigmaos_ray.sigmap import OWRITE, Mode, Perm
+
+if TYPE_CHECKING:
+    import os
+    from types import TracebackType
+
+    from sigmaos_ray.blocking.face import Runner
+    from sigmaos_ray.fslib import AsyncParallelReader, AsyncReader, AsyncWriter
+    from sigmaos_ray.fslib.files import Data
+
+READER_BUFFER_BYTES = 1 << 20
+
+
+class _RawReader(io.RawIOBase):
+    def __init__(self, sc: Runner, reader: AsyncReader) -> None:
+        self._sc = sc
+        self._reader = reader
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count: int = self._sc.run(self._reader.readinto(memoryview(buffer).cast("B")))
+        return count
+
+    def readall(self) -> bytes:
+        data: bytes = self._sc.run(self._reader.read())
+        return data
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            try:
+                self._sc.run(self._reader.close())
+            except (serr.SigmaError, RuntimeError):  # the client is closed, or the interpreter ends: so is the reader
+                return
+
+
+def buffered_reader(sc: Runner, reader: AsyncReader, buffer_bytes: int | None = None) -> io.BufferedReader:
+    """A file object of an open reader; closing it frees the file."""
+    return io.BufferedReader(_RawReader(sc, reader), min(buffer_bytes or READER_BUFFER_BYTES, READER_BUFFER_BYTES))
+
+
+class ParallelReader:
+    """A file for any number of threads that each take the next chunk. A context manager."""
+
+    def __init__(self, sc: Runner, reader: AsyncParallelReader) -> None:
+        self._sc = sc
+        self._reader = reader
+
+    def get_chunk_reader(self, size: int, step: int | None = None) -> tuple[io.BufferedReader, int] | None:
+        """See ``AsyncParallelReader.get_chunk_reader``."""
+        chunk = self._sc.run(self._get_chunk_reader(size, step))
+        return None if chunk is None else (buffered_reader(self._sc, chunk[0], size), chunk[1])
+
+    async def _get_chunk_reader(self, size: int, step: int | None) -> tuple[AsyncReader, int] | None:
+        return self._reader.get_chunk_reader(size, step)
+
+    def close(self) -> None:
+        """Frees the file. May be repeated."""
+        self._sc.run(self._reader.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Writer(io.BufferedIOBase):
+    """A file object that writes. ``close`` makes durable and tells what went wrong; a ``with`` block that raises
+    aborts, and so does forgetting to close: on S3 nothing appears then."""
+
+    def __init__(self, sc: Runner, writer: AsyncWriter) -> None:
+        self._sc = sc
+        self._writer = writer
+        self._is_closed = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Data) -> int:  # type: ignore[override]
+        """Takes all of ``data``; may raise for an earlier part."""
+        if self.closed:
+            raise ValueError("write to a closed writer")
+        count: int = self._sc.run(self._writer.write(data))
+        return count
+
+    def tell(self) -> int:
+        return self._writer.written_bytes
+
+    def flush(self) -> None:
+        """Sends what is buffered. (On S3 the object still appears only at the close.)"""
+        if not self.closed:
+            self._sc.run(self._writer.flush())
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self._sc.run(self._writer.close())
+            finally:
+                self._is_closed = True
+
+    def abort(self) -> None:
+        """Closes, and drops what is not durable yet."""
+        if not self.closed:
+            try:
+                self._sc.run(self._writer.abort())
+            finally:
+                self._is_closed = True
+
+    @property
+    def closed(self) -> bool:
+        return self._is_closed
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort()
+
+    def __del__(self) -> None:
+        """Does nothing: a writer that nobody closed must not become durable by chance."""
+
+
+class StreamsFace(Face):
+    """See ``fslib.streams`` and ``fslib.transfer``. Readers and writers are open when these return."""
+
+    def open_reader(
+        self, pn: str, offset: int = 0, length: int | None = None, *, buffer_bytes: int | None = None
+    ) -> io.BufferedReader:
+        """A file object that reads ahead."""
+        reader = self._clnt.open_reader(pn, offset, length, buffer_bytes=buffer_bytes)
+        return buffered_reader(self, self.run(reader.open()), buffer_bytes)
+
+    def open_wait_reader(self, pn: str, timeout_s: float | None = None) -> io.BufferedReader:
+        return buffered_reader(self, self.run(self._clnt.open_wait_reader(pn, timeout_s)))
+
+    def open_parallel_reader(self, pn: str, offset: int = 0, length: int | None = None) -> ParallelReader:
+        return ParallelReader(self, self.run(self._clnt.open_parallel_reader(pn, offset, length).open()))
+
+    def create_writer(
+        self, pn: str, perm: Perm = 0o777, mode: Mode = OWRITE, *, buffer_bytes: int | None = None
+    ) -> Writer:
+        """A file object that writes behind."""
+        return Writer(self, self.run(self._clnt.create_writer(pn, perm, mode, buffer_bytes=buffer_bytes).open()))
+
+    def open_writer(self, pn: str, mode: Mode = OWRITE, *, buffer_bytes: int | None = None) -> Writer:
+        """A file object that writes behind."""
+        return Writer(self, self.run(self._clnt.open_writer(pn, mode, buffer_bytes=buffer_bytes).open()))
+
+    def copy_file(self, src: str, dst: str) -> int:
+        return self.run(self._clnt.copy_file(src, dst))
+
+    def copy_dir(self, src: str, dst: str) -> int:
+        return self.run(self._clnt.copy_dir(src, dst))
+
+    def upload_file(self, local: str | os.PathLike[str], pn: str) -> int:
+        return self.run(self._clnt.upload_file(local, pn))
+
+    def upload_dir(self, local: str | os.PathLike[str], pn: str) -> int:
+        return self.run(self._clnt.upload_dir(local, pn))

@@ -1,0 +1,160 @@
+"""Names: what is behind them, taking them away, giving others, and entries that are no files (section F)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import serr
+from sigmaos_ray.fslib.descriptors import Descriptors, lease_id_of
+from sigmaos_ray.fslib.naming import about
+from sigmaos_ray.sigmap import (
+    DMDEVICE,
+    DMDIR,
+    DMNAMEDPIPE,
+    DMTMP,
+    NO_FENCE,
+    ORDWR,
+    OWRITE,
+    Endpoint,
+    Fence,
+    Perm,
+    Qid,
+    Stat,
+)
+
+if TYPE_CHECKING:
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
+
+_ROOT_PERM: Final = DMDIR | 0o777
+
+
+class Entries(Descriptors):
+    """Calls on names. Pathnames that end in ``/`` follow a link at their end (N-3). Errors carry the pathname."""
+
+    async def stat(self, pn: str) -> Stat:
+        """What the server says of an object; of a link itself, unless ``pn`` ends in ``/``. A root, or what
+        ``mount_tree`` mounted, is not asked: its name is then where it is (N-15)."""
+        parts, resolve = self._split(pn)
+
+        async def walked() -> Stat:
+            fid = await self._walker.walk(parts, resolve=resolve)
+            try:
+                return await fid.stat()
+            finally:
+                await fid.clunk_quietly()
+
+        with about(pn):
+            if not resolve and (endpoint := await self._mounted_at(parts)) is not None:
+                return Stat(name=",".join(endpoint.addrs), mode=_ROOT_PERM)
+            return await self._fast(
+                parts, resolve, lambda fid, rest: fid.stat(rest, resolve=resolve), walked, idempotent=True
+            )
+
+    async def _mounted_at(self, parts: list[str]) -> Endpoint | None:
+        """The endpoint of a mount that no endpoint file is behind."""
+        if self._walker.closed:
+            return None
+        if len(parts) == 1:
+            return await self._mounts.root_endpoint(parts[0])
+        mount = self._mounts.at(tuple(parts))
+        return mount.endpoint if mount is not None and mount.is_asked_for else None
+
+    async def remove(self, pn: str, fence: Fence = NO_FENCE) -> None:
+        """Removes a file, a link, or an empty directory; NotEmpty for a full one. ``fence``: instead of the one that
+        changes there carry."""
+        parts, resolve = self._split(pn)
+        fence = fence or self._fence_of(parts)
+
+        async def walked() -> None:
+            fid = await self._walker.walk(parts, resolve=resolve)
+            await fid.remove(fence)
+
+        with about(pn):
+            if len(parts) < 2:
+                raise serr.Inval(pn, "the root cannot be removed")
+            await self._fast(
+                parts,
+                resolve,
+                lambda fid, rest: fid.remove_file(rest, resolve=resolve, fence=fence),
+                walked,
+                idempotent=False,
+            )
+
+    async def rename(self, old: str, new: str) -> None:
+        """Gives an object a new pathname on the same server, in one moment; replaces a file or an empty directory.
+        Links are renamed themselves; links on the way are followed. Inval across servers."""
+        old_parts, _ = self._split(old)
+        new_parts, _ = self._split(new)
+        with about(old):
+            if len(old_parts) < 2 or len(new_parts) < 2:
+                raise serr.Inval(old, "the root cannot be renamed")
+            fence = self._fence_of(new_parts) or self._fence_of(old_parts)
+            if old_parts[:-1] == new_parts[:-1]:
+                await self._rename_in_place(old_parts, new_parts[-1], fence)
+            else:
+                await self._rename_across(old_parts, new_parts, fence)
+
+    async def _rename_in_place(self, old_parts: list[str], name: str, fence: Fence) -> None:
+        fid = await self._walker.walk(old_parts, resolve=False)
+        try:
+            await fid.rename_to(name, fence)
+        finally:
+            await fid.clunk_quietly()
+
+    async def _rename_across(self, old_parts: list[str], new_parts: list[str], fence: Fence) -> None:
+        source = await self._walker.walk(old_parts[:-1], resolve=True)
+        try:
+            target = await self._walker.walk(new_parts[:-1], resolve=True)
+            try:
+                if source.session is not target.session:
+                    raise serr.Inval("/".join(new_parts), "a rename stays within one server")
+                await source.rename_at(old_parts[-1], target, new_parts[-1], fence)
+            except serr.Inval:
+                # Two ways to one directory, through a link: servers take that for a mistake.
+                if not await _are_one(source, target):
+                    raise
+                await self._rename_in_place(old_parts, new_parts[-1], fence)
+            finally:
+                await target.clunk_quietly()
+        finally:
+            await source.clunk_quietly()
+
+    async def new_pipe(self, pn: str, perm: Perm = 0o777) -> None:
+        """Makes a pipe (R-12): bytes from those who open it to write, to those who open it to read; 8 KiB lie between
+        them. Exists if the name is taken; NotSupported on servers without pipes."""
+        with about(pn):
+            fid = await self._create_fid(pn, DMNAMEDPIPE | perm, ORDWR)
+            await fid.clunk_quietly()
+
+    async def create_leader_file(self, pn: str, data: bytes, lease: object, fence: Fence = NO_FENCE) -> Qid:
+        """Makes a leased device file that holds ``data``, and the directories above it; returns what it was made as:
+        in named the version is the epoch of the leadership that it is. Exists if somebody leads."""
+        lease_id = lease_id_of(pn, lease)
+        await self._make_parents(pn, fence)
+        try:
+            return await self.create_whole(pn, data, DMDEVICE | 0o777, lease_id, fence)
+        except serr.NotSupported:
+            pass
+        with about(pn):
+            fid = await self._create_fid(pn, DMDEVICE | DMTMP | 0o777, OWRITE, lease_id, fence=fence)
+            await fid.write(0, data, fence or self.fence_of(pn))
+            await fid.clunk()
+            return fid.made
+
+    async def _make_parents(self, pn: str, fence: Fence) -> None:
+        parts, _ = self._split(pn)
+        for length in range(2, len(parts)):
+            directory = "/".join(parts[:length])
+            try:
+                fid = await self._create_fid(directory, _ROOT_PERM, 0, fence=fence)
+            except serr.Exists:
+                continue
+            await fid.clunk_quietly()
+
+
+async def _are_one(one: RemoteFid, other: RemoteFid) -> bool:
+    """True if both fids are of one directory."""
+    if one.session is not other.session:
+        return False
+    theirs = [await fid.stat() for fid in (one, other)]
+    return (theirs[0].dev, theirs[0].qid.path) == (theirs[1].dev, theirs[1].qid.path)

@@ -1,0 +1,265 @@
+"""Readers: files of any size, with the next parts under way while the last one is used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final, Self
+
+from sigmaos_ray import serr
+from sigmaos_ray.fslib.naming import about
+from sigmaos_ray.sigmap import DMDEVICE, DMNAMEDPIPE, OREAD
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sigmaos_ray.fslib.descriptors import Descriptors
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
+
+READS_IN_FLIGHT: Final = 3
+
+
+class _Part:
+    """One read under way."""
+
+    __slots__ = ("asked", "start", "task")
+
+    def __init__(self, task: asyncio.Task[bytes], start: int, asked: int) -> None:
+        self.task = task
+        self.start = start
+        self.asked = asked
+
+
+class AsyncReader:
+    """Reads a file from ``offset`` to its end, or ``length`` bytes of it; a pipe to its end.
+
+    An async context manager, opened by entering it or by ``open``; iterating gives parts of up to 1 MiB, or
+    ``buffer_bytes`` if that is less. For one task at a time. A read that is cancelled loses nothing: the next
+    one goes on.
+    """
+
+    def __init__(
+        self,
+        files: Descriptors,
+        pathname: str,
+        offset: int = 0,
+        length: int | None = None,
+        *,
+        buffer_bytes: int | None = None,
+        fid: RemoteFid | None = None,
+        is_shared: bool = False,
+    ) -> None:
+        """``fid``: open already; ``is_shared``: somebody else frees it."""
+        if offset < 0 or (length is not None and length < 0):
+            raise serr.Inval(pathname, f"offset {offset} and length {length} are not negative")
+        if buffer_bytes is not None and buffer_bytes < 1:
+            raise serr.Inval(pathname, f"a buffer of {buffer_bytes} bytes")
+        self._files = files
+        self._pathname = pathname
+        self._fid = fid
+        self._is_shared = is_shared
+        self._part_bytes = min(buffer_bytes or files.read_bytes_max, files.read_bytes_max)
+        self._next_offset = offset
+        self._end = None if length is None else offset + length
+        self._ahead: deque[_Part] = deque()
+        self._part = b""
+        self._taken_bytes = 0
+        """How much of the part was handed out."""
+        self._at_end = False
+        self._parts_count = 0
+
+    async def open(self) -> Self:
+        """Opens the file. NotFound, IsDir and the like come here. Of a pipe: waits for who writes."""
+        with about(self._pathname):
+            self._fid = await self._files.open_fid(self._pathname, OREAD)
+        return self
+
+    async def __aenter__(self) -> Self:
+        return await self.open() if self._fid is None else self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self.read_part()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    async def read_part(self) -> bytes:
+        """What is there next, as it arrives: up to 1 MiB, empty at the end."""
+        await self._fill()
+        return self._take(len(self._part))
+
+    async def read(self, count: int = -1) -> bytes:
+        """``count`` bytes, fewer only at the end; all that is left for a negative count."""
+        data: list[bytes] = []
+        left = count
+        while left != 0 and await self._fill():
+            data.append(self._take(len(self._part) if left < 0 else left))
+            left -= len(data[-1]) if left > 0 else 0
+        return data[0] if len(data) == 1 else b"".join(data)
+
+    def _take(self, count: int) -> bytes:
+        """At most ``count`` bytes of the part; all of it without a copy."""
+        start = self._taken_bytes
+        self._taken_bytes = min(start + count, len(self._part))
+        if start == 0 and self._taken_bytes == len(self._part):
+            part, self._part = self._part, b""
+            self._taken_bytes = 0
+            return part
+        return self._part[start : self._taken_bytes]
+
+    async def readinto(self, target: memoryview) -> int:
+        """Fills ``target`` with what is there next, as far as it has arrived; 0 at the end."""
+        done = 0
+        while done < len(target) and (not done or self._has_arrived()) and await self._fill():
+            end = min(self._taken_bytes + len(target) - done, len(self._part))
+            taken = end - self._taken_bytes
+            target[done : done + taken] = memoryview(self._part)[self._taken_bytes : end]
+            self._taken_bytes = end
+            done += taken
+        return done
+
+    def _has_arrived(self) -> bool:
+        """True if more can be had without waiting, or failing."""
+        if self._taken_bytes < len(self._part):
+            return True
+        task = self._ahead[0].task if self._ahead else None
+        return task is not None and task.done() and not task.cancelled() and task.exception() is None
+
+    async def _fill(self) -> bool:
+        """Has something to hand out; False at the end."""
+        fid = self._fid
+        if fid is None:
+            raise serr.Closed(self._pathname, "the reader is not open")
+        if self._taken_bytes < len(self._part):
+            return True
+        self._part, self._taken_bytes = b"", 0
+        if self._at_end:
+            return False
+        self._read_ahead(fid)
+        if not self._ahead:
+            self._at_end = True
+            return False
+        part = self._ahead[0]
+        if not part.task.done():
+            await asyncio.wait({part.task})
+        self._ahead.popleft()
+        self._part = await self._result(fid, part)
+        self._parts_count += 1
+        if not self._part:
+            self._at_end = True
+        elif len(self._part) < part.asked:
+            # Servers may end a part early. What is in flight began past it: start over behind what came.
+            await self._drop_ahead()
+            self._next_offset = part.start + len(self._part)
+        self._read_ahead(fid)
+        return bool(self._part)
+
+    async def _result(self, fid: RemoteFid, part: _Part) -> bytes:
+        try:
+            with about(self._pathname):
+                return part.task.result()
+        except serr.Closed:
+            if fid.perm & DMNAMEDPIPE and not fid.session.ended:
+                return b""  # how a pipe ends
+            raise
+
+    def _read_ahead(self, fid: RemoteFid) -> None:
+        # One at first: most files are shorter than a part, and a reader may stop after its first. What a pipe or a
+        # device gives is gone once it is read, and one read's part is not known before the last one's end.
+        in_turn = not self._parts_count or fid.perm & (DMNAMEDPIPE | DMDEVICE)
+        wanted = 1 if in_turn else READS_IN_FLIGHT
+        while len(self._ahead) < wanted and not self._at_end:
+            start = self._next_offset
+            asked = self._part_bytes if self._end is None else min(self._part_bytes, self._end - start)
+            if asked <= 0:
+                return
+            task = asyncio.create_task(fid.read(start, asked), name="read-ahead")
+            self._ahead.append(_Part(task, start, asked))
+            self._next_offset += asked
+
+    async def _drop_ahead(self) -> None:
+        tasks = [part.task for part in self._ahead]
+        self._ahead.clear()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+            for task in tasks:
+                if not task.cancelled():
+                    task.exception()  # nobody asks for it any more
+
+    async def close(self) -> None:
+        """Frees the file. May be repeated."""
+        fid, self._fid = self._fid, None
+        await self._drop_ahead()
+        if fid is not None and not self._is_shared:
+            await fid.clunk_quietly()
+
+
+class AsyncParallelReader:
+    """A file, or ``length`` bytes of it from ``offset``, for any number of tasks that each take the next chunk.
+
+    An async context manager, opened by entering it or by ``open``. The file ends where it ended when it was opened.
+    """
+
+    def __init__(self, files: Descriptors, pathname: str, offset: int = 0, length: int | None = None) -> None:
+        if offset < 0 or (length is not None and length < 0):
+            raise serr.Inval(pathname, f"offset {offset} and length {length} are not negative")
+        self._files = files
+        self._pathname = pathname
+        self._next_offset = offset
+        self._length = length
+        self._end = 0
+        self._fid: RemoteFid | None = None
+
+    async def open(self) -> Self:
+        """Opens the file. NotFound, IsDir and the like come here."""
+        with about(self._pathname):
+            fid = await self._files.open_fid(self._pathname, OREAD)
+            try:
+                size = (await fid.stat()).length
+                if fid.perm & DMNAMEDPIPE:
+                    raise serr.NotSupported(self._pathname, "a pipe has one reader")
+            except BaseException:
+                await fid.clunk_quietly()
+                raise
+        self._fid = fid
+        self._end = size if self._length is None else min(size, self._next_offset + self._length)
+        return self
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def get_chunk_reader(self, size: int, step: int | None = None) -> tuple[AsyncReader, int] | None:
+        """A reader of the next ``size`` bytes, and the offset at which they begin; None at the end. The chunk after it
+        begins ``step`` bytes later (default: ``size``, so that chunks neither overlap nor leave gaps)."""
+        if self._fid is None:
+            raise serr.Closed(self._pathname, "the reader is not open")
+        step = size if step is None else step
+        if size < 1 or step < 1:
+            raise serr.Inval(self._pathname, f"chunks of {size} bytes, {step} apart")
+        start = self._next_offset
+        if start >= self._end:
+            return None
+        self._next_offset += step
+        length = min(size, self._end - start)
+        return AsyncReader(self._files, self._pathname, start, length, fid=self._fid, is_shared=True), start
+
+    async def close(self) -> None:
+        """Frees the file; chunks that are still read end with an error. May be repeated."""
+        fid, self._fid = self._fid, None
+        if fid is not None:
+            await fid.clunk_quietly()

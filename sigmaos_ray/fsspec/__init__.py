@@ -1,0 +1,8 @@
+"""The namespace for users of fsspec: ``pandas.read_csv("sigma://name/ux/~local/data.csv")``.
+
+fsspec finds the class by the protocol ``sigma``; importing ``sigmaos_ray`` alone does not import fsspec.
+"""
+
+from sigmaos_ray.fsspec.filesystem import SigmaFileSystem
+
+__all__ = ["SigmaFileSystem"]

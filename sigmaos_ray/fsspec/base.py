@@ -1,0 +1,203 @@
+"""What all calls of the file system stand on: its client, pathnames, and what is at one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+from fsspec.asyn import AsyncFileSystem
+from fsspec.utils import stringify_path, tokenize
+
+from sigmaos_ray import loopthread, serr
+from sigmaos_ray.fsspec import entries
+from sigmaos_ray.fsspec.bridge import on_client_loop
+from sigmaos_ray.fsspec.connection import Connection
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+
+    from sigmaos_ray.fsspec.entries import Entry
+    from sigmaos_ray.sigmaclnt import AsyncSigmaClnt, SigmaClnt
+
+T = TypeVar("T")
+
+CALLS_IN_FLIGHT_MAX: Final = 128
+"""Calls of one bulk operation that are under way at a time, unless ``batch_size`` says otherwise."""
+
+_FSSPEC_OPTIONS: Final = frozenset({"use_listings_cache", "listings_expiry_time", "max_paths"})
+"""Options that fsspec may give to any file system; listings are not cached here."""
+
+
+class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
+    """The client, and looking at one pathname."""
+
+    protocol = entries.PROTOCOL
+    blocksize = 1 << 20
+    mirror_sync_methods: ClassVar[bool] = False  # ``add_blocking_faces`` does it
+
+    def __init__(
+        self,
+        state_file: str | os.PathLike[str] | None = None,
+        state_dir: str | os.PathLike[str] | None = None,
+        realm: str | None = None,
+        *,
+        auto_mkdir: bool = False,
+        asynchronous: bool = False,
+        loop: Any = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        """``state_file``, or ``state_dir``, and ``realm`` choose the instance; without them it is ``SigmaClnt()``'s.
+        ``auto_mkdir``: files that are written make the directories above them. ``loop`` is ignored: coroutines may be
+        awaited on any."""
+        unknown = sorted(options.keys() - _FSSPEC_OPTIONS)
+        if unknown:
+            raise TypeError(f"unknown storage options: {', '.join(unknown)}")
+        super().__init__(
+            asynchronous=asynchronous,
+            loop=None if asynchronous else loopthread.shared().loop,
+            batch_size=batch_size or CALLS_IN_FLIGHT_MAX,
+            **options,
+        )
+        self.auto_mkdir = auto_mkdir
+        self._connection = Connection(state_file, state_dir, realm)
+        self._making: dict[tuple[int, str], asyncio.Task[None]] = {}
+        """Directories that are being made, by process and pathname. Used on the client's loop only."""
+
+    # -- the client
+
+    @property
+    def clnt(self) -> SigmaClnt:
+        """The client of this process, and in a worker of this proc; opened when it is first asked for. Unreachable if
+        there is no instance."""
+        return self._connection.clnt()
+
+    @property
+    def _sc(self) -> AsyncSigmaClnt:
+        return self.clnt.asynchronous
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The client's, also after a fork."""
+        return loopthread.shared().loop
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the client's loop and blocks for its result."""
+        try:
+            clnt = self.clnt
+        except BaseException:
+            coroutine.close()
+            raise
+        return clnt.run(coroutine)
+
+    def close(self) -> None:
+        """Ends the client's sessions; the next call opens new ones. Needed by nobody: a process does it at its exit."""
+        self._connection.close()
+
+    @property
+    def fsid(self) -> str:
+        """Equal for file systems of one instance and realm, on machines that know it by the same name."""
+        return f"{entries.PROTOCOL}_{tokenize(*self._connection.where())}"
+
+    async def _together(self, calls: Iterable[Coroutine[Any, Any, T]], batch_size: int | None = None) -> list[T]:
+        """Results in order. The first error ends what is under way, and is raised."""
+        waiting = iter(list(calls))
+        results: dict[int, T] = {}
+        numbered = enumerate(waiting)
+
+        async def work() -> None:
+            for number, call in numbered:
+                results[number] = await call
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(batch_size or self.batch_size):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        finally:
+            for _, call in numbered:
+                call.close()
+        return [results[number] for number in range(len(results))]
+
+    # -- pathnames
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(part) for part in path]
+        return entries.strip(stringify_path(path))
+
+    async def _info(self, path: str, **kwargs: Any) -> Entry:
+        path = self._strip_protocol(path)
+        if not path:
+            return dict(entries.ROOT)
+        return await self._look(path)
+
+    @on_client_loop
+    async def _look(self, path: str) -> Entry:
+        return entries.entry_of(path, await self._sc.stat(entries.followed(path)))
+
+    async def _exists(self, path: str, **kwargs: Any) -> bool:
+        return await self._kind(path) is not None
+
+    async def _isdir(self, path: str) -> bool:
+        return await self._kind(path) == "directory"
+
+    async def _isfile(self, path: str) -> bool:
+        return await self._kind(path) == "file"
+
+    async def _kind(self, path: str) -> str | None:
+        """None if there is nothing. A server that cannot be reached is an error, not an absence."""
+        try:
+            return str((await self._info(path))["type"])
+        except (serr.NotFound, serr.NotDir):
+            return None
+
+    # -- making directories
+
+    async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
+        path = self._strip_protocol(path)
+        if entries.is_top(path):
+            raise serr.Exists(path)
+        await self._with_parents(path, lambda: self._make(path), make=create_parents)
+
+    async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
+        path = self._strip_protocol(path)
+        if exist_ok:
+            await self._ensure_dir(path)
+        else:
+            await self._mkdir(path)
+
+    @on_client_loop
+    async def _ensure_dir(self, path: str) -> None:
+        """Who asks for one directory at the same time shares the work: a bulk copy has many files in each."""
+        key = (os.getpid(), path)
+        making = self._making.get(key)
+        if making is None:
+            making = self._making[key] = asyncio.create_task(self._make_unless_there(path), name="fsspec-mkdir")
+            making.add_done_callback(lambda _: self._making.pop(key, None))
+        await asyncio.shield(making)
+
+    async def _make_unless_there(self, path: str) -> None:
+        try:
+            await self._mkdir(path)
+        except serr.SigmaError:
+            if not await self._isdir(path):
+                raise
+
+    @on_client_loop
+    async def _make(self, path: str) -> None:
+        await self._sc.mkdir(path)
+
+    async def _with_parents(self, path: str, call: Callable[[], Awaitable[T]], *, make: bool) -> T:
+        """What ``call`` returns; where the directory above ``path`` is missing, it is made first, if ``make``."""
+        try:
+            return await call()
+        except serr.NotFound:
+            parent = self._parent(path)
+            if not make or entries.is_top(parent):
+                raise
+        await self._makedirs(parent, exist_ok=True)
+        return await call()

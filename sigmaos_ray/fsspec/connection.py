@@ -1,0 +1,89 @@
+"""The client of a file system object: opened when it is first needed, once per process and proc, closed at exit."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sigmaos_ray import config
+from sigmaos_ray.sigmaclnt import PROC_ENV_VARIABLE, SigmaClnt, find_proc_env, outside_proc_env
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import ProcEnv
+
+
+class Connection:
+    """To the instance that ``state_file`` or ``state_dir`` names, as ``realm`` if that is not the instance's own;
+    without any of them to where ``SigmaClnt()`` connects. May be shared by threads; making one opens nothing.
+
+    fsspec keeps file system objects for as long as the process lives, also over a fork and, in a worker, from one proc
+    to the next: each gets a client of its own.
+    """
+
+    def __init__(
+        self,
+        state_file: str | os.PathLike[str] | None,
+        state_dir: str | os.PathLike[str] | None,
+        realm: str | None,
+    ) -> None:
+        if state_file is None and state_dir is not None:
+            state_file = Path(state_dir) / config.STATE_FILE_NAME
+        self._state_file = state_file
+        self._realm = realm
+        self._lock = threading.Lock()
+        self._clnt: SigmaClnt | None = None
+        self._owner: tuple[int, str | None] | None = None
+        _all.add(self)
+
+    def clnt(self) -> SigmaClnt:
+        """The client of this process and proc. Unreachable if there is no instance."""
+        owner = (os.getpid(), os.environ.get(PROC_ENV_VARIABLE))
+        if self._clnt is not None and self._owner == owner:
+            return self._clnt
+        if self._owner is not None and self._owner[0] != owner[0]:
+            self._lock = threading.Lock()  # after a fork: whoever held the old one is not here
+            self._clnt = None
+        with self._lock:
+            if self._clnt is None or self._owner != owner:
+                self._close()
+                self._clnt = self._open()
+                self._owner = owner
+            return self._clnt
+
+    def where(self) -> tuple[str, str]:
+        """What the options say: the state file and the realm, empty where they say nothing."""
+        return os.fspath(self._state_file or ""), self._realm or ""
+
+    def _open(self) -> SigmaClnt:
+        if self._state_file is None and self._realm is None:
+            return SigmaClnt()
+        env: ProcEnv = find_proc_env() if self._state_file is None else outside_proc_env(self._state_file)
+        return SigmaClnt(msgspec.structs.replace(env, realm=self._realm) if self._realm else env)
+
+    def close(self) -> None:
+        """Ends the sessions; the next use opens anew. May be repeated."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        clnt, self._clnt = self._clnt, None
+        if clnt is not None and self._owner is not None and self._owner[0] == os.getpid():
+            clnt.close()
+
+
+_all: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for connection in list(_all):
+        connection.close()
+
+
+# Runs before the loop thread's own end, which was registered when that was imported.
+atexit.register(_close_all)

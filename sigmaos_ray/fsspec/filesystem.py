@@ -1,0 +1,109 @@
+"""SigmaFileSystem: fsspec's interface on the client's calls.
+
+Coroutines do the work, on the client's loop, where calls that are under way at the same time share messages; the
+blocking calls of the same names are made of them. Nothing is cached: what others change is seen at once. Errors are
+``serr``'s, which are Python's own where Python has one.
+
+Pathnames are followed to their end: ``name/ux/~local`` is a directory. A listing shows a link as what it leads to,
+with ``islink``. Calls without a limit of depth do not go through symbolic links to directories, so that they end, but
+through endpoints; a glob goes where it is told to.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from fsspec.spec import AbstractBufferedFile
+
+from sigmaos_ray import serr
+from sigmaos_ray.blocking import Writer
+from sigmaos_ray.fsspec import entries, openfiles
+from sigmaos_ray.fsspec.bridge import add_blocking_faces, on_client_loop
+from sigmaos_ray.fsspec.names import Names
+
+if TYPE_CHECKING:
+    from sigmaos_ray.sigmap import Mode
+
+
+class SigmaFileSystem(Names):
+    """The namespace of one instance, as ``sigma://name/...``. May be shared by threads.
+
+    fsspec makes one object per process for equal options, and keeps it; it may be pickled, and used after a fork.
+    """
+
+    # -- opening
+
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """A file object: rb, wb, xb, ab, r+b, or text. A ``with`` block that raises drops what it was writing."""
+        if "b" in mode or compression is not None or "r" in mode:
+            return super().open(path, mode, block_size, cache_options, compression, **kwargs)
+        text = {key: kwargs.pop(key) for key in ("encoding", "errors", "newline") if key in kwargs}
+        binary = super().open(path, entries.mode_of(mode), block_size, cache_options, None, **kwargs)
+        return openfiles.SigmaTextWriter(binary, **text)
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | str | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """``cache_type`` asks for one of fsspec's own caches instead of reading ahead."""
+        mode = entries.mode_of(mode)
+        block_bytes = block_size if isinstance(block_size, int) else self.blocksize
+        if mode == "r+b":
+            return openfiles.open_random(self, path, block_bytes)
+        if mode != "rb":
+            return openfiles.SigmaWriter(self, path, mode, autocommit=autocommit)
+        if "cache_type" in kwargs:
+            return AbstractBufferedFile(self, path, mode, block_bytes, cache_options=cache_options, **kwargs)
+        return openfiles.open_reader(self, path, block_bytes)
+
+    def open_writer(self, path: str, mode: Mode) -> Writer:
+        """A writer of the client's; with ``auto_mkdir`` in a directory that is made if it is missing."""
+        return self.run(self._with_parents(path, lambda: self._opened_writer(path, mode), make=self.auto_mkdir))
+
+    @on_client_loop
+    async def _opened_writer(self, path: str, mode: Mode) -> Writer:
+        return Writer(self.clnt, await self._sc.create_writer(path, mode=mode).open())
+
+    def put_whole(self, path: str, data: bytearray, flags: Mode) -> None:
+        """Makes or replaces a file, at once, also in a transaction."""
+        self.run(self._write_whole(path, data, flags))
+
+    # -- what tells one state of a file from another
+
+    async def _ukey(self, path: str) -> str:
+        """Of the object's identity and version: moves with every change of a file, whatever its clock says."""
+        known = entries.identity(await self._info(path))
+        return hashlib.sha256(repr(known).encode()).hexdigest()
+
+    async def _checksum(self, path: str) -> int:
+        """As ``ukey``: of the version, not of the contents."""
+        return int(await self._ukey(path), 16)
+
+    async def _modified(self, path: str) -> datetime.datetime:
+        """In UTC. NotSupported for what its server keeps no time of, a directory in S3 say."""
+        entry = await self._info(path)
+        if not entry.get("mtime"):
+            raise serr.NotSupported(entry["name"], "its server keeps no time of change")
+        return datetime.datetime.fromtimestamp(entry["mtime"], tz=datetime.UTC)
+
+    async def _created(self, path: str) -> datetime.datetime:
+        """Always NotSupported: sigmap has no time of creation. ``modified`` tells that of the last change."""
+        raise serr.NotSupported(entries.strip(path), "sigmap keeps no time of creation")
+
+
+add_blocking_faces(SigmaFileSystem)

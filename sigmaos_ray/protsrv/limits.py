@@ -1,0 +1,82 @@
+"""What a request may ask for, whichever server it comes to. Each error says the limit and its value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import serr
+from sigmaos_ray.sigmap import NO_OFFSET, OACCESS_MASK, OAPPEND, OCEXEC, OEXCL, ORCLOSE, OTRUNC, path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sigmaos_ray.config import Config
+    from sigmaos_ray.pb import sigmap_pb2 as pb
+
+OFFSET_MAX: Final = (1 << 63) - 1
+"""Files end here, as Unix's do."""
+
+_MODE_BITS: Final = OACCESS_MASK | OEXCL | OTRUNC | OCEXEC | ORCLOSE | OAPPEND
+
+
+def checked_names(names: Iterable[str], config: Config) -> list[str]:
+    """The components of a path, refused where they cannot be names of anything."""
+    checked = list(names)
+    wire = config.wire
+    if len(checked) > wire.path_components_max:
+        raise serr.Inval("path", f"over {wire.path_components_max} components")
+    size = 0
+    for name in checked:
+        if not name or "/" in name or "\0" in name:
+            raise serr.Inval(name, "a component is not empty and contains neither '/' nor NUL")
+        size += len(name.encode())
+    if size > wire.path_bytes_max:
+        raise serr.Inval("path", f"{size} bytes: a path has at most {wire.path_bytes_max}")
+    return checked
+
+
+def check_new_name(name: str) -> None:
+    why = path.why_bad_name(name)
+    if why is None and path.is_union(name):
+        why = "clients resolve this name"
+    if why is not None:
+        raise serr.Inval(name, why)
+
+
+def check_mode(name: str, mode: int) -> None:
+    if mode & ~_MODE_BITS:
+        raise serr.Inval(name, f"no such mode: {mode:#x} has other bits than {_MODE_BITS:#x}")
+
+
+def check_io(name: str, offset: int, size: int, config: Config, *, may_append: bool = False) -> None:
+    """Of data that is read, written or put at an offset."""
+    if size > config.wire.io_bytes_max:
+        raise serr.Inval(name, f"{size} bytes: one request has at most {config.wire.io_bytes_max}")
+    if offset == NO_OFFSET and may_append:
+        return
+    if offset > OFFSET_MAX - size:
+        raise serr.Inval(name, f"offset {offset}: a file ends at {OFFSET_MAX} at the latest")
+
+
+def check_call(name: str, frame_count: int, config: Config) -> None:
+    if frame_count > config.wire.call_frames_max:
+        raise serr.Inval(name, f"{frame_count} frames: a call has at most {config.wire.call_frames_max}")
+
+
+def check_attach(t: pb.Tattach, config: Config) -> None:
+    size = sum(len(text.encode()) for text in (t.realm, t.principal, t.token))
+    limit = config.session.attach_bytes_max
+    if size > limit:
+        raise serr.Inval("attach", f"realm, principal and token of {size} bytes: they have at most {limit}")
+
+
+def check_fid_count(number: int, fid_count: int, config: Config) -> None:
+    limit = config.session.fids_max
+    if fid_count >= limit:
+        raise serr.Retry(f"fid {number}", f"the server has {limit} fids, its most")
+
+
+def check_watch_count(name: str, watch_count: int, config: Config) -> None:
+    limit = config.session.watches_per_session_max
+    if watch_count >= limit:
+        raise serr.Inval(name, f"a session has at most {limit} watches")

@@ -1,0 +1,89 @@
+"""What one session's requests cost its server: replies that wait to be sent, and what runs. Pure bookkeeping."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Session
+
+
+class Outbox:
+    """Replies that wait to be sent, as the bytes that they are sent as."""
+
+    def __init__(self) -> None:
+        self._replies: deque[bytes] = deque()
+        self.size_bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._replies)
+
+    def put(self, reply: bytes) -> None:
+        self._replies.append(reply)
+        self.size_bytes += len(reply)
+
+    def take(self, bytes_target: int) -> bytes:
+        """The next message: as many replies as fit in ``bytes_target``, but at least one."""
+        first = self._replies.popleft()
+        if not self._replies:
+            self.size_bytes = 0
+            return first
+        taken = [first]
+        size = len(first)
+        while self._replies and size + len(self._replies[0]) <= bytes_target:
+            reply = self._replies.popleft()
+            taken.append(reply)
+            size += len(reply)
+        self.size_bytes -= size
+        return b"".join(taken)
+
+    def clear(self) -> None:
+        self._replies.clear()
+        self.size_bytes = 0
+
+
+class Cost(NamedTuple):
+    """Bytes that a request which runs holds, or will."""
+
+    size: int
+    is_waiting: bool
+    """True if it waits for somebody else, for how long nobody knows."""
+
+
+class Load:
+    """What the requests of one session that run hold. Those that come to an end by themselves hold up later ones once
+    they are too much; those that wait for somebody else cannot, since a later one may be what they wait for."""
+
+    _OVERHEAD_BYTES = 1024
+    """Of a request that waits, beside its message."""
+
+    def __init__(self, limits: Session) -> None:
+        self._limits = limits
+        self.under_way_bytes = 0
+        self.waiting_bytes = 0
+
+    def started(self, request_bytes: int, reply_bytes: int | None) -> Cost:
+        """``reply_bytes``: see ``SessionHandler.reply_bytes_max``."""
+        if reply_bytes is None:
+            cost = Cost(request_bytes + self._OVERHEAD_BYTES, is_waiting=True)
+            self.waiting_bytes += cost.size
+        else:
+            cost = Cost(request_bytes + reply_bytes, is_waiting=False)
+            self.under_way_bytes += cost.size
+        return cost
+
+    def ended(self, cost: Cost) -> None:
+        if cost.is_waiting:
+            self.waiting_bytes -= cost.size
+        else:
+            self.under_way_bytes -= cost.size
+
+    @property
+    def may_not_wait(self) -> bool:
+        """True if no further request that waits may start."""
+        return self.waiting_bytes >= self._limits.requests_waiting_bytes_max
+
+    def is_full(self, unread_bytes: int) -> bool:
+        """True if no further request is to be read; ``unread_bytes`` of replies wait to be sent."""
+        return self.under_way_bytes + unread_bytes >= self._limits.replies_unread_bytes_max

@@ -1,0 +1,252 @@
+"""One session at its server: it decides on requests, runs them, and sends what they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+import grpc
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.pb.sessp_pb2 import Reply, Request
+from sigmaos_ray.sessp import eager, wire
+from sigmaos_ray.sessp.outbox import Cost, Load, Outbox
+from sigmaos_ray.sessp.state import KeptBytes, ServerState, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from typing import Any
+
+    from sigmaos_ray.config import Config
+
+_log = debug.selector("SESSSRV")
+
+STREAM_ERRORS: Final = (grpc.aio.BaseError, grpc.aio.UsageError, asyncio.InvalidStateError)
+"""What gRPC raises of a write on a stream that has ended."""
+
+_SHARED_BYTES_MAX: Final = 4096
+"""Requests of a message up to here stay parts of it; of a larger one each is copied, so that one which runs for long
+does not keep all others in memory."""
+
+
+class SessionHandler(Protocol):
+    """What a server does with the requests of one session."""
+
+    def handle(self, request: Request) -> Coroutine[Any, Any, Reply]:
+        """Runs one request; serr errors become Rerror. See ``eager`` for what it may not do before it first waits."""
+
+    def reply_bytes_max(self, request: Request) -> int | None:
+        """How large the reply of a request that runs can be, roughly; None if the request waits for somebody else,
+        for how long nobody knows."""
+
+    async def close(self) -> None:
+        """The session is over: fids are clunked, watches dropped. Called once."""
+
+
+class ServedSession:
+    """One session, with or without a stream."""
+
+    def __init__(self, session_id: int, handler: SessionHandler, config: Config, kept: KeptBytes) -> None:
+        self.session_id = session_id
+        self.handler = handler
+        limits = config.session
+        self.state = ServerState(
+            ahead_max=limits.requests_ahead_max, kept_bytes_max=limits.replies_kept_bytes_max, of_server=kept
+        )
+        self.stream: grpc.aio.ServicerContext | None = None
+        self._lost: grpc.aio.ServicerContext | None = None
+        """The last stream that could not be written to."""
+        self._config = config
+        self._reader: asyncio.Task[None] | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._running: dict[asyncio.Task[Reply], tuple[int, Cost]] = {}
+        self._load = Load(limits)
+        self._outbox = Outbox()
+        self._writing = False
+        self._flusher: asyncio.Task[None] | None = None
+        self._room_made: asyncio.Future[None] | None = None
+        self._is_over = False
+
+    # -- streams
+
+    def take_over(self) -> None:
+        """The current task has a new stream for the session. An older stream that has not noticed its end is ended."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        older, self._reader = self._reader, asyncio.current_task()
+        flusher, self._flusher = self._flusher, None
+        self.stream = None
+        for task in (older, flusher):
+            if task is not None and task is not self._reader:
+                task.cancel()
+
+    def is_taken_over(self) -> bool:
+        """True while the session is for the current task: not over, nor taken over by yet another one."""
+        return not self._is_over and self._reader is asyncio.current_task()
+
+    def attach(self, stream: grpc.aio.ServicerContext, outstanding: Iterable[int]) -> None:
+        """The stream was welcomed; its client waits for the replies of ``outstanding``."""
+        self.stream = stream
+        self._outbox.clear()
+        self.state.resumed(outstanding)
+
+    def expire_in(self, timeout_s: float, on_expiry: Callable[[ServedSession], None]) -> None:
+        """Without a stream: over, unless another one takes over in time."""
+        self._expiry = asyncio.get_running_loop().call_later(timeout_s, on_expiry, self)
+
+    # -- requests
+
+    async def take(self, requests: Sequence[Request], message_bytes: int) -> None:
+        """Decides on the requests of one message, and runs each as far as it goes without waiting. Makes way for
+        other sessions from time to time, and waits while the client does not read. Stops if the stream is lost: the
+        client sends what was not taken again."""
+        stream = self.stream
+        copies = len(requests) > 1 and message_bytes > _SHARED_BYTES_MAX
+        slice_s = self._config.session.slice_s
+        ends_s = time.monotonic() + slice_s
+        for request in requests:
+            if self._load.is_full(self._outbox.size_bytes):
+                await self._wait_for_room()
+            if self._lost is stream or self.stream is not stream:
+                return
+            self._take_request(_copy(request) if copies else request, 0 if copies else message_bytes)
+            if time.monotonic() > ends_s:
+                await self.flush()
+                await asyncio.sleep(0)
+                ends_s = time.monotonic() + slice_s
+
+    def _take_request(self, request: Request, message_bytes: int) -> None:
+        seqno = request.seqno
+        verdict = self.state.arrived(seqno)
+        if verdict is Verdict.RUN:
+            self._run(request, message_bytes)
+        elif verdict is Verdict.RESEND:
+            self._outbox.put(self.state.kept(seqno))
+        elif verdict is Verdict.REFUSE:
+            self._outbox.put(wire.reply_frame(_failure(self.state.refusal(seqno), seqno)))
+
+    def _run(self, request: Request, message_bytes: int) -> None:
+        seqno = request.seqno
+        busy = self._why_busy(request)
+        if busy is not None:
+            self._answer(seqno, _failure(serr.Retry("session", busy)))
+            return
+        try:
+            started = eager.start(self.handler.handle(request))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # what a handler raises is the client's answer
+            self._answer(seqno, _failure(error))
+            return
+        if isinstance(started, eager.Done):
+            self._answer(seqno, started.value)
+        else:
+            reply_bytes = self.handler.reply_bytes_max(request)
+            cost = self._load.started(message_bytes or request.ByteSize(), reply_bytes)
+            self._running[started] = (seqno, cost)
+            started.add_done_callback(self._finished)
+
+    def _why_busy(self, request: Request) -> str | None:
+        limits = self._config.session
+        if len(self._running) >= limits.requests_in_flight_max:
+            return f"over {limits.requests_in_flight_max} requests in flight"
+        if self._load.may_not_wait and self.handler.reply_bytes_max(request) is None:
+            return f"over {limits.requests_waiting_bytes_max} bytes of requests that wait"
+        return None
+
+    def _finished(self, task: asyncio.Task[Reply]) -> None:
+        seqno, cost = self._running.pop(task)
+        self._load.ended(cost)
+        if self._is_over:
+            if not task.cancelled():
+                task.exception()  # looked at: nobody is left to hear of it
+            return
+        if task.cancelled():
+            reply = _failure(serr.Closed("request", "cancelled"))
+        else:
+            error = task.exception()
+            reply = task.result() if error is None else _failure(error)
+        self._answer(seqno, reply)
+        self._make_room()
+        self._flush_soon()
+
+    def _answer(self, seqno: int, reply: Reply) -> None:
+        reply.seqno = seqno
+        frame = wire.reply_frame(reply)
+        if len(frame) > self._config.wire.message_bytes_max:
+            limit = f"{len(frame)} bytes: a message has at most {self._config.wire.message_bytes_max}"
+            frame = wire.reply_frame(_failure(serr.Inval("reply", limit), seqno))
+        self.state.replied(seqno, frame)
+        self._outbox.put(frame)
+
+    # -- replies
+
+    async def _wait_for_room(self) -> None:
+        """Until the client has read enough of its replies, and enough of what runs has ended; or the stream is lost."""
+        stream = self.stream
+        while self._load.is_full(self._outbox.size_bytes):
+            await self.flush()
+            if self.stream is not stream or self._lost is stream:
+                return
+            if self._load.is_full(self._outbox.size_bytes):
+                self._room_made = asyncio.get_running_loop().create_future()
+                await self._room_made
+
+    def _make_room(self) -> None:
+        if self._room_made is not None and not self._room_made.done():
+            self._room_made.set_result(None)
+
+    def _flush_soon(self) -> None:
+        scheduled = self._flusher is not None and not self._flusher.done()
+        if not (self._writing or scheduled) and self.stream is not None:
+            self._flusher = asyncio.get_running_loop().create_task(self.flush())
+
+    async def flush(self) -> None:
+        """Sends what is in the outbox, all of it in as few messages as fit; one writer at a time."""
+        if self._writing:
+            return
+        self._writing = True
+        try:
+            while self._outbox and (stream := self.stream) is not None:
+                message = self._outbox.take(self._config.wire.frames_bytes_target)
+                try:
+                    await stream.write(message)
+                except STREAM_ERRORS as error:
+                    _log(f"session {self.session_id:x}: write: {type(error).__name__}")
+                    # The stream is gone: its reader notices too, and a resume sends the kept replies again.
+                    self._lost = stream
+                    return
+                self._make_room()
+        finally:
+            self._writing = False
+            self._make_room()
+            if self._outbox and self.stream is not self._lost:
+                self._flush_soon()  # another stream took over meanwhile
+
+    async def end(self) -> None:
+        """Ends what runs, then the handler."""
+        self._is_over = True
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self.stream = None
+        self._make_room()
+        ending: list[asyncio.Task[Any]] = [*self._running, *([self._flusher] if self._flusher is not None else [])]
+        for task in ending:
+            task.cancel()
+        if ending:
+            await asyncio.wait(ending)
+        self._outbox.clear()
+        self.state.end()
+        await self.handler.close()
+
+
+def _copy(request: Request) -> Request:
+    copied = Request()
+    copied.CopyFrom(request)
+    return copied
+
+
+def _failure(error: BaseException, seqno: int = 0) -> Reply:
+    if not isinstance(error, serr.SigmaError):
+        debug.error(f"request failed: {type(error).__name__}: {error}")
+    return Reply(seqno=seqno, error=wire.error_to_pb(serr.wrap(error)))

@@ -1,0 +1,62 @@
+"""How far a watch has come, as etcd's messages tell: a revision that is too large for one message is not complete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aetcd import rpc
+
+from kernel.named import etcd as etcd_module
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
+
+class Stream:
+    """Replies that were sent; what was asked is kept."""
+
+    def __init__(self, replies: list[Any]) -> None:
+        self.replies = replies
+        self.asked: list[Any] = []
+        self.is_cancelled = False
+
+    async def write(self, request: Any) -> None:
+        self.asked.append(request)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for reply in self.replies:
+            yield reply
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+
+def event(revision: int, key: bytes, *, is_delete: bool = False) -> Any:
+    kind = rpc.Event.EventType.DELETE if is_delete else rpc.Event.EventType.PUT
+    made = rpc.Event(type=kind)
+    made.kv.key, made.kv.mod_revision, made.kv.value = key, revision, b"" if is_delete else b"v"
+    return made
+
+
+async def test_how_far_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Stream(
+        [
+            rpc.WatchResponse(created=True),
+            rpc.WatchResponse(events=[event(5, b"a"), event(6, b"b")], fragment=True),
+            rpc.WatchResponse(events=[event(6, b"c", is_delete=True), event(7, b"d")]),
+        ]
+    )
+    monkeypatch.setattr(rpc, "WatchStub", lambda _channel: type("Stub", (), {"Watch": lambda *_, **__: stream})())
+    client: Any = type("Client", (), {"channel": None})()
+    told = [each async for each in etcd_module._watch_once(client, b"p", 4, deletes_only=False)]
+    assert [complete_to for _, complete_to in told] == [5, 7]
+    assert [(change.key, change.value) for changes, _ in told for change in changes] == [
+        (b"a", b"v"),
+        (b"b", b"v"),
+        (b"c", None),
+        (b"d", b"v"),
+    ]
+    assert stream.asked[0].create_request.start_revision == 5
+    assert stream.is_cancelled
