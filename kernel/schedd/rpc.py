@@ -64,6 +64,7 @@ class Schedd:
         spec = pb.ProcSpec()
         spec.CopyFrom(proc.spec)
         spec.pickled = b""
+        del spec.secrets[:]
         return pb.ProcInfo(
             proc=spec,
             state=proc.phase.value,

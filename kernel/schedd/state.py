@@ -192,12 +192,13 @@ class ProcTable:
     # -- what the proc and Ray tell
 
     def began(self, pid: Tpid, os_pid: int, now_s: float) -> list[Instruction]:
-        """A worker runs it. Of a proc that is not there (any more), nothing."""
+        """A worker runs it. Of a proc that is not there (any more), nothing. The proc may have said before that it
+        started: a worker tells later, and only of procs that take a while."""
         proc = self._procs.get(pid)
-        if proc is None or proc.phase is not Phase.QUEUED:
+        if proc is None or proc.phase is Phase.EXITED or proc.os_pid:
             return []
         proc.os_pid, proc.began_s = os_pid, now_s
-        return self._move(proc, Phase.STARTING)
+        return self._move(proc, Phase.STARTING) if proc.phase is Phase.QUEUED else []
 
     def started(self, pid: Tpid, now_s: float) -> list[Instruction]:
         """The proc says that it runs; a second time changes nothing. NotFound for an unknown pid."""

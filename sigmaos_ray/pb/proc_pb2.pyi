@@ -1,3 +1,4 @@
+from sigmaos_ray.pb import sigmap_pb2 as _sigmap_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -8,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ProcSpec(_message.Message):
-    __slots__ = ("pid", "program", "args", "env", "mcpu", "mem_mb", "realm", "parent_pid", "fresh", "pickled", "spawned_s", "kernel_id", "kernels")
+    __slots__ = ("pid", "program", "args", "env", "mcpu", "mem_mb", "realm", "parent_pid", "fresh", "pickled", "spawned_s", "kernel_id", "kernels", "secrets")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +30,7 @@ class ProcSpec(_message.Message):
     SPAWNED_S_FIELD_NUMBER: _ClassVar[int]
     KERNEL_ID_FIELD_NUMBER: _ClassVar[int]
     KERNELS_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
     pid: str
     program: str
     args: _containers.RepeatedScalarFieldContainer[str]
@@ -42,7 +44,8 @@ class ProcSpec(_message.Message):
     spawned_s: float
     kernel_id: str
     kernels: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[float] = ..., mem_mb: _Optional[float] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ..., kernels: _Optional[_Iterable[str]] = ...) -> None: ...
+    secrets: _containers.RepeatedCompositeFieldContainer[_sigmap_pb2.Secret]
+    def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[float] = ..., mem_mb: _Optional[float] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ..., kernels: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[_sigmap_pb2.Secret, _Mapping]]] = ...) -> None: ...
 
 class ProcStatus(_message.Message):
     __slots__ = ("code", "msg", "data", "crash")

@@ -85,21 +85,35 @@ class Rauth(_message.Message):
     aqid: Qid
     def __init__(self, aqid: _Optional[_Union[Qid, _Mapping]] = ...) -> None: ...
 
+class Secret(_message.Message):
+    __slots__ = ("service", "id", "key", "session_token")
+    SERVICE_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SESSION_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    service: str
+    id: str
+    key: str
+    session_token: str
+    def __init__(self, service: _Optional[str] = ..., id: _Optional[str] = ..., key: _Optional[str] = ..., session_token: _Optional[str] = ...) -> None: ...
+
 class Tattach(_message.Message):
-    __slots__ = ("fid", "aname", "client_id", "realm", "principal", "token")
+    __slots__ = ("fid", "aname", "client_id", "realm", "principal", "token", "secrets")
     FID_FIELD_NUMBER: _ClassVar[int]
     ANAME_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     REALM_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
     fid: int
     aname: str
     client_id: int
     realm: str
     principal: str
     token: str
-    def __init__(self, fid: _Optional[int] = ..., aname: _Optional[str] = ..., client_id: _Optional[int] = ..., realm: _Optional[str] = ..., principal: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
+    secrets: _containers.RepeatedCompositeFieldContainer[Secret]
+    def __init__(self, fid: _Optional[int] = ..., aname: _Optional[str] = ..., client_id: _Optional[int] = ..., realm: _Optional[str] = ..., principal: _Optional[str] = ..., token: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[Secret, _Mapping]]] = ...) -> None: ...
 
 class Rattach(_message.Message):
     __slots__ = ("qid",)
@@ -134,14 +148,16 @@ class Topen(_message.Message):
     def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
 
 class Ropen(_message.Message):
-    __slots__ = ("qid", "iounit", "perm")
+    __slots__ = ("qid", "iounit", "perm", "removes_all")
     QID_FIELD_NUMBER: _ClassVar[int]
     IOUNIT_FIELD_NUMBER: _ClassVar[int]
     PERM_FIELD_NUMBER: _ClassVar[int]
+    REMOVES_ALL_FIELD_NUMBER: _ClassVar[int]
     qid: Qid
     iounit: int
     perm: int
-    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ..., perm: _Optional[int] = ...) -> None: ...
+    removes_all: bool
+    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ..., perm: _Optional[int] = ..., removes_all: _Optional[bool] = ...) -> None: ...
 
 class Tcreate(_message.Message):
     __slots__ = ("fid", "name", "perm", "mode", "lease", "fence", "data")
@@ -216,12 +232,14 @@ class Rclunk(_message.Message):
     def __init__(self) -> None: ...
 
 class Tremove(_message.Message):
-    __slots__ = ("fid", "fence")
+    __slots__ = ("fid", "fence", "all")
     FID_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
     fid: int
     fence: Fence
-    def __init__(self, fid: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+    all: bool
+    def __init__(self, fid: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., all: _Optional[bool] = ...) -> None: ...
 
 class Rremove(_message.Message):
     __slots__ = ()

@@ -41,7 +41,10 @@ def service(sc: SigmaClnt) -> Iterator[tuple[FtTaskSrvMgr, FtTaskClnt]]:
 def os_pid_of(sc: SigmaClnt, manager: FtTaskSrvMgr) -> int:
     """The process of the service's only server."""
     (pid,) = manager.group.pids()
-    return next(info.os_pid for info in sc.procs() if info.pid == pid)
+    while True:  # the schedd hears of it a little later than of the start
+        info = next(info for info in sc.procs() if info.pid == pid)
+        if info.os_pid:
+            return info.os_pid
 
 
 def test_the_life_of_tasks(service: tuple[FtTaskSrvMgr, FtTaskClnt]) -> None:

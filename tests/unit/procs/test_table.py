@@ -36,6 +36,16 @@ def table() -> ProcTable:
     return ProcTable(status_kept_max=10)
 
 
+def test_which_process_runs_it_may_be_told_late(table: ProcTable) -> None:
+    """After the proc said that it started."""
+    proc = spawn(table)
+    table.started("p", NOW_S)
+    assert table.began("p", 7, NOW_S) == []
+    assert (proc.phase, proc.os_pid) == (Phase.RUNNING, 7)
+    assert table.began("p", 8, NOW_S) == []
+    assert proc.os_pid == 7
+
+
 def test_spawn_queues_and_submits(table: ProcTable) -> None:
     told = table.spawn(pb.ProcSpec(pid="p", program="x"))
     proc = table.get("p")
