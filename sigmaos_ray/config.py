@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
+from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -55,7 +55,7 @@ class Session(msgspec.Struct, frozen=True):
     """Of all sessions of a server."""
     watches_per_session_max: int = 4096
     attach_bytes_max: int = 16 << 10
-    """Realm, principal and token of an attach: each of its fids keeps them."""
+    """Realm, principal, token and secrets of an attach: each of its fids keeps them."""
     slice_s: float = 0.005
     """How long the requests of one message hold up those of other sessions."""
 
@@ -129,8 +129,27 @@ class Named(msgspec.Struct, frozen=True):
 
 class Proxy(msgspec.Struct, frozen=True):
     s3_threads: int = 16
+    """Requests to S3 at a time, of all clients."""
+    s3_timeout_s: float = 30.0
+    """How long one request to S3 may take with all its tries, the time for its bytes apart."""
+    s3_bytes_per_s_min: int = 1 << 20
+    """S3 that is slower than this with a request's bytes is given up on."""
+    s3_finish_timeout_s: float = 300.0
+    """How long S3 may take to put the parts of a large object together."""
+    s3_stall_s: float = 10.0
+    """A connection to S3 over which nothing comes or goes for so long is given up; the request is tried again."""
     s3_part_bytes: int = 8 << 20
-    """Size of a part of a multipart upload; S3 asks for at least 5 MiB."""
+    """Size of the first parts of an upload, S3 asks for at least 5 MiB; later ones grow, as S3 takes 10,000 at most."""
+    s3_range_bytes: int = 8 << 20
+    """The most that one request reads."""
+    s3_ahead_count: int = 3
+    """Ranges that are read ahead for one sequential reader, and parts of one upload that are under way."""
+    s3_ahead_bytes_max: int = 512 << 20
+    """Of all readers and writers together; past it each has what it needs to go on, and no more."""
+    s3_clients_max: int = 32
+    """Credentials of callers whose connections are kept."""
+    s3_own_credentials: bool = True
+    """Callers who show no credentials use the node's own; False: they get Perm."""
     ux_threads: int = 8
     ux_fsync: bool = False
     """Whether ux syncs files and directories before it acknowledges a put, a close, or a change of names. Without, what
@@ -184,6 +203,8 @@ class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
     realm: str = ROOT_REALM
     principal: str = ""
     token: str = ""
+    secrets: tuple[Secret, ...] = ()
+    """What services act on in the proc's name; a child gets its parent's."""
     kernel_id: str = ""
     """The kernel node that ``~local`` means."""
     parent_pid: str = ""

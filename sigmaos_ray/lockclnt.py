@@ -36,7 +36,7 @@ class AsyncLock:
     @property
     def is_held(self) -> bool:
         """True while this object holds the lock, as far as it knows: not past its lease."""
-        return self._lease is not None and not self._lease.lost.is_set()
+        return self._lease is not None and not self._lease.is_in_doubt
 
     async def acquire(self, timeout_s: float | None = None) -> None:
         """Blocks until the lock is ours. Timeout past ``timeout_s`` (0: try once); Inval if we hold it already;
@@ -72,7 +72,7 @@ class AsyncLock:
     async def release(self) -> None:
         """Gives the lock to the next one. Inval if we do not hold it, or lost it with its lease."""
         lease, self._lease = self._lease, None
-        if lease is None or lease.lost.is_set():
+        if lease is None or lease.is_lost:
             raise serr.Inval(self._pathname, "this lock is not held by us" if lease is None else "its lease ended")
         await self._sc.remove(self._pathname)
 

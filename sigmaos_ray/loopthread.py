@@ -121,6 +121,10 @@ class LoopThread:
                 call.cancel()
             raise
 
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> Call[T]:
+        """Runs a coroutine on the loop; whoever gets the call cancels it, or waits for its end."""
+        return Call(self.loop, coroutine)
+
     def stop(self) -> None:
         """Closes the channels and ends the thread. May be repeated."""
         if not self._thread.is_alive():

@@ -56,7 +56,7 @@ class MemFs:
         self.limits = limits or configuration.current().store
         self.size_bytes = 0
         """Of all objects, those included that were removed while they are open."""
-        self.fences = FenceTable()
+        self.fences = FenceTable(limits=self.limits)
         self.leases = LeaseKeeper(self.end_lease)
         self.dev = dev
         self._last_path = ROOT_PATH

@@ -40,18 +40,20 @@ class AsyncRPCClnt:
     async def rpc(self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None) -> R:
         """Calls ``Class.Method`` and waits. A handler's error comes as its class, with the method as object where it
         named none; Timeout past ``timeout_s``, and the server then gives up too; IOErr: sent, fate unknown."""
-        channel = await self._open()
         header = RpcRequest(method=method, timeout_s=timeout_s or 0.0)
         frames = [header.SerializeToString(), request.SerializeToString()]
+        channel = None
         try:
             async with asyncio.timeout(timeout_s):
+                channel = await self._open()
                 answer = await channel.write_read(frames)
         except TimeoutError as error:
             if isinstance(error, serr.SigmaError):
                 raise
             raise serr.Timeout(method, f"no reply in {timeout_s} s") from error
         except (serr.UnknownFid, *serr.SESSION_ERRORS) as error:
-            self._drop(channel)
+            if channel is not None:
+                self._drop(channel)
             if isinstance(error, serr.UnknownFid):
                 raise serr.Unreachable(self._pathname, "the server forgot the channel") from error
             raise

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 
 from sigmaos_ray import config as configuration
-from sigmaos_ray import loopthread, serr
+from sigmaos_ray import loopthread, s3keys, serr
 from sigmaos_ray.blocking import FsLib
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
@@ -58,11 +58,13 @@ def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEn
         if not addresses:
             raise serr.Unreachable("name", "no running instance: start one with `sigmaos start`")
         realm = os.environ.get("SIGMAOS_REALM", ROOT_REALM)
-        return ProcEnv(pid=pid, realm=realm, named=Endpoint(addrs=tuple(addresses.split(","))), debug=debug)
+        named = Endpoint(addrs=tuple(addresses.split(",")))
+        return ProcEnv(pid=pid, realm=realm, secrets=s3keys.secrets_of(), named=named, debug=debug)
     nodes = instance.kernel_nodes
     return ProcEnv(
         pid=pid,
         realm=os.environ.get("SIGMAOS_REALM", instance.realm),
+        secrets=s3keys.secrets_of(),
         kernel_id=nodes[0].id if nodes else "",
         named=instance.named,
         state_file=file,

@@ -18,6 +18,13 @@ class Runner(Protocol):
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T: ...
 
 
+class BlockingFsLib(Runner, Protocol):
+    """A blocking client, as the faces that stand on it need it."""
+
+    @property
+    def asynchronous(self) -> AsyncFsLib: ...
+
+
 class Face:
     """Base of the faces. Calls are described where they are made, in ``sigmaos_ray.fslib``; they may be used by any
     number of threads."""

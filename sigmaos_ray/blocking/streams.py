@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Self
+import threading
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sigmaos_ray import serr
 from sigmaos_ray.blocking.face import Face
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncParallelReader, AsyncReader, AsyncWriter
     from sigmaos_ray.fslib.files import Data
 
-READER_BUFFER_BYTES = 1 << 20
+READER_BUFFER_BYTES: Final = 1 << 20
+GATHERED_BYTES: Final = 64 << 10
 
 
 class _RawReader(io.RawIOBase):
@@ -80,33 +82,57 @@ class ParallelReader:
 
 class Writer(io.BufferedIOBase):
     """A file object that writes. ``close`` makes durable and tells what went wrong; a ``with`` block that raises
-    aborts, and so does forgetting to close: on S3 nothing appears then."""
+    aborts, and so does forgetting to close: on S3 nothing appears then. May be shared by threads."""
 
-    def __init__(self, sc: Runner, writer: AsyncWriter) -> None:
+    def __init__(self, sc: Runner, writer: AsyncWriter, gathered_bytes: int = GATHERED_BYTES) -> None:
         self._sc = sc
         self._writer = writer
         self._is_closed = False
+        self._lock = threading.RLock()
+        self._gathered = bytearray()
+        """Small writes, not yet handed over: that costs more than to write them."""
+        self._gathered_bytes = gathered_bytes
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Data) -> int:  # type: ignore[override]
         """Takes all of ``data``; may raise for an earlier part."""
-        if self.closed:
-            raise ValueError("write to a closed writer")
-        count: int = self._sc.run(self._writer.write(data))
-        return count
+        size = memoryview(data).nbytes
+        with self._lock:
+            if self.closed:
+                raise ValueError("write to a closed writer")
+            if len(self._gathered) + size < self._gathered_bytes:
+                self._gathered += memoryview(data).cast("B")
+            else:
+                self._hand_over()
+                self._sc.run(self._writer.write(data))
+        return size
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, bytearray()
+            self._sc.run(self._writer.write(gathered))
 
     def tell(self) -> int:
-        return self._writer.written_bytes
+        return self._writer.written_bytes + len(self._gathered)
 
     def flush(self) -> None:
         """Sends what is buffered. (On S3 the object still appears only at the close.)"""
-        if not self.closed:
-            self._sc.run(self._writer.flush())
+        with self._lock:
+            if not self.closed:
+                self._hand_over()
+                self._sc.run(self._writer.flush())
 
     def close(self) -> None:
-        if not self.closed:
+        with self._lock:
+            if self.closed:
+                return
+            try:
+                self._hand_over()
+            except BaseException:
+                self.abort()
+                raise
             try:
                 self._sc.run(self._writer.close())
             finally:
@@ -114,11 +140,13 @@ class Writer(io.BufferedIOBase):
 
     def abort(self) -> None:
         """Closes, and drops what is not durable yet."""
-        if not self.closed:
-            try:
-                self._sc.run(self._writer.abort())
-            finally:
-                self._is_closed = True
+        with self._lock:
+            if not self.closed:
+                self._gathered.clear()
+                try:
+                    self._sc.run(self._writer.abort())
+                finally:
+                    self._is_closed = True
 
     @property
     def closed(self) -> bool:
@@ -156,11 +184,14 @@ class StreamsFace(Face):
         self, pn: str, perm: Perm = 0o777, mode: Mode = OWRITE, *, buffer_bytes: int | None = None
     ) -> Writer:
         """A file object that writes behind."""
-        return Writer(self, self.run(self._clnt.create_writer(pn, perm, mode, buffer_bytes=buffer_bytes).open()))
+        return self._writer(self._clnt.create_writer(pn, perm, mode, buffer_bytes=buffer_bytes), buffer_bytes)
 
     def open_writer(self, pn: str, mode: Mode = OWRITE, *, buffer_bytes: int | None = None) -> Writer:
         """A file object that writes behind."""
-        return Writer(self, self.run(self._clnt.open_writer(pn, mode, buffer_bytes=buffer_bytes).open()))
+        return self._writer(self._clnt.open_writer(pn, mode, buffer_bytes=buffer_bytes), buffer_bytes)
+
+    def _writer(self, writer: AsyncWriter, buffer_bytes: int | None) -> Writer:
+        return Writer(self, self.run(writer.open()), min(GATHERED_BYTES, buffer_bytes or GATHERED_BYTES))
 
     def copy_file(self, src: str, dst: str) -> int:
         return self.run(self._clnt.copy_file(src, dst))

@@ -1,7 +1,9 @@
 """FsLib: from pathnames to files, over sessions. ``AsyncFsLib`` is the client of sigmap that everything else uses."""
 
+from sigmaos_ray.fslib.dircache import AsyncDirCache
 from sigmaos_ray.fslib.dirs import names, present
 from sigmaos_ray.fslib.readers import AsyncParallelReader, AsyncReader
+from sigmaos_ray.fslib.records import read_json_records, read_records, write_json_record, write_record
 from sigmaos_ray.fslib.servers import Servers
 from sigmaos_ray.fslib.watches import DirWatch, WatchEvent
 from sigmaos_ray.fslib.writers import AsyncWriter
@@ -9,6 +11,7 @@ from sigmaos_ray.fslib.writers import AsyncWriter
 AsyncFsLib = Servers
 
 __all__ = [
+    "AsyncDirCache",
     "AsyncFsLib",
     "AsyncParallelReader",
     "AsyncReader",
@@ -17,4 +20,8 @@ __all__ = [
     "WatchEvent",
     "names",
     "present",
+    "read_json_records",
+    "read_records",
+    "write_json_record",
+    "write_record",
 ]

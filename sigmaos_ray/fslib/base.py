@@ -71,8 +71,13 @@ class FsBase:
 
     async def server_of(self, pn: str) -> str:
         """The pathname at which the server that stores ``pn`` is mounted; the entry itself need not exist."""
+        return (await self.server_at(pn))[0]
+
+    async def server_at(self, pn: str) -> tuple[str, Endpoint]:
+        """Like ``server_of``; also where it is."""
         parts, _ = self._split(pn)
-        return "/".join((await self._mount_of(parts[:-1] or parts)).prefix)
+        mount = await self._mount_of(parts[:-1] or parts)
+        return "/".join(mount.prefix), mount.endpoint
 
     async def _mount_of(self, parts: list[str]) -> Mount:
         """The mount that a walk goes through last, links followed."""

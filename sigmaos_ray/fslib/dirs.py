@@ -46,9 +46,12 @@ class Dirs(Files):
     async def get_dir(self, pn: str) -> list[Stat]:
         """All entries, in order of name. NotDir for what is no directory: ``pn/`` follows a link. Inval for one with
         more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
+        return await self._collected(pn, self.scan_dir_pages(pn))
+
+    async def _collected(self, pn: str, pages: AsyncIterator[list[Stat]]) -> list[Stat]:
         stats: list[Stat] = []
         entries_max = self._config.wire.listing_entries_max
-        async for page in self.scan_dir_pages(pn):
+        async for page in pages:
             stats.extend(page)
             if len(stats) > entries_max:
                 raise serr.Inval(pn, f"over {entries_max} entries: read them with scan_dir")
@@ -111,7 +114,16 @@ class Dirs(Files):
 
     async def rmdir(self, pn: str) -> None:
         """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file."""
-        await self.rmdir_entries(pn)
+        with about(pn):
+            fid = await self._open_dir(pn)
+            if fid.removes_all and not self._has_fences_below(pn):
+                await fid.remove(self.fence_of(pn), everything=True)
+                return
+            try:
+                stats = await self._collected(pn, dir_pages(fid, self._config))
+            finally:
+                await fid.clunk_quietly()
+        await self._remove_entries(pn, stats)
         try:
             await self.remove(pn)
         except serr.NotFound:
@@ -119,10 +131,17 @@ class Dirs(Files):
             # by the listing.
             return
 
+    def _has_fences_below(self, pn: str) -> bool:
+        parts = path.split(pn)
+        below = (path.split(fenced) for fenced in self._fences)
+        return any(len(fenced) > len(parts) and fenced[: len(parts)] == parts for fenced in below)
+
     async def rmdir_entries(self, pn: str) -> None:
         """Empties a directory, several entries at a time. What others remove at the same time is not missed."""
+        await self._remove_entries(pn, await self.get_dir(pn))
+
+    async def _remove_entries(self, pn: str, stats: list[Stat]) -> None:
         base = pn.rstrip("/")
-        stats = await self.get_dir(pn)
         for start in range(0, len(stats), REMOVES_IN_FLIGHT):
             some = stats[start : start + REMOVES_IN_FLIGHT]
             done = await asyncio.gather(

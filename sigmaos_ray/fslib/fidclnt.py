@@ -26,7 +26,7 @@ _log = debug.selector("SESSCLNT")
 class RemoteFid:
     """A fid that this client holds at a server. Whoever got it clunks it."""
 
-    __slots__ = ("_clnt", "made", "number", "perm", "session")
+    __slots__ = ("_clnt", "made", "number", "perm", "removes_all", "session")
 
     def __init__(self, clnt: FidClnt, session: ClientSession, number: int) -> None:
         self._clnt = clnt
@@ -36,6 +36,8 @@ class RemoteFid:
         """What ``create`` made."""
         self.perm: Perm = 0
         """What ``open`` opened: more than a qid's type tells."""
+        self.removes_all = False
+        """What was opened is a directory that ``remove`` takes with all below it."""
 
     async def _call(self, request: Request) -> Reply:
         return await self._clnt.call(self.session, request)
@@ -61,6 +63,7 @@ class RemoteFid:
         request = pb.Topen(fid=self.number, mode=mode, fence=wire.fence_to_pb(fence))
         reply = await self._call(Request(open=request))
         self.perm = reply.open.perm
+        self.removes_all = reply.open.removes_all
         return wire.qid_from_pb(reply.open.qid)
 
     async def create(
@@ -105,9 +108,10 @@ class RemoteFid:
         except serr.SigmaError as error:
             _log(f"clunk of fid {self.number}: {error}")
 
-    async def remove(self, fence: Fence = NO_FENCE) -> None:
-        """Removes the object; the fid is gone either way."""
-        await self._call(Request(remove=pb.Tremove(fid=self.number, fence=wire.fence_to_pb(fence))))
+    async def remove(self, fence: Fence = NO_FENCE, *, everything: bool = False) -> None:
+        """Removes the object, ``everything``: with all below it; the fid is gone either way."""
+        request = pb.Tremove(fid=self.number, fence=wire.fence_to_pb(fence), all=everything)
+        await self._call(Request(remove=request))
 
     async def remove_file(self, names: Sequence[str], *, resolve: bool, fence: Fence = NO_FENCE) -> None:
         request = pb.Tremovefile(fid=self.number, names=names, resolve=resolve, fence=wire.fence_to_pb(fence))
@@ -197,18 +201,19 @@ class FidClnt:
             self._clunks.add(task)
             task.add_done_callback(self._clunks.discard)
 
-    async def attach(self, endpoint: Endpoint) -> RemoteFid:
-        """A fid of the root that an endpoint names. Tries its addresses in turn; Unreachable if none answers."""
+    async def attach(self, endpoint: Endpoint, service: str = "") -> RemoteFid:
+        """A fid of the root that an endpoint names. Tries its addresses in turn; Unreachable if none answers.
+        ``service``: whose secrets of this client's the server is shown."""
         failure: serr.SigmaError = serr.Unreachable(",".join(endpoint.addrs), "an endpoint without an address")
         for address in endpoint.addrs:
             try:
                 session = await self._session(address)
-                return await self._attach(session, endpoint.root)
+                return await self._attach(session, endpoint.root, service)
             except (serr.Unreachable, serr.IOErr, serr.Closed) as error:
                 failure = serr.Unreachable(error.obj or address, error.msg)
         raise failure
 
-    async def _attach(self, session: ClientSession, root: str) -> RemoteFid:
+    async def _attach(self, session: ClientSession, root: str, service: str) -> RemoteFid:
         fid = RemoteFid(self, session, self.next_number())
         env = self._proc_env
         request = pb.Tattach(
@@ -218,6 +223,7 @@ class FidClnt:
             realm=env.realm,
             principal=env.principal or env.pid,
             token=env.token,
+            secrets=[wire.secret_to_pb(secret) for secret in env.secrets if secret.service == service],
         )
         await self.call(session, Request(attach=request))
         return fid
@@ -236,8 +242,13 @@ class FidClnt:
         if dialling is None:
             dialling = asyncio.create_task(self._dial(address), name=f"dial-{address}")
             self._dialling[address] = dialling
-            dialling.add_done_callback(lambda _: self._dialling.pop(address, None))
+            dialling.add_done_callback(lambda task: self._dialled(address, task))
         return await asyncio.shield(dialling)
+
+    def _dialled(self, address: str, task: asyncio.Task[ClientSession]) -> None:
+        self._dialling.pop(address, None)
+        if not task.cancelled():
+            task.exception()  # those who waited have it; all of them may have gone
 
     async def _dial(self, address: str) -> ClientSession:
         session = ClientSession(address, self._config)

@@ -28,6 +28,8 @@ _LOOK_S: Final = 0.25
 _HOOK_PAUSE_S: Final = 1.0
 """The hook may cost a message to another process: while a call takes long it is asked this often."""
 
+_FILE_PAUSE_S: Final = 1.0
+
 _hook: Callable[[], Endpoint | None] | None = None
 
 
@@ -46,6 +48,7 @@ class NamedLocator:
         self._hook_asked_s = 0.0
         self._read: tuple[int, int] | None = None
         """Which state file was read last: boot replaces it by another with each change."""
+        self._read_s = 0.0
 
     async def current(self) -> Endpoint:
         """Unreachable if nothing says where named is."""
@@ -70,7 +73,8 @@ class NamedLocator:
         """Looks again; True if named is known to be elsewhere now. Cheap enough to be asked all the time."""
         present = self._state_file()
         if present is not None:
-            if present != self._read:
+            # Files written twice within a tick of the file system's clock may look alike: hence also from time to time.
+            if present != self._read or time.monotonic() - self._read_s > _FILE_PAUSE_S:
                 await self.refresh()
         elif _hook is None or time.monotonic() - self._hook_asked_s > _HOOK_PAUSE_S:
             await self.refresh()
@@ -102,7 +106,7 @@ class NamedLocator:
     def _from_state_file(self) -> Endpoint | None:
         if not self._proc_env.state_file:
             return None
-        self._read = self._state_file()
+        self._read, self._read_s = self._state_file(), time.monotonic()
         try:
             instance = config.read_instance(self._proc_env.state_file)
         except (OSError, msgspec.DecodeError) as error:

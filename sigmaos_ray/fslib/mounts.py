@@ -155,7 +155,9 @@ class MountTable:
 
     async def mount(self, prefix: Prefix, endpoint: Endpoint, *, is_asked_for: bool = False) -> Mount:
         """Attaches to the endpoint's server and enters it. Unreachable if it does not answer."""
-        fid = await self._fids.attach(endpoint)
+        # A client's keys go to the servers that they are for, not to whoever serves a file.
+        service = prefix[1] if len(prefix) > 2 and prefix[0] == NAMED else ""
+        fid = await self._fids.attach(endpoint, service)
         mount = self._mounts[prefix] = Mount(prefix, fid, endpoint, is_asked_for=is_asked_for)
         _log(f"mount {'/'.join(prefix)} at {endpoint.addrs}")
         return mount

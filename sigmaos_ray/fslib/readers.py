@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.naming import about
-from sigmaos_ray.sigmap import DMDEVICE, DMNAMEDPIPE, OREAD
+from sigmaos_ray.sigmap import DMDEVICE, DMDIR, DMNAMEDPIPE, OREAD
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -226,6 +226,8 @@ class AsyncParallelReader:
             fid = await self._files.open_fid(self._pathname, OREAD)
             try:
                 size = (await fid.stat()).length
+                if fid.perm & DMDIR:
+                    raise serr.IsDir(self._pathname)
                 if fid.perm & DMNAMEDPIPE:
                     raise serr.NotSupported(self._pathname, "a pipe has one reader")
             except BaseException:

@@ -14,6 +14,7 @@ from sigmaos_ray import debug
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import children, isolation, proclog, program, reports
 from sigmaos_ray.procclnt.redirect import Redirect
+from sigmaos_ray.sessp import wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,7 @@ def _proc_env(spec: pb.ProcSpec, instance: ProcEnv) -> ProcEnv:
         pid=spec.pid,
         program=spec.program,
         parent_pid=spec.parent_pid,
+        secrets=tuple(wire.secret_from_pb(secret) for secret in spec.secrets),
         debug=spec.env.get("SIGMADEBUG", instance.debug),
         perf=spec.env.get("SIGMAPERF", instance.perf),
         fail=spec.env.get("SIGMAFAIL", instance.fail),

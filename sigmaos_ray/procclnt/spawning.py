@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from sigmaos_ray.sessp import wire
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,11 +16,12 @@ if TYPE_CHECKING:
 
 
 def child_spec(proc: Proc, env: ProcEnv) -> pb.ProcSpec:
-    """The proc as its schedd gets it: the spawner's child, in its realm, with its debug, perf and fault settings
-    unless the proc has its own."""
+    """The proc as its schedd gets it: the spawner's child, in its realm, with its secrets, and with its debug, perf and
+    fault settings unless the proc has its own."""
     spec = proc.to_pb()
     spec.parent_pid = env.pid
     spec.realm = env.realm
+    spec.secrets.extend(wire.secret_to_pb(secret) for secret in env.secrets)
     for name, inherited in (("SIGMADEBUG", env.debug), ("SIGMAPERF", env.perf), ("SIGMAFAIL", env.fail)):
         if inherited and name not in spec.env:
             spec.env[name] = inherited

@@ -188,6 +188,9 @@ class OverlayRoot(Dir):
         page = await self._root.entries(caller, after, limit)
         return [stat for stat in page if stat.name not in self._nodes]
 
+    async def get(self, caller: Caller, names: Sequence[str], offset: int, count: int) -> bytes | None:
+        return None if names[0] in self._nodes else await self._root.get(caller, names, offset, count)
+
     def check_name(self, name: str) -> None:
         """Exists for the name of one of the server's own entries."""
         if name in self._nodes:

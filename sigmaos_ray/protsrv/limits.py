@@ -65,9 +65,10 @@ def check_call(name: str, frame_count: int, config: Config) -> None:
 
 def check_attach(t: pb.Tattach, config: Config) -> None:
     size = sum(len(text.encode()) for text in (t.realm, t.principal, t.token))
+    size += sum(secret.ByteSize() for secret in t.secrets)
     limit = config.session.attach_bytes_max
     if size > limit:
-        raise serr.Inval("attach", f"realm, principal and token of {size} bytes: they have at most {limit}")
+        raise serr.Inval("attach", f"realm, principal, token and secrets of {size} bytes: they have at most {limit}")
 
 
 def check_fid_count(number: int, fid_count: int, config: Config) -> None:

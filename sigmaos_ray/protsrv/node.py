@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, OREAD, Fence, Mode, Perm, Qid, Stat, path
+from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, OREAD, Fence, Mode, Perm, Qid, Secret, Stat, path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,11 @@ class Caller(msgspec.Struct, frozen=True):
     realm: str = ""
     principal: str = ""
     token: str = ""
+    secrets: tuple[Secret, ...] = ()
+
+    def secret(self, service: str) -> Secret | None:
+        """What the caller shows to a service; None if nothing."""
+        return next((secret for secret in self.secrets if secret.service == service), None)
 
 
 class OpenHow(msgspec.Struct, frozen=True):
@@ -127,6 +132,8 @@ class Dir(Node):
 
     creates_whole = False
     """True if ``create`` can give a file its contents from the start: nobody sees it without them."""
+    removes_all = False
+    """True if ``remove_all`` is there: where an entry at a time would take too long."""
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self.name)
@@ -154,6 +161,16 @@ class Dir(Node):
                 break
             way.append(here)
         return way
+
+    async def get(self, caller: Caller, names: Sequence[str], offset: int, count: int) -> bytes | None:
+        """Looks up and reads as one operation, like the walk, open and read it stands for. None where it cannot tell:
+        protsrv then walks. Override it where a look-up costs as much as a read."""
+        return None
+
+    async def remove_all(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
+        """Takes the directory out of its own with all that is below it, not at one moment: an error leaves the rest.
+        NotEmpty if something is below that cannot be seen, or comes all the time."""
+        raise serr.NotSupported(self.name, "remove its entries first")
 
     @abc.abstractmethod
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:

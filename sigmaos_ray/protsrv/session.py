@@ -11,8 +11,8 @@ from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.protsrv import limits
 from sigmaos_ray.protsrv.devices import target_of_rename
 from sigmaos_ray.protsrv.fids import Fid, FidTable
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
-from sigmaos_ray.protsrv.walk import refuse_link, walk, walk_to, walk_to_dir
+from sigmaos_ray.protsrv.node import Caller, Dir, OpenFile, OpenHow
+from sigmaos_ray.protsrv.walk import as_dir, parent_on_the_way, read_whole, refuse_link, walk, walk_to, walk_to_dir
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import (
     DMDIR,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from sigmaos_ray.protsrv.watch import WatchTable
 
 
-_TO_READ: Final = OpenHow(OREAD)
 _LOOKS: Final = frozenset({"walk", "read", "stat", "getfile"})
 """Requests that change nothing but fids."""
 
@@ -133,7 +132,8 @@ class ProtSession:
 
     async def _attach(self, t: pb.Tattach) -> Reply:
         limits.check_attach(t, self._config)
-        caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token)
+        secrets = tuple(wire.secret_from_pb(secret) for secret in t.secrets)
+        caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token, secrets)
         self._fids.check_free(t.fid)
         node = await walk_to(self._root, limits.checked_names(path.split(t.aname), self._config), caller)
         self._add(t.fid, Fid(node, caller))
@@ -155,6 +155,7 @@ class ProtSession:
             fid.opening.cancel()
         if fid.watch is not None:
             self._watch_count -= 1
+            self._stats.watch_count -= 1
             self._watches.drop(fid.watch)
         if fid.file is not None:
             file, fid.file = fid.file, None
@@ -174,7 +175,7 @@ class ProtSession:
             self._fids.check_free(t.newfid)
         way = await walk(fid.node, limits.checked_names(t.names, self._config), fid.caller)
         reached = Fid(way[-1] if way else fid.node, fid.caller)
-        reached.parent = _parent_on_the_way(fid, way)
+        reached.parent = parent_on_the_way(fid, way)
         if t.newfid == t.fid:
             if not self._fids.has(t.fid, fid):
                 raise serr.UnknownFid(t.fid, "clunked, or used for something else, while it walked")
@@ -204,8 +205,9 @@ class ProtSession:
             await self._open_file_of(t, fid)
         qid = fid.node.qid()
         fid.version = qid.version
-        iounit = self._config.wire.io_bytes_max
-        return Reply(open=pb.Ropen(qid=wire.qid_to_pb(qid), iounit=iounit, perm=fid.node.perm))
+        opened = pb.Ropen(qid=wire.qid_to_pb(qid), iounit=self._config.wire.io_bytes_max, perm=fid.node.perm)
+        opened.removes_all = isinstance(fid.node, Dir) and fid.node.removes_all
+        return Reply(open=opened)
 
     async def _open_file_of(self, t: pb.Topen, fid: Fid) -> None:
         fid.mode = t.mode  # before the first wait: nobody else opens this fid meanwhile
@@ -235,7 +237,7 @@ class ProtSession:
 
     async def _create(self, t: pb.Tcreate) -> Reply:
         fid = self._fids.get(t.fid)
-        directory = _as_dir(fid.node)
+        directory = as_dir(fid.node)
         if fid.is_open:
             raise serr.Inval(fid.node.name, "the fid is open: entries are made through one that is not")
         limits.check_new_name(t.name)
@@ -283,7 +285,7 @@ class ProtSession:
         return pb.WatchEventList(events=encoded).SerializeToString()
 
     async def _read_dir(self, fid: Fid, count: int) -> bytes:
-        directory = _as_dir(fid.node)
+        directory = as_dir(fid.node)
         stats = await directory.entries(fid.caller, fid.dir_cursor, self._config.wire.dir_page_entries)
         data, taken = wire.pack_dir(stats, count)
         if stats and not taken:
@@ -317,7 +319,8 @@ class ProtSession:
     async def _remove(self, t: pb.Tremove) -> Reply:
         fid = self._fids.take(t.fid)
         await self._free(fid, abort=False)
-        await fid.node.remove(fid.caller, wire.fence_from_pb(t.fence))
+        fence = wire.fence_from_pb(t.fence)
+        await (as_dir(fid.node).remove_all(fid.caller, fence) if t.all else fid.node.remove(fid.caller, fence))
         return Reply(remove=pb.Rremove())
 
     async def _removefile(self, t: pb.Tremovefile) -> Reply:
@@ -344,8 +347,8 @@ class ProtSession:
         old, new = self._fids.get(t.old_fid), self._fids.get(t.new_fid)
         limits.check_new_name(t.old_name)
         limits.check_new_name(t.new_name)
-        directory = _as_dir(old.node)
-        target = _as_dir(new.node)
+        directory = as_dir(old.node)
+        target = as_dir(new.node)
         if directory.qid().path == target.qid().path:
             raise serr.Inval(t.old_name, "a rename within one directory is a wstat")
         node = await directory.lookup(old.caller, t.old_name)
@@ -365,17 +368,14 @@ class ProtSession:
         fid = self._fids.get(t.fid)
         limits.check_mode(fid.node.name, t.mode)
         limits.check_io(fid.node.name, t.offset, 0, self._config)
-        node = await walk_to(fid.node, limits.checked_names(t.names, self._config), fid.caller, resolve=t.resolve)
-        if node.is_dir:
-            raise serr.IsDir(node.name)
-        if node.perm & DMNAMEDPIPE:
-            raise serr.NotSupported(node.name, "a pipe is opened, and read then")
+        names = limits.checked_names(t.names, self._config)
         count = min(t.count, self._config.wire.io_bytes_max)
-        file = await node.open(fid.caller, _TO_READ)
-        try:
-            data = await file.read(t.offset, count)
-        finally:
-            await file.close()
+        data = None
+        if names and isinstance(fid.node, Dir) and not {".", ".."}.intersection(names):
+            data = await fid.node.get(fid.caller, names, t.offset, count)
+        if data is None:
+            node = await walk_to(fid.node, names, fid.caller, resolve=t.resolve)
+            data = await read_whole(node, fid.caller, t.offset, count)
         reply = Reply()
         reply.getfile.data = data
         return reply
@@ -417,7 +417,7 @@ class ProtSession:
 
     async def _watch(self, t: pb.Twatch) -> Reply:
         fid = self._fids.get(t.dirfid)
-        node = _as_dir(fid.node)
+        node = as_dir(fid.node)
         if not fid.is_open:
             raise serr.Inval(node.name, "the directory is not open")
         self._fids.check_free(t.watchfid)
@@ -430,19 +430,6 @@ class ProtSession:
         watcher.mode = OREAD
         watcher.watch = self._watches.add(qid.path)
         self._watch_count += 1
+        self._stats.watch_count += 1
         self._add(t.watchfid, watcher)
         return Reply(watch=pb.Rwatch())
-
-
-def _parent_on_the_way(start: Fid, way: list[Node]) -> Dir | None:
-    """The directory that the end of a walk was found in; a clone keeps the one it had."""
-    if not way:
-        return start.parent
-    above = way[-2] if len(way) > 1 else start.node
-    return above if isinstance(above, Dir) else None
-
-
-def _as_dir(node: Node) -> Dir:
-    if not isinstance(node, Dir):
-        raise serr.NotDir(node.name)
-    return node

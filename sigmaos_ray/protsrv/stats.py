@@ -9,7 +9,7 @@ import msgspec
 
 
 class ServerStats:
-    """Counts of requests by kind, sessions and fids. Plain integers, touched from the server's loop only."""
+    """Counts of requests by kind, sessions, fids and watches. Plain integers, touched from the server's loop only."""
 
     def __init__(self) -> None:
         self.started_s = time.time()
@@ -17,6 +17,7 @@ class ServerStats:
         self.errors: Counter[str] = Counter()
         self.session_count = 0
         self.fid_count = 0
+        self.watch_count = 0
         self.rpcs: Counter[str] = Counter()
 
     def to_json(self) -> bytes:
@@ -28,5 +29,6 @@ class ServerStats:
             "rpcs": dict(self.rpcs),
             "session_count": self.session_count,
             "fid_count": self.fid_count,
+            "watch_count": self.watch_count,
         }
         return msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n"

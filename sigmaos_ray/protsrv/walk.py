@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Caller, Dir, Node
-from sigmaos_ray.sigmap import path
+from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenHow
+from sigmaos_ray.sigmap import DMNAMEDPIPE, OREAD, path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from sigmaos_ray.protsrv.fids import Fid
+
+_TO_READ: Final = OpenHow(OREAD)
 
 
 async def walk(start: Node, names: Sequence[str], caller: Caller) -> list[Node]:
@@ -61,10 +65,35 @@ async def walk_to(start: Node, names: Sequence[str], caller: Caller, *, resolve:
 
 async def walk_to_dir(start: Node, names: Sequence[str], caller: Caller) -> Dir:
     """Like ``walk_to``, for a directory that an entry is to be looked up or made in."""
-    node = await walk_to(start, names, caller)
+    return as_dir(await walk_to(start, names, caller))
+
+
+def as_dir(node: Node) -> Dir:
+    """The node, NotDir unless it is a directory."""
     if not isinstance(node, Dir):
         raise serr.NotDir(node.name)
     return node
+
+
+def parent_on_the_way(start: Fid, way: list[Node]) -> Dir | None:
+    """The directory that the end of a walk was found in; a clone keeps the one it had."""
+    if not way:
+        return start.parent
+    above = way[-2] if len(way) > 1 else start.node
+    return above if isinstance(above, Dir) else None
+
+
+async def read_whole(node: Node, caller: Caller, offset: int, count: int) -> bytes:
+    """Opens, reads and closes: a getfile. IsDir and NotSupported for what is no plain file."""
+    if node.is_dir:
+        raise serr.IsDir(node.name)
+    if node.perm & DMNAMEDPIPE:
+        raise serr.NotSupported(node.name, "a pipe is opened, and read then")
+    file = await node.open(caller, _TO_READ)
+    try:
+        return await file.read(offset, count)
+    finally:
+        await file.close()
 
 
 async def refuse_link(directory: Dir, name: str, caller: Caller) -> None:

@@ -60,6 +60,8 @@ class ClientSession:
             secrets.randbits(64) or 1, ack_batch=config.session.ack_batch, acks_max=config.session.acks_max
         )
         self._waiters: dict[int, asyncio.Future[Reply]] = {}
+        self._on_late: dict[int, Callable[[], None]] = {}
+        """What to do about replies that nobody waits for any more."""
         self._wake: asyncio.Future[None] | None = None
         self._owner: asyncio.Task[None] | None = None
         self._closing = False
@@ -107,15 +109,17 @@ class ClientSession:
         if self._on_slow is not None and self._slow_timer is None:
             self._look_later()
         self._wake_writer()
+        if on_late is not None:
+            self._on_late[seqno] = on_late
         try:
             reply = await waiter
         except asyncio.CancelledError:
-            if on_late is not None:
-                self._wait_on(seqno, waiter, on_late)
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._came_late(waiter.result())
             raise
         finally:
-            if self._waiters.get(seqno) is waiter:
-                del self._waiters[seqno]
+            del self._waiters[seqno]
+        self._on_late.pop(seqno, None)
         if reply.HasField("error"):
             raise wire.error_from_pb(reply.error)
         self._check_answers(request, reply)
@@ -126,15 +130,11 @@ class ClientSession:
         if asked != answered and asked is not None and _ANSWERS.get(asked) != answered:
             raise serr.IOErr(self.address, f"the server answered a {asked} with {answered or 'nothing'}")
 
-    def _wait_on(self, seqno: int, waiter: asyncio.Future[Reply], on_late: Callable[[], None]) -> None:
-        def arrived(late: asyncio.Future[Reply]) -> None:
-            self._waiters.pop(seqno, None)
-            if not late.cancelled() and late.exception() is None and not late.result().HasField("error"):
-                on_late()
-
-        if waiter.cancelled():
-            waiter = self._waiters[seqno] = waiter.get_loop().create_future()
-        waiter.add_done_callback(arrived)
+    def _came_late(self, reply: Reply) -> None:
+        """A reply that nobody waits for any more."""
+        on_late = self._on_late.pop(reply.seqno, None)
+        if on_late is not None and not reply.HasField("error"):
+            on_late()
 
     async def close(self) -> None:
         """Ends the session: the server drops its fids and watches. What is outstanding fails. May be repeated."""
@@ -177,6 +177,7 @@ class ClientSession:
         if self._slow_timer is not None:
             self._slow_timer.cancel()
             self._slow_timer = None
+        self._on_late.clear()
         for seqno, failure in self._state.end(error).items():
             waiter = self._waiters.get(seqno)
             if waiter is not None and not waiter.done():
@@ -310,6 +311,8 @@ class ClientSession:
                 waiter = self._waiters.get(reply.seqno)
                 if waiter is not None and not waiter.done():
                     waiter.set_result(reply)
+                else:
+                    self._came_late(reply)
             if self._state.owes_acks:
                 self._wake_writer()
             if frames.bye:

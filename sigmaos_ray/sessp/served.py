@@ -70,17 +70,18 @@ class ServedSession:
 
     # -- streams
 
-    def take_over(self) -> None:
-        """The current task has a new stream for the session. An older stream that has not noticed its end is ended."""
+    def take_over(self) -> asyncio.Task[None] | None:
+        """The current task has a new stream for the session. Returns the task of an older one, which may not have
+        noticed its end, for the caller to cancel."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
         older, self._reader = self._reader, asyncio.current_task()
         flusher, self._flusher = self._flusher, None
         self.stream = None
-        for task in (older, flusher):
-            if task is not None and task is not self._reader:
-                task.cancel()
+        if flusher is not None:
+            flusher.cancel()
+        return older if older is not None and not older.done() else None
 
     def is_taken_over(self) -> bool:
         """True while the session is for the current task: not over, nor taken over by yet another one."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import weakref
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -52,6 +53,8 @@ class SessionServer:
         self._sessions: dict[int, ServedSession] = {}
         self._kept = KeptBytes(config.session.replies_kept_total_bytes_max)
         self._greetings_count = 0
+        self._superseded: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
+        """Tasks of streams that others took over from."""
         self._endings: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -70,6 +73,10 @@ class SessionServer:
             session = await self._greet(context)
             if session is not None:
                 await self._serve_to_end(session, context)
+        except asyncio.CancelledError:
+            if asyncio.current_task() not in self._superseded:
+                raise
+            await context.abort(grpc.StatusCode.ABORTED, "another stream of the session took over")
         except serr.SigmaError as error:
             _log(f"stream refused: {error}")
             await context.abort(_STATUS.get(error.code, grpc.StatusCode.INVALID_ARGUMENT), str(error))
@@ -100,7 +107,10 @@ class SessionServer:
             refusal = Welcome(server_id=self.server_id, accepted=False, error=wire.error_to_pb(error))
             await context.write(Frames(welcome=refusal).SerializeToString())
             return None
-        session.take_over()
+        older = session.take_over()
+        if older is not None:
+            self._superseded.add(older)
+            older.cancel()
         welcome = Welcome(server_id=self.server_id, accepted=True)
         try:
             await context.write(Frames(welcome=welcome).SerializeToString())

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from sigmaos_ray import serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Frames, Reply
-from sigmaos_ray.sigmap import NO_FENCE, Fence, Qid, Stat
+from sigmaos_ray.sigmap import NO_FENCE, Fence, Qid, Secret, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -91,6 +91,14 @@ def fence_to_pb(fence: Fence) -> pb.Fence | None:
 
 def fence_from_pb(fence: pb.Fence) -> Fence:
     return Fence(fence.pathname, fence.epoch, fence.seqno) if fence.pathname else NO_FENCE
+
+
+def secret_to_pb(secret: Secret) -> pb.Secret:
+    return pb.Secret(service=secret.service, id=secret.id, key=secret.key, session_token=secret.session_token)
+
+
+def secret_from_pb(secret: pb.Secret) -> Secret:
+    return Secret(secret.service, secret.id, secret.key, secret.session_token)
 
 
 def error_to_pb(error: serr.SigmaError) -> pb.Rerror:

@@ -56,7 +56,7 @@ from sigmaos_ray.sigmap.constants import (
     Perm,
     named_election,
 )
-from sigmaos_ray.sigmap.types import NO_FENCE, Endpoint, EndpointType, Fence, Qid, Stat
+from sigmaos_ray.sigmap.types import NO_FENCE, Endpoint, EndpointType, Fence, Qid, Secret, Stat
 
 __all__ = [
     "ANY",
@@ -117,6 +117,7 @@ __all__ = [
     "Mode",
     "Perm",
     "Qid",
+    "Secret",
     "Stat",
     "named_election",
 ]

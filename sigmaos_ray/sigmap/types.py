@@ -102,6 +102,20 @@ ADDRS_MAX: Final = 16
 """Addresses of one endpoint: clients try one after the other."""
 
 
+class Secret(msgspec.Struct, frozen=True):
+    """What a client shows to a service so that it acts in the client's name (P-3). Never printed in full."""
+
+    service: str
+    """Sent to servers below ``name/<service>/`` only."""
+    id: str
+    key: str
+    session_token: str = ""
+    """Of credentials that end by themselves."""
+
+    def __repr__(self) -> str:
+        return f"Secret({self.service!r}, {self.id!r})"
+
+
 class EndpointType(enum.StrEnum):
     INTERNAL = "internal"
     EXTERNAL = "external"

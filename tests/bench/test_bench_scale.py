@@ -131,6 +131,6 @@ def test_200_sessions_with_watches(etcd_port: int | PeerMissing) -> None:
     with named_child(port_of(etcd_port)) as (process, env, _):
         delay_s, watcher_bytes = asyncio.run(fan_out(env, process))
     print(
-        f"\n  {WATCHERS} sessions with a watch each: all heard of a new file {delay_s * 1e3:.1f} ms after its put began; "
-        f"{watcher_bytes / 1024:.0f} KiB of named's memory each"
+        f"\n  {WATCHERS} sessions with a watch each: all heard of a new file {delay_s * 1e3:.1f} ms after its put "
+        f"began; {watcher_bytes / 1024:.0f} KiB of named's memory each"
     )

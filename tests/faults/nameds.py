@@ -104,7 +104,8 @@ class Nameds:
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
-        address = (await process.stdout.readline()).decode().strip()
+        address = (await asyncio.wait_for(process.stdout.readline(), WITHIN_S)).decode().strip()
+        assert address, "a named did not start"
         child = NamedChild(process, address, link)
         self.children.append(child)
         return child

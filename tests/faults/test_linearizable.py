@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import secrets
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -18,8 +17,6 @@ import pytest
 from file_clients import ClientsRequest
 from lincheck import ClientProcesses, check_all, summary
 from nameds import LEASE_S, Nameds
-
-from sigmaos_ray.sigmap import OEXCL, OWRITE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,9 +48,8 @@ async def disturb(nameds: Nameds, chance: random.Random, how: str) -> None:
 
 
 async def is_deposed(nameds: Nameds, leader: NamedChild) -> bool:
-    """Whether a leader that was stopped for a while is still one, once that is settled."""
-    sc = await nameds.clnt()
-    await sc.put_file(f"name/{secrets.token_hex(8)}", b"", mode=OWRITE | OEXCL)
+    """Whether a leader that was stopped for a while is one no more, once that is settled: who answers leads."""
+    await (await nameds.clnt()).get_dir("name/")
     return await nameds.leader() is not leader
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
 from sigmaos_ray.barrierclnt import AsyncBarrier, Barrier
+from sigmaos_ray.blocking import DirCache
 from sigmaos_ray.electclnt import AsyncElectClnt, ElectClnt
+from sigmaos_ray.fslib import AsyncDirCache
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt, LeaderClnt
 from sigmaos_ray.leaseclnt import AsyncLease, AsyncLeaseClnt, Lease, LeaseClnt
 from sigmaos_ray.lockclnt import AsyncLock, Lock
@@ -25,15 +27,16 @@ FACES = [
     (Barrier, AsyncBarrier),
     (ElectClnt, AsyncElectClnt),
     (LeaderClnt, AsyncLeaderClnt),
+    (DirCache, AsyncDirCache),
 ]
 
-ONLY_BLOCKING = {"run", "asynchronous", "is_lost", "id", "ttl_s"}
+ONLY_BLOCKING = {"run", "asynchronous", "id", "ttl_s"}
 """How the blocking faces reach the client beneath; what asyncio has an event or an attribute for."""
 
 ONLY_ASYNC = {
     # for servers and faces built on the client, not for users
-    "close_fs", "config", "create_or_open_fid", "fence_of", "mount_endpoint", "open_fid", "read_bytes_max",
-    "lost_threaded", "scan_dir_pages", "server_of", "stop_extending", "wait_until",
+    "close_fs", "config", "create_or_open_fid", "fence_of", "generation", "is_kept", "mount_endpoint", "open_fid",
+    "read_bytes_max", "lost_threaded", "scan_dir_pages", "server_at", "server_of", "stop_extending", "wait_until",
 }  # fmt: skip
 
 PLAIN = {
