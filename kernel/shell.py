@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from kernel import whereis
-from sigmaos_ray import debug
+from sigmaos_ray import crash, debug
 from sigmaos_ray.config import ServiceInfo
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _log = debug.selector("KERNEL")
 
 SWITCH_INTERVAL_S: Final = 0.0002
+_CRASHES: Final = {"named": "NAMED_CRASH", "schedd": "SCHEDD_CRASH", "ux": "UX_CRASH", "s3": "S3_CRASH"}
 
 
 class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,7 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     ux_root: str = ""
     log_dir: str = ""
     debug: str = ""
+    fail: str = ""
 
 
 class KernelService(abc.ABC):
@@ -84,6 +86,7 @@ class KernelActor(abc.ABC):
     def __init__(self, service_name: str, args: KernelArgs) -> None:
         _log_to_file(args.log_dir, f"{service_name}-{args.kernel_id}")
         debug.configure(args.debug, who=f"{service_name}-{args.kernel_id}")
+        crash.configure(args.fail, who=f"{service_name}-{args.kernel_id}")
         whereis.install(args.realm)
         # Ray's own threads call back into Python: a request must not wait out their turn of 5 ms.
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -93,6 +96,7 @@ class KernelActor(abc.ABC):
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"{service_name}-loop", daemon=True)
         self._thread.start()
         self._service: KernelService | None = None
+        self._crash: crash.Armed | None = None
         self._ended = threading.Event()
 
     @abc.abstractmethod
@@ -103,6 +107,7 @@ class KernelActor(abc.ABC):
         """Blocks until the service answers. Returns where, and this process's id."""
         starting = _make_and_start(self._keep_service, self._args)
         endpoint = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        self._crash = crash.arm(_CRASHES[self._name.partition("-")[0]])
         host, _, port = endpoint.addrs[0].rpartition(":")
         _log(f"{self._name} serves at {endpoint.addrs[0]}")
         return endpoint, ServiceInfo(host=host, port=int(port), pid=os.getpid())
@@ -117,6 +122,8 @@ class KernelActor(abc.ABC):
 
     def stop(self) -> None:
         """Blocks until the service has stopped; then ``run`` returns. Raises what the service's stop raised."""
+        if self._crash is not None:
+            self._crash.close()
         try:
             if self._service is not None:
                 asyncio.run_coroutine_threadsafe(self._service.stop(), self._loop).result()

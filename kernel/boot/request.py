@@ -6,6 +6,7 @@ import os
 
 import msgspec
 
+from sigmaos_ray import crash
 from sigmaos_ray.sigmap import ROOT_REALM
 
 NODE_SERVICES = ("schedd", "ux", "s3")
@@ -32,10 +33,13 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Endpoints of an etcd that runs already; none: an embedded one."""
     s3_endpoint: str | None = None
     debug: str = ""
+    fail: str = ""
+    """SIGMAFAIL of the kernel parts."""
 
     @classmethod
     def from_environment(cls, state_dir: str, **wanted: object) -> BootRequest:
-        """The request that the ``SIGMAOS_*`` variables describe, with ``wanted`` on top of it."""
+        """The request that the ``SIGMAOS_*`` variables describe, with ``wanted`` on top of it. Inval for a SIGMAFAIL
+        that is none."""
         environment = {
             "etcd": tuple(filter(None, os.environ.get("SIGMAOS_ETCD", "").split(","))),
             "s3_endpoint": os.environ.get("SIGMAOS_S3_ENDPOINT") or None,
@@ -43,9 +47,12 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
             "own_ray": os.environ.get("SIGMAOS_OWN_RAY", "") == "1",
             "dashboard": os.environ.get("SIGMAOS_DASHBOARD", "") == "1",
             "debug": os.environ.get("SIGMADEBUG", ""),
+            "fail": os.environ.get("SIGMAFAIL", ""),
         }
         chosen = environment | {name: value for name, value in wanted.items() if value is not None}
-        return cls(state_dir=state_dir, **chosen)  # type: ignore[arg-type]
+        request = cls(state_dir=state_dir, **chosen)  # type: ignore[arg-type]
+        crash.parse(request.fail)
+        return request
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ import msgspec
 from kernel.named import etcd as etcd_module
 from kernel.named.etcd import Etcd, UnknownOutcome
 from kernel.named.fences import NamedFences, StoredFence
-from sigmaos_ray import debug, serr
+from sigmaos_ray import crash, debug, serr
 from sigmaos_ray.sigmap import NO_FENCE, Fence
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _log = debug.selector("NAMED_STORE")
 
 _LOOK_AGAIN_S: Final = 0.1
+
+_commit_crash = crash.point("NAMED_COMMIT_CRASH")
+_commit_delay = crash.point("NAMED_COMMIT_DELAY")
 
 
 class LeaderKey:
@@ -209,6 +212,8 @@ class Committer:
         self.plans_count += len(batch)
         held = batch[0].held
         while True:
+            if _commit_delay.on:
+                await _commit_delay.passed_by_task()
             self._guard()
             self.transactions_count += 1
             marker = secrets.token_bytes(8)
@@ -220,6 +225,8 @@ class Committer:
                     return found
                 continue
             if succeeded:
+                if _commit_crash.on:
+                    _commit_crash.passed()
                 self._last_revision = revision
                 return revision
             raise await self._why_refused(batch[0].fence)

@@ -31,7 +31,8 @@ _OPTIONS: Final = {
     "grpc.keepalive_time_ms": 10_000,
     "grpc.keepalive_timeout_ms": 5_000,
     "grpc.initial_reconnect_backoff_ms": 50,
-    "grpc.min_reconnect_backoff_ms": 50,
+    # Not only a pause: how long a connection may take to open. A busy machine's takes more than a moment.
+    "grpc.min_reconnect_backoff_ms": 2_000,
     "grpc.max_reconnect_backoff_ms": 500,
 }
 
@@ -92,9 +93,13 @@ class Etcd:
         self._clients: dict[str, Client] = {}
         self._connecting = asyncio.Lock()
         self._closed = False
+        self._is_cut = False
 
     async def _connected(self) -> tuple[Client, str]:
         endpoint = self._endpoints[0]
+        if self._is_cut:
+            await asyncio.sleep(self._timeout_s)
+            raise serr.Unreachable(f"etcd {endpoint}", "cut off")
         if endpoint not in self._clients:
             async with self._connecting:
                 if self._closed:
@@ -110,6 +115,12 @@ class Etcd:
         """The next call goes to the next endpoint, unless another call has found that out already."""
         if self._endpoints[0] == endpoint:
             self._endpoints.append(self._endpoints.pop(0))
+
+    async def cut(self) -> None:
+        """Injects a fault: what is under way breaks, and nothing arrives from now on."""
+        self._is_cut = True
+        while self._clients:
+            await self._clients.popitem()[1].close()
 
     async def close(self) -> None:
         """Ends what is under way. May be repeated."""

@@ -17,7 +17,7 @@ from kernel.named.nodes import NamedFs
 from kernel.named.state import ROOT_INO, Contents, Meta, Plan
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
-from sigmaos_ray import debug, serr
+from sigmaos_ray import crash, debug, serr
 from sigmaos_ray.protsrv.node import Caller, OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
@@ -71,6 +71,7 @@ class NamedServer(KernelService):
         )
         self._committer: Committer | None = None
         self._expiry: asyncio.Task[None] | None = None
+        self._partition: crash.Armed | None = None
         self._is_lost = False
         self.etcd_version = ""
 
@@ -90,6 +91,10 @@ class NamedServer(KernelService):
             await self.stop()
             raise
         self._bridge.start()
+        loop = asyncio.get_running_loop()
+        self._partition = crash.arm(
+            "NAMED_PARTITION", lambda: asyncio.run_coroutine_threadsafe(self._etcd.cut(), loop).result()
+        )
         return endpoint
 
     async def lead(self) -> None:
@@ -203,6 +208,8 @@ class NamedServer(KernelService):
     async def stop(self) -> None:
         """Stops answering, resigns, frees everything. May be repeated."""
         self._is_lost = True
+        if self._partition is not None:
+            await asyncio.to_thread(self._partition.close)
         await self._bridge.stop()
         await self._follower.stop()
         if self._expiry is not None:

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
+from sigmaos_ray import crash, serr
 from sigmaos_ray import debug as debugging
-from sigmaos_ray import serr
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json, print_table
 
@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (start, stop, status, doctor, logs, debug, demo):
+    for command in (start, stop, status, doctor, logs, debug, fail, demo):
         app.command()(command)
 
 
@@ -167,6 +167,15 @@ def debug(
     if not list_all:
         raise typer.BadParameter("say --list")
     print_table(["SELECTOR", "WHAT"], [[name, what] for name, what in sorted(debugging.KNOWN.items())])
+
+
+def fail(
+    list_all: Annotated[bool, typer.Option("--list", help="List the labels of SIGMAFAIL.")] = False,
+) -> None:
+    """Show what SIGMAFAIL can break."""
+    if not list_all:
+        raise typer.BadParameter("say --list")
+    print_table(["LABEL", "WHAT"], [[label, what] for label, what in sorted(crash.KNOWN.items())])
 
 
 def demo(

@@ -5,7 +5,8 @@ After Wing and Gong: whatever has been called may come next if nothing else retu
 after Lowe, by what was done and the state it led to. Objects that do not share state are looked at one by one.
 
 An operation with an unknown outcome may come at any time after its call, or never. Of two ways to do the same known
-operations with the same end, the one that used fewer unknown ones can do all that the other can: that one is taken.
+operations with the same end, the one that used fewer unknown ones can do all that the other can: that one is taken. Of
+unknown ones that mean the same, the one that was called first can do all that the others can.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ class Model(Protocol):
 
     def apply(self, state: Any, operation: Operation) -> tuple[Hashable, Result]:
         """The state after an operation, and what it returns. Pure; ignores what the operation returned."""
+
+    def simplified(self, operations: Sequence[Operation]) -> Sequence[Operation]:
+        """The operations on one object, one for one, with arguments that nobody can tell apart made the same: fewer
+        states to look at."""
 
 
 class Verdict(enum.Enum):
@@ -101,9 +106,10 @@ class _Search:
     """One object's operations. Whatever got furthest goes on first; of those, what used the fewest unknown ones."""
 
     def __init__(self, operations: Sequence[Operation], model: Model, steps_max: int) -> None:
-        ordered = sorted(operations, key=lambda operation: operation.called_s)
-        self._known = [operation for operation in ordered if operation.is_known]
-        self._unknown = [each for each in ordered if not each.is_known and each.name not in model.looks]
+        pairs = sorted(zip(operations, model.simplified(operations), strict=True), key=lambda pair: pair[0].called_s)
+        self._known = [pair for pair in pairs if pair[0].is_known]
+        self._unknown = [pair for pair in pairs if not pair[0].is_known and pair[0].name not in model.looks]
+        self._same_before = _same_before([simple for _, simple in self._unknown])
         self._model = model
         self._steps_max = steps_max
         self._seen: dict[tuple[int, int, Any], list[int]] = {}
@@ -155,21 +161,32 @@ class _Search:
             bit = 1 << (index - node.first)
             if node.ahead & bit:
                 continue
-            operation = self._known[index]
+            operation, simple = self._known[index]
             if operation.called_s > limit_s:
                 break
             limit_s = min(limit_s, operation.returned_s)
-            state, result = self._model.apply(node.state, operation)
+            state, result = self._model.apply(node.state, simple)
             if result == operation.result:
                 yield operation, _advanced(node.first, node.ahead | bit, node.unknown, state)
-        for number, operation in enumerate(self._unknown):
+        for number, (operation, simple) in enumerate(self._unknown):
             if operation.called_s > limit_s:
                 break
-            if node.unknown >> number & 1:
+            if node.unknown >> number & 1 or self._same_before[number] & ~node.unknown:
                 continue
-            state, _ = self._model.apply(node.state, operation)
+            state, _ = self._model.apply(node.state, simple)
             if state != node.state:
                 yield operation, node._replace(unknown=node.unknown | 1 << number, state=state)
+
+
+def _same_before(unknown: Sequence[Operation]) -> list[int]:
+    """For each, as a bit: the last one before it that means the same."""
+    last: dict[tuple[str, Any], int] = {}
+    found = []
+    for number, simple in enumerate(unknown):
+        meaning = (simple.name, simple.argument)
+        found.append(last.get(meaning, 0))
+        last[meaning] = 1 << number
+    return found
 
 
 def _advanced(first: int, ahead: int, unknown: int, state: Any) -> _Node:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from sigmaos_ray.testing.history import decode
+from sigmaos_ray.testing.history import decode, encode
 from sigmaos_ray.testing.linearizability import Report, Verdict, check
 from sigmaos_ray.testing.models import DirModel, FileModel
 
@@ -55,6 +55,16 @@ class ClientProcesses:
         for _, err in outputs:
             assert not err, err.decode()
         return [operation for out, _ in outputs for operation in decode(out)]
+
+
+def check_kept(history: list[Operation], directory: Path) -> Report:
+    """``check_all``; a history that does not pass stays in a file, to be looked at again."""
+    report = check_all(history)
+    if not report.is_ok:
+        file = directory / "history"
+        file.write_bytes(encode(history))
+        print(f"the history is in {file}")
+    return report
 
 
 def check_all(history: list[Operation]) -> Report:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from file_clients import ClientsRequest
-from lincheck import ClientProcesses, check_all, summary
+from lincheck import ClientProcesses, check_kept, summary
 from nameds import LEASE_S, Nameds
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def run(etcd: EtcdChild, directory: Path, rounds: int, pause_s: float) -> 
             history = await clients.history()
     print(summary(history))
     assert sum(each.is_known for each in history) > 20 * rounds, "hardly anything was done"
-    report = check_all(history)
+    report = check_kept(history, directory)
     assert report.is_ok, str(report)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from file_clients import ClientsRequest
-from lincheck import ClientProcesses, check_all, summary
+from lincheck import ClientProcesses, check_kept, summary
 
 from sigmaos_ray import serr
 from sigmaos_ray.config import STATE_FILE_NAME
@@ -25,6 +25,7 @@ from sigmaos_ray.testing import Tstate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 KILLS = int(os.environ.get("SIGMAOS_SOAK_KILLS", "200"))
 WITHIN_S = 60.0
@@ -60,7 +61,7 @@ class Writer(threading.Thread):
 
 
 @pytest.mark.soak
-async def test_no_acknowledged_write_is_lost() -> None:
+async def test_no_acknowledged_write_is_lost(tmp_path: Path) -> None:
     seed = int(os.environ.get("SIGMAOS_SOAK_SEED", time.time_ns() % 1_000_000))
     print(f"SIGMAOS_SOAK_SEED={seed}")
     with Tstate(("named",), named_count=3) as ts:
@@ -83,7 +84,7 @@ async def test_no_acknowledged_write_is_lost() -> None:
         print(f"{kills}: {len(writer.made)} files, {len(writer.appended)} appends, {len(writer.unknown)} unknown")
         print(summary(history))
         _check_writes(ts, writer)
-        report = check_all(history)
+        report = check_kept(history, tmp_path)
         assert report.is_ok, str(report)
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Final
 
-from sigmaos_ray import AsyncSigmaClnt, SigmaClnt, Status, debug
+from sigmaos_ray import AsyncSigmaClnt, SigmaClnt, Status, crash, debug
 from sigmaos_ray.ft.fttask.names import leader_pathname, make_dirs, server_pathname, state_pathname
 from sigmaos_ray.ft.fttask.table import TaskTable
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> Status | None:
         journal = Journal(sc.asynchronous, state_pathname(service_id), lambda error: _end(str(error)))
         sc.run(journal.load(table))
         server = SigmaSrv(server_pathname(service_id), TaskSrv(table, journal), sc=sc, replace=True)
-        with server:
+        with server, crash.arm("FTTASKSRV_CRASH"), crash.arm("FTTASKSRV_PARTITION", lambda: sc.disconnect("name")):
             _log(f"{service_id}: serves, epoch {leader.fence.epoch}")
             sc.wait_evict()
         sc.run(_resign(journal, leader))

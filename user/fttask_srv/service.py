@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from sigmaos_ray import crash
 from sigmaos_ray.ft.fttask.table import Last, TaskTable
 from sigmaos_ray.pb import fttask_pb2 as pb
 from sigmaos_ray.sessp import wire
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from sigmaos_ray.ft.fttask.table import Change
     from sigmaos_ray.protsrv.rpcdev import RpcContext
     from user.fttask_srv.journal import Journal
+
+
+_submit_crash = crash.point("FTTASKSRV_SUBMIT_CRASH")
 
 
 class TaskSrv:
@@ -46,6 +50,8 @@ class TaskSrv:
         self._table.check_fence(wire.fence_from_pb(request.fence))
         existing, change = self._table.submit(_tasks(request.tasks))
         await self._commit(change)
+        if _submit_crash.on:
+            _submit_crash.passed()
         return pb.TaskIdsReply(ids=existing)
 
     async def EditTasks(self, ctx: RpcContext, request: pb.TasksRequest) -> pb.TaskIdsReply:

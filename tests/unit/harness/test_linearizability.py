@@ -24,6 +24,17 @@ def op(
     return Operation("c", key, name, argument, called, returned if result is not None else math.inf, result)
 
 
+def test_many_lost_writes_are_decided() -> None:
+    """Each might have come anywhere: those that nobody read are told apart only by when they were called."""
+    lost = [op("put", f"lost{n} ", n, n + 0.5, None) for n in range(40)]
+    gone = [op("remove", "", n + 0.2, n + 0.5, None) for n in range(40)]
+    looks = [op("get", "", n + 0.6, n + 0.7, b"kept " if n % 2 else ABSENT) for n in range(40)]
+    kept = [op("put", "kept ", n + 0.55, n + 0.58) for n in range(40) if n % 2]
+    assert check([*lost, *gone, *looks, *kept], FILE).is_ok
+    wrong = op("get", "", 50, 51, b"never written")
+    assert check([*lost, *gone, *looks, *kept, wrong], FILE).verdict is Verdict.NOT_LINEARIZABLE
+
+
 GOOD = {
     "nothing": [],
     "one after the other": [op("put", b"a", 0, 1), op("get", b"", 2, 3, b"a")],
