@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import msgspec
 
 from sigmaos_ray import config, serr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from rich.table import Table
 
     from sigmaos_ray import SigmaClnt
     from sigmaos_ray.config import Instance
@@ -76,19 +79,41 @@ def print_json(value: Any) -> None:
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on a terminal; aligned plain text when piped."""
     if sys.stdout.isatty():
-        from rich import box
         from rich.console import Console
-        from rich.table import Table
 
-        table = Table(*header, box=box.SIMPLE_HEAD)
-        for row in rows:
-            table.add_row(*(_plain(cell) for cell in row))
-        Console().print(table, markup=False)
+        Console().print(_table(header, rows), markup=False)
         return
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for row in (header, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+def follow_table(header: Sequence[str], look: Callable[[], Sequence[Sequence[str]]], interval_s: float) -> Never:
+    """A table that ``look`` fills anew every ``interval_s``, until Ctrl-C: in place on a terminal, one below the other
+    when piped."""
+    if not sys.stdout.isatty():
+        while True:
+            print_table(header, look())
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            time.sleep(interval_s)
+    from rich.live import Live
+
+    with Live(_table(header, look()), auto_refresh=False) as live:
+        while True:
+            time.sleep(interval_s)
+            live.update(_table(header, look()), refresh=True)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(*header, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*(_plain(cell) for cell in row))
+    return table
 
 
 def _plain(cell: str) -> str:

@@ -1,16 +1,18 @@
-"""``spawn``, ``ps``, ``wait``, ``evict``: procs."""
+"""``spawn``, ``ps``, ``top``, ``wait``, ``evict``: procs."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
 
-from sigmaos_ray.cli.context import client, print_json, print_table, shown
+from sigmaos_ray import serr
+from sigmaos_ray.cli.context import client, follow_table, print_json, print_table, shown
 
 if TYPE_CHECKING:
+    from sigmaos_ray import SigmaClnt
     from sigmaos_ray.proc import ProcInfo, Status
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -20,7 +22,7 @@ def register(app: typer.Typer) -> None:
     # What stands behind the program belongs to the program, dashes or not.
     rest = {"allow_interspersed_args": False, "ignore_unknown_options": False}
     app.command(context_settings=rest)(spawn)
-    for command in (ps, wait, evict):
+    for command in (ps, top, wait, evict):
         app.command()(command)
 
 
@@ -73,15 +75,76 @@ def _described(status: Status) -> dict[str, object]:
     return {"code": status.code.name, "msg": status.msg, "data": status.data, "crash": status.is_crash()}
 
 
-def ps(as_json: Json = False) -> None:
+_PS: Final = ("PID", "PROGRAM", "STATE", "KERNEL NODE", "AGE", "NOTE")
+_TOP: Final = ("KERNEL NODE", "QUEUED", "RUNNING", "CORES RESERVED", "MB RESERVED", "SPAWNED", "ENDED")
+
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")]
+Interval = Annotated[float, typer.Option("--interval-s", min=0.1, help="With --watch: how often.")]
+
+
+def ps(watch: Watch = False, interval_s: Interval = 1.0, as_json: Json = False) -> None:
     """List procs: queued, running, and ended ones whose status nobody collected."""
+    _not_both(watch, as_json)
     with client() as sc:
-        infos = sorted(sc.procs(), key=lambda info: info.spawned_s)
+        if watch:
+            follow_table(_PS, lambda: [_row(info) for info in _procs(sc)], interval_s)
+        infos = _procs(sc)
     if as_json:
         print_json([_info(info) for info in infos])
-        return
-    rows = [[shown(info.pid), info.program, info.state, info.kernel_id, _age(info), _note(info)] for info in infos]
-    print_table(["PID", "PROGRAM", "STATE", "KERNEL NODE", "AGE", "NOTE"], rows)
+    else:
+        print_table(_PS, [_row(info) for info in infos])
+
+
+def _not_both(watch: bool, as_json: bool) -> None:
+    if watch and as_json:
+        raise typer.BadParameter("--watch is for people: with --json ask again yourself")
+
+
+def _procs(sc: SigmaClnt) -> list[ProcInfo]:
+    return sorted(sc.procs(), key=lambda info: info.spawned_s)
+
+
+def _row(info: ProcInfo) -> list[str]:
+    return [shown(info.pid), info.program, info.state, info.kernel_id, _age(info), _note(info)]
+
+
+def top(watch: Watch = False, interval_s: Interval = 1.0, as_json: Json = False) -> None:
+    """Show what each kernel node is at: procs that wait and run, and what they have reserved of it."""
+    _not_both(watch, as_json)
+    with client() as sc:
+        if watch:
+            follow_table(_TOP, lambda: _node_rows(_nodes(sc)), interval_s)
+        nodes = _nodes(sc)
+    if as_json:
+        print_json(nodes)
+    else:
+        print_table(_TOP, _node_rows(nodes))
+
+
+def _nodes(sc: SigmaClnt) -> dict[str, dict[str, Any]]:
+    """What each schedd counts. One that goes meanwhile is left out."""
+    nodes = {}
+    for stat in sc.get_dir("name/schedd"):
+        try:
+            nodes[stat.name] = sc.read_srv_stats(f"name/schedd/{stat.name}")["procs"]
+        except (serr.NotFound, *serr.SESSION_ERRORS):
+            continue
+    return nodes
+
+
+def _node_rows(nodes: dict[str, dict[str, Any]]) -> list[list[str]]:
+    return [
+        [
+            shown(kernel_id),
+            str(procs["queued"]),
+            str(procs["starting"] + procs["running"]),
+            f"{procs['reserved_mcpu'] / 1000:g} of {procs['node_cores']:g}",
+            f"{procs['reserved_mem_mb']:g} of {procs['node_mem_mb']:g}",
+            str(procs["spawned"]),
+            ", ".join(f"{count} {how}" for how, count in procs["ended"].items()),
+        ]
+        for kernel_id, procs in nodes.items()
+    ]
 
 
 def _info(info: ProcInfo) -> dict[str, object]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class ServerStats:
@@ -19,6 +23,8 @@ class ServerStats:
         self.fid_count = 0
         self.watch_count = 0
         self.rpcs: Counter[str] = Counter()
+        self.sections: dict[str, Callable[[], dict[str, Any]]] = {}
+        """What a server adds of its own, by name; asked at each read."""
 
     def to_json(self) -> bytes:
         """What a read of ``.statsd`` returns."""
@@ -30,5 +36,6 @@ class ServerStats:
             "session_count": self.session_count,
             "fid_count": self.fid_count,
             "watch_count": self.watch_count,
+            **{name: report() for name, report in self.sections.items()},
         }
         return msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import weakref
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -50,10 +51,12 @@ def client_options(config: Config) -> _Options:
 
 
 class _Channels:
-    """The channels of one loop. A channel costs a few milliseconds to open, so they stay until the loop ends."""
+    """The channels of one loop. A channel costs a few milliseconds to open, so they stay until the loop ends, unless
+    what used one failed."""
 
     def __init__(self) -> None:
         self.by_address: dict[str, grpc.aio.Channel] = {}
+        self.users: Counter[str] = Counter()
 
 
 _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Channels] = weakref.WeakKeyDictionary()
@@ -80,9 +83,20 @@ async def close_channels() -> None:
             await channel.close()
 
 
-async def forget_channel(address: str) -> None:
-    """Closes the running loop's channel to an address that answers no more, so that dead servers leave nothing."""
+def hold_channel(address: str) -> None:
+    """Says that the running loop's channel to an address is in use, until ``release_channel``."""
+    _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).users[address] += 1
+
+
+async def release_channel(address: str, *, failed: bool) -> None:
+    """Ends one use. After a failure the last one that ends closes the channel: a dead server leaves nothing, and who
+    gets its port next is not bothered with our pings."""
     channels = _by_loop.get(asyncio.get_running_loop())
-    channel = channels.by_address.pop(address, None) if channels else None
-    if channel is not None:
-        await channel.close()
+    if channels is None:
+        return
+    channels.users[address] -= 1
+    if channels.users[address] <= 0:
+        del channels.users[address]
+        channel = channels.by_address.pop(address, None) if failed else None
+        if channel is not None:
+            await channel.close()

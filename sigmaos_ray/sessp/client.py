@@ -16,7 +16,7 @@ from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
-from sigmaos_ray.sessp.channel import channel_to, forget_channel
+from sigmaos_ray.sessp.channel import channel_to, hold_channel, release_channel
 from sigmaos_ray.sessp.state import ClientState
 
 if TYPE_CHECKING:
@@ -90,7 +90,6 @@ class ClientSession:
         except TimeoutError:
             self._end(serr.Unreachable(self.address, "no answer"))
             await self._stop_owner()
-            await forget_channel(self.address)
             raise serr.Unreachable(self.address, "no answer") from None
         except asyncio.CancelledError:
             self._end(serr.Unreachable(self.address, "dial cancelled"))
@@ -118,7 +117,8 @@ class ClientSession:
                 self._came_late(waiter.result())
             raise
         finally:
-            del self._waiters[seqno]
+            # Not to be held by the traceback of the error that it holds.
+            del self._waiters[seqno], waiter
         self._on_late.pop(seqno, None)
         if reply.HasField("error"):
             raise wire.error_from_pb(reply.error)
@@ -193,6 +193,7 @@ class ClientSession:
         """Owns the stream: opens it, and opens it again after a loss, until the session ends."""
         loop = asyncio.get_running_loop()
         lost_at: float | None = None
+        hold_channel(self.address)
         try:
             while not self._closing:
                 try:
@@ -213,6 +214,7 @@ class ClientSession:
                 await asyncio.sleep(self._config.session.resume_pause_s)
         finally:
             self._end(serr.Unreachable(self.address, "session closed"))
+            await release_channel(self.address, failed=not self._closing)
 
     def _fail(self, opened: asyncio.Future[None], why: str) -> None:
         error = serr.Unreachable(self.address, why)
@@ -237,7 +239,9 @@ class ClientSession:
             finally:
                 self._streamed |= loop.time() - welcomed_s >= self._config.session.resume_timeout_s
         except grpc.aio.AioRpcError as error:
-            raise _StreamLost(f"{error.code().name.lower()}: {error.details()}") from error
+            error.with_traceback(None)  # gRPC keeps it with the call: its frames would keep the channel open
+            is_foreign = error.code() is grpc.StatusCode.UNIMPLEMENTED  # the server's port has another owner by now
+            raise _StreamLost(f"{error.code().name.lower()}: {error.details()}", final=is_foreign) from error
         except asyncio.InvalidStateError as error:  # grpc.aio says so of a write on a stream that has just ended
             raise _StreamLost("the stream ended") from error
         finally:
@@ -284,9 +288,13 @@ class ClientSession:
             await asyncio.wait(tasks)
         if self._closing:
             return
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
+        errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+        try:
+            if errors:
+                raise errors[0]
+        finally:
+            # What this frame holds would hold it, by the error's traceback, and so keep the channel open.
+            del writer, reader, task, tasks, errors
 
     async def _write(self, stream: _Stream) -> None:
         loop = asyncio.get_running_loop()

@@ -20,6 +20,16 @@ class Cutter:
         self.connections_count = 0
 
     @property
+    def open_count(self) -> int:
+        """Connections that are open now."""
+        return len(self._writers) // 2
+
+    def lead_to(self, target: str) -> None:
+        """New connections go elsewhere."""
+        self._host, _, port = target.rpartition(":")
+        self._port = int(port)
+
+    @property
     def address(self) -> str:
         assert self._server is not None
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"

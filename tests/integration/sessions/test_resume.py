@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 from cutter import Cutter
 
@@ -155,3 +156,40 @@ async def test_a_cancelled_call_does_not_disturb_the_others(server: FileServer, 
     await asyncio.wait(calls)
     assert [call.result() for call in calls[1::2]] == [b"x"] * 50
     assert await sc.get_file("name/f") == b"x"
+
+
+async def test_a_port_that_another_server_has_by_now(server: FileServer) -> None:
+    """The session ends at once, and nothing of ours goes on talking to the stranger."""
+    stranger = grpc.aio.server()
+    port = stranger.add_insecure_port("127.0.0.1:0")
+    await stranger.start()
+    async with Cutter(server.endpoint.addrs[0]) as cutter:
+        sc = client_through(cutter)
+        fd = await sc.create("name/f", mode=ORDWR)
+        cutter.lead_to(f"127.0.0.1:{port}")
+        cutter.cut()
+        began = time.monotonic()
+        with pytest.raises(serr.SESSION_ERRORS):
+            await sc.read(fd, 1)
+        assert time.monotonic() - began < config.LOCAL.session.resume_timeout_s
+        assert cutter.connections_count >= 2
+        await until(lambda: cutter.open_count == 0)
+        await sc.close_fs()
+    await stranger.stop(None)
+
+
+async def test_channels_are_kept_for_the_next_session(server: FileServer) -> None:
+    """A channel stays after a good end, and while another session uses it."""
+    async with Cutter(server.endpoint.addrs[0]) as cutter:
+        for _ in range(3):
+            sc = client_through(cutter)
+            await sc.put_file("name/f", b"")
+            await sc.close_fs()
+        first, second = client_through(cutter), client_through(cutter)
+        await first.get_file("name/f")
+        await second.get_file("name/f")
+        (await first._mount_of(["name"])).fid.session.abandon("cut by the test")
+        assert await second.get_file("name/f") == b""
+        assert cutter.connections_count == 1
+        await first.close_fs()
+        await second.close_fs()

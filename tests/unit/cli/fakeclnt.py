@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from sigmaos_ray import serr
 from sigmaos_ray.proc import ProcInfo, Status
@@ -33,6 +33,7 @@ class FakeClnt:
         self.spawned: Proc | None = None
         self.status = Status.ok()
         self.infos: list[ProcInfo] = []
+        self.reports: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -96,3 +97,8 @@ class FakeClnt:
 
     def procs(self) -> list[ProcInfo]:
         return self.infos
+
+    def read_srv_stats(self, pn: str) -> dict[str, Any]:
+        if pn not in self.reports:
+            raise serr.NotFound(pn)
+        return self.reports[pn]

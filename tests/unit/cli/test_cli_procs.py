@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sigmaos_ray.cli import context
 from sigmaos_ray.proc import ProcInfo, Status
 
 if TYPE_CHECKING:
@@ -66,3 +67,40 @@ def test_ps(sigmaos: Callable[..., Outcome], clnt: FakeClnt) -> None:
     assert "broken" in rows[1]
     assert "0.5 s" in rows[1]
     assert [info["pid"] for info in json.loads(sigmaos("ps", "--json").out)] == ["a", "b"]
+
+
+def test_ps_again_and_again(sigmaos: Callable[..., Outcome], clnt: FakeClnt, monkeypatch: pytest.MonkeyPatch) -> None:
+    clnt.infos = [ProcInfo(pid="first", program="example", state="running", spawned_s=1.0)]
+    looks = iter(["second", "third"])
+
+    def pause(seconds: float) -> None:
+        assert seconds == 0.5
+        try:
+            clnt.infos = [ProcInfo(pid=next(looks), program="example", state="running", spawned_s=1.0)]
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(context.time, "sleep", pause)
+    outcome = sigmaos("ps", "--watch", "--interval-s", "0.5")
+    assert outcome.code == 130
+    assert [row.split()[0] for row in outcome.out.split("\n") if row] == [
+        "PID",
+        "first",
+        "PID",
+        "second",
+        "PID",
+        "third",
+    ]
+    assert sigmaos("ps", "--watch", "--json").code == 2
+    assert sigmaos("ps", "--watch", "--interval-s", "0").code == 2
+
+
+def test_top(sigmaos: Callable[..., Outcome], clnt: FakeClnt) -> None:
+    counts = {"queued": 3, "starting": 1, "running": 2, "exited": 0, "spawned": 9, "ended": {"crash": 1, "ok": 2}}
+    report = counts | {"reserved_mcpu": 1500.0, "reserved_mem_mb": 300.0, "node_cores": 2.0, "node_mem_mb": 8000}
+    clnt.files = {"name/schedd": None, "name/schedd/n1": b"", "name/schedd/gone": b""}
+    clnt.reports = {"name/schedd/n1": {"procs": report}}
+    header, row = sigmaos("top").out.splitlines()
+    assert header.startswith("KERNEL NODE  QUEUED  RUNNING  CORES RESERVED  MB RESERVED")
+    assert " ".join(row.split()) == "n1 3 3 1.5 of 2 300 of 8000 9 1 crash, 2 ok"
+    assert json.loads(sigmaos("top", "--json").out) == {"n1": report}
