@@ -43,7 +43,7 @@ KNOWN: Final[Mapping[str, str]] = {
     "S3_CRASH": "event: an s3 proxy ends",
     "PROC_CRASH": "event: a proc's process ends while its program runs",
     "PROC_START_CRASH": "point: a proc's process ends before its program runs",
-    "PROC_EXIT_CRASH": "point: a proc's process ends after its program, before its status is told",
+    "PROC_EXIT_CRASH": "point: a proc's process ends after its program; what that told itself counts",
     "PROC_START_DELAY": "point: a program is held up before it runs",
     "FTTASKSRV_CRASH": "event: a server of durable tasks ends",
     "FTTASKSRV_PARTITION": "event: a server of durable tasks loses named",
@@ -76,6 +76,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"prob {self.prob} is not between 0 and 1")
         if min(self.maxinterval_ms, self.start_ms, self.delay_ms, self.n) < 0:
             raise ValueError("times and counts are not negative")
+
+
+_NEVER: Final = Fault(prob=0.0)
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,13 +120,16 @@ class Point:
         self.on = False
         self._action = _action(label)
         self._cut: Callable[[], None] | None = None
+        self._fault = _NEVER
+        self._chance = random.Random()
         self._set(_settings.spec)
 
     def _set(self, spec: Spec) -> None:
-        self._fault = spec.events.get(self.label, Fault())
-        self._chance = random.Random(None if spec.seed is None else f"{spec.seed} {self.label} {_settings.who}")
-        self._fired_count = 0
         self.on = self.label in spec.events
+        self._fired_count = 0
+        if self.on:
+            self._fault = spec.events[self.label]
+            self._chance = random.Random(None if spec.seed is None else f"{spec.seed} {self.label} {_settings.who}")
 
     def passed(self) -> None:
         """A thread passes the point: it may be held up, or never come back."""
