@@ -54,12 +54,9 @@ class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
         unknown = sorted(options.keys() - _FSSPEC_OPTIONS)
         if unknown:
             raise TypeError(f"unknown storage options: {', '.join(unknown)}")
-        super().__init__(
-            asynchronous=asynchronous,
-            loop=None if asynchronous else loopthread.shared().loop,
-            batch_size=batch_size or CALLS_IN_FLIGHT_MAX,
-            **options,
-        )
+        # As if asynchronous: else fsspec would start a loop thread of its own.
+        super().__init__(asynchronous=True, batch_size=batch_size or CALLS_IN_FLIGHT_MAX, **options)
+        self.asynchronous = asynchronous
         self.auto_mkdir = auto_mkdir
         self._connection = Connection(state_file, state_dir, realm)
         self._making: dict[tuple[int, str], asyncio.Task[None]] = {}
@@ -101,25 +98,27 @@ class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
         return f"{entries.PROTOCOL}_{tokenize(*self._connection.where())}"
 
     async def _together(self, calls: Iterable[Coroutine[Any, Any, T]], batch_size: int | None = None) -> list[T]:
-        """Results in order. The first error ends what is under way, and is raised."""
-        waiting = iter(list(calls))
-        results: dict[int, T] = {}
+        """Results in order; ``batch_size`` calls at a time, all for -1. The first error ends what is under way, and is
+        raised."""
+        waiting = list(calls)
+        results: list[Any] = [None] * len(waiting)
         numbered = enumerate(waiting)
 
         async def work() -> None:
             for number, call in numbered:
                 results[number] = await call
 
+        in_flight = batch_size or self.batch_size
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(batch_size or self.batch_size):
+                for _ in range(len(waiting) if in_flight < 0 else min(in_flight, len(waiting))):
                     group.create_task(work())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
             for _, call in numbered:
                 call.close()
-        return [results[number] for number in range(len(results))]
+        return results
 
     # -- pathnames
 

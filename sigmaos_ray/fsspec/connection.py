@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sigmaos_ray import config
+from sigmaos_ray import config, serr
 from sigmaos_ray.sigmaclnt import PROC_ENV_VARIABLE, SigmaClnt, find_proc_env, outside_proc_env
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ class Connection:
     """To the instance that ``state_file`` or ``state_dir`` names, as ``realm`` if that is not the instance's own;
     without any of them to where ``SigmaClnt()`` connects. May be shared by threads; making one opens nothing.
 
-    fsspec keeps file system objects for as long as the process lives, also over a fork and, in a worker, from one proc
-    to the next: each gets a client of its own.
+    fsspec keeps file system objects for as long as the process lives, in a worker from one proc to the next: each gets
+    a client of its own. So does a process that was forked before the first use; after it, Unreachable says so.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Connection:
         return os.fspath(self._state_file or ""), self._realm or ""
 
     def _open(self) -> SigmaClnt:
+        _check_not_forked()
         if self._state_file is None and self._realm is None:
             return SigmaClnt()
         env: ProcEnv = find_proc_env() if self._state_file is None else outside_proc_env(self._state_file)
@@ -78,6 +79,18 @@ class Connection:
 
 
 _all: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+_opened_in: int | None = None
+"""The process that opened the first client."""
+
+
+def _check_not_forked() -> None:
+    """gRPC that is in use does not survive a fork: calls of the child would hang."""
+    global _opened_in
+    if _opened_in is not None and _opened_in != os.getpid():
+        told = "forked from a process that used it already: start processes with spawn or forkserver, or fork earlier"
+        raise serr.Unreachable("name", told)
+    _opened_in = os.getpid()
 
 
 def _close_all() -> None:

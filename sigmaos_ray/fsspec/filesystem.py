@@ -15,6 +15,8 @@ import datetime
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from fsspec.compression import compr
+from fsspec.core import get_compression
 from fsspec.spec import AbstractBufferedFile
 
 from sigmaos_ray import serr
@@ -45,11 +47,14 @@ class SigmaFileSystem(Names):
         **kwargs: Any,
     ) -> Any:
         """A file object: rb, wb, xb, ab, r+b, or text. A ``with`` block that raises drops what it was writing."""
-        if "b" in mode or compression is not None or "r" in mode:
+        if "r" in mode:
             return super().open(path, mode, block_size, cache_options, compression, **kwargs)
         text = {key: kwargs.pop(key) for key in ("encoding", "errors", "newline") if key in kwargs}
-        binary = super().open(path, entries.mode_of(mode), block_size, cache_options, None, **kwargs)
-        return openfiles.SigmaTextWriter(binary, **text)
+        file = super().open(path, entries.mode_of(mode), block_size, cache_options, None, **kwargs)
+        codec = get_compression(path, compression)
+        if codec is not None:
+            file = openfiles.CompressedWriter(file, compr[codec](file, mode="w"))
+        return file if "b" in mode else openfiles.SigmaTextWriter(file, **text)
 
     def _open(
         self,

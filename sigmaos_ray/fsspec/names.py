@@ -77,7 +77,7 @@ class Names(Contents):
         self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
     ) -> None:
         """On one server a rename, in one moment, of files and directories alike. Across servers, and in S3, what is
-        moved is copied and then removed. Into ``path2`` if that is a directory."""
+        moved is copied and then removed. Into ``path2`` if that is a directory; directories above it are made."""
         if maxdepth is not None or not isinstance(path1, str) or not isinstance(path2, str) or has_magic(path1):
             if path1 != path2:
                 await self._copy(path1, path2, recursive=recursive, maxdepth=maxdepth, on_error="raise")
@@ -92,8 +92,19 @@ class Names(Contents):
             target = f"{target}/{paths.basename(source)}"
         if entries.is_below(target, source):
             raise serr.Inval(target, f"lies in {source}, which is moved")
-        if not await self._renamed(source, target):
+        try:
+            renamed = await self._renamed(source, target)
+        except serr.NotFound:
+            await self._check_there(source)  # then it is the directory above the target that is missing
+            await self._makedirs(self._parent(target), exist_ok=True)
+            renamed = await self._renamed(source, target)
+        if not renamed:
             await self._carry(source, target)
+
+    @on_client_loop
+    async def _check_there(self, path: str) -> None:
+        """NotFound if nothing has that name, not even a link that leads nowhere."""
+        await self._sc.stat(path)
 
     @on_client_loop
     async def _renamed(self, source: str, target: str) -> bool:

@@ -60,6 +60,15 @@ class _RawFile(io.RawIOBase):
         self._at += count
         return count
 
+    def readall(self) -> bytes:
+        parts: list[bytes] = []
+        while True:
+            buffer = bytearray(max(BUFFER_BYTES, self._size - self._at))
+            count = self.readinto(buffer)
+            if not count:
+                return b"".join(parts)
+            parts.append(bytes(memoryview(buffer)[:count]))
+
     def write(self, data: Any) -> int:
         if not self._writes:
             raise io.UnsupportedOperation("the file is open for reading")
@@ -337,13 +346,48 @@ class SigmaWriter(io.BufferedIOBase):
             warnings.warn(f"{self.path} was not closed and is lost", ResourceWarning, source=self, stacklevel=2)
 
 
-class SigmaTextWriter(io.TextIOWrapper):
-    """Text over a ``SigmaWriter``. A ``with`` block that raises aborts."""
+class CompressedWriter(io.BufferedIOBase):
+    """A compressor over a ``SigmaWriter``; closing it closes both, which Python's own compressors leave to others."""
+
+    def __init__(self, file: SigmaWriter, compressor: Any) -> None:
+        self._file = file
+        self._compressor = compressor
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return int(self._compressor.write(data))
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def close(self) -> None:
+        if not self.closed:
+            self._compressor.close()
+            self._file.close()
+
+    def discard(self) -> None:
+        """Drops what was written."""
+        self._file.discard()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and isinstance(self.buffer, SigmaWriter):
+        if error is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class SigmaTextWriter(io.TextIOWrapper):
+    """Text over one of the writers. A ``with`` block that raises aborts."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and isinstance(self.buffer, SigmaWriter | CompressedWriter):
             self.buffer.discard()
-            return
-        self.close()
+        else:
+            self.close()

@@ -14,7 +14,8 @@ from kernel.named.etcd import Etcd
 from kernel.named.keys import Keys
 from kernel.named.state import Plan
 from sigmaos_ray import serr
-from sigmaos_ray.leaseclnt import AsyncLease, AsyncLeaseClnt
+from sigmaos_ray.leaseclnt import AsyncLeaseClnt
+from sigmaos_ray.pb.rpc_pb2 import LeaseReply, LeaseRequest
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmap import DMDEVICE, DMTMP, NAMED_ROOT_DIRS, OEXCL, OREAD, OTRUNC, OWRITE, Fence, named_election
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from etcd_child import EtcdChild
     from harness import Realm
 
+    from sigmaos_ray.leaseclnt import AsyncLease
     from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 
 
@@ -250,6 +252,11 @@ async def test_fenced_writes(realm: Realm) -> None:
     assert await again.get_file_json("name/.fences/name-leader") == {"pathname": "name/leader", "epoch": 7, "seqno": 9}
 
 
+async def end_lease(sc: AsyncSigmaClnt, lease_id: int) -> None:
+    """Through a client that did not ask for it."""
+    await AsyncRPCClnt(sc, "name").rpc("LeaseSrv.End", LeaseRequest(lease_id=lease_id), LeaseReply)
+
+
 async def test_a_leader_file_elects(realm: Realm) -> None:
     """L-22: its pathname and the revision at which it was made are a fence that ends with it, whoever notices; L-31:
     the next epoch is greater. A change of named's leader does not matter."""
@@ -272,7 +279,7 @@ async def test_a_leader_file_elects(realm: Realm) -> None:
     sc = await realm.clnt(named)
     await sc.fence_dir("name/ux", fence)
     await sc.put_file("name/ux/f", b"still first")
-    await AsyncLease(AsyncRPCClnt(sc, "name"), first.id, 5).end()
+    await end_lease(sc, first.id)
     with pytest.raises(serr.Stale):  # though nobody leads yet
         await sc.put_file("name/ux/f", b"late")
     other = await realm.clnt(named)
@@ -308,7 +315,7 @@ async def test_a_put_under_a_lease_ties_the_file_to_it(realm: Realm) -> None:
     await named.stop()
     again = await realm.clnt(await realm.named())
     assert await again.get_file("name/f") == b"still there"
-    await AsyncLease(AsyncRPCClnt(again, "name"), second.id, 5).end()
+    await end_lease(again, second.id)
     await again.wait_remove("name/f", 5)
     assert [key for key in await realm.keys() if key.endswith(b"/f")] == []
 
