@@ -140,8 +140,8 @@ class Proxy(msgspec.Struct, frozen=True):
     """A connection to S3 over which nothing comes or goes for so long is given up; the request is tried again."""
     s3_part_bytes: int = 8 << 20
     """Size of the first parts of an upload, S3 asks for at least 5 MiB; later ones grow, as S3 takes 10,000 at most."""
-    s3_range_bytes: int = 8 << 20
-    """The most that one request reads."""
+    s3_range_bytes: int = 16 << 20
+    """The most that one request reads: what a reader gets to who goes on and on."""
     s3_ahead_count: int = 3
     """Ranges that are read ahead for one sequential reader, and parts of one upload that are under way."""
     s3_ahead_bytes_max: int = 512 << 20

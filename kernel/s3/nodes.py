@@ -11,11 +11,13 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
-from kernel.s3 import state
+from kernel.s3 import removal, requests, state
+from kernel.s3.budget import Budget
+from kernel.s3.keeping import FenceFile, Journal
 from kernel.s3.objects import FILE_PERM, S3Object, check_writable
-from kernel.s3.s3file import Writer
 from kernel.s3.state import MARKER, ObjectInfo, Versions
-from sigmaos_ray import serr
+from kernel.s3.writer import Writer
+from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.locks import LockTable
 from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
@@ -35,24 +37,77 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from pathlib import Path
 
-    from kernel.s3.store import S3Store
+    from kernel.s3.store import Account, S3Store
     from sigmaos_ray.protsrv.watch import WatchTable
+
+_log = debug.selector("S3")
 
 
 class S3Fs:
-    """All buckets of one account. Used from one loop; the store belongs to the caller."""
+    """All buckets, as each caller may use them. Used from one loop; the store belongs to the caller. Hand ``fences`` to
+    the server of the root; ``close`` it behind that server."""
 
-    def __init__(self, store: S3Store, watches: WatchTable, part_bytes: int) -> None:
+    def __init__(self, store: S3Store, watches: WatchTable, directory: Path | None = None) -> None:
+        """``directory``: where fences and unfinished uploads outlive the server. Error if what is there is damaged."""
         self.store = store
         self.watches = watches
-        self.part_bytes = part_bytes
-        self.fences = FenceTable()
+        self.limits = store.limits
+        self.budget = Budget(self.limits.s3_ahead_bytes_max)
+        self.journal = Journal(directory)
+        self._fence_file = FenceFile(directory)
+        self.fences = FenceTable(self._fence_file.load(), self._save_fences)
         self.versions = Versions(time.time_ns())
         self.locks: LockTable[tuple[str, str]] = LockTable()
         """Changes of one object, by bucket and key, are made one after the other."""
         self.root = S3Root(self)
+        self._dropping: asyncio.Task[None] | None = None
+
+    def account(self, caller: Caller) -> Account:
+        """S3 with what the caller shows. Perm for nothing, where the node's own credentials are not for callers."""
+        return self.store.of(caller)
+
+    def check(self, fence: Fence) -> None:
+        """Before a change: Stale for a fence that another has overtaken. A newer one is on the disk once this
+        returns."""
+        self.fences.check(fence)
+        if self._fence_file.is_behind:
+            self._save_fences()
+
+    def _save_fences(self) -> None:
+        self._fence_file.save(self.fences.newest())
+
+    def drop_left_uploads(self) -> None:
+        """Begins to abort what the last server left half sent. What S3 does not take now is tried at the next start."""
+        if self.journal.left:
+            self._dropping = asyncio.create_task(self._drop_left_uploads(), name="s3-left-uploads")
+
+    async def _drop_left_uploads(self) -> None:
+        account = self.store.own()
+        for left in self.journal.left:
+            try:
+                await account.abort_parts(left.bucket, left.key, left.upload)
+            except serr.SigmaError as error:
+                _log(f"upload of {left.key} stays for now: {error}")
+            else:
+                self.journal.ended(left.bucket, left.key, left.upload)
+
+    async def close(self) -> None:
+        """Ends what it began by itself."""
+        dropping, self._dropping = self._dropping, None
+        if dropping is not None:
+            dropping.cancel()
+            await asyncio.wait({dropping})
+
+    def report(self) -> dict[str, int]:
+        """For ``.statsd``."""
+        return {
+            "held_bytes": self.budget.used_bytes,
+            "upload_count": len(self.journal),
+            "credentials_count": self.store.credentials_count,
+        }
 
     def object_stat(self, bucket: str, key: str, info: ObjectInfo) -> Stat:
         version = self.versions.of_object(bucket, key, info)
@@ -99,7 +154,7 @@ class S3Root(_S3Dir):
         return self.status()
 
     async def lookup(self, caller: Caller, name: str) -> Node:
-        if not await self.fs.store.has_bucket(name):
+        if not await self.fs.account(caller).has_bucket(name):
             raise serr.NotFound(name)
         return S3Bucket(self.fs, name)
 
@@ -108,11 +163,13 @@ class S3Root(_S3Dir):
         if len(names) < 2:
             return [await self.lookup(caller, name) for name in names]
         bucket = S3Bucket(self.fs, names[0])
-        return [bucket, *await bucket.nodes_along(names[1:])]
+        return [bucket, *await bucket.nodes_along(self.fs.account(caller), names[1:])]
+
+    async def get(self, caller: Caller, names: Sequence[str], offset: int, count: int) -> bytes | None:
+        return await S3Bucket(self.fs, names[0]).get(caller, names[1:], offset, count) if names else None
 
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
-        found = await self.fs.store.buckets()
-        names = [name for name, _ in found if name > after]
+        names = [name for name in await self.fs.account(caller).buckets() if name > after]
         return [S3Bucket(self.fs, name).status() for name in names[:limit]]
 
     async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
@@ -124,6 +181,8 @@ class S3Root(_S3Dir):
 
 class S3Dir(_S3Dir):
     """A directory: what lies below ``prefix`` in a bucket, without the slash at its end; ``""`` is the bucket."""
+
+    removes_all = True
 
     def __init__(self, fs: S3Fs, name: str, bucket: str, prefix: str) -> None:
         super().__init__(fs, name)
@@ -149,62 +208,78 @@ class S3Dir(_S3Dir):
     # -- looking
 
     async def lookup(self, caller: Caller, name: str) -> Node:
-        node = await self._find(name)
+        node = await self._find(self.fs.account(caller), name)
         if node is None:
             raise serr.NotFound(name)
         return node
 
-    async def _find(self, name: str) -> Node | None:
+    async def _find(self, account: Account, name: str) -> Node | None:
         """The object of that name, else the directory. One request for the one, two for the other."""
-        if name == MARKER:
+        key = self.key_of(name)
+        if not state.is_shown(name) or not state.may_exist(key):
             return None
-        info = await self.fs.store.head(self.bucket, self.key_of(name))
+        info = await account.head(self.bucket, key)
         if info is not None:
             return self._object(name, info)
-        return self._dir(name) if await self._has_keys(self.key_of(name)) else None
+        return self._dir(name) if await self._has_keys(account, key) else None
 
-    async def _has_keys(self, prefix: str) -> bool:
-        return bool(await self.fs.store.first_keys(self.bucket, prefix, 1))
+    async def _has_keys(self, account: Account, prefix: str) -> bool:
+        beginning = state.within(prefix)
+        return state.may_exist(beginning) and bool((await account.keys(self.bucket, beginning, count=1)).keys)
 
     async def walk(self, caller: Caller, names: Sequence[str]) -> list[Node]:
-        way = await self.nodes_along(_before_unions(names))
+        way = await self.nodes_along(self.fs.account(caller), _before_unions(names))
         if not way and names:
             raise serr.NotFound(names[0])
         return way
 
-    async def nodes_along(self, names: Sequence[str]) -> list[Node]:
+    async def nodes_along(self, account: Account, names: Sequence[str]) -> list[Node]:
         """Like ``walk``, but empty if the first is missing. One or two requests if the way ends at an object or a
         directory; where it does not, the directories above are looked for from below. NotFound of a bucket."""
         dirs: list[S3Dir] = []
         here = self
-        for name in itertools.takewhile(lambda name: name != MARKER, names):
+        for name in itertools.takewhile(state.is_shown, names):
             here = here._dir(name)
             dirs.append(here)
         if not dirs:
             return []
         above = [self, *dirs]
-        end = await above[-2]._find(above[-1].name)
+        end = await above[-2]._find(account, above[-1].name)
         if end is not None:
+            if len(dirs) < len(names) and not isinstance(end, Dir):
+                raise serr.NotDir(end.name)
             return [*dirs[:-1], end]
         depth = len(dirs) - 1
-        while depth and not await self._has_keys(dirs[depth - 1].prefix):
+        while depth and not await self._has_keys(account, dirs[depth - 1].prefix):
             depth -= 1
-        if depth + 1 < len(dirs) and await self.fs.store.head(self.bucket, dirs[depth].prefix) is not None:
+        if depth + 1 < len(dirs) and await self._is_object(account, dirs[depth].prefix):
             raise serr.NotDir(dirs[depth].name)
         return list(dirs[:depth])
 
+    async def _is_object(self, account: Account, key: str) -> bool:
+        return state.may_exist(key) and await account.head(self.bucket, key) is not None
+
+    async def get(self, caller: Caller, names: Sequence[str], offset: int, count: int) -> bytes | None:
+        """One request. None also where there is no such object: the walk tells what is missing."""
+        key = self.key_of("/".join(names))
+        if not names or not count or not all(state.is_shown(name) for name in names) or not state.may_exist(key):
+            return None
+        found = await self.fs.account(caller).read(requests.Range(self.bucket, key, offset, count))
+        return None if found is None else found[0]
+
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         """One page of S3's, put into the order of names (see ``state.late_dirs``)."""
+        account = self.fs.account(caller)
         token = ""
         while True:
-            listing = await self.fs.store.list(self.bucket, self.prefix, after, token)
+            listing = await account.list(self.bucket, self.prefix, after, token)
             found = state.merge(listing, after)
             if found or listing.is_last:
                 break
             token = listing.next_token
         if not listing.is_last:
             for name in state.late_dirs(state.last_name(listing), after, found):
-                if state.is_shown(name) and await self._has_keys(self.key_of(name)):
+                if state.is_shown(name) and await self._has_keys(account, self.key_of(name)):
                     found[name] = None
         return [self._stat_of_entry(name, found[name]) for name in sorted(found)[:limit]]
 
@@ -219,22 +294,25 @@ class S3Dir(_S3Dir):
         """A directory is there at once; a file appears at its close, in place of what may have appeared there
         meanwhile, unless OEXCL."""
         self._check_new(name, how)
-        self.fs.fences.check(how.fence)
+        self.fs.check(how.fence)
+        account = self.fs.account(caller)
         if how.perm & DMDIR:
-            return await self._make_dir(name, how.fence), None
+            return await self._make_dir(account, name, how.fence), None
         check_writable(name, how.mode)
-        if await self._find(name) is not None:
+        if await self._find(account, name) is not None:
             raise serr.Exists(name)
-        writer = Writer(self, name, exclusive=bool(how.mode & OEXCL), only_if_written=False, fence=how.fence)
+        exclusive = bool(how.mode & OEXCL)
+        writer = Writer(self, account, name, exclusive=exclusive, only_if_written=False, fence=how.fence)
         return self._object(name, ObjectInfo(0, "", time.time())), writer
 
-    async def _make_dir(self, name: str, fence: Fence) -> S3Dir:
+    async def _make_dir(self, account: Account, name: str, fence: Fence) -> S3Dir:
         made = self._dir(name)
+        state.check_new_key(name, made.prefix, extra_bytes=len(f"/{MARKER}"))
         async with self.fs.locks.hold(exclusive=[(self.bucket, made.prefix)]):
-            if await self._find(name) is not None:
+            if await self._find(account, name) is not None:
                 raise serr.Exists(name)
-            self.fs.fences.check(fence)
-            await self.fs.store.put(self.bucket, made.key_of(MARKER), b"", exclusive=False)
+            self.fs.check(fence)
+            await account.put(self.bucket, made.key_of(MARKER), [b""], exclusive=False)
             self._has_come(name)
         return made
 
@@ -247,25 +325,26 @@ class S3Dir(_S3Dir):
         if offset:
             raise serr.Inval(name, f"S3 files are written from 0 on, not from {offset}")
         exclusive = bool(how.mode & OEXCL)
-        key = self.key_of(name)
-        await self.commit(
-            name,
-            lambda: self.fs.store.put(self.bucket, key, data, exclusive=exclusive),
-            fence=how.fence,
-            exclusive=exclusive,
-        )
+        account, key = self.fs.account(caller), self.key_of(name)
+
+        def finish() -> Awaitable[str]:
+            return account.put(self.bucket, key, [data], exclusive=exclusive)
+
+        await self.commit(account, name, finish, fence=how.fence, exclusive=exclusive)
         return len(data)
 
-    async def commit(self, name: str, finish: Callable[[], Awaitable[str]], *, fence: Fence, exclusive: bool) -> None:
+    async def commit(
+        self, account: Account, name: str, finish: Callable[[], Awaitable[str]], *, fence: Fence, exclusive: bool
+    ) -> None:
         """Lets an object appear: ``finish`` does it and returns the ETag. IsDir if there is a directory."""
         key = self.key_of(name)
         async with self.fs.locks.hold(exclusive=[(self.bucket, key)]):
-            old, below = await asyncio.gather(self.fs.store.head(self.bucket, key), self._has_keys(key))
+            old, below = await asyncio.gather(account.head(self.bucket, key), self._has_keys(account, key))
             if old is not None and exclusive:
                 raise serr.Exists(name)
             if old is None and below:
                 raise serr.Exists(name, "a directory") if exclusive else serr.IsDir(name)
-            self.fs.fences.check(fence)
+            self.fs.check(fence)
             etag = await finish()
             self.fs.versions.move_object(self.bucket, key, etag, time.time_ns())
             if old is None:
@@ -288,18 +367,37 @@ class S3Dir(_S3Dir):
         self.fs.watches.removed(self.qid().path, name)
 
     async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
-        marks = state.markers(self.prefix)
+        account, marks = self.fs.account(caller), state.markers(self.prefix)
         async with self.fs.locks.hold(exclusive=[(self.bucket, self.prefix)]):
-            keys = await self.fs.store.first_keys(self.bucket, self.prefix, len(marks) + 1)
+            page = await account.keys(self.bucket, state.within(self.prefix), count=len(marks) + 1)
+            keys = [key for key, _ in page.keys]
             if not keys:
                 raise serr.NotFound(self._name)
             if not marks.issuperset(keys):
                 raise serr.NotEmpty(self._name)
-            self.fs.fences.check(fence)
+            self.fs.check(fence)
             for key in keys:
-                await self.fs.store.delete(self.bucket, key)
+                await account.delete(self.bucket, key)
             self._parent().has_gone(self._name)
             self.fs.watches.end(self.qid().path)
+
+    async def remove_all(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
+        """A thousand keys per request; the mark goes last, so that an error leaves a directory."""
+        account = self.fs.account(caller)
+        async with self.fs.locks.hold(exclusive=[(self.bucket, self.prefix)]):
+            if not await self._has_keys(account, self.prefix):
+                raise serr.NotFound(self._name)
+            self.fs.check(fence)
+            try:
+                await removal.remove_below(account, self.bucket, self.prefix, self._end_watches)
+            finally:
+                self.fs.versions.move_below(self.bucket, self.prefix, time.time_ns())
+            self._parent().has_gone(self._name)
+            self.fs.watches.end(self.qid().path)
+
+    def _end_watches(self, prefixes: Iterable[str]) -> None:
+        for prefix in prefixes:
+            self.fs.watches.end(S3Dir(self.fs, "", self.bucket, prefix).qid().path)
 
     def _parent(self) -> S3Dir:
         prefix = self.prefix.rpartition("/")[0]
@@ -312,10 +410,15 @@ class S3Dir(_S3Dir):
 class S3Bucket(S3Dir):
     """A bucket: a directory that stays."""
 
+    removes_all = False
+
     def __init__(self, fs: S3Fs, bucket: str) -> None:
         super().__init__(fs, bucket, bucket, "")
 
     async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
+        raise serr.NoRemove(self.name, "buckets are removed outside of SigmaOS")
+
+    async def remove_all(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
         raise serr.NoRemove(self.name, "buckets are removed outside of SigmaOS")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kernel.s3 import state
-from kernel.s3.s3file import Reader, Writer
+from kernel.s3.s3file import Reader
+from kernel.s3.writer import Writer
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
@@ -13,8 +14,8 @@ from sigmaos_ray.sigmap import (
     OACCESS_MASK,
     OAPPEND,
     ORDWR,
-    OREAD,
     OTRUNC,
+    OWRITE,
     Fence,
     Mode,
     Perm,
@@ -25,6 +26,7 @@ from sigmaos_ray.sigmap import (
 if TYPE_CHECKING:
     from kernel.s3.nodes import S3Dir, S3Fs
     from kernel.s3.state import ObjectInfo
+    from kernel.s3.store import Account
 
 FILE_PERM: Final = 0o777
 """S3 keeps no permissions."""
@@ -58,36 +60,40 @@ class S3Object(Node):
     def qid(self) -> Qid:
         return Qid.of(FILE_PERM, self._version, state.qid_path(self.bucket, self.key))
 
-    async def refresh(self) -> None:
+    async def refresh(self, account: Account) -> None:
         """Looks again. NotFound if it is gone."""
-        info = await self.fs.store.head(self.bucket, self.key)
+        info = await account.head(self.bucket, self.key)
         if info is None:
             raise serr.NotFound(self._name)
         self._see(info)
 
-    async def _refresh_once_used(self) -> None:
+    async def _refresh_once_used(self, account: Account) -> None:
         if not self._is_fresh:
-            await self.refresh()
+            await self.refresh(account)
         self._is_fresh = False
 
     async def stat(self, caller: Caller) -> Stat:
-        await self._refresh_once_used()
+        await self._refresh_once_used(self.fs.account(caller))
         return self.fs.object_stat(self.bucket, self.key, self.info)
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         check_writable(self._name, how.mode)
-        if how.mode & OACCESS_MASK != OREAD or how.mode & OTRUNC:
-            self.fs.fences.check(how.fence)
+        account = self.fs.account(caller)
+        if how.mode & OACCESS_MASK == OWRITE or how.mode & OTRUNC:
+            self.fs.check(how.fence)
             written_only = not how.mode & OTRUNC
-            return Writer(self._dir, self._name, exclusive=False, only_if_written=written_only, fence=how.fence)
-        await self._refresh_once_used()
-        return Reader(self)
+            return Writer(
+                self._dir, account, self._name, exclusive=False, only_if_written=written_only, fence=how.fence
+            )
+        await self._refresh_once_used(account)
+        return Reader(self, account)
 
     async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
+        account = self.fs.account(caller)
         async with self.fs.locks.hold(exclusive=[(self.bucket, self.key)]):
-            await self.refresh()
-            self.fs.fences.check(fence)
-            await self.fs.store.delete(self.bucket, self.key)
+            await self.refresh(account)
+            self.fs.check(fence)
+            await account.delete(self.bucket, self.key)
             self._dir.has_gone(self._name)
 
     async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:

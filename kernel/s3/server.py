@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kernel.s3.keeping import make_directory
 from kernel.s3.nodes import S3Fs
 from kernel.s3.store import S3Store
 from kernel.shell import KernelArgs, KernelService
@@ -36,14 +38,17 @@ class S3Server(KernelService):
         """Serves, then advertises."""
         args = self._args
         async with AsyncExitStack() as parts:
-            proxy = self._config.proxy
-            endpoint_url, profile = args.s3_endpoint, args.s3_credentials_profile
-            store = await asyncio.to_thread(S3Store, endpoint_url, profile, proxy.s3_threads)
-            parts.callback(store.close)
+            store = await asyncio.to_thread(S3Store, args.s3_endpoint, args.s3_credentials_profile, self._config.proxy)
+            parts.push_async_callback(asyncio.to_thread, store.close)
             watches = WatchTable()
-            root = S3Fs(store, watches, proxy.s3_part_bytes).root
-            server = FileServer(root, watches, realm=args.realm, host=args.host, config=self._config)
+            fs = S3Fs(store, watches, make_directory(self._own_directory()))
+            server = FileServer(
+                fs.root, watches, realm=args.realm, host=args.host, config=self._config, fences=fs.fences
+            )
+            server.stats.sections["s3"] = fs.report
+            parts.push_async_callback(fs.close)
             parts.push_async_callback(server.stop)
+            fs.drop_left_uploads()
             endpoint = await server.start()
             sc = await parts.enter_async_context(AsyncSigmaClnt(self._proc_env()))
             advertisement = Advertisement(sc, path.join(S3, args.kernel_id), endpoint, replace=True)
@@ -52,6 +57,10 @@ class S3Server(KernelService):
             self._parts = parts.pop_all()
         _log(f"{args.s3_endpoint or 'AWS'} is served at {endpoint.addrs}")
         return endpoint
+
+    def _own_directory(self) -> str:
+        args = self._args
+        return str(Path(args.state_dir) / "s3" / args.realm / args.kernel_id) if args.state_dir else ""
 
     def _proc_env(self) -> ProcEnv:
         args = self._args

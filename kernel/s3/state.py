@@ -20,6 +20,8 @@ MARKER: Final = "_._"
 KEY_BYTES_MAX: Final = 1024
 """S3's own limit."""
 
+_NO_TEXT: Final = "\ufffd"
+
 VERSIONS_KEPT_MAX: Final = 65_536
 
 
@@ -30,6 +32,13 @@ class ObjectInfo(msgspec.Struct, frozen=True):
     etag: str
     mtime: float
     """Seconds since 1970; S3 keeps whole ones."""
+
+
+class KeyPage(msgspec.Struct, frozen=True):
+    """Keys in S3's order, with what they hold."""
+
+    keys: list[tuple[str, ObjectInfo]]
+    is_last: bool
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -57,15 +66,36 @@ def markers(prefix: str) -> frozenset[str]:
 
 
 def is_shown(name: str) -> bool:
-    """True for names that a pathname can hold, the marker excepted."""
-    return name != MARKER and path.why_bad_name(name) is None
+    """True for names that a pathname can hold, the marker excepted: not empty (``a//b``), not ``.``, ``..`` or one that
+    clients resolve, at most 255 bytes, and text. What S3 keeps as other bytes arrives with ``\\ufffd`` in it, and would
+    be looked for under another key. All else is neither listed nor found."""
+    return name != MARKER and _NO_TEXT not in name and not path.is_union(name) and path.why_bad_name(name) is None
 
 
-def check_new_key(name: str, key: str) -> None:
-    """Inval for a key that S3 or the namespace could not hold."""
+def is_reachable(key: str, prefix: str) -> bool:
+    """True for a key in a directory that is shown along its whole way, and for one that marks a directory there."""
+    *way, last = key[len(within(prefix)) :].split("/")
+    return all(is_shown(name) for name in way) and (last in (MARKER, "") or is_shown(last))
+
+
+def may_exist(key: str) -> bool:
+    """False for a key that S3 cannot have: it is not asked for."""
+    return len(key.encode()) <= KEY_BYTES_MAX
+
+
+def dirs_above(key: str, prefix: str) -> list[str]:
+    """The directories below ``prefix`` that a key lies in, from the top on."""
+    names = key[len(within(prefix)) :].split("/")[:-1]
+    return [join_key(prefix, "/".join(names[:count])) for count in range(1, len(names) + 1)]
+
+
+def check_new_key(name: str, key: str, extra_bytes: int = 0) -> None:
+    """Inval for a key that S3 or the namespace could not hold, with so many bytes behind it."""
     if name == MARKER:
         raise serr.Inval(name, "the mark of a directory")
-    size = len(key.encode())
+    if not is_shown(name):
+        raise serr.Inval(name, path.why_bad_name(name) or "a name that S3's directories do not show")
+    size = len(key.encode()) + extra_bytes
     if size > KEY_BYTES_MAX:
         raise serr.Inval(name, f"a key has at most {KEY_BYTES_MAX} bytes, this one {size}")
 
@@ -138,6 +168,13 @@ class Versions:
         """An entry came or went."""
         self._keep((bucket, within(prefix)), max(self.of_dir(bucket, prefix) + 1, now_ns), "")
 
+    def move_below(self, bucket: str, prefix: str, now_ns: int) -> None:
+        """All in a directory went."""
+        base = within(prefix)
+        self._floor = max(self._floor + 1, now_ns)
+        for key in [key for key in self._kept if key[0] == bucket and key[1].startswith(base)]:
+            del self._kept[key]
+
     def move_object(self, bucket: str, key: str, etag: str, now_ns: int) -> None:
         """It was written, and is the one with this ETag now."""
         kept = self._kept.get((bucket, key))
@@ -159,40 +196,63 @@ def _number(text: str) -> int:
 # -- reading ahead
 
 
-class ReadAhead:
-    """How much to fetch for a read, so that a reader of small pieces does not pay a request for each. A window
-    doubles while reads follow one another; a read elsewhere starts over."""
+class Window:
+    """What to fetch for a reader that goes on where it left off. Windows double while it does, and soon several are
+    under way; a single read fetches little more than it asks for."""
 
-    def __init__(self, first_bytes: int, most_bytes: int) -> None:
+    def __init__(self, first_bytes: int, most_bytes: int, ahead_count: int) -> None:
         self._first_bytes = first_bytes
         self._most_bytes = most_bytes
-        self._window_bytes = first_bytes
-        self._expected = 0
-        self._start = 0
-        self._data = b""
+        self._ahead_count = ahead_count
+        self._window_bytes = 0
+        self._reads_count = 0
+        self.frontier = 0
+        """Where the next fetch begins."""
 
-    def held(self, offset: int, count: int, size: int) -> bytes | None:
-        """What was fetched before, if it answers the read; ``size`` is the file's."""
-        end = min(offset + count, size)
-        if self._start <= offset and end <= self._start + len(self._data):
-            self._expected = end
-            return self._data[offset - self._start : end - self._start]
-        return None
+    def needed(self, offset: int, end: int, size: int) -> list[tuple[int, int]]:
+        """Fetches, (offset, count) each, without which a read up to ``end`` cannot be answered."""
+        fetches: list[tuple[int, int]] = []
+        if not self._window_bytes:
+            # The first: bulk readers get what they ask for, which tells that they are such. Of a file's beginning
+            # more than there is: the object may be another, larger one by now.
+            count = max(end - offset, min(self._first_bytes, max(size - offset, 1)))
+            self._window_bytes = min(max(count, self._first_bytes), self._most_bytes)
+            fetches.append((offset, count))
+            self.frontier = offset + count
+        while self.frontier < min(end, size):
+            fetches.append(self._next(size))
+        return fetches
 
-    def wanted(self, offset: int, count: int) -> int:
-        """How many bytes to fetch from ``offset`` for a read of ``count`` that nothing held answers."""
-        if offset == self._expected and offset:
-            self._window_bytes = min(self._window_bytes * 2, self._most_bytes)
-        else:
-            self._window_bytes = self._first_bytes
-        return max(count, self._window_bytes)
+    def ahead(self, offset: int, size: int) -> tuple[int, int] | None:
+        """One more fetch, if it is time: to be called with each read."""
+        self._reads_count += 1
+        goes_on = self._reads_count > 1 and self._window_bytes >= 4 * self._first_bytes
+        is_far = self.frontier - offset >= self._ahead_count * self._window_bytes
+        return None if not goes_on or is_far or self.frontier >= size else self._next(size)
 
-    def fetched(self, offset: int, data: bytes) -> None:
-        self._start, self._data = offset, data
+    def _next(self, size: int) -> tuple[int, int]:
+        self._window_bytes = min(self._window_bytes * 2, self._most_bytes)
+        fetch = (self.frontier, min(self._window_bytes, size - self.frontier))
+        self.frontier += fetch[1]
+        return fetch
 
-    def forget(self) -> None:
-        """The object is another one now."""
-        self._data = b""
+
+# -- objects in parts
+
+PARTS_MAX: Final = 10_000
+"""S3's own limit of parts in one upload."""
+PART_BYTES_MIN: Final = 5 << 20
+"""S3's own limit for all parts but the last."""
+PART_BYTES_MAX: Final = 1 << 30
+"""Ours, as a part is held in memory: S3 takes 5 GiB."""
+PARTS_OF_A_SIZE: Final = 500
+
+
+def part_bytes(number: int, first_bytes: int) -> int:
+    """The size of a part, numbers from 1 on. Each 500 parts it doubles, so that 10,000 of them hold over 5 TiB, S3's
+    largest object, though the first ones are small."""
+    doublings = min((number - 1) // PARTS_OF_A_SIZE, 32)
+    return min(max(first_bytes, PART_BYTES_MIN) << doublings, PART_BYTES_MAX)
 
 
 def names_of_prefixes(prefixes: Sequence[str], base: str) -> list[str]:

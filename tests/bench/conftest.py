@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from peers import PeerMissing, etcd_child, zookeeper_child
+from peers import PeerMissing, etcd_child, redis_child, zookeeper_child
 
 from sigmaos_ray.testing import Tstate
 
@@ -37,6 +37,13 @@ def zookeeper_port() -> Iterator[int | PeerMissing]:
     """The client port of a ZooKeeper, or why there is none."""
     with contextlib.ExitStack() as stack:
         yield _port_of(stack, zookeeper_child)
+
+
+@pytest.fixture(scope="module")
+def redis_port() -> Iterator[int | PeerMissing]:
+    """The port of a Redis, or why there is none."""
+    with contextlib.ExitStack() as stack:
+        yield _port_of(stack, redis_child)
 
 
 def _port_of(

@@ -1,4 +1,4 @@
-"""The systems we measure ourselves against: etcd and ZooKeeper, child processes on loopback with their own data."""
+"""What we measure ourselves against: etcd, ZooKeeper and Redis, child processes on loopback with their own data."""
 
 from __future__ import annotations
 
@@ -67,6 +67,20 @@ def zookeeper_child() -> Iterator[int]:
         main = "org.apache.zookeeper.server.ZooKeeperServerMain"
         with _child([java, "-Xmx512m", "-cp", str(ZOOKEEPER_JAR), main, str(config)], port):
             yield port
+
+
+@contextlib.contextmanager
+def redis_child() -> Iterator[int]:
+    """A Redis with default durability: none but a snapshot now and then. Yields its port."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        raise PeerMissing("Redis is not installed: apt-get install redis-server")
+    port = _free_port()
+    with (
+        tempfile.TemporaryDirectory(prefix="sigmaos-bench-redis-") as data,
+        _child([binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", data], port),
+    ):
+        yield port
 
 
 @contextlib.contextmanager

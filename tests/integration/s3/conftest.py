@@ -13,8 +13,8 @@ from s3tree import S3Tree
 
 from kernel.s3.nodes import S3Fs
 from kernel.s3.store import S3Store
+from sigmaos_ray.config import Proxy
 from sigmaos_ray.memfs import MemFs
-from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
 from sigmaos_ray.protsrv.node import Caller, OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
     from sigmaos_ray.sigmap import Endpoint
 
-PART_BYTES = 5 << 20
-"""The smallest part that S3 takes."""
+LIMITS = Proxy(s3_threads=8, s3_part_bytes=5 << 20)
+"""The smallest parts that S3 takes."""
 
 _bucket_numbers = itertools.count(1)
 
@@ -66,29 +65,11 @@ def bucket(boto: S3Client) -> str:
 
 @pytest_asyncio.fixture
 async def tree(s3_endpoint: str, boto: S3Client, bucket: str) -> AsyncIterator[S3Tree]:
-    store = S3Store(s3_endpoint, None, threads_max=8)
+    store = S3Store(s3_endpoint, None, LIMITS)
     watches = WatchTable()
-    fs = S3Fs(store, watches, PART_BYTES)
+    fs = S3Fs(store, watches)
     yield S3Tree(fs, watches, boto, bucket)
     store.close()
-
-
-class LeaseSrv:
-    """Leases that end when they are ended."""
-
-    def __init__(self, fs: MemFs) -> None:
-        self._fs = fs
-        self._numbers = itertools.count(1)
-
-    async def AskLease(self, ctx: RpcContext, request: AskLeaseRequest) -> AskLeaseReply:
-        return AskLeaseReply(lease_id=next(self._numbers), ttl_s=request.ttl_s)
-
-    async def Extend(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
-        return LeaseReply()
-
-    async def End(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
-        self._fs.end_lease(request.lease_id)
-        return LeaseReply()
 
 
 @pytest_asyncio.fixture
@@ -97,7 +78,7 @@ async def named() -> AsyncIterator[Endpoint]:
     fs = MemFs(watches)
     for name in ("s3", "ux"):
         await fs.root.create(Caller(), name, OpenHow(OREAD, DMDIR | 0o777))
-    server = FileServer(fs.root, watches, services=[LeaseSrv(fs)])
+    server = FileServer(fs.root, watches, leases=fs.leases)
     yield await server.start()
     await server.stop()
     await close_channels()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from kernel.s3.nodes import S3Dir, S3Fs
@@ -9,6 +11,8 @@ from sigmaos_ray.protsrv.node import Caller, Node, OpenHow
 from sigmaos_ray.sigmap import OREAD, OTRUNC, OWRITE, Mode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_s3 import S3Client
 
     from sigmaos_ray.protsrv.watch import WatchTable
@@ -47,12 +51,20 @@ class S3Tree(NamedTuple):
         return len(self.boto.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []))
 
 
+async def until(is_so: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Returns once it is so; AssertionError if it does not come."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, "not so in time"
+        await asyncio.sleep(0.01)
+
+
 async def put(directory: S3Dir, name: str, data: bytes, mode: Mode = OWRITE | OTRUNC) -> int:
     return await directory.put(ME, name, data, OpenHow(mode, 0o777))
 
 
-async def read_all(node: Node) -> bytes:
-    file = await node.open(ME, OpenHow(OREAD))
+async def read_all(node: Node, caller: Caller = ME) -> bytes:
+    file = await node.open(caller, OpenHow(OREAD))
     try:
         return await file.read(0, 1 << 30)
     finally:
@@ -70,7 +82,8 @@ async def names(directory: S3Dir, limit: int = 4096) -> list[str]:
 def requests_of(tree: S3Tree) -> list[str]:
     """Operations that the store asks S3 for from now on, as they come."""
     seen: list[str] = []
-    tree.fs.store._client.meta.events.register(
-        "before-send.s3", lambda event_name, **_: seen.append(event_name.rpartition(".")[2])
-    )
+    with tree.fs.store.calls._clients.use(None) as client:
+        client.meta.events.register(
+            "before-send.s3", lambda event_name, **_: seen.append(event_name.rpartition(".")[2])
+        )
     return seen

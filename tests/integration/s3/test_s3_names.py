@@ -152,7 +152,7 @@ async def test_listings_are_in_order_of_name(tree: S3Tree) -> None:
 
 
 async def test_listings_over_pages_tell_each_entry_once(tree: S3Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kernel.s3.store.LIST_KEYS_MAX", 3)
+    monkeypatch.setattr("kernel.s3.requests.LIST_KEYS_MAX", 3)
     keys = [f"d-{number:02}" for number in range(9)] + ["d/x", "d-03-1", "d-03/y", "d-08/z", "e/w", "_._", "d-/v"]
     tree.upload(*keys)
     wanted = sorted({key.split("/")[0] for key in keys} - {"_._"})

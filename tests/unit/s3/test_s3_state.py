@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.s3 import state
-from kernel.s3.state import Listing, ObjectInfo, ReadAhead, Versions
+from kernel.s3.state import Listing, ObjectInfo, Versions, Window
 from sigmaos_ray import serr
 
 INFO = ObjectInfo(1, "etag", 0.0)
@@ -108,34 +110,75 @@ def test_versions_of_directories_only_grow() -> None:
 # -- reading ahead
 
 
-def read(ahead: ReadAhead, data: bytes, offset: int, count: int, fetches: list[int]) -> bytes:
-    held = ahead.held(offset, count, len(data))
-    if held is None:
-        wanted = ahead.wanted(offset, count)
-        fetches.append(wanted)
-        ahead.fetched(offset, data[offset : offset + wanted])
-        held = ahead.held(offset, count, len(data))
-    assert held is not None
-    return held
+def fetched(window: Window, size: int, reads: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """All that a reader makes its window fetch."""
+    fetches: list[tuple[int, int]] = []
+    for offset, end in reads:
+        fetches += window.needed(offset, end, size)
+        ahead = window.ahead(offset, size)
+        fetches += [ahead] if ahead is not None else []
+    return fetches
 
 
-@given(st.binary(max_size=300), st.lists(st.tuples(st.integers(0, 320), st.integers(1, 60)), max_size=30))
-def test_reads_tell_what_the_file_holds(data: bytes, reads: list[tuple[int, int]]) -> None:
-    ahead = ReadAhead(8, 64)
-    for offset, count in reads:
-        if offset < len(data):
-            assert read(ahead, data, offset, count, []) == data[offset : offset + count]
+@given(st.integers(0, 3000), st.integers(0, 2000), st.lists(st.integers(1, 60), min_size=1, max_size=60))
+def test_fetches_follow_each_other_and_hold_what_is_read(size: int, start: int, counts: list[int]) -> None:
+    window, here, reads = Window(8, 64, 3), start, []
+    for count in counts:
+        reads.append((here, here + count))
+        here += count
+    fetches = fetched(window, size, reads)
+    assert fetches[0][0] == start
+    for (at, count), (following, _) in itertools.pairwise(fetches):
+        assert at + count == following
+    assert window.frontier >= min(here, size)
+    assert all(at < size for at, _ in fetches[1:])
 
 
-def test_the_window_doubles_for_a_sequential_reader_only() -> None:
-    data, fetches = bytes(1000), list[int]()
-    ahead = ReadAhead(8, 64)
-    for offset in range(0, 500, 4):
-        read(ahead, data, offset, 4, fetches)
-    assert fetches == [8, 16, 32, *[64] * 7]
-    fetches.clear()
-    for offset in (900, 700, 300):
-        read(ahead, data, offset, 4, fetches)
-    assert fetches == [8, 8, 8]
-    read(ahead, data, 0, 200, fetches)
-    assert fetches[-1] == 200
+def test_windows_double_for_a_sequential_reader_and_then_several_are_under_way() -> None:
+    fetches = fetched(Window(8, 64, 3), 10_000, [(at, at + 4) for at in range(0, 400, 4)])
+    assert [count for _, count in fetches[:5]] == [8, 16, 32, 64, 64]
+    assert fetches[-1][0] + fetches[-1][1] >= 400 + 2 * 64
+
+
+def test_a_single_read_fetches_little_more_than_it_asks_for() -> None:
+    assert fetched(Window(8, 64, 3), 10_000, [(500, 504)]) == [(500, 8)]
+    assert fetched(Window(8, 64, 3), 10_000, [(500, 700)]) == [(500, 200)]
+
+
+# -- parts
+
+
+def test_parts_grow_so_that_they_hold_the_largest_object() -> None:
+    sizes = [state.part_bytes(number, 8 << 20) for number in range(1, state.PARTS_MAX + 1)]
+    assert sizes[0] == sizes[499] == 8 << 20
+    assert sizes[500] == 16 << 20
+    assert sizes == sorted(sizes)
+    assert max(sizes) == state.PART_BYTES_MAX
+    assert sum(sizes) > 5 << 40
+    assert state.part_bytes(1, 1) == state.PART_BYTES_MIN
+
+
+# -- hostile keys
+
+
+def test_what_no_pathname_leads_to_is_told_apart() -> None:
+    assert state.is_reachable("d/a/b", "d")
+    assert state.is_reachable("d/a/_._", "d")
+    assert state.is_reachable("d/a/", "d")
+    for hidden in ("d//b", "d/../b", "d/a/\ufffd", "d/~any/b", f"d/{'x' * 256}"):
+        assert not state.is_reachable(hidden, "d")
+    assert state.dirs_above("d/a/b/c", "d") == ["d/a", "d/a/b"]
+    assert state.dirs_above("c", "") == []
+    assert state.may_exist("x" * 1024)
+    assert not state.may_exist("é" * 513)
+    with pytest.raises(serr.Inval):
+        state.check_new_key("d", "x" * 1021, extra_bytes=4)
+
+
+def test_all_below_a_removed_directory_is_newer_than_it_was() -> None:
+    versions = Versions(now_ns=100)
+    versions.move_dir("b", "d/e", 200)
+    versions.move_below("b", "d", 150)
+    assert versions.of_dir("b", "d/e") >= 150
+    versions.move_below("b", "d", 300)
+    assert versions.of_dir("b", "d/e") == 300

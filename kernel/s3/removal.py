@@ -1,0 +1,52 @@
+"""Directories that are removed with all that is below them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from kernel.s3 import state
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kernel.s3.store import Account
+
+ROUNDS_MAX: Final = 8
+"""How often a directory that is being removed may be found with new entries."""
+
+
+async def remove_below(account: Account, bucket: str, prefix: str, gone: Callable[[set[str]], None]) -> None:
+    """Removes all keys below, a thousand per request; the marks go last, so that an error leaves a directory. ``gone``
+    is told of the directories below that lost entries. NotEmpty for a key that no pathname leads to, which stays."""
+    beginning, marks = state.within(prefix), state.markers(prefix)
+    for _ in range(ROUNDS_MAX):
+        await _round(account, bucket, prefix, gone)
+        left = (await account.keys(bucket, beginning, count=len(marks) + 1)).keys
+        if marks.issuperset(key for key, _ in left):
+            if left:
+                await account.delete_many(bucket, [key for key, _ in left])
+            return
+    raise serr.NotEmpty(_name(prefix), "entries come while they are removed")
+
+
+async def _round(account: Account, bucket: str, prefix: str, gone: Callable[[set[str]], None]) -> None:
+    marks = state.markers(prefix)
+    after, hidden = "", ""
+    while True:
+        page = await account.keys(bucket, state.within(prefix), after)
+        keys = [key for key, _ in page.keys if key not in marks]
+        reached = [key for key in keys if state.is_reachable(key, prefix)]
+        hidden = hidden or next((key for key in keys if not state.is_reachable(key, prefix)), "")
+        if reached:
+            await account.delete_many(bucket, reached)
+            gone({above for key in reached for above in state.dirs_above(key, prefix)})
+        if page.is_last:
+            break
+        after = page.keys[-1][0]
+    if hidden:
+        raise serr.NotEmpty(_name(prefix), f"no pathname leads to the key {hidden!r}")
+
+
+def _name(prefix: str) -> str:
+    return prefix.rpartition("/")[2]

@@ -1,0 +1,286 @@
+"""What S3 is asked for: one request each, blocking, with boto3's errors but where an error is an answer."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+import msgspec
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from kernel.s3.errors import INVALID_RANGE, MISSING, PRECONDITION_FAILED, code_of
+from kernel.s3.state import KeyPage, Listing, ObjectInfo, names_of_prefixes, within
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import (
+        CompleteMultipartUploadRequestTypeDef,
+        GetObjectOutputTypeDef,
+        GetObjectRequestTypeDef,
+        ListObjectsV2RequestTypeDef,
+    )
+
+Chunk: TypeAlias = bytes | memoryview
+
+LIST_KEYS_MAX: Final = 1000
+"""S3's own limit for a page, and for the keys of one delete."""
+PIECE_BYTES: Final = 1 << 20
+"""What is read of a body at a time: as much as one sigmap read takes, so that it is handed on as it is."""
+STREAMED_BYTES: Final = 1 << 20
+"""Bodies from here on are sent piece by piece, each with its own time-out, once S3 has said that it wants them."""
+
+
+def name_of(key: str) -> str:
+    """The component that an error is about."""
+    return key.rpartition("/")[2]
+
+
+# -- looking
+
+
+def buckets(client: S3Client) -> list[str]:
+    """In order of name."""
+    return sorted(bucket["Name"] for bucket in client.list_buckets()["Buckets"])
+
+
+def has_bucket(client: S3Client, bucket: str) -> bool:
+    try:
+        client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        if code_of(error) in (*MISSING, "NoSuchBucket"):
+            return False
+        raise
+    return True
+
+
+def head(client: S3Client, bucket: str, key: str) -> ObjectInfo | None:
+    """None if there is no such object, or no such bucket."""
+    try:
+        found = client.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if code_of(error) in MISSING:
+            return None
+        raise
+    return ObjectInfo(found["ContentLength"], found["ETag"], found["LastModified"].timestamp())
+
+
+def keys(client: S3Client, bucket: str, beginning: str, after: str, count: int) -> KeyPage:
+    """At most ``count`` keys that begin so, behind the key ``after``, in S3's order."""
+    request: ListObjectsV2RequestTypeDef = {"Bucket": bucket, "Prefix": beginning, "MaxKeys": count}
+    if after:
+        request["StartAfter"] = after
+    page = client.list_objects_v2(**request)
+    found = [
+        (entry["Key"], ObjectInfo(entry["Size"], entry["ETag"], entry["LastModified"].timestamp()))
+        for entry in page.get("Contents", [])
+    ]
+    return KeyPage(found, not page["IsTruncated"])
+
+
+def dir_page(client: S3Client, bucket: str, prefix: str, after: str, token: str) -> Listing:
+    """One page of a directory, behind the name ``after``, or going on from ``token``."""
+    base = within(prefix)
+    request: ListObjectsV2RequestTypeDef = {
+        "Bucket": bucket,
+        "Prefix": base,
+        "Delimiter": "/",
+        "MaxKeys": LIST_KEYS_MAX,
+    }
+    if token:
+        request["ContinuationToken"] = token
+    elif after:
+        request["StartAfter"] = base + after
+    page = client.list_objects_v2(**request)
+    files = [
+        (entry["Key"][len(base) :], ObjectInfo(entry["Size"], entry["ETag"], entry["LastModified"].timestamp()))
+        for entry in page.get("Contents", [])
+    ]
+    dirs = names_of_prefixes([entry["Prefix"] for entry in page.get("CommonPrefixes", [])], base)
+    return Listing(files, dirs, not page["IsTruncated"], page.get("NextContinuationToken", ""))
+
+
+# -- reading
+
+
+class Range(msgspec.Struct, frozen=True):
+    """Part of an object: the one with this ETag, else Version; without an ETag, the present one."""
+
+    bucket: str
+    key: str
+    offset: int
+    count: int
+    etag: str = ""
+
+
+def read(client: S3Client, wanted: Range) -> tuple[bytes, ObjectInfo] | None:
+    """Its bytes, fewer at the end, none past it; None if there is no such object."""
+    found = _get(client, wanted)
+    if found is None:
+        info = head(client, wanted.bucket, wanted.key)
+        return None if info is None else (b"", info)
+    with found["Body"] as body:
+        data = body.read()
+    return data, _info_of(found)
+
+
+def read_pieces(client: S3Client, wanted: Range, take: Taker) -> None:
+    """Hands on what comes, piece by piece. NotFound if there is no such object."""
+    found = _get(client, wanted)
+    if found is None:
+        info = head(client, wanted.bucket, wanted.key)
+        if info is None:
+            raise serr.NotFound(name_of(wanted.key))
+        take.begin(info, None)
+        return
+    body = found["Body"]
+    with body:
+        # The way to end a read that waits: from another thread, while this one sits in it.
+        take.begin(_info_of(found), getattr(getattr(body, "_raw_stream", None), "shutdown", None))
+        while data := body.read(PIECE_BYTES):
+            if not take.piece(data):
+                return
+
+
+class Taker(Protocol):
+    """Who gets the pieces of a range. Called from the request's thread."""
+
+    def begin(self, info: ObjectInfo, interrupt: Callable[[], None] | None) -> None:
+        """``interrupt`` ends the reading from any thread."""
+
+    def piece(self, data: bytes) -> bool:
+        """False: no more is wanted."""
+
+
+def _get(client: S3Client, wanted: Range) -> GetObjectOutputTypeDef | None:
+    """None if the range is past the end, or the object is not there."""
+    request: GetObjectRequestTypeDef = {
+        "Bucket": wanted.bucket,
+        "Key": wanted.key,
+        "Range": f"bytes={wanted.offset}-{wanted.offset + wanted.count - 1}",
+    }
+    if wanted.etag:
+        request["IfMatch"] = wanted.etag
+    try:
+        found = client.get_object(**request)
+    except ClientError as error:
+        code = code_of(error)
+        if wanted.etag and code in (*PRECONDITION_FAILED, *INVALID_RANGE):
+            raise serr.Version(name_of(wanted.key), "replaced since it was opened") from error
+        if code in (*INVALID_RANGE, *MISSING):
+            return None
+        raise
+    if "ContentRange" not in found and (wanted.offset or found["ContentLength"] > wanted.count):
+        found["Body"].close()
+        raise serr.NotSupported(name_of(wanted.key), "this S3 does not read parts of objects")
+    return found
+
+
+def _info_of(found: GetObjectOutputTypeDef) -> ObjectInfo:
+    told = found.get("ContentRange", "")
+    size = int(told.rpartition("/")[2]) if told else found["ContentLength"]
+    return ObjectInfo(size, found["ETag"], found["LastModified"].timestamp())
+
+
+# -- writing
+
+
+class _Body(io.BytesIO):
+    """Bytes that are to be sent by a certain moment; shared with who has them, not copied."""
+
+    def __init__(self, data: bytes, until: float) -> None:
+        super().__init__(data)
+        self._until = until
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._until:
+            raise ReadTimeoutError(endpoint_url="S3", error="too slow with the bytes sent")
+        return super().read(size)
+
+
+def body_of(chunks: Sequence[Chunk], until: float) -> bytes | _Body:
+    """What boto3 is to send: one copy of the chunks, none if there is but one."""
+    first = chunks[0] if len(chunks) == 1 else b""
+    data = first if isinstance(first, bytes) and len(chunks) == 1 else b"".join(chunks)
+    return data if len(data) < STREAMED_BYTES else _Body(data, until)
+
+
+def put(client: S3Client, bucket: str, key: str, chunks: Sequence[Chunk], until: float, *, exclusive: bool) -> str:
+    """The whole object, at once; returns its ETag. ``exclusive``: Exists if there is one."""
+    if exclusive:
+        try:
+            body = body_of(chunks, until)
+            return client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")["ETag"]
+        except ClientError as error:
+            if code_of(error) != "NotImplemented":
+                raise
+            check_absent(client, bucket, key)
+    return client.put_object(Bucket=bucket, Key=key, Body=body_of(chunks, until))["ETag"]
+
+
+def check_absent(client: S3Client, bucket: str, key: str) -> None:
+    """For stores that do not know conditional writes."""
+    if head(client, bucket, key) is not None:
+        raise serr.Exists(name_of(key))
+
+
+def start_parts(client: S3Client, bucket: str, key: str) -> str:
+    """Begins an upload; returns its id."""
+    return client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Where a part goes. Numbers begin at 1."""
+
+    bucket: str
+    key: str
+    upload: str
+    number: int
+
+
+def put_part(client: S3Client, part: Part, chunks: Sequence[Chunk], until: float) -> str:
+    """Returns the part's ETag."""
+    body = body_of(chunks, until)
+    sent = client.upload_part(Bucket=part.bucket, Key=part.key, UploadId=part.upload, PartNumber=part.number, Body=body)
+    return sent["ETag"]
+
+
+def finish_parts(client: S3Client, bucket: str, key: str, upload: str, etags: Sequence[str], *, exclusive: bool) -> str:
+    """The object appears; returns its ETag. ``exclusive``: Exists if there is one."""
+    parts = [{"ETag": etag, "PartNumber": number} for number, etag in enumerate(etags, 1)]
+    request: CompleteMultipartUploadRequestTypeDef = {
+        "Bucket": bucket,
+        "Key": key,
+        "UploadId": upload,
+        "MultipartUpload": {"Parts": parts},  # type: ignore[typeddict-item]  # a comprehension loses the keys' types
+    }
+    if exclusive:  # asked before too: not every store minds the condition of this request
+        check_absent(client, bucket, key)
+        request["IfNoneMatch"] = "*"
+    return client.complete_multipart_upload(**request)["ETag"]
+
+
+def abort_parts(client: S3Client, bucket: str, key: str, upload: str) -> None:
+    """Drops the parts; nothing appears. No error if the upload is over."""
+    try:
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+    except ClientError as error:
+        if code_of(error) not in (*MISSING, "NoSuchUpload", "NoSuchBucket"):
+            raise
+
+
+# -- removing
+
+
+def delete(client: S3Client, bucket: str, key: str) -> None:
+    """A key that is not there is no error."""
+    client.delete_object(Bucket=bucket, Key=key)
+
+
+def delete_many(client: S3Client, bucket: str, keys: Sequence[str]) -> list[tuple[str, str]]:
+    """At most 1000 keys; returns those that were refused, each with S3's code."""
+    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
+    return [(error.get("Key", ""), error.get("Code", "")) for error in answer.get("Errors", [])]

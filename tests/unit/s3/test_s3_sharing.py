@@ -1,0 +1,164 @@
+"""Threads shared between clients, memory shared between streams, and what is kept on the disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernel.s3.budget import Budget
+from kernel.s3.keeping import FENCES_FILE, Begun, FenceFile, Journal, make_directory
+from kernel.s3.turns import Turns
+from sigmaos_ray import s3keys, serr
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.proc import Proc
+from sigmaos_ray.procclnt import runner
+from sigmaos_ray.procclnt.spawning import child_spec
+from sigmaos_ray.sigmap import Fence, Secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# -- threads
+
+
+def test_one_client_never_has_all_threads() -> None:
+    turns: Turns[int] = Turns(16)
+    while turns.take("greedy"):
+        pass
+    assert turns.free == 5
+    assert turns.take("other")
+
+
+def test_threads_go_round_the_clients_that_wait() -> None:
+    turns: Turns[str] = Turns(1)
+    assert turns.take("a")
+    for who, waiter in (("a", "a1"), ("a", "a2"), ("b", "b1")):
+        assert not turns.take(who)
+        turns.wait(who, waiter)
+    turns.withdraw("a", "a1")
+    served = [*turns.leave("a"), *turns.leave("a"), *turns.leave("b")]
+    assert served == ["a2", "b1"]
+    assert turns.free == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60), st.integers(1, 6))
+def test_no_thread_is_lost_and_nobody_waits_beside_a_free_one(steps: list[tuple[str, bool]], count: int) -> None:
+    turns: Turns[str] = Turns(count)
+    running: list[str] = []
+    waiting = 0
+    for who, begins in steps:
+        if not begins:
+            if who in running:
+                running.remove(who)
+                chosen = turns.leave(who)
+                running += chosen
+                waiting -= len(chosen)
+        elif turns.take(who):
+            running.append(who)
+        else:
+            turns.wait(who, who)
+            waiting += 1
+        assert turns.free + len(running) == count
+    while running:
+        running += turns.leave(running.pop())
+    assert turns.free == count
+
+
+# -- memory
+
+
+def test_memory_that_is_used_up_comes_from_who_used_his_longest_ago() -> None:
+    budget = Budget(10)
+    asked: list[str] = []
+
+    def let_go_of(name: str) -> None:
+        asked.append(name)
+        budget.leave(name)
+
+    for name in ("old", "new"):
+        budget.join(name, lambda name=name: let_go_of(name))  # type: ignore[misc]  # mypy cannot infer the default
+        assert budget.take(name, 5)
+    budget.join("me")
+    assert budget.take("me", 4)
+    assert asked == ["old"]
+    assert budget.used_bytes == 9
+    assert budget.take("me", 5)
+    assert asked == ["old", "new"]
+    assert not budget.take("me", 5)
+    assert budget.take("me", 5, must=True)
+    budget.give("me", 14)
+    assert budget.used_bytes == 0
+    budget.leave("me")
+    budget.leave("me")
+
+
+# -- the disk
+
+
+def test_fences_outlive_the_server(tmp_path: Path) -> None:
+    directory = make_directory(str(tmp_path / "s3" / "node"))
+    fences = [Fence("name/elect", 2, 7)]
+    FenceFile(directory).save(fences)
+    assert FenceFile(directory).load() == fences
+    (tmp_path / "s3" / "node" / FENCES_FILE).write_bytes(b"[")
+    with pytest.raises(serr.Error, match="damaged"):
+        FenceFile(directory).load()
+    in_memory = FenceFile(make_directory(""))
+    in_memory.save(fences)
+    assert in_memory.load() == []
+
+
+def test_fences_that_the_disk_does_not_take_are_told(tmp_path: Path) -> None:
+    file = FenceFile(tmp_path / "gone")
+    with pytest.raises(serr.IOErr):
+        file.save([])
+    assert file.is_behind
+    with pytest.raises(serr.IOErr):
+        make_directory(f"{__file__}/below")
+
+
+def test_uploads_that_a_server_left_are_found_by_the_next(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for upload in ("one", "two"):
+        journal.began("b", "k", upload)
+    journal.ended("b", "k", "one")
+    following = Journal(tmp_path)
+    assert following.left == [Begun("b", "k", "two")]
+    following.ended("b", "k", "two")
+    following.ended("b", "k", "two")
+    assert Journal(tmp_path).left == []
+
+
+# -- credentials
+
+
+def test_credentials_from_the_environment(tmp_path: Path) -> None:
+    assert s3keys.secrets_of({}) == ()
+    pair = {s3keys.KEY: "k", s3keys.SECRET: "s"}
+    assert s3keys.secrets_of(pair) == (Secret("s3", "k", "s"),)
+    assert s3keys.secrets_of({**pair, s3keys.TOKEN: "t"}) == (Secret("s3", "k", "s", "t"),)
+    for half in pair:
+        with pytest.raises(serr.Inval):
+            s3keys.secrets_of({half: "x"})
+    (tmp_path / "credentials").write_text("[mine]\naws_access_key_id = k\naws_secret_access_key = s%\n")
+    files = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"), "AWS_CONFIG_FILE": str(tmp_path / "no")}
+    assert s3keys.secrets_of({**files, s3keys.PROFILE: "mine"}) == (Secret("s3", "k", "s%"),)
+    with pytest.raises(serr.Perm, match="other"):
+        s3keys.secrets_of({**files, s3keys.PROFILE: "other"})
+
+
+def test_secrets_are_not_shown() -> None:
+    secret = Secret("s3", "key-id", "hidden-word", "hidden-token")
+    assert "hidden" not in repr(secret)
+    assert "hidden" not in str([secret])
+
+
+def test_a_child_has_its_parents_secrets() -> None:
+    parent = ProcEnv(pid="parent", secrets=(Secret("s3", "k", "s", "t"), Secret("db", "x", "y")))
+    spec = child_spec(Proc("example"), parent)
+    child = runner._proc_env(spec, ProcEnv(pid="", kernel_id="node"))
+    assert child.secrets == parent.secrets
+    assert ProcEnv.from_json(child.to_json()).secrets == parent.secrets
