@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 PROGRAM = "tests.bench.noop"
 TIMES = 100
-BULK = 1000
-"""Per round; three rounds."""
+BULK, BULK_ROUNDS = 300, 10
+"""Rounds shorter than the second after which Ray ends the idle workers of whose turn it is not."""
 IN_FLIGHT = 20
 
 
@@ -114,7 +114,16 @@ def test_bulk_beside_ray_tasks(instance: Tstate) -> None:
     def procs(times: int) -> None:
         instance.sc.run(_procs(instance.sc.asynchronous, times))
 
-    compare(f"{IN_FLIGHT} in flight", ("proc", procs), ("Ray task", tasks), times=BULK, rounds=3, goal=0.7, rates=True)
+    compare(
+        f"{IN_FLIGHT} in flight",
+        ("proc", procs),
+        ("Ray task", tasks),
+        times=BULK,
+        rounds=BULK_ROUNDS,
+        warm_up=BULK,
+        goal=0.7,
+        rates=True,
+    )
 
 
 async def _procs(sc: AsyncSigmaClnt, times: int) -> None:

@@ -75,6 +75,12 @@ def test_a_proc_runs_on_the_node_that_it_was_given(ts: Tstate, second: str) -> N
         assert status.data == {"kernel_id": kernel_id, "local": kernel_id}
 
 
+def test_an_executable_is_a_program_on_every_node(ts: Tstate, second: str) -> None:
+    ts.sc.put_file("name/ux/~any/end.sh", b"#!/bin/sh\nexit 3\n")
+    for kernel_id in (first(ts), second):
+        assert run(ts.sc, Proc("name/ux/~local/end.sh", kernels=[kernel_id])).msg == "exit status 3"
+
+
 def test_a_node_shows_what_runs_on_it(ts: Tstate, second: str) -> None:
     proc = Proc(started_and_waits, kernels=[second])
     ts.sc.spawn(proc)
@@ -101,7 +107,7 @@ def test_a_node_that_dies_takes_its_procs_along(ts: Tstate) -> None:
         assert status.is_crash(), status
         assert "node" in status.msg
     until(lambda: victim not in names(ts.sc, "name/schedd") and victim not in names(ts.sc, "name/ux"))
-    assert victim not in [node.id for node in ts.instance.kernel_nodes]
+    until(lambda: victim not in [node.id for node in ts.instance.kernel_nodes])
     ts.sc.evict(survivor.pid)
     assert ts.sc.wait_exit(survivor.pid, WITHIN_S).is_evicted()
 

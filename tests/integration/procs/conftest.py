@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -18,7 +17,6 @@ from kernel.shell import KernelArgs
 from sigmaos_ray import SigmaClnt, loopthread
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.memfs import MemFs
-from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
 from sigmaos_ray.protsrv.node import Caller, OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
@@ -27,29 +25,10 @@ from sigmaos_ray.sigmap import DMDIR, NAMED_ROOT_DIRS, OREAD, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
 
 HERE = Path(__file__).parent
 REPO = HERE.parents[2]
 KERNEL_ID = "sigma-0000abcd"
-
-
-class LeaseSrv:
-    """Leases that never expire by themselves."""
-
-    def __init__(self, fs: MemFs) -> None:
-        self._fs = fs
-        self._ids = itertools.count(1)
-
-    async def AskLease(self, ctx: RpcContext, request: AskLeaseRequest) -> AskLeaseReply:
-        return AskLeaseReply(lease_id=next(self._ids), ttl_s=request.ttl_s)
-
-    async def Extend(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
-        return LeaseReply()
-
-    async def End(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
-        self._fs.end_lease(request.lease_id)
-        return LeaseReply()
 
 
 async def _start_named() -> tuple[FileServer, Endpoint]:
@@ -57,7 +36,7 @@ async def _start_named() -> tuple[FileServer, Endpoint]:
     fs = MemFs(watches)
     for name in NAMED_ROOT_DIRS:
         await fs.root.create(Caller(), name, OpenHow(OREAD, DMDIR | 0o777))
-    server = FileServer(fs.root, watches, services=[LeaseSrv(fs)])
+    server = FileServer(fs.root, watches, leases=fs.leases)
     return server, await server.start()
 
 

@@ -55,6 +55,27 @@ def test_waiting_servers_hold_no_slot(sc: SigmaClnt) -> None:
         assert sc.wait_exit(server.pid, WAIT_S).is_evicted()
 
 
+def test_a_reservation_goes_before_best_effort_procs_that_wait(sc: SigmaClnt) -> None:
+    crowd = [Proc("programs.nap", ["0.1"]) for _ in range(80)]
+    for proc in crowd:
+        sc.spawn(proc)
+    reserved = Proc("programs.nap", ["0"], mcpu=1000)
+    sc.spawn(reserved)
+    ran_s = sc.wait_exit(reserved.pid, WAIT_S).data
+    ends_s = [sc.wait_exit(proc.pid, WAIT_S).data for proc in crowd]
+    assert isinstance(ran_s, float)
+    assert ran_s < max(end_s for end_s in ends_s if isinstance(end_s, float))
+
+
+def test_a_core_runs_so_many_best_effort_procs_at_a_time(sc: SigmaClnt) -> None:
+    procs = [Proc("programs.interval", ["0.2"]) for _ in range(12)]
+    for proc in procs:
+        sc.spawn(proc)
+    ran = [data for proc in procs if isinstance(data := sc.wait_exit(proc.pid, WAIT_S).data, list)]
+    assert len(ran) == len(procs)
+    assert max(sum(began <= moment < ended for began, ended in ran) for moment, _ in ran) <= 4
+
+
 def test_preferred_kernel(sc: SigmaClnt) -> None:
     proc = Proc("programs.echo_args", kernels=["sigma-ffffffff", sc.kernel_id])
     sc.spawn(proc)
@@ -125,3 +146,22 @@ def test_waits_fail_when_the_schedd_dies(second: tuple[Any, SigmaClnt]) -> None:
         ray.kill(actor)
         with pytest.raises(serr.SESSION_ERRORS):
             wait.result()
+
+
+def _counted(sc: SigmaClnt, program: str, argument: int) -> object:
+    proc = Proc(program, [str(argument)])
+    sc.spawn(proc)
+    return sc.wait_exit(proc.pid, 180).data
+
+
+def test_parents_that_wait_hold_no_slot(sc: SigmaClnt) -> None:
+    """More of them than slots: a chain through the blocking face, a tree through the asynchronous one."""
+    assert _counted(sc, "programs.chain", 8) == 8
+    assert _counted(sc, "programs.tree", 3) == 15
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("program", "argument", "count"), [("programs.chain", 100, 100), ("programs.tree", 7, 255)])
+def test_hundreds_of_parents_that_wait(sc: SigmaClnt, program: str, argument: int, count: int) -> None:
+    """Each holds a worker process while it waits, which takes Ray most of a second to start."""
+    assert _counted(sc, program, argument) == count

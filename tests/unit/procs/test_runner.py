@@ -12,7 +12,7 @@ import pytest
 
 from sigmaos_ray import Proc, Status
 from sigmaos_ray.config import ProcEnv
-from sigmaos_ray.procclnt import children, proclog, reports
+from sigmaos_ray.procclnt import children, proclog, program, redirect, reports
 from sigmaos_ray.procclnt.program import module_names
 from sigmaos_ray.procclnt.runner import run_program
 
@@ -172,3 +172,60 @@ def test_cause_in_the_log(tmp_path: Path, tail: bytes, words: str | None) -> Non
     assert (proclog.cause(log), proclog.os_pid(log)) == (words, 42)
     assert proclog.cause(tmp_path / "absent") is None
     assert proclog.signal_words(9) == "signal: killed"
+
+
+def test_a_proc_that_prints_nothing_leaves_no_log(tmp_path: Path) -> None:
+    def main(argv: list[str]) -> None:
+        if argv:
+            os.write(1, b"line\n")
+
+    for pid, args in (("quiet", []), ("loud", ["x"]), ("quiet-too", []), ("louder", ["x"])):
+        run_program(Proc(main, args, pid=pid).to_pb(), INSTANCE, str(tmp_path))
+    logs = proclog.path(str(tmp_path), "any").parent
+    assert sorted(log.stem for log in logs.glob("*.log")) == ["loud", "louder"]
+    for pid in ("loud", "louder"):
+        header, *lines = proclog.path(str(tmp_path), pid).read_text().splitlines()
+        assert header.startswith(f"== {pid} ")
+        assert lines == ["line"]
+
+
+def test_a_log_is_there_while_a_proc_runs(tmp_path: Path) -> None:
+    log = proclog.path(str(tmp_path), "p")
+
+    def main() -> bool:
+        redirect.keep_log("another")
+        before = log.exists()
+        redirect.keep_log("p")
+        return not before and proclog.os_pid(log) == os.getpid()
+
+    assert run(main, log_dir=str(tmp_path)).data is True
+    assert log.exists()
+
+
+def test_the_log_of_a_proc_that_died_early_is_rescued(tmp_path: Path) -> None:
+    spare = proclog.spare(str(tmp_path), 42)
+    spare.parent.mkdir(parents=True)
+    spare.write_bytes(proclog.header("p", "x", 42) + b"line\n")
+    proclog.rescue(str(tmp_path), "q")
+    assert not proclog.path(str(tmp_path), "q").exists()
+    proclog.rescue(str(tmp_path), "p")
+    assert proclog.os_pid(proclog.path(str(tmp_path), "p")) == 42
+
+
+def test_programs_that_a_package_registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "registered_programs.py").write_text("def begin(argv):\n    return argv\n")
+    info = tmp_path / "registered_programs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: registered-programs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        f"[{program.ENTRY_POINTS}]\nword-count = registered_programs:begin\nbroken = registered_programs:absent\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    program._entry_points.cache_clear()
+    try:
+        assert run_program(Proc("word-count", ["a"], pid="p").to_pb(), INSTANCE).data == ["a"]
+        status = run_program(Proc("broken", pid="p").to_pb(), INSTANCE)
+    finally:
+        program._entry_points.cache_clear()
+    assert status.is_err()
+    assert "registered_programs:absent" in status.msg
