@@ -239,8 +239,11 @@ class Committer:
         if held is not None:
             compare.append(etcd_module.is_created_at(*held))
         then: list[Any] = [etcd_module.put(self._keys.txn, marker)]
-        for key, (value, lease) in ops.items():
-            then.append(etcd_module.delete(key) if value is None else etcd_module.put(key, value, lease))
+        try:
+            for key, (value, lease) in ops.items():
+                then.append(etcd_module.delete(key) if value is None else etcd_module.put(key, value, lease))
+        except ValueError as error:  # etcd has no room for it: the plan's fault, and nobody else's
+            raise serr.Inval("named", f"etcd cannot store it: {error}") from error
         return await self._etcd.transaction(compare, then)
 
     async def _took_effect(self, asked: bytes) -> int:

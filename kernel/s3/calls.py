@@ -7,6 +7,8 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from botocore.parsers import ResponseParserError
+
 from kernel.s3.errors import BOTO_ERRORS, Fate, fate_of, from_boto
 from kernel.s3.turns import Turns
 from sigmaos_ray import debug, serr
@@ -29,6 +31,8 @@ FIRST_PAUSE_S: Final = 0.1
 PAUSE_MAX_S: Final = 5.0
 AWAY_TRIES_MAX: Final = 4
 """S3 that cannot be reached at all is told after so many tries, within about a second."""
+GARBLED_TRIES_MAX: Final = 2
+"""An answer that cannot be read may have been cut; one that cannot be read again will never be."""
 
 
 def pauses() -> Iterator[float]:
@@ -76,7 +80,8 @@ class Calls:
                 is_over = asyncio.get_running_loop().time() + pause >= deadline
                 may_help = fate is Fate.REFUSED or (fate is Fate.UNKNOWN and repeats)
                 is_away = not _answers(error) and tries >= AWAY_TRIES_MAX
-                if not may_help or is_over or is_away or self._closed:
+                is_garbled = isinstance(error, ResponseParserError) and tries >= GARBLED_TRIES_MAX
+                if not may_help or is_over or is_away or is_garbled or self._closed:
                     raise from_boto(error, about, f" (tried {tries} times)" if tries > 1 else "") from error
                 _log(f"{about.name}: again in {pause:.1f} s: {error}")
             await asyncio.sleep(pause)

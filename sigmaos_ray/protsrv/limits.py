@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 OFFSET_MAX: Final = (1 << 63) - 1
 """Files end here, as Unix's do."""
 
+LEASE_MAX: Final = (1 << 63) - 1
+"""etcd's leases are signed."""
+
 _MODE_BITS: Final = OACCESS_MASK | OEXCL | OTRUNC | OCEXEC | ORCLOSE | OAPPEND
 
 
@@ -56,6 +59,11 @@ def check_io(name: str, offset: int, size: int, config: Config, *, may_append: b
         return
     if offset > OFFSET_MAX - size:
         raise serr.Inval(name, f"offset {offset}: a file ends at {OFFSET_MAX} at the latest")
+
+
+def check_lease(name: str, lease: int) -> None:
+    if lease > LEASE_MAX:
+        raise serr.NotFound(f"lease {lease}", f"for {name}: no lease has a number over {LEASE_MAX}")
 
 
 def check_call(name: str, frame_count: int, config: Config) -> None:

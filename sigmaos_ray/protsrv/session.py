@@ -243,6 +243,7 @@ class ProtSession:
         limits.check_new_name(t.name)
         limits.check_mode(t.name, t.mode)
         limits.check_io(t.name, 0, len(t.data), self._config)
+        limits.check_lease(t.name, t.lease)
         if t.data and not directory.creates_whole:
             raise serr.NotSupported(t.name, "this server makes files empty: put them whole, or write them")
         how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), t.data)
@@ -385,6 +386,7 @@ class ProtSession:
         names = limits.checked_names(t.names, self._config)
         limits.check_mode(names[-1] if names else fid.node.name, t.mode)
         limits.check_io(names[-1] if names else fid.node.name, t.offset, len(t.data), self._config, may_append=True)
+        limits.check_lease(names[-1] if names else fid.node.name, t.lease)
         if bool(t.mode & OAPPEND) != (t.offset == NO_OFFSET):
             raise serr.Inval(names[-1] if names else "", "OAPPEND and the offset of an append go together")
         if not names:

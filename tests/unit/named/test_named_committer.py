@@ -93,6 +93,16 @@ async def test_a_plan_on_a_lease_that_is_gone_fails_alone(leader: Leader) -> Non
     assert not leader.lost
 
 
+async def test_a_plan_that_etcd_has_no_room_for_fails_alone(leader: Leader) -> None:
+    """It must not cost the leadership: any client may ask for it."""
+    results = await asyncio.gather(
+        leader.write(2), leader.write(3, lease=1 << 63), leader.write(4), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [int, serr.Inval, int]
+    assert leader.applied == [2, 4]
+    assert not leader.lost
+
+
 async def test_a_plan_with_an_old_fence_fails_alone(leader: Leader) -> None:
     """L-21: older is Stale, equal goes, newer is remembered; other pathnames do not matter."""
     results = await asyncio.gather(
