@@ -60,6 +60,10 @@ class Call(Generic[T]):
         """True once ``result`` returns at once."""
         return self._callbacks is None
 
+    def succeeded(self) -> bool:
+        """True if it is done, and raised nothing."""
+        return self.done() and self._error is None
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Blocks until the result is there, or the time is over; tells which."""
         if not self._done.acquire(timeout=-1 if timeout_s is None else timeout_s):

@@ -14,13 +14,14 @@ import msgspec
 
 from sigmaos_ray import callables, serr
 from sigmaos_ray.pb import proc_pb2 as pb
-from sigmaos_ray.sigmap import path
+from sigmaos_ray.sigmap import NAMED, path
 
 Tpid: TypeAlias = str
 """A proc's name: unique within its realm."""
 
 Program: TypeAlias = str | Callable[..., object]
-"""``"example"`` (module ``user.example``), ``"pkg.module"``, or a function."""
+"""``"example"`` (module ``user.example``, or what a package registered under the entry-point group
+``sigmaos.programs``), ``"pkg.module"``, the pathname of an executable (``"name/ux/~local/bin/x"``), or a function."""
 
 _PROGRAM_TEXT: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 
@@ -147,7 +148,7 @@ class Proc:
         self.env = _environment(env or {})
         self.mcpu = _amount("mcpu", mcpu)
         self.mem_mb = _amount("mem_mb", mem_mb)
-        self.pid: Tpid = f"{self.program}-{secrets.token_hex(8)}" if pid is None else pid
+        self.pid: Tpid = f"{_short(self.program)}-{secrets.token_hex(8)}" if pid is None else pid
         check_pid(self.pid)
         self.fresh = bool(fresh)
         self.kernels = _strings("kernels", kernels)
@@ -186,6 +187,8 @@ def check_pid(pid: object) -> None:
 def _program(program: object) -> tuple[str, bytes]:
     """Its name, and its pickle if it is a function."""
     if isinstance(program, str):
+        if "/" in program:
+            return _pathname(program), b""
         if not _PROGRAM_TEXT.fullmatch(program):
             raise serr.Inval(program, "program: not the name of a module")
         return program, b""
@@ -193,6 +196,18 @@ def _program(program: object) -> tuple[str, bytes]:
         raise serr.Inval(repr(program), f"program: neither a name nor a function, but {type(program).__name__}")
     name = str(getattr(program, "__name__", type(program).__name__))
     return re.sub(r"\W+", "", name) or "callable", callables.dumps(program, name)
+
+
+def _pathname(program: str) -> str:
+    parts = path.split(program)
+    if parts[:1] != [NAMED] or len(parts) < 2 or path.is_union(parts[-1]) or path.resolves(program) or "\0" in program:
+        raise serr.Inval(program, f"program: not the pathname of a file below {NAMED}/")
+    return program
+
+
+def _short(program: str) -> str:
+    """A program's name as a pid begins with it."""
+    return re.sub(r"[^\w.-]", "_", program.rpartition("/")[2])[:64].lstrip("~.") or "executable"
 
 
 def _strings(what: str, values: object) -> list[str]:

@@ -37,6 +37,11 @@ class AsyncRPCClnt:
         self._channel: RemoteFid | None = None
         self._opening = asyncio.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the next call is sent without opening the channel first."""
+        return self._channel is not None and not self._channel.session.ended
+
     async def rpc(self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None) -> R:
         """Calls ``Class.Method`` and waits. A handler's error comes as its class, with the method as object where it
         named none; Timeout past ``timeout_s``, and the server then gives up too; IOErr: sent, fate unknown."""

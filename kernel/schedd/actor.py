@@ -76,10 +76,15 @@ class ScheddActor:
     async def park(self, token: str) -> None:
         """Returns when ``unpark`` is called with the same token, before or after."""
         parked = self._parked.setdefault(token, asyncio.get_running_loop().create_future())
+        counts = not parked.done()
         try:
+            if counts:
+                await self._shell.call(self._shell.schedd.parked(+1))
             await parked
         finally:
             self._parked.pop(token, None)
+            if counts:
+                await self._shell.call(self._shell.schedd.parked(-1))
 
     async def unpark(self, token: str) -> None:
         parked = self._parked.setdefault(token, asyncio.get_running_loop().create_future())

@@ -13,7 +13,7 @@ from kernel.schedd.ray_procs import RayContext, RayProcs
 from kernel.schedd.runners import Runners
 from kernel.schedd.state import Kill, KillLater, Moved, Phase, ProcTable, Submit, Wake, Withdraw
 from kernel.schedd.waits import Waits
-from sigmaos_ray import debug, serr
+from sigmaos_ray import crash, debug, serr
 from sigmaos_ray.proc import Status, check_pid
 from sigmaos_ray.procclnt import proclog
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.protsrv.watch import WatchTable
 
 _log = debug.selector("SCHEDD")
+_spawn_delay = crash.point("SCHEDD_SPAWN_DELAY")
 
 _CAUSE_TIMEOUT_S: Final = 1.0
 _STOP_GRACE_S: Final = 0.5
@@ -107,9 +108,22 @@ class NodeProcs:
         """A worker has the proc. False: it was evicted meanwhile, and need not run."""
         self._do(self.table.began(pid, os_pid, time.time()))
         try:
-            return not self.table.get(pid).evicting
+            proc = self.table.get(pid)
         except serr.NotFound:
             return False
+        if self._ray is not None:
+            self._ray.began(proc)
+        return not proc.evicting
+
+    @property
+    def cores_of_largest_node(self) -> float:
+        """What one proc can reserve at most, as far as is known."""
+        return self._ray.cores_of_largest_node if self._ray is not None else 0.0
+
+    def parked(self, change: int) -> None:
+        """So many more procs have given their cores back, while they wait."""
+        if self._ray is not None and not self._stopping:
+            self._ray.parked(change)
 
     def started(self, pid: str) -> None:
         self._do(self.table.started(pid, time.time()))
@@ -128,6 +142,8 @@ class NodeProcs:
     async def _autopsy(self, proc: ProcState) -> None:
         """Its worker died: find out how, and end what it left behind."""
         log = proclog.path(self._log_dir, proc.pid)
+        if self._log_dir:
+            proclog.rescue(self._log_dir, proc.pid)
         os_pid = proc.os_pid or (proclog.os_pid(log) if self._log_dir else None)
         words = await self.runners.cause(os_pid, _CAUSE_TIMEOUT_S) if os_pid else None
         if os_pid:
@@ -159,6 +175,8 @@ class NodeProcs:
         assert self._ray is not None, "no procs before start"
         match instruction:
             case Submit(proc):
+                if _spawn_delay.on:
+                    _spawn_delay.passed()
                 self._ray.submit(proc)
             case Wake(proc, what):
                 self.waits.wake(proc, what)

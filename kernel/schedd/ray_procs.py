@@ -4,6 +4,7 @@ scheduler. Best-effort procs are tasks, latency-critical ones actors; Ray never 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,8 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from kernel.schedd import endings, worker
+from kernel.schedd.backlog import Backlog, ClusterSize
+from kernel.schedd.counters import NodeSize
 from sigmaos_ray import debug
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ _MIB: Final = 1 << 20
 _CPU_GRAIN: Final = 1e-4
 """Ray counts cores in ten-thousandths."""
 _WARM_MAX: Final = 8
+_SIZE_STALE_S: Final = 5.0
+"""How often Ray is asked for the size of the cluster, while procs wait."""
 
 
 class RayContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +45,20 @@ class RayContext(msgspec.Struct, frozen=True, kw_only=True):
     runtime_env: dict[str, Any] | None = None
     """The realm's; never with per-proc data in it."""
     be_per_core: int
+
+
+def size_of_node(node_id: str) -> NodeSize:
+    """What a node of Ray's cluster has to give; nothing if Ray does not list it. Blocks for Ray's control store."""
+    nodes: Any = ray.nodes  # Ray does not type it
+    resources: dict[str, float] = next((node["Resources"] for node in nodes() if node["NodeID"] == node_id), {})
+    return NodeSize(resources.get("CPU", 0.0), resources.get("memory", 0.0) / _MIB)
+
+
+def _size_of_cluster() -> ClusterSize:
+    """Blocks for Ray's control store."""
+    nodes: Any = ray.nodes  # Ray does not type it
+    cores = [node["Resources"].get("CPU", 0.0) for node in nodes() if node["Alive"]]
+    return ClusterSize(sum(cores), max(cores, default=0.0))
 
 
 class RayProcs:
@@ -63,22 +82,90 @@ class RayProcs:
         """Actors that were killed before they ran anything."""
         self._creator = ThreadPoolExecutor(1, thread_name_prefix="schedd-actors")
         """Registers actors, in order: that blocks for Ray's global control store."""
+        own = float(os.cpu_count() or 1)
+        self._backlog = Backlog(context.be_per_core, ClusterSize(own, own))
+        self._size_asked_s = -_SIZE_STALE_S
+        self._going_on: asyncio.TimerHandle | None = None
         plain: dict[str, Any] = {"num_cpus": 1 / context.be_per_core, "max_retries": 0}
         if context.runtime_env:
             plain["runtime_env"] = context.runtime_env
-        self._run: Any = ray.remote(**plain)(worker.run_proc)
-        self._run_fresh: Any = ray.remote(max_calls=1, **plain)(worker.run_proc)
+        run = _runner(node)
+        self._run: Any = ray.remote(**plain)(run)
+        self._run_fresh: Any = ray.remote(max_calls=1, **plain)(run)
         self._warm: Any = ray.remote(**plain)(worker.warm)
         self._actor: Any = ray.remote(worker.ProcActor)
+        self._refresh_size()
 
     def submit(self, proc: ProcState) -> None:
-        """Hands a proc to Ray, which queues, places and runs it. Errors arrive as its ending."""
+        """Hands a proc to Ray, which queues, places and runs it. Errors arrive as its ending. Best-effort procs wait
+        for the loop's next turn, so that the reply to their spawn is on its way first: Ray takes its time."""
         if proc.latency_critical:
+            self._refresh_size()
+            self._backlog.reserve(proc, self._loop.time())
             self._creator.submit(self._create_actor, proc)
+        elif proc.spec.mem_mb > 0 or proc.spec.kernels:  # may wait in Ray for what others do not need
+            self._loop.call_soon(self._submit_task, proc)
+        else:
+            self._backlog.put(proc)
+            self._loop.call_soon(self._go_on)
+
+    def began(self, proc: ProcState) -> None:
+        """A worker has it."""
+        if proc.latency_critical:
+            self._backlog.reserved(proc)
+            self._go_on()
+
+    def parked(self, change: int) -> None:
+        """So many more procs wait without a slot."""
+        self._backlog.parked(change)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Hands over what is due."""
+        now_s = self._loop.time()
+        for proc in self._backlog.due(now_s):
+            self._submit_task(proc)
+        if not self._backlog:
             return
-        spec = proc.spec
+        self._refresh_size()
+        until_s = self._backlog.holds_until(now_s)
+        if until_s is not None and self._going_on is None:
+            self._going_on = self._loop.call_at(until_s, self._on_held_long)
+
+    def _on_held_long(self) -> None:
+        self._going_on = None
+        self._go_on()
+
+    @property
+    def cores_of_largest_node(self) -> float:
+        return self._backlog.size.cores_of_largest_node
+
+    def _refresh_size(self) -> None:
+        now_s = self._loop.time()
+        if now_s - self._size_asked_s > _SIZE_STALE_S:
+            self._size_asked_s = now_s
+            self._creator.submit(self._look_at_cluster)
+
+    def _look_at_cluster(self) -> None:
+        """In the creator's thread."""
         try:
-            ref = self._task(proc).remote(spec.SerializeToString(), self._node)
+            size = _size_of_cluster()
+        except ray.exceptions.RayError as error:
+            _log(f"size of the cluster: {error}")
+            return
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._sized, size)
+
+    def _sized(self, size: ClusterSize) -> None:
+        self._backlog.size = size
+        self._go_on()
+
+    def _submit_task(self, proc: ProcState) -> None:
+        if proc.evicting:
+            self._on_end(proc, endings.WITHDRAWN)
+            return
+        try:
+            ref = self._task(proc).remote(proc.spec.SerializeToString())
         except (ValueError, TypeError, ray.exceptions.RayError) as error:
             self._loop.call_soon(self._on_end, proc, endings.of_error(error))
             return
@@ -130,6 +217,8 @@ class RayProcs:
 
     def withdraw(self, proc: ProcState) -> None:
         """Takes a proc out of Ray's queue; nothing happens if it runs already."""
+        if self._withdraw_unheard(proc):
+            return
         actor = self._actors.get(proc)
         if actor is not None and not proc.began_s:
             self._withdrawn.add(proc)
@@ -138,8 +227,16 @@ class RayProcs:
         if ref is not None:
             ray.cancel(ref, force=False, recursive=False)
 
+    def _withdraw_unheard(self, proc: ProcState) -> bool:
+        found = self._backlog.withdraw(proc)
+        if found:
+            self._loop.call_soon(self._on_end, proc, endings.WITHDRAWN)
+        return found
+
     def kill(self, proc: ProcState) -> None:
         """Ends the worker that runs a proc, or takes it out of the queue."""
+        if self._withdraw_unheard(proc):
+            return
         actor = self._actors.get(proc)
         if actor is not None:
             ray.kill(actor)
@@ -160,6 +257,7 @@ class RayProcs:
 
     def _on_end(self, proc: ProcState, status: Status | None) -> None:
         self._tasks.pop(proc, None)
+        self._backlog.ended(proc)
         actor = self._actors.pop(proc, None)
         if actor is not None:
             ray.kill(actor)  # frees its cores, with all that the program left in its process
@@ -167,6 +265,7 @@ class RayProcs:
             self._withdrawn.discard(proc)
             status = status or endings.WITHDRAWN
         self._ended(proc, status)
+        self._go_on()
 
     def warm_up(self) -> None:
         """Gets as many workers ready as this node runs best-effort procs at a time, within reason. Does not wait."""
@@ -176,7 +275,18 @@ class RayProcs:
             task.remote(self._node, slots)
 
     def close(self) -> None:
+        if self._going_on is not None:
+            self._going_on.cancel()
         self._creator.shutdown(wait=False, cancel_futures=True)
+
+
+def _runner(node: bytes) -> Callable[[bytes], bytes]:
+    """What a task runs. Workers get it once, with what all procs of the schedd share."""
+
+    def run_proc(proc: bytes) -> bytes:
+        return worker.run_proc(proc, node)
+
+    return run_proc
 
 
 def _fresh_env(realm_env: dict[str, Any] | None, pid: str) -> dict[str, Any]:

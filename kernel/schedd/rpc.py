@@ -38,6 +38,10 @@ class Schedd:
             self._procs.table.collect(proc)
         return pb.StatusReply(status=_status(proc).to_pb())
 
+    async def Collect(self, ctx: RpcContext, request: pb.CollectRequest) -> pb.EmptyReply:
+        self._procs.table.collect_all(request.pids, request.caller_pid)
+        return pb.EmptyReply()
+
     async def Evict(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
         self._procs.evict(request.pid, _limit(request.grace_s))
         return pb.EmptyReply()
@@ -68,7 +72,7 @@ class Schedd:
         return pb.ProcInfo(
             proc=spec,
             state=proc.phase.value,
-            note=_waits_for(proc, self._procs.be_cores) if proc.phase is Phase.QUEUED else "",
+            note=_waits_for(proc, self._procs) if proc.phase is Phase.QUEUED else "",
             started_s=proc.started_s,
             ended_s=proc.ended_s,
             os_pid=proc.os_pid,
@@ -86,10 +90,12 @@ def _status(proc: ProcState) -> Status:
     return proc.status
 
 
-def _waits_for(proc: ProcState, be_cores: float) -> str:
-    """What a queued proc needs, for ``ps``."""
-    cores = proc.spec.mcpu / 1000 if proc.latency_critical else be_cores
+def _waits_for(proc: ProcState, procs: NodeProcs) -> str:
+    """What a queued proc needs, for ``ps``, and whether there is any hope."""
+    cores = proc.spec.mcpu / 1000 if proc.latency_critical else procs.be_cores
     told = f"waits for {cores:g} cores"
+    if cores > procs.cores_of_largest_node:
+        told += f", more than any node has ({procs.cores_of_largest_node:g})"
     if proc.spec.mem_mb > 0:
         told += f" and {proc.spec.mem_mb:g} MB"
     if proc.spec.kernels:

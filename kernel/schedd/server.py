@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kernel.schedd import worker
+from kernel.schedd.metrics import RayMetrics
 from kernel.schedd.node_procs import NodeProcs
-from kernel.schedd.ray_procs import RayContext
+from kernel.schedd.ray_procs import RayContext, size_of_node
 from kernel.schedd.rpc import Schedd
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
@@ -48,6 +49,8 @@ class ScheddServer(KernelService):
         self._server = FileServer(
             self._procs.tree.root, watches, realm=args.realm, services=[Schedd(self._procs)], host=args.host
         )
+        self._server.stats.sections["procs"] = self._procs.table.counters.report
+        self._metrics: RayMetrics | None = None
         self._sc: AsyncSigmaClnt | None = None
         self._advertisement: Advertisement | None = None
         self._arrived_count = 0
@@ -72,6 +75,10 @@ class ScheddServer(KernelService):
             be_per_core=self._config.procs.be_per_core,
         )
         self._procs.start(context, msgspec.json.encode(self._node_args(endpoint)))
+        counters = self._procs.table.counters
+        counters.size = await asyncio.to_thread(size_of_node, place.node_id)
+        self._metrics = RayMetrics(args.kernel_id, args.realm, counters.report)
+        self._metrics.start()
         await asyncio.to_thread(worker.publish_kernel, place.node_id, args.kernel_id)
         self._sc = AsyncSigmaClnt(self._proc_env(f"schedd-{args.kernel_id}", endpoint))
         self._advertisement = Advertisement(self._sc, path.join(SCHEDD, args.kernel_id), endpoint, replace=True)
@@ -107,6 +114,8 @@ class ScheddServer(KernelService):
             await advertisement.stop()
             await asyncio.to_thread(worker.withdraw_kernel, self._place.node_id)
         await self._procs.stop()
+        if self._metrics is not None:
+            await self._metrics.stop()
         await self._server.stop()
         sc, self._sc = self._sc, None
         if sc is not None:
@@ -120,6 +129,10 @@ class ScheddServer(KernelService):
 
     async def began(self, pid: Tpid, os_pid: int) -> bool:
         return self._procs.began(pid, os_pid)
+
+    async def parked(self, change: int) -> None:
+        """So many more procs have given their cores back, while they wait."""
+        self._procs.parked(change)
 
     async def meet(self, count: int) -> None:
         """Returns when so many workers have come, or after a moment."""

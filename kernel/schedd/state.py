@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from kernel.schedd.counters import ProcCounters
 from sigmaos_ray import serr
 from sigmaos_ray.proc import Status
 
@@ -133,8 +134,9 @@ class ProcState:
 class ProcTable:
     """All procs of a schedd. At most ``status_kept_max`` ended ones are kept; the oldest go first."""
 
-    def __init__(self, status_kept_max: int) -> None:
+    def __init__(self, status_kept_max: int, counters: ProcCounters | None = None) -> None:
         self._status_kept_max = status_kept_max
+        self.counters = counters or ProcCounters()
         self._spawned_count = 0
         self._procs: dict[Tpid, ProcState] = {}
         self._ended: OrderedDict[Tpid, None] = OrderedDict()
@@ -164,6 +166,7 @@ class ProcTable:
         self._spawned_count += 1
         proc = self._procs[spec.pid] = ProcState(spec, self._spawned_count)
         self._children.setdefault(spec.parent_pid, set()).add(spec.pid)
+        self.counters.arrived(proc.phase)
         return [Submit(proc), Moved(spec.pid, None, Phase.QUEUED)]
 
     def evict(self, pid: Tpid, grace_s: float | None) -> list[Instruction]:
@@ -184,10 +187,19 @@ class ProcTable:
         if proc.collected:
             return
         proc.collected = True
+        if proc.phase is Phase.EXITED:
+            self.counters.collected()
         self._ended.pop(proc.pid, None)
         self._forget_child(proc)
         if self._procs.get(proc.pid) is proc:
             del self._procs[proc.pid]
+
+    def collect_all(self, pids: Iterable[Tpid], parent_pid: Tpid) -> None:
+        """The parent has the statuses of these. What has not ended, or is another's child, stays."""
+        for pid in pids:
+            proc = self._procs.get(pid)
+            if proc is not None and proc.phase is Phase.EXITED and proc.spec.parent_pid == parent_pid:
+                self.collect(proc)
 
     # -- what the proc and Ray tell
 
@@ -237,6 +249,7 @@ class ProcTable:
 
     def _move(self, proc: ProcState, phase: Phase) -> list[Instruction]:
         old, proc.phase = proc.phase, phase
+        self.counters.moved(proc, old, phase)
         return [Moved(proc.pid, old, phase)]
 
     def _exit(self, proc: ProcState, status: Status, now_s: float) -> list[Instruction]:
@@ -244,6 +257,7 @@ class ProcTable:
             return []
         proc.status, proc.ended_s = status, now_s
         told = self._move(proc, Phase.EXITED)
+        self.counters.exited(status)
         told += [Wake(proc, signal) for signal in Signal]
         self._orphan_children(proc.pid)
         if proc.orphaned:

@@ -23,13 +23,14 @@ from sigmaos_ray import debug
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import Status
-from sigmaos_ray.procclnt import children, parking
+from sigmaos_ray.procclnt import children, parkedloop, parking
+from sigmaos_ray.procclnt.redirect import keep_log
 from sigmaos_ray.procclnt.runner import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sigmaos_ray.loopthread import Call
+    from sigmaos_ray.procclnt.parking import Awaited
 
 T = TypeVar("T")
 
@@ -76,7 +77,7 @@ class RayParking:
         self._schedd = schedd
         self._parked_count = 0
 
-    def park(self, call: Call[Any]) -> None:
+    def park(self, call: Awaited) -> None:
         self._parked_count += 1
         token = f"{os.getpid()}-{threading.get_ident()}-{self._parked_count}"
         parked = self._schedd.park.remote(token)
@@ -101,6 +102,7 @@ class Worker:
             self._instance = msgspec.structs.replace(args.instance, kernel_id=_kernel_of(node_id))
         children.adopt_orphans()
         parking.install(RayParking(self._schedd))
+        parkedloop.install()
         self._notices = Notices(self._notice)
         self._ask(self._schedd.hello, self._os_pid, host_token())
 
@@ -118,6 +120,7 @@ class Worker:
         spec = pb.ProcSpec.FromString(data)
         if self._ask(self._schedd.began, spec.pid, self._os_pid) is False:
             return Status.evicted().to_pb().SerializeToString()
+        self._notices.arm(spec.pid)
         return self._run(spec)
 
     def _run(self, spec: pb.ProcSpec) -> bytes:
@@ -129,6 +132,7 @@ class Worker:
         return status.to_pb().SerializeToString()
 
     def _notice(self, pid: str) -> None:
+        keep_log(pid)
         self._schedd.began.remote(pid, self._os_pid)
 
     def _ask(self, method: Any, *args: object) -> object:

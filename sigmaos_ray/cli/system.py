@@ -132,7 +132,7 @@ def logs(
     directory = context.state_dir() / "logs"
     found = _matching(directory, which)
     if not found:
-        raise serr.NotFound(which or str(directory), "no such log")
+        raise serr.NotFound(which or str(directory), "no such log; a proc that printed nothing has none")
     offsets = {file: _print_log(file, 0, header=len(found) > 1) for file in found}
     while follow:
         time.sleep(0.2)

@@ -97,6 +97,14 @@ class PidRequest(_message.Message):
     caller_pid: str
     def __init__(self, pid: _Optional[str] = ..., timeout_s: _Optional[float] = ..., peek: _Optional[bool] = ..., grace_s: _Optional[float] = ..., caller_pid: _Optional[str] = ...) -> None: ...
 
+class CollectRequest(_message.Message):
+    __slots__ = ("pids", "caller_pid")
+    PIDS_FIELD_NUMBER: _ClassVar[int]
+    CALLER_PID_FIELD_NUMBER: _ClassVar[int]
+    pids: _containers.RepeatedScalarFieldContainer[str]
+    caller_pid: str
+    def __init__(self, pids: _Optional[_Iterable[str]] = ..., caller_pid: _Optional[str] = ...) -> None: ...
+
 class StatusReply(_message.Message):
     __slots__ = ("status",)
     STATUS_FIELD_NUMBER: _ClassVar[int]

@@ -7,6 +7,7 @@ client remembers which; pids of others are looked for at every schedd.
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
@@ -14,7 +15,8 @@ from google.protobuf.message import Message
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import ProcInfo, Status
-from sigmaos_ray.procclnt import reports, spawning
+from sigmaos_ray.procclnt import parking, reports, spawning
+from sigmaos_ray.procclnt.exits import Collector, Exits
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmap import LOCAL, SCHEDD, path
 
@@ -27,12 +29,8 @@ _log = debug.selector("PROCCLNT")
 R = TypeVar("R", bound=Message)
 
 _FOR_EVER = -1.0
-
-
-def _noticed(wait: asyncio.Task[pb.StatusReply]) -> None:
-    """Takes note of an error that no caller waits for any more."""
-    if not wait.cancelled():
-        wait.exception()
+_LOOK_AGAIN_S = 0.1
+"""A schedd that cannot be reached either is back soon, or its name goes."""
 
 
 class AsyncProcClnt:
@@ -44,8 +42,8 @@ class AsyncProcClnt:
         self._home = self._env.schedd_id or LOCAL
         self._channels: dict[str, AsyncRPCClnt] = {}
         self._schedd_of: dict[Tpid, str] = {}
-        self._exits: dict[Tpid, asyncio.Task[pb.StatusReply]] = {}
-        """Waits under way. One that its caller gave up stays here, so that the status it collects is not lost."""
+        self._exits = Exits()
+        self._collector = Collector(self._collect)
         self._mounting = asyncio.Lock()
         self._mounted = not self._env.schedd.addrs
         self._exited = False
@@ -59,7 +57,17 @@ class AsyncProcClnt:
             raise serr.Closed(proc.pid, "the proc has exited, and cannot spawn")
         spec = spawning.child_spec(proc, self._env)
         kernel = await self._choose(proc)
-        await self._call(kernel, "Spawn", pb.SpawnRequest(proc=spec), pb.SpawnReply)
+        await self._collector.before(proc.pid)
+        ahead = self._is_open(kernel)
+        if ahead:  # in one message with the spawn
+            look = functools.partial(self._request, proc.pid, None, peek=True)
+            self._exits.expect(proc.pid, lambda: self._call(kernel, "WaitExit", look(), pb.StatusReply))
+        try:
+            await self._call(kernel, "Spawn", pb.SpawnRequest(proc=spec), pb.SpawnReply)
+        except BaseException:
+            if ahead:
+                self._exits.unexpect(proc.pid)
+            raise
         self._schedd_of[proc.pid] = kernel
         _log(f"spawned {proc.pid}")
         return proc.pid
@@ -76,41 +84,68 @@ class AsyncProcClnt:
 
     async def wait_start(self, pid: Tpid, timeout_s: float | None = None) -> None:
         """Returns when the proc said that it started, or ended before it could. NotFound for an unknown pid."""
-        await self._of_pid(pid, "WaitStart", pb.EmptyReply, self._request(pid, timeout_s))
+        try:
+            with parking.waiting():
+                await self._of_pid(pid, "WaitStart", pb.EmptyReply, self._request(pid, timeout_s))
+        except (serr.NotFound, *serr.SESSION_ERRORS):
+            kernel = self._schedd_of.get(pid)
+            if kernel is None or kernel == self._home or kernel in await self._schedds():
+                raise
+            _log(f"{pid} was lost with its kernel node {kernel}")  # wait_exit tells
 
     async def wait_exit(self, pid: Tpid, timeout_s: float | None = None, *, peek: bool = False) -> Status:
         """Waits for the end. Collects the status if this client is the parent and does not peek. NotFound for a pid
         that is unknown or collected; Timeout leaves the status for the next wait."""
         if peek or (timeout_s is not None and timeout_s <= 0):
-            reply = await self._of_pid(pid, "WaitExit", pb.StatusReply, self._request(pid, timeout_s, peek=peek))
-            self._forget(pid, peek)
+            await self._collector.now()
+            with parking.waiting():
+                reply = await self._exit_of(pid, self._request(pid, timeout_s, peek=peek))
+            if not peek:
+                self._exits.unexpect(pid)
+                self._schedd_of.pop(pid, None)
             return Status.from_pb(reply.status)
-        wait = self._exits.get(pid)
-        if wait is None:
-            wait = self._exits[pid] = asyncio.create_task(self._wait_exit(pid), name=f"wait-exit-{pid}")
-            wait.add_done_callback(_noticed)
-        if not wait.done():
-            await asyncio.wait({wait}, timeout=timeout_s)
-        if not wait.done():
-            raise serr.Timeout(pid, f"not ended within {timeout_s} s")
-        if self._exits.get(pid) is wait:
-            del self._exits[pid]
-        return Status.from_pb(wait.result().status)
+        with parking.waiting():
+            reply, is_kept = await self._exits.wait(pid, lambda: self._wait_exit(pid), timeout_s)
+        kernel = self._schedd_of.pop(pid, None)
+        if is_kept and kernel is not None:
+            self._collector.taken(kernel, pid)
+        return Status.from_pb(reply.status)
 
     async def _wait_exit(self, pid: Tpid) -> pb.StatusReply:
-        reply = await self._of_pid(pid, "WaitExit", pb.StatusReply, self._request(pid, None))
-        self._forget(pid, peek=False)
-        return reply
+        await self._collector.now()
+        return await self._exit_of(pid, self._request(pid, None))
+
+    async def _exit_of(self, pid: Tpid, request: pb.PidRequest) -> pb.StatusReply:
+        """The schedd's answer. A proc that went to another kernel node is lost with it, which is a crash (X-28)."""
+        kernel = self._schedd_of.get(pid)
+        while True:
+            try:
+                return await self._of_pid(pid, "WaitExit", pb.StatusReply, request)
+            except (serr.NotFound, *serr.SESSION_ERRORS) as error:
+                if kernel is None or kernel == self._home:
+                    raise
+                if kernel not in await self._schedds():
+                    lost = Status.crash(f"node lost: kernel node {kernel} is gone")
+                    return pb.StatusReply(status=lost.to_pb())
+                if isinstance(error, serr.NotFound):
+                    raise
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _collect(self, kernel: str, pids: list[Tpid]) -> None:
+        request = pb.CollectRequest(pids=pids, caller_pid=self._env.pid)
+        await self._call(kernel, "Collect", request, pb.EmptyReply)
 
     async def evict(self, pid: Tpid, grace_s: float | None = None) -> None:
         """Asks a proc to end; returns when the schedd has noted it. A queued proc ends evicted. After ``grace_s`` its
         processes are killed. NotFound for a pid that is unknown or collected."""
+        await self._collector.now()
         request = self._request(pid, None)
         request.grace_s = _FOR_EVER if grace_s is None else max(grace_s, 0.0)
         await self._of_pid(pid, "Evict", pb.EmptyReply, request)
 
     async def procs(self) -> list[ProcInfo]:
         """What every schedd of the realm has: procs queued and running, and ended ones that nobody collected."""
+        await self._collector.now()
         found: list[ProcInfo] = []
         for kernel in await self._schedds():
             try:
@@ -141,16 +176,13 @@ class AsyncProcClnt:
 
     async def wait_evict(self, timeout_s: float | None = None) -> None:
         """Returns when this proc is asked to end, at once if it was. Timeout; NotFound outside of a proc."""
-        await self._call(self._home, "WaitEvict", self._request(self._env.pid, timeout_s), pb.EmptyReply)
+        with parking.waiting():
+            await self._call(self._home, "WaitEvict", self._request(self._env.pid, timeout_s), pb.EmptyReply)
 
     async def close(self) -> None:
         """Gives up all waits. The channels end with the client's sessions."""
-        waits = [wait for wait in self._exits.values() if not wait.done()]
-        self._exits.clear()
-        for wait in waits:
-            wait.cancel()
-        if waits:
-            await asyncio.wait(waits)
+        await self._collector.now()
+        await self._exits.close()
 
     # -- schedds
 
@@ -158,9 +190,10 @@ class AsyncProcClnt:
         limit_s = _FOR_EVER if timeout_s is None else max(timeout_s, 0.0)
         return pb.PidRequest(pid=pid, timeout_s=limit_s, peek=peek, caller_pid=self._env.pid)
 
-    def _forget(self, pid: Tpid, peek: bool) -> None:
-        if not peek:
-            self._schedd_of.pop(pid, None)
+    def _is_open(self, kernel: str) -> bool:
+        """Whether a call to this schedd is sent at once, and so in the order of the calls."""
+        channel = self._channels.get(kernel)
+        return self._mounted and channel is not None and channel.is_open
 
     async def _call(self, kernel: str, method: str, request: Message, reply_class: type[R]) -> R:
         if not self._mounted:

@@ -6,30 +6,62 @@ runner's host alone, a Ray worker: it installs a ``Parking`` here. Blocking face
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sigmaos_ray import config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from sigmaos_ray.loopthread import Call
 
 T = TypeVar("T")
 
 
+class Awaited(Protocol):
+    def add_done_callback(self, callback: Callable[[], None]) -> None:
+        """Runs it, in any thread, once what is awaited is there."""
+
+
 class Parking(Protocol):
-    def park(self, call: Call[Any]) -> None:
+    def park(self, call: Awaited) -> None:
         """Blocks the calling thread, with the proc's core given back, until the call is done; may return earlier,
         if the core cannot be given back. Called on the main thread of a proc."""
 
 
 _parking: Parking | None = None
+_waits_count = 0
+_counting = threading.Lock()
 
 
 def install(parking: Parking | None) -> None:
     """How this process gives its core back; None: it has none to give."""
     global _parking
     _parking = parking
+
+
+def installed() -> Parking | None:
+    return _parking
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Around a wait for another proc, on whichever loop: see ``parkedloop``."""
+    global _waits_count
+    with _counting:
+        _waits_count += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _waits_count -= 1
+
+
+def waits_count() -> int:
+    """How many such waits are under way in this process."""
+    return _waits_count
 
 
 def result(call: Call[T]) -> T:

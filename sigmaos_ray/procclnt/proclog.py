@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.proc import Tpid
 
 DIR: Final = "procs"
+_SPARES: Final = ".spares"
 _TAIL_BYTES: Final = 16 << 10
 _HEADER: Final = re.compile(r"^== \S+ .* os_pid=(\d+) ")
 _FOOTER: Final = re.compile(r"^== \S+ ended: (.+)$", re.MULTILINE)
@@ -24,6 +25,28 @@ _FATAL: Final = re.compile(r"^Fatal Python error: (Segmentation fault|Aborted|Bu
 
 def path(log_dir: str, pid: Tpid) -> Path:
     return Path(log_dir) / DIR / f"{pid}.log"
+
+
+def spare(log_dir: str, os_pid: int) -> Path:
+    """Where a process that runs procs writes while it is not clear that there is anything to keep."""
+    return Path(log_dir) / DIR / _SPARES / str(os_pid)
+
+
+def rescue(log_dir: str, pid: Tpid) -> None:
+    """Gives a proc its log if its process died before it could."""
+    log = path(log_dir, pid)
+    if log.exists():
+        return
+    wanted = f"== {pid} ".encode()
+    for file in (Path(log_dir) / DIR / _SPARES).glob("[0-9]*"):
+        try:
+            with file.open("rb") as opened:
+                found = opened.read(len(wanted)) == wanted
+            if found:
+                file.replace(log)
+                return
+        except FileNotFoundError:  # its process lives, and has just used it
+            continue
 
 
 def header(pid: Tpid, program: str, os_pid: int) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
+import importlib.metadata
 import inspect
 import sys
 import traceback
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from sigmaos_ray.pb import proc_pb2 as pb
 
 USER_PACKAGE: Final = "user"
+ENTRY_POINTS: Final = "sigmaos.programs"
+"""The group under which installed packages register programs: ``name = "package.module:main"``."""
+_LAUNCHER: Final = "sigmaos_ray.executables"
+"""The program that runs executable files."""
 
 
 class NoProgram(Exception):  # told to the parent as it is
@@ -38,18 +44,51 @@ def load(spec: pb.ProcSpec) -> Callable[..., object]:
             return callables.loads(spec.pickled)
         except Exception as error:  # whatever the function's own imports raise
             raise NoProgram(f"function {spec.program!r} cannot be loaded here: {_last_line(error)}") from error
+    if "/" in spec.program:
+        launcher = importlib.import_module(_LAUNCHER)
+        return functools.partial(_launch, launcher.main, spec.program)
     names = module_names(spec.program)
     for name in names:
+        main = _imported(name, spec.program) or _registered(spec.program)
+        if main is not None:
+            return main
+    raise NoProgram(f"no program {spec.program!r}: there is no module {' or '.join(names)}, nor an entry point")
+
+
+def _launch(launcher: Callable[[list[str]], object], program: str, argv: list[str]) -> object:
+    return launcher([program, *argv])
+
+
+def _imported(name: str, program: str) -> Callable[..., object] | None:
+    """A module's main; None if there is no such module."""
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise NoProgram(f"program {program!r} cannot be loaded: {_last_line(error)}") from error
+        return None
+    except Exception as error:  # whatever the module's top level raises
+        raise NoProgram(f"program {program!r} cannot be loaded: {_last_line(error)}") from error
+    return _main_of(module, program)
+
+
+@functools.cache
+def _entry_points() -> tuple[importlib.metadata.EntryPoint, ...]:
+    """Of what is installed when they are first looked for: that reads the metadata of every package."""
+    return tuple(importlib.metadata.entry_points(group=ENTRY_POINTS))
+
+
+def _registered(program: str) -> Callable[..., object] | None:
+    """What an installed package registered under the program's name; None if nothing is."""
+    for point in _entry_points():
+        if point.name != program:
+            continue
         try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-                raise NoProgram(f"program {spec.program!r} cannot be loaded: {_last_line(error)}") from error
+            found = point.load()
         except Exception as error:  # whatever the module's top level raises
-            raise NoProgram(f"program {spec.program!r} cannot be loaded: {_last_line(error)}") from error
-        else:
-            return _main_of(module, spec.program)
-    raise NoProgram(f"no program {spec.program!r}: there is no module {' or '.join(names)}")
+            raise NoProgram(f"program {program!r} ({point.value}) cannot be loaded: {_last_line(error)}") from error
+        return found if callable(found) else _main_of(found, program)
+    return None
 
 
 def _main_of(module: object, program: str) -> Callable[..., object]:

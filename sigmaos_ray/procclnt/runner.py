@@ -6,23 +6,27 @@ Between procs everything is put back; a program's errors become its status, and 
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from sigmaos_ray import debug
+from sigmaos_ray import crash, debug
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import children, isolation, proclog, program, reports
 from sigmaos_ray.procclnt.redirect import Redirect
 from sigmaos_ray.sessp import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sigmaos_ray.config import ProcEnv
     from sigmaos_ray.pb import proc_pb2 as pb
 
 _log = debug.selector("RUNNER")
+_start_delay = crash.point("PROC_START_DELAY")
+_start_crash = crash.point("PROC_START_CRASH")
+_exit_crash = crash.point("PROC_EXIT_CRASH")
 
 
 def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "") -> Status:
@@ -35,9 +39,11 @@ def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "") -> Stat
     status = Status.ok()
     with redirect, isolation.isolated([spec.program, *spec.args], env), isolation.on_death(_noted(redirect)):
         debug.configure()
+        crash.configure(who=spec.pid)
         _log(f"runs {spec.pid}")
         try:
-            status = program.run(program.load(spec), list(spec.args))
+            with _faults():
+                status = program.run(program.load(spec), list(spec.args))
         except program.NoProgram as error:
             print(error, file=sys.stderr)
             status = Status.err(str(error))
@@ -45,7 +51,20 @@ def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "") -> Stat
             _close_clients()
             children.end_all(spared)
     debug.configure()
+    crash.configure("")
     return reports.take(spec.pid) or status
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """What SIGMAFAIL does to any proc."""
+    for begins in (_start_delay, _start_crash):
+        if begins.on:
+            begins.passed()
+    with crash.arm("PROC_CRASH"):
+        yield
+    if _exit_crash.on:
+        _exit_crash.passed()
 
 
 def _proc_env(spec: pb.ProcSpec, instance: ProcEnv) -> ProcEnv:

@@ -5,7 +5,6 @@ Goals: one at a time at most 1.5 x Ray's task and 0.5 x Dask's; in bulk at least
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import ray
 from distributed import Client, LocalCluster
-from measure import compare
+from measure import Comparison, Series, compare
 
 from kernel.boot.raychoice import TOKEN_FILE_NAME
 from sigmaos_ray import Proc
@@ -21,13 +20,12 @@ from sigmaos_ray import Proc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
+    from sigmaos_ray import SigmaClnt
     from sigmaos_ray.testing import Tstate
 
 PROGRAM = "tests.bench.noop"
 TIMES = 100
-BULK, BULK_ROUNDS = 300, 10
-"""Rounds shorter than the second after which Ray ends the idle workers of whose turn it is not."""
+BULK, BULK_ROUNDS = 3000, 6
 IN_FLIGHT = 20
 
 
@@ -98,43 +96,12 @@ def test_spawn_and_wait_beside_dask(instance: Tstate, dask: Client) -> None:
     compare("spawn + wait_exit", ours, ("Dask task", tasks), times=TIMES, goal=0.5)
 
 
-@pytest.mark.usefixtures("driver")
 def test_bulk_beside_ray_tasks(instance: Tstate) -> None:
-    """From one parent, with 20 of them in flight, on both sides."""
-    task = ray_task()
-
-    def tasks(times: int) -> None:
-        flying: list[Any] = []
-        for _ in range(times):
-            if len(flying) == IN_FLIGHT:
-                _, flying = ray.wait(flying)
-            flying.append(task.remote())
-        ray.get(flying)
-
-    def procs(times: int) -> None:
-        instance.sc.run(_procs(instance.sc.asynchronous, times))
-
-    compare(
-        f"{IN_FLIGHT} in flight",
-        ("proc", procs),
-        ("Ray task", tasks),
-        times=BULK,
-        rounds=BULK_ROUNDS,
-        warm_up=BULK,
-        goal=0.7,
-        rates=True,
-    )
-
-
-async def _procs(sc: AsyncSigmaClnt, times: int) -> None:
-    room = asyncio.Semaphore(IN_FLIGHT)
-
-    async def one() -> None:
-        async with room:
-            proc = Proc(PROGRAM)
-            await sc.spawn(proc)
-            assert (await sc.wait_exit(proc.pid)).is_ok()
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(times):
-            group.create_task(one())
+    """From one parent, which is a proc, with so many in flight on both sides."""
+    proc = Proc("tests.bench.bulk_parent", [str(number) for number in (IN_FLIGHT, BULK // BULK_ROUNDS, BULK_ROUNDS)])
+    instance.sc.spawn(proc)
+    status = instance.sc.wait_exit(proc.pid)
+    assert status.is_ok(), status
+    assert isinstance(status.data, dict)
+    procs, tasks = (Series(name, status.data[f"{name}s"]) for name in ("proc", "task"))
+    print(f"\n  {Comparison(f'{IN_FLIGHT} in flight', procs, tasks, goal=0.7, rates=True)}")

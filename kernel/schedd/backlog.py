@@ -1,0 +1,90 @@
+"""Which best-effort procs Ray has, and which wait here: so that latency-critical ones come first (C-2). Pure.
+
+Ray lets small requests overtake a large one for ever. So it gets only as many plain best-effort procs as keep its slots
+busy; and while a latency-critical proc waits, only as many as leave its cores free.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from kernel.schedd.state import ProcState
+
+FIRST_FOR_S: Final = 5.0
+"""A latency-critical proc that waits for longer waits for others of its kind: best-effort ones then go on."""
+_PER_SLOT: Final = 2
+"""Procs that Ray has per slot: one that runs, and one to go on with."""
+_WINDOW_MIN: Final = 8
+
+
+class ClusterSize(msgspec.Struct, frozen=True):
+    cores: float
+    cores_of_largest_node: float
+
+
+class Backlog:
+    """The best-effort queue of one schedd. After each change ``due`` tells what to hand to Ray."""
+
+    def __init__(self, be_per_core: int, size: ClusterSize) -> None:
+        self.size = size
+        self._be_per_core = be_per_core
+        self._waiting: OrderedDict[ProcState, None] = OrderedDict()
+        self._handed: set[ProcState] = set()
+        self._reserving: dict[ProcState, float] = {}
+        """Latency-critical procs, and until when they come first; 0: they have their cores."""
+        self._parked_count = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, proc: ProcState) -> None:
+        self._waiting[proc] = None
+
+    def withdraw(self, proc: ProcState) -> bool:
+        """True if it was still here: Ray has never heard of it."""
+        if proc not in self._waiting:
+            return False
+        del self._waiting[proc]
+        return True
+
+    def reserve(self, proc: ProcState, now_s: float) -> None:
+        """A latency-critical proc waits for its cores. One that no node has room for holds nobody up."""
+        if proc.spec.mcpu / 1000 <= self.size.cores_of_largest_node:
+            self._reserving[proc] = now_s + FIRST_FOR_S
+
+    def reserved(self, proc: ProcState) -> None:
+        """It has them."""
+        if proc in self._reserving:
+            self._reserving[proc] = 0.0
+
+    def ended(self, proc: ProcState) -> None:
+        self._handed.discard(proc)
+        self._reserving.pop(proc, None)
+
+    def parked(self, change: int) -> None:
+        """So many more procs have given their slots back, while they wait."""
+        self._parked_count += change
+
+    def holds_until(self, now_s: float) -> float | None:
+        """When best-effort procs need not leave cores free any more; None: they need not now."""
+        return min((until_s for until_s in self._reserving.values() if until_s > now_s), default=None)
+
+    def due(self, now_s: float) -> list[ProcState]:
+        """What to hand to Ray now, in order."""
+        if not self._waiting:
+            return []
+        room = self._window(now_s) + self._parked_count - len(self._handed)
+        found = [self._waiting.popitem(last=False)[0] for _ in range(min(room, len(self._waiting)))]
+        self._handed.update(found)
+        return found
+
+    def _window(self, now_s: float) -> int:
+        if self.holds_until(now_s) is None:
+            return max(_WINDOW_MIN, int(self.size.cores * self._be_per_core * _PER_SLOT))
+        taken = (proc for proc, until_s in self._reserving.items() if until_s == 0 or until_s > now_s)
+        left = self.size.cores - sum(proc.spec.mcpu for proc in taken) / 1000
+        return max(0, int(left * self._be_per_core))

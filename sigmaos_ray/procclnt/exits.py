@@ -1,0 +1,137 @@
+"""How a client's procs ended: waits that begin together with the spawn, and statuses that are given back in batches.
+
+A wait that begins ahead only looks: the status stays with the schedd, for others to see, until ``wait_exit`` takes it
+here. Then the schedd is told to forget it, a moment later and together with others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import debug, serr
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from sigmaos_ray.pb import proc_pb2 as pb
+    from sigmaos_ray.proc import Tpid
+
+_log = debug.selector("PROCCLNT")
+
+_AHEAD_MAX: Final = 256
+"""Procs whose end is waited for ahead, at a time; the end of others is asked for when somebody wants to know."""
+_COLLECT_AFTER_S: Final = 0.002
+
+
+class Exits:
+    """Waits under way. One that its caller gave up stays here, so that the status it collects is not lost. Used from
+    one loop; ``close`` ends all."""
+
+    def __init__(self) -> None:
+        self._waits: dict[Tpid, asyncio.Task[pb.StatusReply]] = {}
+        self._ahead: set[Tpid] = set()
+
+    def expect(self, pid: Tpid, looking: Callable[[], Coroutine[None, None, pb.StatusReply]]) -> None:
+        """Begins to look for the end of a proc that is about to be spawned, if there are not too many of them."""
+        if len(self._ahead) < _AHEAD_MAX and pid not in self._waits:
+            self._ahead.add(pid)
+            self._begin(pid, looking())
+
+    def unexpect(self, pid: Tpid) -> None:
+        """The proc was not spawned after all, or its status was collected in another way."""
+        if pid in self._ahead:
+            self._ahead.discard(pid)
+            self._waits.pop(pid).cancel()
+
+    async def wait(
+        self, pid: Tpid, waiting: Callable[[], Coroutine[None, None, pb.StatusReply]], timeout_s: float | None
+    ) -> tuple[pb.StatusReply, bool]:
+        """The end of a proc, and whether the schedd still has its status. Timeout leaves the wait to the next one."""
+        wait = self._waits.get(pid)
+        if wait is None or (pid in self._ahead and _broke(wait)):
+            self._ahead.discard(pid)
+            wait = self._begin(pid, waiting())
+        if not wait.done():
+            await asyncio.wait({wait}, timeout=timeout_s)
+        if not wait.done():
+            raise serr.Timeout(pid, f"not ended within {timeout_s} s")
+        is_first = self._waits.get(pid) is wait
+        was_ahead = pid in self._ahead
+        if is_first:
+            del self._waits[pid]
+            self._ahead.discard(pid)
+        return wait.result(), is_first and was_ahead
+
+    def _begin(self, pid: Tpid, waiting: Coroutine[None, None, pb.StatusReply]) -> asyncio.Task[pb.StatusReply]:
+        wait = self._waits[pid] = asyncio.create_task(waiting, name=f"wait-exit-{pid}")
+        wait.add_done_callback(_noticed)
+        return wait
+
+    async def close(self) -> None:
+        """Gives up all waits."""
+        waits = [wait for wait in self._waits.values() if not wait.done()]
+        self._waits.clear()
+        self._ahead.clear()
+        for wait in waits:
+            wait.cancel()
+        if waits:
+            await asyncio.wait(waits)
+
+
+def _noticed(wait: asyncio.Task[pb.StatusReply]) -> None:
+    """Takes note of an error that no caller waits for any more."""
+    if not wait.cancelled():
+        wait.exception()
+
+
+def _broke(wait: asyncio.Task[pb.StatusReply]) -> bool:
+    """It ended with its session or its schedd, not with the proc: worth another one, which tells."""
+    return wait.done() and not wait.cancelled() and wait.exception() is not None
+
+
+class Collector:
+    """Tells schedds which statuses were taken. ``tell(kernel, pids)`` sends; its errors are of no consequence, as a
+    schedd that is gone has no statuses."""
+
+    def __init__(self, tell: Callable[[str, list[Tpid]], Awaitable[None]]) -> None:
+        self._tell = tell
+        self._taken: dict[str, list[Tpid]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def taken(self, kernel: str, pid: Tpid) -> None:
+        self._taken.setdefault(kernel, []).append(pid)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_COLLECT_AFTER_S, self.soon)
+
+    def soon(self) -> None:
+        """Sends without waiting: together with what the caller sends in the same breath."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        taken, self._taken = self._taken, {}
+        for kernel, pids in taken.items():
+            task = asyncio.create_task(self._send(kernel, pids), name="collect")
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+    async def before(self, pid: Tpid) -> None:
+        """For a spawn: sends without waiting, unless the pid is one that is used again."""
+        if any(pid in pids for pids in self._taken.values()):
+            await self.now()
+        elif self._taken:
+            self.soon()
+
+    async def now(self) -> None:
+        """Returns when the schedds have forgotten what was taken: for calls that would show it."""
+        if self._taken:
+            self.soon()
+        if self._telling:
+            await asyncio.wait(self._telling)
+
+    async def _send(self, kernel: str, pids: list[Tpid]) -> None:
+        try:
+            await self._tell(kernel, pids)
+        except serr.SigmaError as error:
+            _log(f"collect {pids} at {kernel}: {error}")
