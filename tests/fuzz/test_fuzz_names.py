@@ -77,7 +77,9 @@ async def _use(lab: Lab, name: str) -> None:
 
 
 async def _others(session: RawSession, directory: str, name: str) -> None:
-    """What else takes a name: each request is answered."""
+    """What else takes a name: each request is answered. The canary's own is left to the canary."""
+    if name in ("canary", "t"):
+        return
     walk = pb.Twalk(fid=0, newfid=2, names=[directory])
     for request in (
         Request(walk=walk),
@@ -86,7 +88,7 @@ async def _others(session: RawSession, directory: str, name: str) -> None:
         Request(walk=walk),
         Request(renameat=pb.Trenameat(old_fid=0, old_name=name, new_fid=2, new_name=name)),
         Request(removefile=pb.Tremovefile(fid=2, names=[name])),
-        Request(wstat=pb.Twstat(fid=2, stat=pb.Stat(name=name))) if name not in ("canary", "t") else Request(walk=walk),
+        Request(wstat=pb.Twstat(fid=2, stat=pb.Stat(name=name))),
         Request(attach=pb.Tattach(fid=3, aname=name)),
     ):
         await session.call(request)
