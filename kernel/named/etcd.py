@@ -36,7 +36,7 @@ _OPTIONS: Final = {
     "grpc.max_reconnect_backoff_ms": 500,
 }
 
-
+_FULL: Final = "database space exceeded"
 _REFUSALS: Final = (
     rpc.StatusCode.INVALID_ARGUMENT,
     rpc.StatusCode.FAILED_PRECONDITION,
@@ -142,13 +142,13 @@ class Etcd:
                 raise serr.Inval(what, f"etcd: {error.details()}") from error
             if error.code() is rpc.StatusCode.OUT_OF_RANGE:
                 raise Compacted from error
-            if error.code() is rpc.StatusCode.RESOURCE_EXHAUSTED:
+            if error.code() is rpc.StatusCode.RESOURCE_EXHAUSTED and not _is_full(error):
                 raise TooLarge(error.details()) from error
             raise serr.Error(what, f"etcd: {error.details()}") from error
 
     async def transaction(self, compare: list[Any], then: list[Any]) -> tuple[bool, int]:
         """Whether it took effect, and its revision. UnknownOutcome if that cannot be told; NotFound if a lease in it
-        is gone, Inval if etcd refuses it."""
+        is gone, Inval if etcd refuses it, Error if etcd has no space left."""
         client, endpoint = await self._connected()
         request = rpc.TxnRequest(compare=compare, success=then)
         try:
@@ -156,6 +156,8 @@ class Etcd:
         except rpc.AioRpcError as error:
             if error.code() is rpc.StatusCode.NOT_FOUND:
                 raise serr.NotFound("lease", error.details()) from error
+            if _is_full(error):
+                raise serr.Error("etcd", error.details()) from error
             if error.code() in _REFUSALS:
                 raise serr.Inval("etcd", error.details()) from error
             _log(f"transaction: {error.code().name} {error.details()}")
@@ -313,6 +315,11 @@ async def _watch_once(
                 yield changes, changes[-1].revision - bool(reply.fragment)
     finally:
         stream.cancel()
+
+
+def _is_full(error: rpc.AioRpcError) -> bool:
+    """The alarm NOSPACE stands: etcd refuses whatever adds to its store. gRPC's own refusals have the same code."""
+    return error.code() is rpc.StatusCode.RESOURCE_EXHAUSTED and _FULL in (error.details() or "")
 
 
 def next_page(limit: int, page_bytes: int) -> int:

@@ -13,7 +13,17 @@ import msgspec
 
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.watch import Event, EventKind
-from sigmaos_ray.sigmap import DMDEVICE, DMDIR, DMMOUNT, DMSYMLINK, DMTMP, NO_LEASE, NO_OFFSET, PERM_MASK
+from sigmaos_ray.sigmap import (
+    DMDEVICE,
+    DMDIR,
+    DMMOUNT,
+    DMNAMEDPIPE,
+    DMSYMLINK,
+    DMTMP,
+    NO_LEASE,
+    NO_OFFSET,
+    PERM_MASK,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,6 +158,8 @@ class Tree:
         self.check_alive(directory)
         if name in directory.children:
             raise serr.Exists(name)
+        if perm & DMNAMEDPIPE:
+            raise serr.NotSupported(name, "named keeps no pipes: make them in ux, or in a program's own server")
         if perm & ~_KINDS:
             raise serr.Inval(name, f"no such kind of file: perm {perm:#x}")
         if lease and perm & DMDIR:

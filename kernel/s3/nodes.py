@@ -7,6 +7,7 @@ seen at the next look.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import time
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from kernel.s3.store import Account, S3Store
@@ -389,15 +390,25 @@ class S3Dir(_S3Dir):
                 raise serr.NotFound(self._name)
             self.fs.check(fence)
             try:
-                await removal.remove_below(account, self.bucket, self.prefix, self._end_watches)
+                await removal.remove_below(account, self.bucket, self.prefix, functools.partial(self._tell, set()))
             finally:
                 self.fs.versions.move_below(self.bucket, self.prefix, time.time_ns())
             self._parent().has_gone(self._name)
             self.fs.watches.end(self.qid().path)
 
-    def _end_watches(self, prefixes: Iterable[str]) -> None:
-        for prefix in prefixes:
-            self.fs.watches.end(S3Dir(self.fs, "", self.bucket, prefix).qid().path)
+    def _tell(self, told: set[tuple[str, str]], keys: Sequence[str]) -> None:
+        """These keys went: tells the watches, and ends those of directories below. ``told``: what was told before, as
+        the keys of one directory may come in several parts."""
+        watches, watched = self.fs.watches, set(self.fs.watches.watched())
+        if not watched:
+            return
+        for prefix, name in dict.fromkeys(entry for key in keys for entry in state.entries_along(key, self.prefix)):
+            qid_path = S3Dir(self.fs, "", self.bucket, prefix).qid().path
+            if qid_path in watched and (prefix, name) not in told:
+                told.add((prefix, name))
+                watches.removed(qid_path, name)
+        for prefix in {above for key in keys for above in state.dirs_above(key, self.prefix)}:
+            watches.end(S3Dir(self.fs, "", self.bucket, prefix).qid().path)
 
     def _parent(self) -> S3Dir:
         prefix = self.prefix.rpartition("/")[0]

@@ -16,9 +16,9 @@ ROUNDS_MAX: Final = 8
 """How often a directory that is being removed may be found with new entries."""
 
 
-async def remove_below(account: Account, bucket: str, prefix: str, gone: Callable[[set[str]], None]) -> None:
+async def remove_below(account: Account, bucket: str, prefix: str, gone: Callable[[list[str]], None]) -> None:
     """Removes all keys below, a thousand per request; the marks go last, so that an error leaves a directory. ``gone``
-    is told of the directories below that lost entries. NotEmpty for a key that no pathname leads to, which stays."""
+    is told of the keys that went. NotEmpty for a key that no pathname leads to, which stays."""
     beginning, marks = state.within(prefix), state.markers(prefix)
     for _ in range(ROUNDS_MAX):
         await _round(account, bucket, prefix, gone)
@@ -30,7 +30,7 @@ async def remove_below(account: Account, bucket: str, prefix: str, gone: Callabl
     raise serr.NotEmpty(_name(prefix), "entries come while they are removed")
 
 
-async def _round(account: Account, bucket: str, prefix: str, gone: Callable[[set[str]], None]) -> None:
+async def _round(account: Account, bucket: str, prefix: str, gone: Callable[[list[str]], None]) -> None:
     marks = state.markers(prefix)
     after, hidden = "", ""
     while True:
@@ -40,7 +40,7 @@ async def _round(account: Account, bucket: str, prefix: str, gone: Callable[[set
         hidden = hidden or next((key for key in keys if not state.is_reachable(key, prefix)), "")
         if reached:
             await account.delete_many(bucket, reached)
-            gone({above for key in reached for above in state.dirs_above(key, prefix)})
+            gone(reached)
         if page.is_last:
             break
         after = page.keys[-1][0]

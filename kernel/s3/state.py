@@ -89,6 +89,13 @@ def dirs_above(key: str, prefix: str) -> list[str]:
     return [join_key(prefix, "/".join(names[:count])) for count in range(1, len(names) + 1)]
 
 
+def entries_along(key: str, prefix: str) -> list[tuple[str, str]]:
+    """Directories from ``prefix`` on, each with the entry in it that leads to a key. Marks are no entries."""
+    names = key[len(within(prefix)) :].split("/")
+    shown = names[:-1] if names[-1] in (MARKER, "") else names
+    return list(zip([prefix, *dirs_above(key, prefix)], shown, strict=False))
+
+
 def check_new_key(name: str, key: str, extra_bytes: int = 0) -> None:
     """Inval for a key that S3 or the namespace could not hold, with so many bytes behind it."""
     if name == MARKER:

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import DMDIR, DMMOUNT, DMNAMEDPIPE, DMSYMLINK, PERM_MASK, Perm
+from sigmaos_ray.sigmap import DMDEVICE, DMDIR, DMMOUNT, DMNAMEDPIPE, DMSYMLINK, PERM_MASK, Perm
 
 _KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT | DMNAMEDPIPE
 _ALONE: Final = DMDIR | DMNAMEDPIPE
@@ -76,7 +76,9 @@ def perm_of(host_mode: int) -> Perm:
 
 
 def host_mode_of(name: str, perm: Perm) -> int:
-    """The mode to make an object with. Inval for kinds that ux does not have."""
+    """The mode to make an object with. NotSupported for device files, Inval for kinds that there are not."""
+    if perm & DMDEVICE:
+        raise serr.NotSupported(name, "ux keeps no device files: put them into named")
     kind = perm & _KINDS
     if perm & ~(_KINDS | PERM_MASK) or (kind & _ALONE and kind not in (DMDIR, DMNAMEDPIPE)):
         raise serr.Inval(name, f"no such kind of file: perm {perm:#x}")

@@ -1,99 +1,88 @@
-"""One suite, run over every file server. A fixture gives a client and an empty directory of the server under test."""
+"""The suites of ``sigmaos_ray.testing.conformance``, run over each file server of this project.
+
+Servers are started once per session; each test has a client and a directory of its own.
+"""
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import sys
 from typing import TYPE_CHECKING
 
+import pytest
 import pytest_asyncio
+from motoserver import serve_s3
+from serving import CAPABILITIES, Place, Site
 
-from kernel.named.server import NamedServer
-from kernel.shell import KernelArgs
-from kernel.ux.nodes import UxFs
-from kernel.ux.store import UxStore
-from sigmaos_ray import config
-from sigmaos_ray.config import ProcEnv
+from kernel.shell import SWITCH_INTERVAL_S
 from sigmaos_ray.fslib import AsyncFsLib
-from sigmaos_ray.memfs import MemFs
-from sigmaos_ray.protsrv.server import FileServer
-from sigmaos_ray.protsrv.watch import WatchTable
-from sigmaos_ray.sessp.channel import close_channels
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    import pytest
+    from etcd_child import EtcdChild
+    from motoserver import Emulator
 
-    from sigmaos_ray.protsrv.node import Dir
+    from sigmaos_ray.testing.conformance import Capabilities
 
-
-@dataclass(frozen=True)
-class Tree:
-    """The server under test: a client of it, and a directory to work in."""
-
-    sc: AsyncFsLib
-    root: str
-    large_files: bool = True
-    """False: files end at 1 MiB."""
-
-    def __truediv__(self, rest: str) -> str:
-        return f"{self.root}/{rest}"
+_numbers = itertools.count(1)
 
 
-@asynccontextmanager
-async def _serve(root: Dir, watches: WatchTable) -> AsyncIterator[Tree]:
-    server = FileServer(root, watches)
-    sc = AsyncFsLib(ProcEnv(pid="test", named=await server.start()))
-    try:
-        await sc.mkdir("name/t")
-        yield Tree(sc, "name/t")
-    finally:
-        await sc.close_fs()
-        await server.stop()
-        await close_channels()
+@pytest.fixture(scope="session", autouse=True)
+def _quick_turns() -> Iterator[None]:
+    """Servers and tests are threads of one process here, and take turns as those of a kernel actor do."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    yield
+    sys.setswitchinterval(before_s)
 
 
-@asynccontextmanager
-async def _memfs(_: pytest.FixtureRequest) -> AsyncIterator[Tree]:
-    watches = WatchTable()
-    async with _serve(MemFs(watches).root, watches) as tree:
-        yield tree
+@pytest.fixture(scope="session")
+def s3_emulator() -> Iterator[Emulator]:
+    with serve_s3() as emulator:
+        yield emulator
 
 
-@asynccontextmanager
-async def _ux(request: pytest.FixtureRequest) -> AsyncIterator[Tree]:
-    directory: Path = request.getfixturevalue("tmp_path")
-    store = UxStore(str(directory / "ux"), config.LOCAL.proxy.ux_threads)
-    watches = WatchTable()
-    try:
-        async with _serve(UxFs(store, watches).root, watches) as tree:
-            yield tree
-    finally:
-        store.close()
+def _place(kind: str, request: pytest.FixtureRequest, directory: Path) -> Place:
+    etcd: EtcdChild | None = request.getfixturevalue("etcd") if kind == "named" else None
+    return Place(
+        directory=directory,
+        etcd_endpoint=etcd.endpoint if etcd else "",
+        s3=request.getfixturevalue("s3_emulator") if kind == "s3" else None,
+        realm=f"c{secrets.token_hex(4)}",
+    )
 
 
-@asynccontextmanager
-async def _named(request: pytest.FixtureRequest) -> AsyncIterator[Tree]:
-    etcd = request.getfixturevalue("etcd")
-    args = KernelArgs(kernel_id="sigma-1", realm=f"c{secrets.token_hex(4)}", etcd_endpoints=(etcd.endpoint,))
-    server = NamedServer(args)
-    sc = AsyncFsLib(ProcEnv(pid="test", realm=args.realm, named=await server.start()))
-    try:
-        await sc.mkdir("name/t")
-        yield Tree(sc, "name/t", large_files=False)
-    finally:
-        await sc.close_fs()
-        await server.stop()
-        await close_channels()
+@pytest.fixture(scope="session", params=sorted(CAPABILITIES))
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server of each kind, for all tests that leave it running."""
+    with Site(request.param, _place(request.param, request, tmp_path_factory.mktemp("site"))) as running:
+        yield running
 
 
-SERVERS = {"memfs": _memfs, "named": _named, "ux": _ux}
+@pytest.fixture
+def own_site(site: Site, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """Another one, for the test alone."""
+    with Site(site.kind, _place(site.kind, request, tmp_path)) as running:
+        yield running
 
 
-@pytest_asyncio.fixture(params=sorted(SERVERS))
-async def tree(request: pytest.FixtureRequest) -> AsyncIterator[Tree]:
-    async with SERVERS[request.param](request) as served:
-        yield served
+@pytest.fixture
+def capabilities(site: Site) -> Capabilities:
+    return site.capabilities
+
+
+@pytest_asyncio.fixture
+async def sc(site: Site) -> AsyncIterator[AsyncFsLib]:
+    client = AsyncFsLib(site.proc_env())
+    yield client
+    await client.close_fs()
+
+
+@pytest_asyncio.fixture
+async def root(site: Site, sc: AsyncFsLib) -> str:
+    pn = f"{site.new_base()}/t{next(_numbers)}"
+    await sc.mkdir(pn)
+    return pn

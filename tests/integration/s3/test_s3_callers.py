@@ -213,11 +213,14 @@ async def test_a_whole_small_file_is_one_request(tree: S3Tree) -> None:
 async def test_a_directory_goes_with_all_that_is_below(tree: S3Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kernel.s3.requests.LIST_KEYS_MAX", 4)
     tree.upload("d/_._", *(f"d/{number}/x" for number in range(9)), "d-/stays", "d0")
-    watch = tree.watches.add(tree.dir("d/3").qid().path)
+    watch, above = (tree.watches.add(tree.dir(name).qid().path) for name in ("d/3", "d"))
     await tree.dir("d").remove_all(ME)
     assert tree.keys() == ["d-/stays", "d0"]
-    with pytest.raises(serr.Closed):
-        await watch.read()
+    assert [event.name for event in await watch.read()] == ["x"]
+    assert [event.name for event in await above.read()] == [str(number) for number in range(9)]
+    for each in (watch, above):
+        with pytest.raises(serr.Closed):
+            await each.read()
     with pytest.raises(serr.NotFound):
         await tree.dir("d").remove_all(ME)
     with pytest.raises(serr.NoRemove):

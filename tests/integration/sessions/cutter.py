@@ -8,7 +8,8 @@ from typing import Self
 
 
 class Cutter:
-    """Forwards to ``target`` (``host:port``). ``cut`` drops what is connected, ``down`` refuses what comes."""
+    """Forwards to ``target`` (``host:port``). ``cut`` drops what is connected, ``down`` refuses what comes, ``delay_s``
+    holds back all that passes, each way."""
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
@@ -17,6 +18,7 @@ class Cutter:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.down = False
+        self.delay_s = 0.0
         self.connections_count = 0
 
     @property
@@ -57,7 +59,11 @@ class Cutter:
             writer.transport.abort()
             return
         self.connections_count += 1
-        up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
+        try:
+            up_reader, up_writer = await asyncio.open_connection(self._host, self._port)
+        except OSError:  # nobody is there
+            writer.transport.abort()
+            return
         pair = {writer, up_writer}
         self._writers |= pair
         for source, sink in ((reader, up_writer), (up_reader, writer)):
@@ -70,6 +76,8 @@ class Cutter:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
                 sink.write(data)
                 await sink.drain()
         for writer in pair:

@@ -12,7 +12,7 @@ from kernel.named.keys import Keys
 from kernel.named.state import ROOT_INO, Contents, Entry, Inode, Meta, Plan, Tree, merged, page
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.watch import EventKind
-from sigmaos_ray.sigmap import DMDIR, DMNAMEDPIPE, DMSYMLINK, NO_OFFSET
+from sigmaos_ray.sigmap import DMDIR, DMNAMEDPIPE, DMSOCKET, DMSYMLINK, NO_OFFSET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,6 +278,8 @@ def _with_dir() -> tuple[Tree, Inode]:
 def test_what_cannot_be_made() -> None:
     tree, directory = _with_dir()
     with pytest.raises(serr.Inval):
+        tree.plan_create(directory, "socket", 3, DMSOCKET | 0o777, b"", 0, 0.0)
+    with pytest.raises(serr.NotSupported):
         tree.plan_create(directory, "pipe", 3, DMNAMEDPIPE | 0o777, b"", 0, 0.0)
     with pytest.raises(serr.NotSupported):
         tree.plan_create(directory, "leased", 3, DMDIR | 0o777, b"", 7, 0.0)

@@ -169,6 +169,12 @@ def test_what_no_pathname_leads_to_is_told_apart() -> None:
         assert not state.is_reachable(hidden, "d")
     assert state.dirs_above("d/a/b/c", "d") == ["d/a", "d/a/b"]
     assert state.dirs_above("c", "") == []
+
+
+def test_entries_that_lead_to_a_key() -> None:
+    assert state.entries_along("d/a/b/c", "d") == [("d", "a"), ("d/a", "b"), ("d/a/b", "c")]
+    assert state.entries_along("d/a/_._", "d") == state.entries_along("d/a/", "d") == [("d", "a")]
+    assert state.entries_along("a/c", "") == [("", "a"), ("a", "c")]
     assert state.may_exist("x" * 1024)
     assert not state.may_exist("é" * 513)
     with pytest.raises(serr.Inval):

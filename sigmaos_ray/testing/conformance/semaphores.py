@@ -1,0 +1,44 @@
+"""Semaphores, which need no more of a server than files and watches (section Y)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sigmaos_ray import serr
+from sigmaos_ray.semclnt import AsyncSemaphore
+from sigmaos_ray.testing.conformance.base import PATIENCE_S, Suite, Tree, all_raise, needs
+
+
+class SemaphoreTests(Suite):
+    """Recipes over a server stand on its create, remove and watch."""
+
+    @needs("watches")
+    async def test_down_blocks_until_up_and_stays_up(self, tree: Tree) -> None:
+        """Y-1, Y-3, Y-4."""
+        semaphore = AsyncSemaphore(tree.sc, tree / "sem")
+        await semaphore.init()
+        await semaphore.init()
+        with pytest.raises(serr.Timeout):
+            await semaphore.down(0.02)
+        waiting = [tree.start(AsyncSemaphore(tree.sc, tree / "sem").down(PATIENCE_S)) for _ in range(20)]
+        await semaphore.up()
+        await asyncio.gather(*waiting)
+        await semaphore.down(0)
+        with pytest.raises(serr.NotFound):
+            await semaphore.up()
+
+    @needs("watches")
+    async def test_up_races_with_down(self, tree: Tree) -> None:
+        """Y-3, W-8."""
+        for number in range(tree.can.rounds_count):
+            semaphore = AsyncSemaphore(tree.sc, tree / f"sem{number}")
+            await semaphore.init()
+            await asyncio.wait_for(asyncio.gather(semaphore.down(), semaphore.up(), semaphore.down()), PATIENCE_S)
+
+    @needs("watches")
+    async def test_without_its_directory(self, tree: Tree) -> None:
+        """Y-5."""
+        semaphore = AsyncSemaphore(tree.sc, tree / "no/sem")
+        await all_raise(serr.NotFound, semaphore.init(), semaphore.down(PATIENCE_S))
