@@ -4,9 +4,11 @@ meet. What must hold: each request is answered exactly once, and whatever it lef
 from __future__ import annotations
 
 import secrets
+import time
 from typing import TYPE_CHECKING, Any
 
 import hostile
+from fuzzservers import ENDS_SOON
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -154,6 +156,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     async def _resume(self) -> None:
         old = self.session
+        began_s = time.monotonic()
         await old.__aexit__()
         again = sorted(old.unanswered())
         hello = Frames(hello=Hello(session_id=self.session_id, resume=True, outstanding=again))
@@ -161,7 +164,12 @@ class SessionMachine(RuleBasedStateMachine):
         self.session.continues(old)
         await self.session.__aenter__()
         assert self.session.welcome is not None
-        assert self.session.welcome.accepted
+        if not self.session.welcome.accepted:
+            assert time.monotonic() - began_s >= ENDS_SOON.session_timeout_s, "refused, though it came in time"
+            await self.session.__aexit__()
+            self.session_id = secrets.randbits(63) or 1
+            await self._open()
+            return
         await self.session.send(Frames(requests=[self.session.asked[seqno] for seqno in again]))
 
     def teardown(self) -> None:

