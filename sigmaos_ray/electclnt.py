@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.leaseclnt import AsyncLeaseClnt
+from sigmaos_ray.leaseclnt import AsyncLeaseClnt, made_or_undone
 from sigmaos_ray.sigmap import DEV_NAMED, DMDEVICE, FENCES, NAMED, NO_FENCE, Fence, path
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class AsyncElectClnt:
             lease = await self._leases.ask_lease(self._pathname)
             lease.keep_extending()
             try:
-                self._fence = Fence(self._pathname, await self._make_leader_file(data, lease.id))
+                made = self._make_leader_file(data, lease.id)
+                epoch = await made_or_undone(made, partial(self._unmake, lease))
+                self._fence = Fence(self._pathname, epoch)
             except serr.Exists:
                 if once:
                     raise serr.Timeout(self._pathname, "somebody else leads") from None
@@ -111,6 +114,14 @@ class AsyncElectClnt:
         """The epoch: the revision at which the file was made."""
         made = await self._sc.create_whole(self._pathname, data, LEADER_PERM, lease_id)
         return made.version
+
+    async def _unmake(self, lease: AsyncLease, epoch: int | None) -> None:
+        """Takes back a leadership that nobody waits for any more; of unknown epoch, with its lease."""
+        if epoch is None:
+            await lease.end()
+            return
+        with contextlib.suppress(serr.NotFound, serr.Stale):
+            await self._sc.remove(self._pathname, Fence(self._pathname, epoch))
 
     async def _watch(self, lease: AsyncLease, fence: Fence) -> None:
         """Until the leadership is over: by the lease's end, or by the file's."""
@@ -163,7 +174,11 @@ class AsyncElectClnt:
         if not self._fence:
             return
         with contextlib.suppress(serr.NotFound, serr.Stale):
-            await self._sc.remove(self._pathname, self._fence)
+            try:
+                await self._sc.remove(self._pathname, self._fence)
+            except serr.IOErr:
+                # Perhaps done. The fence makes asking again safe, and a file that stays would be kept alive.
+                await self._sc.remove(self._pathname, self._fence)
 
     async def _stop_watching(self) -> None:
         watcher, self._watcher = self._watcher, None

@@ -20,12 +20,34 @@ from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmap import NAMED, Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+    from typing import Any
+
     from sigmaos_ray.loopthread import Call
     from sigmaos_ray.rpcclnt import BlockingClient
 
 _log = debug.selector("LEASECLNT")
 
 R = TypeVar("R", bound=Message)
+T = TypeVar("T")
+
+
+async def made_or_undone(make: Coroutine[Any, Any, T], undo: Callable[[T | None], Awaitable[object]]) -> T:
+    """What ``make`` returns. A caller that is cancelled is held until ``make`` has ended and, unless it surely did
+    nothing, ``undo`` too, which gets what was made, or None if that is unknown: what is kept alive by a lease must not
+    stay behind with nobody who knows of it."""
+    making = asyncio.ensure_future(make)
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.wait({making})
+        if not making.cancelled():
+            error = making.exception()
+            if error is None:
+                await undo(making.result())
+            elif isinstance(error, serr.IOErr):
+                await undo(None)
+        raise
 
 
 class _Line:

@@ -7,10 +7,12 @@ For a lock whose holder must not act once it lost it, however late it notices, t
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.leaseclnt import AsyncLeaseClnt
+from sigmaos_ray.leaseclnt import AsyncLeaseClnt, made_or_undone
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -32,6 +34,8 @@ class AsyncLock:
         self._leases: AsyncLeaseClnt = getattr(sc, "leases", None) or AsyncLeaseClnt(sc)
         self._pathname = pn
         self._lease: AsyncLease | None = None
+        self._mark = b""
+        """What our file holds, and no other: the name may be another holder's by the time we release it."""
 
     @property
     def is_held(self) -> bool:
@@ -55,8 +59,12 @@ class AsyncLock:
         while True:
             lease = await self._leases.ask_lease(self._pathname)
             lease.keep_extending()
+            self._mark = f"{self._sc.pid} {secrets.token_hex(8)}".encode()
             try:
-                await self._sc.put_leased_file(self._pathname, self._sc.pid.encode(), lease)
+                await made_or_undone(
+                    self._sc.put_leased_file(self._pathname, self._mark, lease),
+                    self._remove_quietly,
+                )
             except serr.Exists:
                 if once:
                     raise serr.Timeout(self._pathname, "somebody else holds it") from None
@@ -69,12 +77,19 @@ class AsyncLock:
             else:
                 return lease
 
+    async def _remove_quietly(self, _: int | None) -> None:
+        with contextlib.suppress(serr.NotFound):
+            await self._sc.remove_own(self._pathname, self._mark)
+
     async def release(self) -> None:
-        """Gives the lock to the next one. Inval if we do not hold it, or lost it with its lease."""
+        """Gives the lock to the next one. Inval if we do not hold it, or lost it: then it is left to who has it."""
         lease, self._lease = self._lease, None
         if lease is None or lease.is_lost:
             raise serr.Inval(self._pathname, "this lock is not held by us" if lease is None else "its lease ended")
-        await self._sc.remove(self._pathname)
+        try:
+            await self._sc.remove_own(self._pathname, self._mark)
+        except serr.NotFound as error:
+            raise serr.Inval(self._pathname, "this lock was lost") from error
 
     async def __aenter__(self) -> Self:
         await self.acquire()

@@ -94,6 +94,9 @@ class FilesFace(Face):
     def remove(self, pn: str, fence: Fence = NO_FENCE) -> None:
         self.run(self._clnt.remove(pn, fence))
 
+    def remove_own(self, pn: str, data: bytes) -> None:
+        self.run(self._clnt.remove_own(pn, data))
+
     def rename(self, old: str, new: str) -> None:
         self.run(self._clnt.rename(old, new))
 

@@ -80,6 +80,37 @@ class Entries(Descriptors):
                 idempotent=False,
             )
 
+    async def remove_own(self, pn: str, data: bytes) -> None:
+        """Removes the file that holds exactly ``data``, up to 1 MiB, which nobody else writes; NotFound if it is gone,
+        also if another one has its name by now. Goes on by itself when an outcome is unknown: it is looked up."""
+        parts, _ = self._split(pn)
+        fence = self._fence_of(parts)
+        is_asked = False
+
+        async def once() -> None:
+            nonlocal is_asked
+            try:
+                fid = await self._walk_to_own(parts, data)
+            except serr.NotFound:
+                if is_asked:  # by the try whose outcome was unknown
+                    return
+                raise
+            is_asked = True
+            await fid.remove(fence)
+
+        with about(pn):
+            await self._walker.retry(once, _is_safe_to_repeat)
+
+    async def _walk_to_own(self, parts: list[str], data: bytes) -> RemoteFid:
+        fid = await self._walker.walk(parts, resolve=False)
+        try:
+            if await fid.get_file([], len(data) + 1) != data:
+                raise serr.NotFound(parts[-1], "another file has its name")
+        except BaseException:
+            await fid.clunk_quietly()
+            raise
+        return fid
+
     async def rename(self, old: str, new: str) -> None:
         """Gives an object a new pathname on the same server, in one moment; replaces a file or an empty directory.
         Links are renamed themselves; links on the way are followed. Inval across servers."""
@@ -158,3 +189,7 @@ async def _are_one(one: RemoteFid, other: RemoteFid) -> bool:
         return False
     theirs = [await fid.stat() for fid in (one, other)]
     return (theirs[0].dev, theirs[0].qid.path) == (theirs[1].dev, theirs[1].qid.path)
+
+
+def _is_safe_to_repeat(error: BaseException) -> bool:
+    return isinstance(error, (*serr.SESSION_ERRORS, serr.UnknownFid))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -61,15 +62,24 @@ class Nameds:
     """An async context manager: in the block, ``count`` nameds stand and one of them leads."""
 
     def __init__(
-        self, etcd_endpoint: str, directory: Path, count: int = 2, *, stays: bool = False, cuttable: bool = True
+        self,
+        etcd_endpoint: str,
+        directory: Path,
+        count: int = 2,
+        *,
+        stays: bool = False,
+        cuttable: bool = True,
+        environ: dict[str, str] | None = None,
     ) -> None:
-        """``cuttable`` puts a proxy on this loop between them and etcd. ``stays``: a deposed leader goes on."""
+        """``cuttable`` puts a proxy on this loop between them and etcd. ``stays``: a deposed leader goes on.
+        ``environ`` adds to their environment."""
         self.realm = f"f{secrets.token_hex(4)}"
         self.state_file = directory / STATE_FILE_NAME
         self._etcd_endpoint = etcd_endpoint
         self._count = count
         self._stays = stays
         self._cuttable = cuttable
+        self._environ = os.environ | (environ or {})
         self._stack = contextlib.AsyncExitStack()
         self._changed = asyncio.Condition()
         self._candidates: list[Candidate] = []
@@ -102,9 +112,12 @@ class Nameds:
             str(Path(__file__).with_name("named_process.py")),
             msgspec.json.encode(request).decode(),
             stdout=asyncio.subprocess.PIPE,
+            env=self._environ,
         )
         assert process.stdout is not None
         address = (await asyncio.wait_for(process.stdout.readline(), WITHIN_S)).decode().strip()
+        if not address:
+            await link.__aexit__()
         assert address, "a named did not start"
         child = NamedChild(process, address, link)
         self.children.append(child)

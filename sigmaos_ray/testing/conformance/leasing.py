@@ -11,6 +11,8 @@ from sigmaos_ray.leaseclnt import AsyncLeaseClnt
 from sigmaos_ray.sigmap import DMTMP, OEXCL, OWRITE
 from sigmaos_ray.testing.conformance.base import PATIENCE_S, Suite, Tree, all_raise, needs
 
+TTL_S = 2.0
+"""Long enough that a machine with other work to do extends it in time."""
 LATE_S = 10.0
 """An expiry is seen within so long, at the slowest."""
 
@@ -154,7 +156,9 @@ class LeaseTests(Suite):
     @needs("leases", "watches")
     async def test_time(self, tree: Tree) -> None:
         """L-1, L-2, L-4: what is extended stays; what is not expires, is told to watchers, and frees its name."""
-        kept, lost = await asyncio.gather(tree.lease(await tree.client(), 1), tree.lease(await tree.client(), 1))
+        kept, lost = await asyncio.gather(
+            tree.lease(await tree.client(), TTL_S), tree.lease(await tree.client(), TTL_S)
+        )
         await tree.sc.put_leased_file(tree / "kept", b"", kept)
         await tree.sc.put_leased_file(tree / "goes", b"", lost)
         kept.keep_extending()

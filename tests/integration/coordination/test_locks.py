@@ -9,6 +9,7 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.barrierclnt import AsyncBarrier
+from sigmaos_ray.electclnt import AsyncElectClnt
 from sigmaos_ray.lockclnt import AsyncLock
 
 if TYPE_CHECKING:
@@ -46,6 +47,37 @@ async def test_a_crash_frees_it(realm: Realm) -> None:
     await dying.close()
     await lock.acquire(timeout_s=10)
     assert lock.is_held
+
+
+@pytest.mark.parametrize("pn", ["name/lock", "name/mem/lock"])
+async def test_a_late_release_leaves_the_next_holders_lock(realm: Realm, pn: str) -> None:
+    late, lock = AsyncLock(await realm.clnt(), pn), AsyncLock(await realm.clnt(), pn)
+    await late.acquire()
+    await (await realm.clnt()).remove(pn)  # as the end of its lease would
+    await lock.acquire(timeout_s=10)
+    with pytest.raises(serr.Inval, match="lost"):
+        await late.release()
+    with pytest.raises(serr.Timeout):
+        await AsyncLock(await realm.clnt(), pn).acquire(timeout_s=0)
+    await lock.release()
+
+
+@pytest.mark.parametrize("ticks_count", range(1, 24))
+async def test_giving_up_at_any_moment_leaves_nothing(realm: Realm, ticks_count: int) -> None:
+    """Cancelled while the file is being made: it does not stay, kept alive by a lease, with nobody who knows."""
+    sc = await realm.clnt()
+    acquiring = asyncio.create_task(AsyncLock(sc, "name/lock").acquire())
+    leading = asyncio.create_task(AsyncElectClnt(sc, "name/leader").acquire_leadership())
+    await sc.get_dir("name/")
+    for _ in range(ticks_count):
+        await asyncio.sleep(0.0005)
+    for task in (acquiring, leading):
+        task.cancel()
+    acquired, led = await asyncio.gather(acquiring, leading, return_exceptions=True)
+    there = {stat.name for stat in await sc.get_dir("name/")} & {"lock", "leader"}
+    assert there == {
+        name for name, ended in (("lock", acquired), ("leader", led)) if not isinstance(ended, BaseException)
+    }
 
 
 async def test_wrong_use(realm: Realm) -> None:

@@ -1,0 +1,26 @@
+"""Leases, leaderships and time-outs rest on the steady clock: the wall clock may jump. It is asked for stamps alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+STAMPS = {
+    "kernel/named/nodes.py": "times of files",
+    "kernel/named/server.py": "times of files",
+    "kernel/s3/nodes.py": "times of files, and versions, which S3 itself does not keep",
+    "kernel/schedd/node_procs.py": "when procs came and went, as shown",
+    "kernel/ux/nodes.py": "versions of what others change on the disk",
+    "sigmaos_ray/cli/procs.py": "the same",
+    "sigmaos_ray/debug.py": "lines of logs",
+    "sigmaos_ray/memfs.py": "times of files",
+    "sigmaos_ray/protsrv/stats.py": "when a server started, as shown",
+}
+
+
+def test_the_wall_clock_is_for_stamps() -> None:
+    asks = re.compile(r"\btime\.time(_ns)?\(|\bdatetime\.now\(|\butcnow\(|CLOCK_REALTIME")
+    files = [file for part in ("kernel", "sigmaos_ray", "user") for file in (ROOT / part).rglob("*.py")]
+    found = {str(file.relative_to(ROOT)) for file in files if asks.search(file.read_text())}
+    assert {name for name in found if not name.startswith("sigmaos_ray/testing/")} == set(STAMPS)
