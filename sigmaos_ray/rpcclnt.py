@@ -117,6 +117,11 @@ class RPCClnt:
         self._sc = sc
         self._clnt = AsyncRPCClnt(sc.asynchronous, pn)
 
+    @property
+    def is_open(self) -> bool:
+        """See ``AsyncRPCClnt.is_open``."""
+        return self._clnt.is_open
+
     def rpc(self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None) -> R:
         """See ``AsyncRPCClnt.rpc``."""
         reply: R = self._sc.run(self._clnt.rpc(method, request, reply_class, timeout_s))

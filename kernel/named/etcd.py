@@ -253,8 +253,17 @@ class Etcd:
         reply = await self._call("lease", "leasestub", "LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=lease))
         return reply.TTL, reply.grantedTTL
 
-    async def revoke(self, lease: int) -> None:
-        await self._call(f"lease {lease:x}", "leasestub", "LeaseRevoke", rpc.LeaseRevokeRequest(ID=lease))
+    async def lease_keys(self, lease: int) -> list[bytes]:
+        """The keys that hang on a lease; none if it is gone."""
+        request = rpc.LeaseTimeToLiveRequest(ID=lease, keys=True)
+        reply = await self._call("lease", "leasestub", "LeaseTimeToLive", request)
+        return list(reply.keys)
+
+    async def revoke(self, lease: int) -> int:
+        """Deletes the lease and its keys; the revision at which they are gone. NotFound if it is gone already."""
+        request = rpc.LeaseRevokeRequest(ID=lease)
+        reply = await self._call(f"lease {lease:x}", "leasestub", "LeaseRevoke", request)
+        return int(reply.header.revision)
 
     async def watch(
         self, prefix: bytes, after_revision: int, *, deletes_only: bool = False

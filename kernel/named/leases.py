@@ -10,7 +10,7 @@ from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from kernel.named.etcd import Etcd
     from kernel.named.keys import Keys
@@ -26,8 +26,10 @@ time, has left when its named falls silent."""
 class LeaseSrv:
     """What clients ask of the leader."""
 
-    def __init__(self, etcd: Etcd) -> None:
+    def __init__(self, etcd: Etcd, expire: Callable[[bytes, int], Awaitable[None]]) -> None:
+        """``expire`` takes an entry's key, deleted by a revision, out of the tree."""
         self._etcd = etcd
+        self._expire = expire
 
     async def AskLease(self, ctx: RpcContext, request: AskLeaseRequest) -> AskLeaseReply:
         """A new lease. etcd grants whole seconds, and at least about 2."""
@@ -40,8 +42,11 @@ class LeaseSrv:
         return LeaseReply()
 
     async def End(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
-        """Its files go now. NotFound if it is gone already."""
-        await self._etcd.revoke(request.lease_id)
+        """Its files are gone when this returns: who asked may make them anew. NotFound if it is gone already."""
+        keys = await self._etcd.lease_keys(request.lease_id)
+        revision = await self._etcd.revoke(request.lease_id)
+        for key in keys:
+            await self._expire(key, revision)
         return LeaseReply()
 
 

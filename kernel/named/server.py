@@ -63,7 +63,7 @@ class NamedServer(KernelService):
             self.fs.root,
             watches,
             realm=args.realm,
-            services=[LeaseSrv(self._etcd)],
+            services=[LeaseSrv(self._etcd, self._expire)],
             host=args.host,
             config=self._config,
             guard=self._election.guard_service,
@@ -158,14 +158,17 @@ class NamedServer(KernelService):
             while True:
                 try:
                     async for key, deleted_at in self._etcd.watch_deletes(self._keys.leased, revision):
-                        entry = self._keys.parse_entry_key(key)
-                        if entry is not None:
-                            await self.fs.expire(entry[0], entry[1], deleted_at)
+                        await self._expire(key, deleted_at)
                 except Compacted:
                     _log("etcd compacted the history of leases: lists them")
                     revision = await self._expire_missing(revision)
         except Exception as error:  # noqa: BLE001  # who does not hear of expired leases must not lead
             self._election.lose(f"leases: {type(error).__name__}: {error}")
+
+    async def _expire(self, key: bytes, revision: int) -> None:
+        entry = self._keys.parse_entry_key(key)
+        if entry is not None:
+            await self.fs.expire(entry[0], entry[1], revision)
 
     async def _expire_missing(self, seen: int) -> int:
         """Takes out the leased files that etcd no longer has; returns the revision up to which that holds. ``seen``
