@@ -5,7 +5,7 @@ STAMP  := $(VENV)/.sigmaos-setup
 HOST_PYTHON := $(shell command -v python3.11 || command -v python3)
 INPUT  ?=
 
-RINGS  := tests/unit tests/conformance tests/integration tests/fuzz tests/faults tests/exercises
+RINGS  := tests/unit tests/conformance tests/integration tests/recipes tests/fuzz tests/faults tests/exercises
 
 .PHONY: help demo test bench soak lint format protos clean setup
 

@@ -76,6 +76,8 @@ class Wire(msgspec.Struct, frozen=True):
     """The most events that one read of a watch returns."""
     call_frames_max: int = 64
     """Frames of one call on a device."""
+    changes_max: int = 32
+    """Of one transaction."""
     call_timeout_s_max: float = 7 * 24 * 3600.0
     """The longest that the caller of an RPC can ask a server to try; who asks for more gets this."""
     listing_entries_max: int = 2_000_000

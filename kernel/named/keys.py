@@ -23,8 +23,19 @@ if TYPE_CHECKING:
 Ops: TypeAlias = dict[bytes, tuple[bytes | None, int]]
 """What to do with each key: the value to put (None: delete it), and the lease that it hangs on."""
 
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    """An object as etcd has it."""
+
+    perm: int
+    mtime: float
+    lease: int
+    data: bytes
+    next_number: int = 0
+
+
 _encode = msgspec.msgpack.Encoder().encode
-_decode_contents = msgspec.msgpack.Decoder(tuple[int, float, int, bytes]).decode
+_decode_contents = msgspec.msgpack.Decoder(_Stored).decode
 _decode_entry = msgspec.msgpack.Decoder(tuple[int, int]).decode
 
 
@@ -74,8 +85,9 @@ class Keys:
         if rest.startswith(b"e/"):
             ino, lease = _decode_entry(value)
             return Entry(int(rest[2:18], 16), rest[19:].decode(), ino, lease)
-        perm, mtime, lease, data = _decode_contents(value)
-        return Contents(int(rest[2:], 16), Meta(perm, mtime), data, lease)
+        stored = _decode_contents(value)
+        meta = Meta(stored.perm, stored.mtime, stored.next_number)
+        return Contents(int(rest[2:], 16), meta, stored.data, stored.lease)
 
     def operations(self, plan: Plan) -> Ops:
         """What a plan changes in etcd. A rename that replaces deletes a key and puts it again: the put holds."""
@@ -92,4 +104,5 @@ class Keys:
 
 
 def _encode_contents(contents: Contents) -> bytes:
-    return _encode((contents.meta.perm, contents.meta.mtime, contents.lease, contents.data))
+    meta = contents.meta
+    return _encode(_Stored(meta.perm, meta.mtime, contents.lease, contents.data, meta.next_number))

@@ -1,35 +1,24 @@
-"""named's tree as nodes: validated in memory, committed in etcd, then shown (D-1 to D-5).
-
-Locks: an operation holds the directory shared and the entry exclusively, so that operations on different names run
-side by side and share transactions; removing a directory holds it exclusively; a write holds the file exclusively;
-renames of directories take one lock for all, so that no two of them can make a ring. An operation takes all its locks
-at once (``LockTable`` orders them). Which ones it needs may change until it has them: then it begins again.
-"""
+"""named's tree as nodes: validated in memory, committed in etcd, then shown (D-1 to D-5). ``fs`` tells which locks an
+operation holds."""
 
 from __future__ import annotations
 
-import secrets
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from kernel.named.pathstats import PathStats, pathname_of
-from kernel.named.state import Inode, Plan, Tree, merged, page
+from kernel.named import transactions
+from kernel.named.fs import CONTENTS, Key, NamedFs
+from kernel.named.state import Inode, merged, page
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.devices import ReportNode
-from sigmaos_ray.protsrv.fences import FencesDir
-from sigmaos_ray.protsrv.locks import LockTable
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Caller, Change, Changed, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_NAMED,
-    DMDEVICE,
     DMDIR,
-    DMTMP,
     NO_FENCE,
     NO_LEASE,
     NO_OFFSET,
     OEXCL,
     OTRUNC,
-    PSTATSD,
     Fence,
     Perm,
     Qid,
@@ -37,96 +26,12 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from kernel.named.committer import Committer
-    from kernel.named.contents import ContentsCache
-    from kernel.named.keys import Keys
-    from sigmaos_ray.config import Named
-    from sigmaos_ray.protsrv.watch import WatchTable
 
-Key = tuple[int, str]
-CONTENTS: Final = "/contents"
-"""Beside an object's number: the lock of its contents. No entry has such a name."""
-_PSTATS_PATH: Final = 0x11
-
-
-class NamedFs:
-    """What all nodes share. ``lead`` gives it a tree and a way to commit; until then ``guard`` refuses requests."""
-
-    def __init__(self, watches: WatchTable, config: Named, keys: Keys, dir_entries_max: int = 1_000_000) -> None:
-        self.watches = watches
-        self.dir_entries_max = dir_entries_max
-        self.config = config
-        self.keys = keys
-        self.pathstats = PathStats()
-        self.tree = Tree()
-        self.locks: LockTable[Key] = LockTable()
-        self._committer: Committer | None = None
-        self._contents: ContentsCache | None = None
-
-    def lead(self, tree: Tree, contents: ContentsCache, committer: Committer) -> None:
-        self.tree = tree
-        self._contents = contents
-        self._committer = committer
-
-    @property
-    def committer(self) -> Committer:
-        if self._committer is None:
-            raise serr.Closed("named", "does not lead")
-        return self._committer
-
-    @property
-    def contents(self) -> ContentsCache:
-        if self._contents is None:
-            raise serr.Closed("named", "does not lead")
-        return self._contents
-
-    @property
-    def root(self) -> Dir:
-        return NamedRoot(self)
-
-    def devices(self) -> list[Node]:
-        """named's own files in the root."""
-        pstats = ReportNode(PSTATSD, _PSTATS_PATH, lambda: self.pathstats.to_json())
-        return [FencesDir(lambda: self.committer.fences.table.newest(), self._check_fence, self._forget_fence), pstats]
-
-    async def _check_fence(self, fence: Fence) -> None:
-        await self.committer.commit(Plan(), fence)
-
-    async def _forget_fence(self, pathname: str) -> None:
-        await self.committer.forget_fence(pathname)
-
-    def node(self, inode: Inode) -> NamedNode:
-        return NamedDir(self, inode) if inode.is_dir else NamedFile(self, inode)
-
-    def new_ino(self) -> int:
-        while (ino := secrets.randbits(62) + 2) in self.tree.inodes:
-            continue
-        return ino
-
-    def check_size(self, name: str, size: int) -> None:
-        if size > self.config.file_bytes_max:
-            limit = self.config.file_bytes_max
-            raise serr.Inval(name, f"{size} bytes: a file in named has at most {limit}")
-
-    def check_room(self, directory: Inode, name: str) -> None:
-        """NoCreate if the directory has all entries that it may have."""
-        limit = self.dir_entries_max
-        if len(directory.children) >= limit:
-            raise serr.NoCreate(name, f"a directory has at most {limit} entries")
-
-    async def expire(self, dir_ino: int, name: str, revision: int) -> None:
-        """etcd deleted a leased entry's key. If its lease ended, so does the entry here; if it was one of our own
-        changes, that one has taken the name out, or given it anew, by the time we hold the name's lock."""
-        async with self.locks.hold(exclusive=[(dir_ino, name)], shared=[(dir_ino, "")]):
-            directory = self.tree.inodes.get(dir_ino)
-            inode = directory.children.get(name) if directory is not None else None
-            if inode is None or not inode.lease or inode.linked_at > revision:
-                return
-            self.tree.apply_remove(inode, revision, time.time())
-            self.contents.forget(inode)
-            self.watches.removed(dir_ino, name)
+def node_of(fs: NamedFs, inode: Inode) -> NamedNode:
+    return NamedDir(fs, inode) if inode.is_dir else NamedFile(fs, inode)
 
 
 class NamedNode(Node):
@@ -163,16 +68,7 @@ class NamedNode(Node):
         async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, "")]):
             if directory.children.get(name) is not inode:
                 raise serr.NotFound(name)
-            now = time.time()
-
-            def apply(revision: int) -> None:
-                fs.tree.apply_remove(inode, revision, now)
-                fs.contents.forget(inode)
-                fs.watches.removed(directory.ino, name)
-                if inode.is_dir:
-                    fs.watches.end(inode.ino)
-
-            await fs.committer.commit(fs.tree.plan_remove(inode, now), fence, apply)
+            await fs.commit(fs.prepare_remove(inode), fence)
 
     async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
         if not isinstance(new_dir, NamedDir):
@@ -241,20 +137,13 @@ class NamedFile(NamedNode):
         if not replace:
             fs.check_size(inode.name, (inode.length if offset == NO_OFFSET else offset) + len(data))
         whole = data if replace else merged(await self.read(), offset, data)
-        fs.check_size(inode.name, len(whole))
-        now = time.time()
         if inode.parent is None:
             # Removed while open: nobody but open fids sees it any more, and nothing of it is stored.
+            fs.check_size(inode.name, len(whole))
             fs.committer.fences.admit(fence)
-            fs.tree.apply_write(inode, whole, inode.version, now)
+            fs.tree.apply_write(inode, whole, inode.version, time.time())
             return len(data)
-
-        def apply(revision: int) -> None:
-            fs.tree.apply_write(inode, whole, revision, now, lease)
-            fs.contents.keep(inode)
-            fs.pathstats.put(inode)
-
-        await fs.committer.commit(fs.tree.plan_write(inode, whole, now, lease), fence, apply)
+        await fs.commit(fs.prepare_write(inode, whole, lease), fence)
         return len(data)
 
 
@@ -282,7 +171,7 @@ class NamedDir(NamedNode, Dir):
         inode = self.inode.children.get(name)
         if inode is None:
             raise serr.NotFound(name)
-        return self.fs.node(inode)
+        return node_of(self.fs, inode)
 
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         return [_status(inode) for inode in page(self.inode, after, limit)]
@@ -290,7 +179,7 @@ class NamedDir(NamedNode, Dir):
     async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         async with self._hold(name):
             inode = await self._make(name, b"" if how.perm & DMDIR else how.data, how)
-        node = self.fs.node(inode)
+        node = node_of(self.fs, inode)
         return node, _OpenNamedFile(node) if isinstance(node, NamedFile) else None
 
     def _hold(self, name: str, file: Inode | None = None) -> AbstractAsyncContextManager[None]:
@@ -300,29 +189,9 @@ class NamedDir(NamedNode, Dir):
         return self.fs.locks.hold(exclusive=exclusive, shared=[(ino, "")])
 
     async def _make(self, name: str, data: bytes, how: OpenHow) -> Inode:
-        fs, directory = self.fs, self.inode
-        fs.check_size(name, len(data))
-        if name not in directory.children:
-            fs.check_room(directory, name)
-        now = time.time()
-        perm = how.perm | (DMTMP if how.lease else 0)
-        plan = fs.tree.plan_create(directory, name, fs.new_ino(), perm, data, how.lease, now)
-
-        elects = bool(how.lease and perm & DMDEVICE)
-        pathname, entry_key = f"{pathname_of(directory)}/{name}", fs.keys.entry(directory.ino, name, how.lease)
-
-        def apply(revision: int) -> None:
-            made = fs.tree.apply_create(directory, name, plan, revision, now)
-            fs.contents.keep(made)
-            fs.pathstats.put(made)
-            if elects:
-                fs.committer.fences.elected(pathname, entry_key, revision)
-            fs.watches.created(directory.ino, name)
-
-        beside = fs.committer.fences.election_ops(pathname, entry_key) if elects else None
-        await fs.committer.commit(plan, how.fence, apply, beside)
-        assert plan.added is not None
-        return plan.added
+        prepared = self.fs.prepare_create(self.inode, name, data, how)
+        await self.fs.commit(prepared, how.fence)
+        return prepared.inode
 
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         if how.perm & DMDIR:
@@ -342,11 +211,19 @@ class NamedDir(NamedNode, Dir):
             return len(data)
         if how.mode & OEXCL:
             raise serr.Exists(name)
-        node = self.fs.node(inode)
+        node = node_of(self.fs, inode)
         if not isinstance(node, NamedFile):
             raise serr.IsDir(name)
         replace = bool(how.mode & OTRUNC)
         return await node.write_held(data, offset, replace=replace, fence=how.fence, lease=how.lease)
+
+    async def transact(self, caller: Caller, changes: Sequence[Change], fence: Fence = NO_FENCE) -> list[Changed]:
+        wanted = []
+        for change in changes:
+            if not isinstance(change.directory, NamedDir):
+                raise serr.Inval(change.name, "a transaction is about the files of named alone")
+            wanted.append(transactions.Wanted(change, change.directory.inode))
+        return await transactions.transact(self.fs, wanted, fence)
 
 
 class NamedRoot(NamedDir):

@@ -11,9 +11,10 @@ from kernel.named.committer import Committer, LeaderKey
 from kernel.named.election import Candidate, Election
 from kernel.named.etcd import Compacted, Etcd, UnknownOutcome, is_created_at, put
 from kernel.named.follower import Follower
+from kernel.named.fs import NamedFs
 from kernel.named.keys import Keys
 from kernel.named.leases import Bridge, LeaseSrv
-from kernel.named.nodes import NamedFs
+from kernel.named.nodes import NamedRoot, node_of
 from kernel.named.state import ROOT_INO, Contents, Meta, Plan
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
@@ -59,8 +60,9 @@ class NamedServer(KernelService):
         self._bridge = Bridge(self._etcd, self._keys, self._config.lease.election_ttl_s, self._follower.leases)
         watches = WatchTable()
         self.fs = NamedFs(watches, self._config.named, self._keys, self._config.store.dir_entries_max)
+        self.root = NamedRoot(self.fs)
         self._files = FileServer(
-            self.fs.root,
+            self.root,
             watches,
             realm=args.realm,
             services=[LeaseSrv(self._etcd, self._expire)],
@@ -186,7 +188,7 @@ class NamedServer(KernelService):
 
     async def _make_root_dirs(self, endpoint: Endpoint) -> None:
         caller = Caller(realm=self._args.realm)
-        tree, root = self.fs.tree, self.fs.root
+        tree, root = self.fs.tree, self.root
         if not tree.root.mtime:
             meta = Meta(tree.root.perm, time.time())
             plan = Plan(put_contents=[Contents(ROOT_INO, meta, b"")])
@@ -198,7 +200,7 @@ class NamedServer(KernelService):
         election = named_election(self._args.realm)
         for name in sorted({*NAMED_ROOT_DIRS, election} - set(tree.root.children)):
             await root.create(caller, name, OpenHow(perm=DMDIR | 0o777))
-        directory = self.fs.node(tree.root.children[election])
+        directory = node_of(self.fs, tree.root.children[election])
         how = OpenHow(OWRITE | OTRUNC, DMSYMLINK | DMMOUNT | 0o444, self._election.lease)
         await directory.put(caller, self._args.kernel_id, endpoint.to_bytes(), how)  # type: ignore[attr-defined]
 

@@ -37,6 +37,8 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
 
     perm: int
     mtime: float
+    next_number: int = 0
+    """Of a directory: what the next sequential entry's name ends in."""
 
 
 class Inode:
@@ -52,6 +54,7 @@ class Inode:
         "mtime",
         "name",
         "names",
+        "next_number",
         "parent",
         "perm",
         "version",
@@ -73,6 +76,7 @@ class Inode:
         """None while they stand in etcd only."""
         self.children: dict[str, Inode] = {}
         self.names: list[str] = []
+        self.next_number = 0
 
     @property
     def is_dir(self) -> bool:
@@ -123,6 +127,7 @@ class Tree:
         """Takes in an object as it is stored, with the revision of its last change; it has no name yet."""
         inode = self.root if contents.ino == ROOT_INO else Inode(contents.ino, contents.meta.perm, contents.lease)
         inode.version, inode.mtime, inode.perm = revision, contents.meta.mtime, contents.meta.perm
+        inode.next_number = contents.meta.next_number
         inode.data, inode.length = contents.data, len(contents.data)
         self.inodes[inode.ino] = inode
         return inode
@@ -314,7 +319,7 @@ def merged(old: bytes, offset: int, data: bytes) -> bytes:
 
 
 def _touched(directory: Inode, now: float) -> Contents:
-    return Contents(directory.ino, Meta(directory.perm, now), b"", directory.lease)
+    return Contents(directory.ino, Meta(directory.perm, now, directory.next_number), b"", directory.lease)
 
 
 def _check_replaceable(victim: Inode, by: Inode) -> None:

@@ -10,6 +10,7 @@ from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, OEXCL, OREAD, OWRITE, Fence, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sigmaos_ray.fslib import Change, Changed
     from sigmaos_ray.fslib.files import Data
 
 
@@ -99,6 +100,9 @@ class FilesFace(Face):
 
     def rename(self, old: str, new: str) -> None:
         self.run(self._clnt.rename(old, new))
+
+    def transact(self, changes: Sequence[Change]) -> list[Changed]:
+        return self.run(self._clnt.transact(changes))
 
     def symlink(self, target: str, pn: str) -> None:
         self.run(self._clnt.symlink(target, pn))

@@ -5,6 +5,7 @@ from sigmaos_ray.fslib.dirs import names, present
 from sigmaos_ray.fslib.readers import AsyncParallelReader, AsyncReader
 from sigmaos_ray.fslib.records import read_json_records, read_records, write_json_record, write_record
 from sigmaos_ray.fslib.servers import Servers
+from sigmaos_ray.fslib.transactions import Change, Changed, Check, Create, Put, Remove
 from sigmaos_ray.fslib.watches import DirWatch, WatchEvent
 from sigmaos_ray.fslib.writers import AsyncWriter
 
@@ -16,7 +17,13 @@ __all__ = [
     "AsyncParallelReader",
     "AsyncReader",
     "AsyncWriter",
+    "Change",
+    "Changed",
+    "Check",
+    "Create",
     "DirWatch",
+    "Put",
+    "Remove",
     "WatchEvent",
     "names",
     "present",

@@ -132,6 +132,14 @@ class RemoteFid:
         )
         await self._call(Request(renameat=request))
 
+    async def transact(self, changes: Sequence[pb.Change], fence: Fence = NO_FENCE) -> Sequence[pb.Changed]:
+        """Changes below fids of this session, at one moment."""
+        request = Request(transact=pb.Ttransact(changes=changes, fence=wire.fence_to_pb(fence)))
+        changed = (await self._call(request)).transact.changed
+        if len(changed) != len(changes):
+            raise serr.IOErr(self.session.address, f"the server tells of {len(changed)} of {len(changes)} changes")
+        return changed
+
     async def get_file(self, names: Sequence[str], count: int, *, offset: int = 0, resolve: bool = False) -> bytes:
         """At most ``count`` bytes; fewer mean the file ends there."""
         request = pb.Tgetfile(fid=self.number, mode=OREAD, offset=offset, count=count, names=names, resolve=resolve)

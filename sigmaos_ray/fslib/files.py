@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.descriptors import Data, lease_id_of
-from sigmaos_ray.fslib.entries import Entries
 from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.readers import AsyncReader
+from sigmaos_ray.fslib.transactions import Transactions
 from sigmaos_ray.sigmap import (
     DEV_S3,
     DMSYMLINK,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Data", "Files"]
 
 
-class Files(Entries):
+class Files(Transactions):
     """Calls that read or write a file from its beginning to its end."""
 
     async def get_file(self, pn: str) -> bytes:

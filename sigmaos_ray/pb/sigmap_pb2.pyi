@@ -349,6 +349,58 @@ class Tputfile(_message.Message):
     data: bytes
     def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., perm: _Optional[int] = ..., offset: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ..., lease: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
+class Change(_message.Message):
+    __slots__ = ("kind", "dirfid", "name", "version", "perm", "lease", "data", "sequential")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CREATE: _ClassVar[Change.Kind]
+        PUT: _ClassVar[Change.Kind]
+        REMOVE: _ClassVar[Change.Kind]
+        CHECK: _ClassVar[Change.Kind]
+    CREATE: Change.Kind
+    PUT: Change.Kind
+    REMOVE: Change.Kind
+    CHECK: Change.Kind
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DIRFID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PERM_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    SEQUENTIAL_FIELD_NUMBER: _ClassVar[int]
+    kind: Change.Kind
+    dirfid: int
+    name: str
+    version: int
+    perm: int
+    lease: int
+    data: bytes
+    sequential: bool
+    def __init__(self, kind: _Optional[_Union[Change.Kind, str]] = ..., dirfid: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., perm: _Optional[int] = ..., lease: _Optional[int] = ..., data: _Optional[bytes] = ..., sequential: _Optional[bool] = ...) -> None: ...
+
+class Changed(_message.Message):
+    __slots__ = ("name", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class Ttransact(_message.Message):
+    __slots__ = ("changes", "fence")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[Change]
+    fence: Fence
+    def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+
+class Rtransact(_message.Message):
+    __slots__ = ("changed",)
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    changed: _containers.RepeatedCompositeFieldContainer[Changed]
+    def __init__(self, changed: _Optional[_Iterable[_Union[Changed, _Mapping]]] = ...) -> None: ...
+
 class Twatch(_message.Message):
     __slots__ = ("dirfid", "watchfid")
     DIRFID_FIELD_NUMBER: _ClassVar[int]

@@ -205,8 +205,9 @@ class OverlayRoot(Dir):
         return await self._root.put(caller, name, data, how, offset)
 
 
-def target_of_rename(directory: Dir, new_name: str) -> Dir:
-    """The server's own directory that a rename goes into: nodes know nothing of the overlay on their root."""
+def own_dir(directory: Dir, new_name: str) -> Dir:
+    """The server's own directory that a rename or a transaction is about: nodes know nothing of the overlay on their
+    root. Exists for the names that are there alone."""
     if not isinstance(directory, OverlayRoot):
         return directory
     directory.check_name(new_name)

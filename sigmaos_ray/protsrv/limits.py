@@ -8,7 +8,7 @@ from sigmaos_ray import serr
 from sigmaos_ray.sigmap import NO_OFFSET, OACCESS_MASK, OAPPEND, OCEXEC, OEXCL, ORCLOSE, OTRUNC, path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.pb import sigmap_pb2 as pb
@@ -89,3 +89,11 @@ def check_watch_count(name: str, watch_count: int, config: Config) -> None:
     limit = config.session.watches_per_session_max
     if watch_count >= limit:
         raise serr.Inval(name, f"a session has at most {limit} watches")
+
+
+def check_changes(changes: Sequence[pb.Change], config: Config) -> None:
+    """Of a transaction, as a whole."""
+    limit = config.wire.changes_max
+    if not 0 < len(changes) <= limit:
+        raise serr.Inval("transaction", f"{len(changes)} changes: one has at least 1 and at most {limit}")
+    check_io("transaction", 0, sum(len(change.data) for change in changes), config)

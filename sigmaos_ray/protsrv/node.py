@@ -13,6 +13,7 @@ Pattern after the gVisor p9 stack's ``File`` and SigmaOS's ``fs.FsObj``: few met
 from __future__ import annotations
 
 import abc
+import enum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -50,6 +51,37 @@ class OpenHow(msgspec.Struct, frozen=True):
     """Checked where something changes: by making an entry, and by OTRUNC."""
     data: bytes = b""
     """By create alone, where the directory ``creates_whole``: contents from the start."""
+
+
+class ChangeKind(enum.IntEnum):
+    """What a change of a transaction does; the numbers are the wire's."""
+
+    CREATE = 0
+    PUT = 1
+    REMOVE = 2
+    CHECK = 3
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One of the changes that ``Dir.transact`` makes together."""
+
+    kind: ChangeKind
+    directory: Dir
+    name: str
+    version: int = 0
+    """Of an object that is there: the one that its qid must have; 0: any."""
+    perm: Perm = 0o777
+    lease: int = NO_LEASE
+    data: bytes = b""
+    sequential: bool = False
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """What a change of a transaction came to."""
+
+    name: str
+    version: int
+    """0: the object is gone."""
 
 
 class OpenFile(abc.ABC):
@@ -187,3 +219,9 @@ class Dir(Node):
         contents (seen whole or not at all), else ``data`` goes to ``offset`` (NO_OFFSET: to the end) in place.
         An existing directory is IsDir; an existing entry keeps its permissions."""
         raise serr.NotSupported(name, "put")
+
+    async def transact(self, caller: Caller, changes: Sequence[Change], fence: Fence = NO_FENCE) -> list[Changed]:
+        """Makes all changes at one moment, in directories of this server, or none. A name stands in one of them at
+        most, and none is below a directory that another one makes or removes (Inval). Version if an object has
+        another one; else the errors of ``create``, ``put`` and ``remove``, about the name concerned."""
+        raise serr.NotSupported(self.name, "transactions")

@@ -9,9 +9,10 @@ from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.protsrv import limits
-from sigmaos_ray.protsrv.devices import target_of_rename
+from sigmaos_ray.protsrv.devices import own_dir
 from sigmaos_ray.protsrv.fids import Fid, FidTable
 from sigmaos_ray.protsrv.node import Caller, Dir, OpenFile, OpenHow
+from sigmaos_ray.protsrv.transact import change_from_pb
 from sigmaos_ray.protsrv.walk import as_dir, parent_on_the_way, read_whole, refuse_link, walk, walk_to, walk_to_dir
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import (
@@ -73,6 +74,7 @@ class ProtSession:
             "stat": self._stat,
             "wstat": self._wstat,
             "renameat": self._renameat,
+            "transact": self._transact,
             "getfile": self._getfile,
             "putfile": self._putfile,
             "watch": self._watch,
@@ -340,7 +342,7 @@ class ProtSession:
         limits.check_new_name(t.stat.name)
         if fid.parent is None:
             raise serr.NotSupported(fid.node.name, "the root of an attach cannot be renamed")
-        parent = target_of_rename(fid.parent, t.stat.name)
+        parent = own_dir(fid.parent, t.stat.name)
         await fid.node.rename(fid.caller, parent, t.stat.name, wire.fence_from_pb(t.fence))
         return Reply(wstat=pb.Rwstat())
 
@@ -353,9 +355,20 @@ class ProtSession:
         if directory.qid().path == target.qid().path:
             raise serr.Inval(t.old_name, "a rename within one directory is a wstat")
         node = await directory.lookup(old.caller, t.old_name)
-        target = target_of_rename(target, t.new_name)
+        target = own_dir(target, t.new_name)
         await node.rename(old.caller, target, t.new_name, wire.fence_from_pb(t.fence))
         return Reply(renameat=pb.Rrenameat())
+
+    async def _transact(self, t: pb.Ttransact) -> Reply:
+        limits.check_changes(t.changes, self._config)
+        changes, caller = [], Caller()
+        for change in t.changes:
+            fid = self._fids.get(change.dirfid)
+            caller = fid.caller
+            changes.append(change_from_pb(change, own_dir(as_dir(fid.node), change.name)))
+        done = await changes[0].directory.transact(caller, changes, wire.fence_from_pb(t.fence))
+        changed = [pb.Changed(name=each.name, version=each.version) for each in done]
+        return Reply(transact=pb.Rtransact(changed=changed))
 
     async def _stat(self, t: pb.Tstat) -> Reply:
         fid = self._fids.get(t.fid)

@@ -100,9 +100,9 @@ class Place:
 
 
 CAPABILITIES = {
-    "memfs": Capabilities(durable=False, lasting_fences=False),
+    "memfs": Capabilities(durable=False, lasting_fences=False, transactions=False),
     "named": Capabilities(file_bytes_max=config.LOCAL.named.file_bytes_max, pipes=False),
-    "ux": Capabilities(devices=False, puts_keep_qid=False),
+    "ux": Capabilities(devices=False, puts_keep_qid=False, transactions=False),
     "s3": Capabilities(
         rename=False,
         append=False,
@@ -113,6 +113,7 @@ CAPABILITIES = {
         devices=False,
         pipes=False,
         leases=False,
+        transactions=False,
         names_refused=("\n",),  # by moto's HTTP server
         entries_count=30,
         racers_count=6,

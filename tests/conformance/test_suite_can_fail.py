@@ -36,7 +36,9 @@ FAILING = {
 
 def outcomes(report: Path, *args: str) -> dict[str, bool]:
     """Runs pytest in a process of its own. By ``class::test``: did it pass?"""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *args]
+    # Native tracebacks: pytest parses sources for its own, and Python 3.11 trips over that now and then.
+    options = ["-q", "--tb=native", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", *options, *args]
     done = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, timeout=TESTS_S, check=False)
     assert report.exists(), done.stdout + done.stderr
     return {

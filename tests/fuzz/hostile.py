@@ -141,7 +141,9 @@ def _field(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
         return st.booleans()
     if field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
         return reals
-    if field.type in (FieldDescriptor.TYPE_UINT32, FieldDescriptor.TYPE_ENUM):
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        return st.integers(0, (1 << 31) - 1) | st.sampled_from(sorted(field.enum_type.values_by_number))
+    if field.type == FieldDescriptor.TYPE_UINT32:
         return small_numbers
     return numbers
 

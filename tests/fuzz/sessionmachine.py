@@ -121,6 +121,34 @@ class SessionMachine(RuleBasedStateMachine):
         if "canary" not in (old_name, new_name):
             self.ask(Request(renameat=pb.Trenameat(old_fid=old, old_name=old_name, new_fid=new, new_name=new_name)))
 
+    @rule(
+        fids=st.lists(hostile.FIDS, max_size=3),
+        kind=st.integers(0, 5),
+        names=st.lists(hostile.names, min_size=3, max_size=3),
+        version=hostile.numbers,
+        perm=hostile.perms,
+        data=hostile.contents,
+        sequential=st.booleans(),
+    )
+    def transact(
+        self, fids: list[int], kind: int, names: list[str], version: int, perm: int, data: bytes, sequential: bool
+    ) -> None:
+        if "canary" in names:
+            return
+        changes = [
+            pb.Change(
+                kind=kind,  # type: ignore[arg-type]
+                dirfid=fid,
+                name=name,
+                version=version,
+                perm=perm,
+                data=data,
+                sequential=sequential,
+            )
+            for fid, name in zip(fids, names, strict=False)
+        ]
+        self.ask(Request(transact=pb.Ttransact(changes=changes)))
+
     @rule(fid=hostile.FIDS, watchfid=hostile.FIDS)
     def watch(self, fid: int, watchfid: int) -> None:
         self.ask(Request(watch=pb.Twatch(dirfid=fid, watchfid=watchfid)))

@@ -24,6 +24,7 @@ from sigmaos_ray.testing.conformance.renames import RenameTests
 from sigmaos_ray.testing.conformance.semaphores import SemaphoreTests
 from sigmaos_ray.testing.conformance.sessions import SessionTests
 from sigmaos_ray.testing.conformance.stats import StatTests
+from sigmaos_ray.testing.conformance.transactions import TransactionTests
 from sigmaos_ray.testing.conformance.unions import UnionTests
 from sigmaos_ray.testing.conformance.watching import WaitTests, WatchTests
 
@@ -48,6 +49,7 @@ __all__ = [
     "SessionTests",
     "StatTests",
     "Suite",
+    "TransactionTests",
     "Tree",
     "UnionTests",
     "WaitTests",

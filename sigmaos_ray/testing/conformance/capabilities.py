@@ -29,6 +29,8 @@ class Capabilities:
     fences: bool = True
     shows_fences: bool = True
     """``.fences`` in the root of the server. False: NotFound."""
+    transactions: bool = True
+    """Several changes in one moment, conditions on versions, sequential names."""
     watches: bool = True
     mtime: bool = True
     """False: modification times are 0."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sigmaos_ray import serr
+from sigmaos_ray.fslib import Create
 from sigmaos_ray.sigmap import DMDEVICE, FENCES, OAPPEND, ORDWR, OWRITE, STATSD, Endpoint, Fence, path
 
 if TYPE_CHECKING:
@@ -119,6 +120,11 @@ async def _reports(tree: Tree) -> None:
     await _refused(tree.sc.get_file(path.join(await tree.sc.server_of(tree / "x"), STATSD)), serr.NotFound)
 
 
+async def _transactions(tree: Tree) -> None:
+    await _refused(tree.sc.transact([Create(tree / "f")]))
+    assert await tree.names() == []
+
+
 REFUSALS: Final[dict[str, Callable[[Tree], Awaitable[None]]]] = {
     "rename": _rename,
     "append": _append,
@@ -131,6 +137,7 @@ REFUSALS: Final[dict[str, Callable[[Tree], Awaitable[None]]]] = {
     "leases": _leases,
     "fences": _fences,
     "shows_fences": _shows_fences,
+    "transactions": _transactions,
     "watches": _watches,
     "mtime": _mtime,
     "versions": _versions,

@@ -21,6 +21,7 @@ TestRenames = conformance.RenameTests
 TestSemaphores = conformance.SemaphoreTests
 TestSessions = conformance.SessionTests
 TestStats = conformance.StatTests
+TestTransactions = conformance.TransactionTests
 TestUnions = conformance.UnionTests
 TestWaits = conformance.WaitTests
 TestWatches = conformance.WatchTests
@@ -42,6 +43,7 @@ __all__ = [
     "TestSemaphores",
     "TestSessions",
     "TestStats",
+    "TestTransactions",
     "TestUnions",
     "TestWaits",
     "TestWatches",

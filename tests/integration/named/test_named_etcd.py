@@ -148,7 +148,7 @@ async def test_a_leader_that_etcd_does_not_answer_ends(realm: Realm, stall: Stal
     await sc.put_file("name/ux/f", b"x")
     fd = await sc.open("name/ux/f", OREAD)
     stall.begin()
-    writing = asyncio.create_task(named.fs.root.put(Caller(), "f", b"", OpenHow(OWRITE, 0o777)))
+    writing = asyncio.create_task(named.root.put(Caller(), "f", b"", OpenHow(OWRITE, 0o777)))
     with pytest.raises((serr.IOErr, serr.Closed)):
         await asyncio.wait_for(writing, 10)
     with pytest.raises(serr.Closed):

@@ -24,7 +24,7 @@ CALLER = Caller()
 
 
 async def _make_dir(named: NamedServer, name: str) -> NamedDir:
-    node, _ = await named.fs.root.create(CALLER, name, OpenHow(OREAD, DMDIR | 0o777))
+    node, _ = await named.root.create(CALLER, name, OpenHow(OREAD, DMDIR | 0o777))
     return cast("NamedDir", node)
 
 
@@ -122,7 +122,7 @@ async def test_renames_of_directories_make_no_ring(realm: Realm) -> None:
     named = await realm.named()
     for _ in range(10):
         one, other = await _make_dir(named, "one"), await _make_dir(named, "other")
-        root = cast("NamedDir", named.fs.root)
+        root = cast("NamedDir", named.root)
         results = await asyncio.gather(
             _unless(serr.Inval, _rename(root, "one", other, "x")),
             _unless(serr.Inval, _rename(root, "other", one, "x")),
@@ -151,8 +151,8 @@ async def test_a_rename_over_a_full_directory_is_refused(realm: Realm, victim_is
     full = await _make_dir(named, "full")
     await _put(full, "f")
     await full.create(CALLER, "d", OpenHow(OREAD, DMDIR | 0o777))
-    await named.fs.root.create(CALLER, "d", OpenHow(OREAD, DMDIR | 0o777))
-    root = cast("NamedDir", named.fs.root)
+    await named.root.create(CALLER, "d", OpenHow(OREAD, DMDIR | 0o777))
+    root = cast("NamedDir", named.root)
     source = full if victim_is_parent else root
     with pytest.raises(serr.NotEmpty):
         await asyncio.wait_for(_rename(source, "d", root, "full"), 5)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 STAMPS = {
+    "kernel/named/fs.py": "times of files",
     "kernel/named/nodes.py": "times of files",
     "kernel/named/server.py": "times of files",
     "kernel/s3/nodes.py": "times of files, and versions, which S3 itself does not keep",

@@ -1,0 +1,158 @@
+"""Transactions: several changes in one moment, or none (ZooKeeper's multi), and names that count up (its sequential
+nodes)."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from sigmaos_ray import serr
+from sigmaos_ray.fslib.descriptors import lease_id_of
+from sigmaos_ray.fslib.entries import Entries
+from sigmaos_ray.pb import sigmap_pb2 as pb
+from sigmaos_ray.sigmap import DMDIR, DMTMP, NO_FENCE, NO_LEASE, Fence, Perm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
+
+
+class Create(msgspec.Struct, frozen=True):
+    """Makes a file that holds ``data``, or with DMDIR in ``perm`` a directory. Exists if the name is taken.
+
+    ``sequential``: the name is ``pathname`` (``name/q/e-``, or ``name/q/`` for a bare number) with the directory's
+    next number behind it, in ten digits. A number is given once, and who sees an entry of the directory with one sees
+    all with smaller ones that are ever made. ``lease``: the file goes with it."""
+
+    pathname: str
+    data: bytes = b""
+    perm: Perm = 0o777
+    lease: object = None
+    sequential: bool = False
+
+
+class Put(msgspec.Struct, frozen=True):
+    """Replaces a file's contents. NotFound without it; Version if its qid has another version than ``version``, unless
+    that is 0."""
+
+    pathname: str
+    data: bytes
+    version: int = 0
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Takes a file or an empty directory away, in that version (0: in any). Else as ``Put``."""
+
+    pathname: str
+    version: int = 0
+
+
+class Check(msgspec.Struct, frozen=True):
+    """Changes nothing: what it names is there, in that version (0: in any), when the others happen."""
+
+    pathname: str
+    version: int = 0
+
+
+Change: TypeAlias = Create | Put | Remove | Check
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """What a change came to."""
+
+    pathname: str
+    """With its number, if it got one."""
+    version: int
+    """Of the object's qid now; 0 if it is gone."""
+
+
+class Transactions(Entries):
+    """Calls that change several names at once."""
+
+    async def transact(self, changes: Sequence[Change]) -> list[Changed]:
+        """Makes all changes in one moment, or raises the first one's error with its pathname, and none is made.
+
+        All are on one server, and none depends on another: a name stands in one of them, and no change is below a
+        directory that another one makes or removes (Inval). At most 32 changes, with 1 MiB of data. NotSupported by
+        servers other than named; Stale as for any change; IOErr: sent, fate unknown."""
+        changes = list(changes)
+        if not changes:
+            return []
+        split = [self._parts_of(change) for change in changes]
+        if short := [change.pathname for change, parts in zip(changes, split, strict=True) if len(parts) < 2]:
+            raise serr.Inval(short[0], "the root cannot be changed")
+        fence = _the_one({self._fence_of(parts) for parts in split})
+        ways = ["/".join(parts[:-1]) for parts in split]
+
+        async def once() -> list[Changed]:
+            async with AsyncExitStack() as stack:
+                directories: dict[str, RemoteFid] = {}
+                for way, parts in zip(ways, split, strict=True):
+                    if way not in directories:
+                        directories[way] = await self._walker.walk(parts[:-1], resolve=True)
+                        stack.push_async_callback(directories[way].clunk_quietly)
+                sent = [
+                    _to_pb(change, directories[way], parts[-1])
+                    for change, way, parts in zip(changes, ways, split, strict=True)
+                ]
+                first = directories[ways[0]]
+                if other := [way for way, fid in directories.items() if fid.session is not first.session]:
+                    raise serr.Inval(other[0], f"a transaction stays within one server, that of {ways[0]}")
+                done = await first.transact(sent, fence)
+            return [Changed(f"{way}/{changed.name}", changed.version) for way, changed in zip(ways, done, strict=True)]
+
+        try:
+            return await self._walker.retry(once, _is_never_done)
+        except serr.SigmaError as error:
+            _name(error, changes, split)
+            raise
+
+    def _parts_of(self, change: Change) -> list[str]:
+        parts, _ = self._split(change.pathname)
+        is_bare = isinstance(change, Create) and change.sequential and change.pathname.endswith("/")
+        return [*parts, ""] if is_bare else parts
+
+
+def _the_one(fences: set[Fence]) -> Fence:
+    carried = fences - {NO_FENCE}
+    if len(carried) > 1:
+        raise serr.Inval("transaction", "its pathnames are under different fences")
+    return carried.pop() if carried else NO_FENCE
+
+
+def _to_pb(change: Change, directory: RemoteFid, name: str) -> pb.Change:
+    sent = pb.Change(dirfid=directory.number, name=name)
+    if isinstance(change, Create):
+        lease = NO_LEASE if change.lease is None else lease_id_of(change.pathname, change.lease)
+        sent.kind = pb.Change.CREATE
+        sent.perm = change.perm | (DMTMP if lease else 0)
+        sent.lease, sent.sequential = lease, change.sequential
+        if change.data and change.perm & DMDIR:
+            raise serr.Inval(change.pathname, "a directory has no contents")
+        sent.data = change.data
+    else:
+        sent.version = change.version
+        if isinstance(change, Put):
+            sent.kind, sent.data = pb.Change.PUT, change.data
+        elif isinstance(change, Remove):
+            sent.kind = pb.Change.REMOVE
+        else:
+            sent.kind = pb.Change.CHECK
+    return sent
+
+
+def _name(error: serr.SigmaError, changes: Sequence[Change], split: Sequence[list[str]]) -> None:
+    """Gives an error that names a component the pathname of its change."""
+    for change, parts in zip(changes, split, strict=True):
+        if error.obj == parts[-1]:
+            error.obj = change.pathname
+            error.args = (error.obj, error.msg)
+            return
+
+
+def _is_never_done(error: BaseException) -> bool:
+    """Never sent, or refused unseen."""
+    return isinstance(error, serr.Unreachable | serr.UnknownFid) or serr.is_not_leading(error)
