@@ -5,7 +5,9 @@ STAMP  := $(VENV)/.sigmaos-setup
 HOST_PYTHON := $(shell command -v python3.11 || command -v python3)
 INPUT  ?=
 
-RINGS  := tests/unit tests/conformance tests/integration tests/recipes tests/fuzz tests/faults tests/exercises
+# Tests that mostly compute run beside those that mostly wait for processes (tools/rings.py).
+COMPUTING := tests/unit tests/conformance tests/recipes tests/fuzz tests/integration/fsspec
+WAITING   := tests/integration tests/faults tests/exercises
 
 .PHONY: help demo test bench soak lint format protos clean setup
 
@@ -35,7 +37,7 @@ demo: setup
 	@$(VENV)/bin/sigmaos demo $(if $(INPUT),--input "$(INPUT)")
 
 test: setup
-	@$(PYTHON) -m pytest --start $(RINGS)
+	@$(PYTHON) tools/rings.py --start $(COMPUTING) -- --start --ignore=tests/integration/fsspec $(WAITING)
 
 bench: setup
 	@$(PYTHON) -m pytest -q -s tests/bench

@@ -65,7 +65,12 @@ def test_counts_the_files_of_a_directory(tmp_path: Path, environment: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("number", "moment"), [(signal.SIGINT, "counting"), (signal.SIGTERM, "counting"), (signal.SIGINT, "etcd")]
+    ("number", "moment"),
+    [
+        (signal.SIGINT, "counting"),
+        pytest.param(signal.SIGTERM, "counting", marks=pytest.mark.soak),
+        pytest.param(signal.SIGINT, "etcd", marks=pytest.mark.soak),
+    ],
 )
 def test_a_signal_in_the_middle(environment: dict[str, str], number: signal.Signals, moment: str) -> None:
     """In the middle of the demo, and in the middle of its boot."""

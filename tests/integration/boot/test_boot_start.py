@@ -24,8 +24,15 @@ def test_it_says_what_it_starts(box: Box) -> None:
         assert re.fullmatch(pattern, line)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("after", ["boot", "etcd", "named"])
+QUICK = {("boot", signal.SIGINT), ("etcd", signal.SIGTERM), ("named", signal.SIGHUP)}
+MOMENTS = [
+    pytest.param(after, number, marks=() if (after, number) in QUICK else pytest.mark.soak)
+    for after in ("boot", "etcd", "named")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+]
+
+
+@pytest.mark.parametrize(("after", "number"), MOMENTS)
 def test_interrupted(box: Box, number: signal.Signals, after: str) -> None:
     """``after``: the daemon exists, etcd and Ray run, named runs."""
     starting = box.popen("start")
