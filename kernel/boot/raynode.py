@@ -67,6 +67,8 @@ class RayCluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Ray's workers are nice by default; servers that every request waits for must not be.
         os.environ.setdefault("RAY_worker_niceness", "0")
+        # Out of memory, Ray ends the newest workers, and some more than it must: kernel parts are to be the last.
+        os.environ.setdefault("RAY_max_kill_memory_buffer_bytes", "0")
         os.environ.pop("RAY_ADDRESS", None)
         ray.init(
             address="local",

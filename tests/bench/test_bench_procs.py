@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +28,8 @@ PROGRAM = "tests.bench.noop"
 TIMES = 100
 BULK, BULK_ROUNDS = 3000, 6
 IN_FLIGHT = 20
+CRASHING = 300
+STARTS = 15
 
 
 @pytest.fixture
@@ -105,3 +108,68 @@ def test_bulk_beside_ray_tasks(instance: Tstate) -> None:
     assert isinstance(status.data, dict)
     procs, tasks = (Series(name, status.data[f"{name}s"]) for name in ("proc", "task"))
     print(f"\n  {Comparison(f'{IN_FLIGHT} in flight', procs, tasks, goal=0.7, rates=True)}")
+
+
+def crashing_procs(sc: SigmaClnt) -> Callable[[int], None]:
+    """All at once, each reported as what it is."""
+
+    def procs(times: int) -> None:
+        spawned = [Proc("tests.bench.crasher") for _ in range(times)]
+        for proc in spawned:
+            sc.spawn(proc)
+        for proc in spawned:
+            status = sc.wait_exit(proc.pid)
+            assert status.is_crash(), status
+
+    return procs
+
+
+@pytest.mark.usefixtures("driver")
+def test_crashing_procs_beside_crashing_ray_tasks(instance: Tstate) -> None:
+    """Each takes its worker process along, so both sides wait for Ray to start others."""
+
+    @ray.remote(num_cpus=0.5, max_retries=0)
+    def task() -> None:
+        os._exit(7)
+
+    def tasks(times: int) -> None:
+        for reference in [task.remote() for _ in range(times)]:
+            with pytest.raises(ray.exceptions.WorkerCrashedError):
+                ray.get(reference)
+
+    ours = ("proc", crashing_procs(instance.sc))
+    what = f"{CRASHING} that crash, each"
+    compare(what, ours, ("Ray task", tasks), times=CRASHING, rounds=1, warm_up=10, goal=1.2)
+
+
+@pytest.mark.usefixtures("driver")
+def test_start_of_latency_critical_procs_beside_ray_actors(instance: Tstate) -> None:
+    """From the call to the moment in which it runs; its end is not counted on either side."""
+    sc = instance.sc
+
+    @ray.remote(num_cpus=0.5)
+    class Actor:
+        def ready(self) -> None:
+            return None
+
+    def actor_s() -> float:
+        began = time.perf_counter()
+        actor = Actor.remote()
+        ray.get(actor.ready.remote())
+        took = time.perf_counter() - began
+        ray.kill(actor)
+        return took
+
+    def proc_s() -> float:
+        proc = Proc("tests.bench.waiter", mcpu=500)
+        began = time.perf_counter()
+        sc.spawn(proc)
+        sc.wait_start(proc.pid)
+        took = time.perf_counter() - began
+        sc.evict(proc.pid)
+        assert sc.wait_exit(proc.pid).is_evicted()
+        return took
+
+    found = [(proc_s(), actor_s()) for _ in range(STARTS + 1)][1:]
+    procs, actors = (Series(name, each) for name, each in zip(("wait_start", "Ray actor"), zip(*found), strict=True))
+    print(f"\n  {Comparison('latency critical', procs, actors, goal=1.2)}")

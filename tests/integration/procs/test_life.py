@@ -155,10 +155,11 @@ def test_same_pid_twice(sc: SigmaClnt) -> None:
     assert run(sc, Proc("programs.nop", pid=proc.pid)).is_ok()
 
 
-def test_children_outlive_their_parent(sc: SigmaClnt) -> None:
-    child = "orphan-1"
-    parent = Proc("programs.parent", ["programs.spinner", child])
-    assert run(sc, parent).data == child
+@pytest.mark.parametrize("parent", ["parent", "crashing_parent"])
+def test_children_outlive_their_parent(sc: SigmaClnt, parent: str) -> None:
+    child = f"orphan-of-{parent}"
+    status = run(sc, Proc(f"programs.{parent}", ["programs.spinner", child]))
+    assert status.is_crash() if parent == "crashing_parent" else status.data == child
     assert child in [stat.name for stat in sc.get_dir(f"name/schedd/{sc.kernel_id}/pids")]
     with ThreadPoolExecutor(1) as pool:
         wait = pool.submit(sc.wait_exit, child, WAIT_S, peek=True)

@@ -1,0 +1,63 @@
+"""Procs that take more memory than there is (C-13): Ray's memory monitor ends them, and their status says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+import ray
+
+from sigmaos_ray import Proc
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sigmaos_ray import SigmaClnt
+
+HERE = Path(__file__).parent
+WAIT_S = 60
+ROOM_MB = 2500
+HOG_MB = 2 * ROOM_MB
+
+
+@pytest.fixture(scope="module")
+def ray_instance() -> Iterator[None]:
+    """A Ray that takes the machine for full once little more is used than is now."""
+    memory = psutil.virtual_memory()
+    threshold = (memory.total - memory.available + (ROOM_MB << 20)) / memory.total
+    directory = tempfile.mkdtemp(prefix="sray-")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[2]), str(HERE)]))
+        ray.init(
+            num_cpus=2,
+            namespace="procs-memory-test",
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=100 << 20,
+            _temp_dir=directory,
+            _system_config={
+                "memory_usage_threshold": threshold,
+                "memory_monitor_refresh_ms": 50,
+                "max_kill_memory_buffer_bytes": 0,
+            },
+        )
+        yield
+        ray.shutdown()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.mark.parametrize("mcpu", [0, 500])
+def test_a_proc_that_takes_too_much_is_a_crash_that_says_so(sc: SigmaClnt, mcpu: int) -> None:
+    proc = Proc("programs.hog", [str(HOG_MB)], mcpu=mcpu)
+    sc.spawn(proc)
+    status = sc.wait_exit(proc.pid, WAIT_S)
+    assert status.is_crash(), status
+    assert "memory" in status.msg
+    after = Proc("programs.nop")
+    sc.spawn(after)
+    assert sc.wait_exit(after.pid, WAIT_S).is_ok()
