@@ -7,7 +7,7 @@ INPUT  ?=
 
 # Tests that mostly compute run beside those that mostly wait for processes (tools/rings.py).
 COMPUTING := tests/unit tests/conformance tests/recipes tests/fuzz tests/integration/fsspec
-WAITING   := tests/integration tests/faults tests/exercises
+WAITING   := tests/integration tests/faults tests/apps tests/exercises
 
 .PHONY: help demo test bench soak lint format protos clean setup
 
@@ -57,6 +57,7 @@ format: setup
 protos: setup
 	@$(PYTHON) -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. --grpc_python_out=. \
 		protos/sigmaos_ray/pb/*.proto
+	@$(PYTHON) -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. protos/user/*/*.proto
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

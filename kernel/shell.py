@@ -18,6 +18,7 @@ import msgspec
 from kernel import whereis
 from sigmaos_ray import crash, debug
 from sigmaos_ray.config import ServiceInfo
+from sigmaos_ray.perf import session as profiling
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     ux_root: str = ""
     log_dir: str = ""
     debug: str = ""
+    perf: str = ""
     fail: str = ""
 
 
@@ -92,6 +94,8 @@ class KernelActor(abc.ABC):
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._name = service_name
         self._args = args
+        # Before anything of the service is made: locks that are to be timed must be made later.
+        self._perf = profiling.opened(service_name.partition("-")[0].upper(), spec=args.perf)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"{service_name}-loop", daemon=True)
         self._thread.start()
@@ -130,6 +134,8 @@ class KernelActor(abc.ABC):
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=5)
+            if self._perf is not None:
+                self._perf.done()
             self._ended.set()
 
     def end(self) -> None:

@@ -84,6 +84,22 @@ class Wire(msgspec.Struct, frozen=True):
     """The most entries that a client collects of one directory; what has more is read with ``scan_dir``."""
 
 
+class Rpc(msgspec.Struct, frozen=True):
+    inline_bytes_max: int = 2 << 20
+    """A larger argument or result travels in parts."""
+    part_bytes: int = 1 << 20
+    parts_in_flight_max: int = 4
+    """Parts of one payload that are under way at a time."""
+    payload_bytes_max: int = 256 << 20
+    """Of one argument or result."""
+    payloads_bytes_max: int = 1 << 30
+    """Of all that a server holds: arguments that are not complete, results that were not taken."""
+    handler_threads_max: int = 64
+    """Blocking handlers of one server that run at a time; the others wait their turn."""
+    drain_s: float = 5.0
+    """How long a server that is evicted waits for the calls that run."""
+
+
 class Store(msgspec.Struct, frozen=True):
     """What servers keep."""
 
@@ -179,6 +195,7 @@ class BootTimes(msgspec.Struct, frozen=True):
 class Config(msgspec.Struct, frozen=True):
     session: Session = Session()
     wire: Wire = Wire()
+    rpc: Rpc = Rpc()
     store: Store = Store()
     walk: Walk = Walk()
     lease: Lease = Lease()

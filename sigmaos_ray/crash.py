@@ -29,6 +29,8 @@ from sigmaos_ray import debug, serr
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_log = debug.selector("CRASH")
+
 CRASH_CODE: Final = 5
 """The exit code of a process that a fault ended."""
 
@@ -47,6 +49,17 @@ KNOWN: Final[Mapping[str, str]] = {
     "PROC_START_DELAY": "point: a program is held up before it runs",
     "FTTASKSRV_CRASH": "event: a server of durable tasks ends",
     "FTTASKSRV_PARTITION": "event: a server of durable tasks loses named",
+    "MRCOORD_CRASH": "event: a coordinator of MapReduce ends",
+    "MRCOORD_PARTITION": "event: a coordinator of MapReduce loses named",
+    "MRMAP_CRASH": "event: a mapper ends",
+    "MRMAP_PARTITION": "event: a mapper loses named",
+    "MRREDUCE_CRASH": "event: a reducer ends",
+    "MRREDUCE_PARTITION": "event: a reducer loses named",
+    "KVD_CRASH": "event: a server of a key-value store ends",
+    "KVD_PARTITION": "event: a server of a key-value store loses named",
+    "KVBALANCER_CRASH": "event: a balancer of a key-value store ends",
+    "KVBALANCER_PARTITION": "event: a balancer of a key-value store loses named",
+    "KVMOVER_CREATE_CRASH": "point: a mover ends after its shard is at the destination, before it is dropped",
     "FTTASKSRV_SUBMIT_CRASH": "point: a server of durable tasks ends after a submission is durable, before the answer",
 }
 """The system's own labels, for ``sigmaos fail --list``."""
@@ -128,6 +141,7 @@ class Point:
         self.on = self.label in spec.events
         self._fired_count = 0
         if self.on:
+            _log(f"{self.label} may fire: {spec.events[self.label]}")
             self._fault = spec.events[self.label]
             self._chance = random.Random(None if spec.seed is None else f"{spec.seed} {self.label} {_settings.who}")
 

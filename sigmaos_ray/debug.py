@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+import traceback
+from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,30 +26,47 @@ KNOWN: Final[Mapping[str, str]] = {
     "ERROR": "errors that were survived; printed without being asked for",
     "NEVER": "never printed",
     "TEST": "the test harness",
+    "PERF": "profiles",
+    "CRASH": "fault injection",
     "BOOT": "boot: Ray, etcd, the S3 emulator, kernel nodes",
     "KERNEL": "the shells of kernel actors",
     "NAMED": "named: requests, leadership",
     "NAMED_LDR": "named: election",
     "NAMED_STORE": "named: transactions with etcd",
     "SCHEDD": "schedd: procs and Ray's references",
-    "PROCCLNT": "spawn, wait, evict",
-    "RUNNER": "running a program in a Ray worker",
     "S3": "the S3 proxy",
     "UX": "the proxy of the node's files",
-    "SIGMACLNT": "clients",
+    "PROCCLNT": "spawn, wait, evict",
+    "RUNNER": "running a program in a Ray worker",
+    "SPAWN_LAT": "how long each stage of a spawn took",
     "FSLIB": "file calls",
     "WALK": "pathname walks",
     "MOUNT": "mounts",
+    "LEASECLNT": "leases, client's side",
+    "ELECTCLNT": "elections",
+    "LOCKCLNT": "locks",
+    "LEADER": "leadership",
+    "GROUPMGR": "groups of procs",
+    "FTTASKCLNT": "durable tasks: clients",
+    "FTTASKMGR": "durable tasks: the manager of the servers",
+    "FTTASKSRV": "durable tasks: servers",
     "RPCCLNT": "RPC by pathname, client's side",
     "RPCSRV": "RPC by pathname, server's side",
     "SESSCLNT": "sessions, client's side",
     "SESSSRV": "sessions, server's side",
-    "PROTSRV": "requests of sigmap, server's side",
+    "SIGMASRV": "servers that advertise themselves",
+    "ECHO_SERVER": "the echo server of exercise 5",
+    "PROTSRV": "each request of sigmap that a server carried out, and how long it took",
     "MEMFS": "the in-memory file system",
-    "WATCH": "watches",
-    "LEASECLNT": "leases",
-    "SIGMASRV": "servers",
-    "CRASH": "fault injection",
+    "WATCH": "watches, server's side",
+    "LEASESRV": "leases that a server keeps itself",
+    "FENCE": "fences that a server has seen, and those it refused",
+    "KVBAL": "kv: the balancer",
+    "KVCLERK": "kv: clients",
+    "KVGRP": "kv: servers and their groups",
+    "KVMON": "kv: the monitor",
+    "KVMV": "kv: moving shards",
+    "MR_COORD": "MapReduce: the coordinator",
     "EXAMPLE": "the example program",
 }
 """Selectors of the system, for ``sigmaos debug --list``. Programs invent their own."""
@@ -115,6 +133,31 @@ def configure(spec: str | None = None, *, who: str | None = None, procs: str | N
     _settings.muted = bool(prefixes) and not any(who.startswith(prefix) for prefix in prefixes)
     for known in _settings.selectors.values():
         known.on = _settings.wants(known.name)
+
+
+def select(spec: str) -> None:
+    """Sets the selectors of this process as it runs; who it is, and ``SIGMADEBUGPROCS``, stay. Whoever holds a selector
+    has the new setting at once."""
+    _settings.names = parse(spec)
+    for known in _settings.selectors.values():
+        known.on = _settings.wants(known.name)
+
+
+def who() -> str:
+    """The name that lines carry: a proc's pid, a kernel part, or program and process id."""
+    return _settings.who
+
+
+def fatal(text: str) -> NoReturn:
+    """``DFatalf`` (G-2): prints ``FATAL <who> <function> Err: <text>`` and where it was called, and ends the process
+    with exit code 1, at once."""
+    frame = sys._getframe(1)
+    try:
+        sys.stderr.write(f"FATAL {_settings.who} {frame.f_code.co_qualname} Err: {text}\n")
+        traceback.print_stack(frame, file=sys.stderr)
+        sys.stderr.flush()
+    finally:
+        os._exit(1)
 
 
 def selected() -> str:

@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import os
 import threading
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from sigmaos_ray.sessp.channel import close_channels
@@ -34,7 +35,7 @@ class Call(Generic[T]):
         self._task: asyncio.Task[None] | None = None
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._done = threading.Lock()
+        self._done = allocate_lock()  # a gate rather than a lock: profiles of lock contention leave it out
         """Held until the result is there."""
         self._done.acquire()
         self._lock = threading.Lock()

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right, insort
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import config as configuration
-from sigmaos_ray import serr
+from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.leases import LeaseKeeper
 from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
@@ -39,6 +39,8 @@ from sigmaos_ray.sigmap import (
 if TYPE_CHECKING:
     from sigmaos_ray.config import Store
     from sigmaos_ray.protsrv.watch import WatchTable
+
+_log = debug.selector("MEMFS")
 
 _NODE_BYTES: Final = 1024
 """What an object counts beside its contents."""
@@ -340,6 +342,8 @@ class MemDir(_MemNode, Dir):
         self.nodes[node.name] = node
         insort(self.names, node.name)
         node.parent = self
+        if _log.on:
+            _log(f"{self._name}/{node.name}: {node.path:x}")
         self.touch()
         self.fs.watches.created(self.path, node.name)
 
@@ -348,6 +352,8 @@ class MemDir(_MemNode, Dir):
         del self.nodes[node.name]
         del self.names[bisect_left(self.names, node.name)]
         node.parent = None
+        if _log.on:
+            _log(f"{self._name}/{node.name}: out")
         self.touch()
         self.fs.watches.removed(self.path, node.name)
         if not keep:

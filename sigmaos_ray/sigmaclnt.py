@@ -53,13 +53,13 @@ def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEn
     instance = configuration.read_instance(file)
     pid = f"client-{os.getpid()}-{secrets.token_hex(4)}"
     addresses = os.environ.get("SIGMAOS_NAMED", "")
-    debug = os.environ.get("SIGMADEBUG", "")
+    debug, perf = os.environ.get("SIGMADEBUG", ""), os.environ.get("SIGMAPERF", "")
     if instance is None:
         if not addresses:
             raise serr.Unreachable("name", "no running instance: start one with `sigmaos start`")
         realm = os.environ.get("SIGMAOS_REALM", ROOT_REALM)
         named = Endpoint(addrs=tuple(addresses.split(",")))
-        return ProcEnv(pid=pid, realm=realm, secrets=s3keys.secrets_of(), named=named, debug=debug)
+        return ProcEnv(pid=pid, realm=realm, secrets=s3keys.secrets_of(), named=named, debug=debug, perf=perf)
     nodes = instance.kernel_nodes
     return ProcEnv(
         pid=pid,
@@ -69,6 +69,7 @@ def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEn
         named=instance.named,
         state_file=file,
         debug=debug,
+        perf=perf,
     )
 
 

@@ -11,7 +11,7 @@ from sigmaos_ray.proc import Status
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt, SigmaClnt
-from sigmaos_ray.sigmap import DMMOUNT, DMSYMLINK, Endpoint
+from sigmaos_ray.sigmap import DMMOUNT, DMSYMLINK, Endpoint, path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,9 @@ class SigmaSrv:
 
     ``with SigmaSrv("name/echo", EchoSrv()) as srv: srv.serve()`` runs it until the proc is evicted. Entering raises
     Exists if the name is taken, unless ``replace``: for a server that knows its predecessor to be gone, as an elected
-    one does. ``pn=""``: not advertised.
+    one does. A ``pn`` that ends in ``/`` is a directory of servers: the entry is named after the address; NotFound or
+    NotDir if it is none. ``pn=""``: not advertised. ``drain_s``: how long a server that stops waits for the calls that
+    run; as ``config.Rpc`` says, by default.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class SigmaSrv:
         sc: SigmaClnt | None = None,
         host: str = "127.0.0.1",
         replace: bool = False,
+        drain_s: float | None = None,
     ) -> None:
         self._pathname = pn
         self._replace = replace
@@ -105,6 +108,7 @@ class SigmaSrv:
         self._own_client = sc is None
         self._sc = sc or SigmaClnt()
         self._host = host
+        self._drain_s = self._sc.asynchronous.config.rpc.drain_s if drain_s is None else drain_s
         watches = WatchTable()
         self.memfs = MemFs(watches)
         self._server = FileServer(
@@ -123,6 +127,11 @@ class SigmaSrv:
         return self._sc
 
     @property
+    def pathname(self) -> str:
+        """The name under which it is found, once started; empty if it is not advertised."""
+        return self._pathname
+
+    @property
     def endpoint(self) -> Endpoint:
         """Where it answers, once started."""
         return self._server.endpoint
@@ -138,12 +147,19 @@ class SigmaSrv:
 
     def start(self) -> None:
         """Serves and advertises; returns once it answers. Nothing is left behind if it fails."""
-        loopthread.shared().run(self._start())
+        try:
+            loopthread.shared().run(self._start())
+        except BaseException:
+            if self._own_client:
+                self._sc.close()
+            raise
 
     async def _start(self) -> None:
         endpoint = await self._server.start()
         if not self._pathname:
             return
+        if self._pathname.endswith("/"):
+            self._pathname = path.join(self._pathname, endpoint.addrs[0])
         advertisement = Advertisement(self._sc.asynchronous, self._pathname, endpoint, replace=self._replace)
         try:
             await advertisement.start()
@@ -164,7 +180,7 @@ class SigmaSrv:
         self._sc.clnt_exit(status)
 
     def stop(self) -> None:
-        """Withdraws the name, then stops serving. May be repeated."""
+        """Withdraws the name, lets the calls that run finish, then stops serving. May be repeated."""
         self._stop_serving()
         if self._own_client:
             self._sc.close()
@@ -176,4 +192,5 @@ class SigmaSrv:
         advertisement, self._advertisement = self._advertisement, None
         if advertisement is not None:
             await advertisement.stop()
+        await self._server.drain(self._drain_s)
         await self._server.stop()

@@ -291,6 +291,7 @@ class Boot:
             ux_root=str(self._state_dir / "ux"),
             log_dir=str(self._logs),
             debug=self._request.debug,
+            perf=self._request.perf,
             fail=self._request.fail,
         )
 

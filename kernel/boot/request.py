@@ -6,7 +6,7 @@ import os
 
 import msgspec
 
-from sigmaos_ray import crash
+from sigmaos_ray import crash, perf
 from sigmaos_ray.sigmap import ROOT_REALM
 
 NODE_SERVICES = ("schedd", "ux", "s3")
@@ -33,13 +33,15 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Endpoints of an etcd that runs already; none: an embedded one."""
     s3_endpoint: str | None = None
     debug: str = ""
+    perf: str = ""
+    """SIGMAPERF of the kernel parts."""
     fail: str = ""
     """SIGMAFAIL of the kernel parts."""
 
     @classmethod
     def from_environment(cls, state_dir: str, **wanted: object) -> BootRequest:
         """The request that the ``SIGMAOS_*`` variables describe, with ``wanted`` on top of it. Inval for a SIGMAFAIL
-        that is none."""
+        or a SIGMAPERF that is none."""
         environment = {
             "etcd": tuple(filter(None, os.environ.get("SIGMAOS_ETCD", "").split(","))),
             "s3_endpoint": os.environ.get("SIGMAOS_S3_ENDPOINT") or None,
@@ -47,11 +49,13 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
             "own_ray": os.environ.get("SIGMAOS_OWN_RAY", "") == "1",
             "dashboard": os.environ.get("SIGMAOS_DASHBOARD", "") == "1",
             "debug": os.environ.get("SIGMADEBUG", ""),
+            "perf": os.environ.get("SIGMAPERF", ""),
             "fail": os.environ.get("SIGMAFAIL", ""),
         }
         chosen = environment | {name: value for name, value in wanted.items() if value is not None}
         request = cls(state_dir=state_dir, **chosen)  # type: ignore[arg-type]
         crash.parse(request.fail)
+        perf.parse(request.perf)
         return request
 
 

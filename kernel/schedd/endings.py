@@ -11,9 +11,10 @@ WITHDRAWN = Status.evicted()
 """Cancelled before it ran, or on our own account."""
 
 
-def of_result(data: bytes) -> Status:
-    """What the runner returned."""
-    return Status.from_pb(pb.ProcStatus.FromString(data))
+def of_result(data: bytes) -> tuple[Status, pb.ProcTimes]:
+    """What the runner returned, and when it came how far."""
+    status = pb.ProcStatus.FromString(data)
+    return Status.from_pb(status), status.times
 
 
 def of_error(error: BaseException) -> Status | None:

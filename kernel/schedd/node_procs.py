@@ -11,6 +11,7 @@ from kernel.schedd import endings
 from kernel.schedd.nodes import ProcTree
 from kernel.schedd.ray_procs import RayContext, RayProcs
 from kernel.schedd.runners import Runners
+from kernel.schedd.stages import SpawnStages
 from kernel.schedd.state import Kill, KillLater, Moved, Phase, ProcTable, Submit, Wake, Withdraw
 from kernel.schedd.waits import Waits
 from sigmaos_ray import crash, debug, serr
@@ -45,6 +46,7 @@ class NodeProcs:
         self.table = ProcTable(config.procs.status_kept_max)
         self.tree = ProcTree(self.table, watches)
         self.waits = Waits()
+        self.stages = SpawnStages()
         self.runners = Runners()
         self._ray: RayProcs | None = None
         self._graces: set[asyncio.TimerHandle] = set()
@@ -120,6 +122,15 @@ class NodeProcs:
         """What one proc can reserve at most, as far as is known."""
         return self._ray.cores_of_largest_node if self._ray is not None else 0.0
 
+    def os_pid(self, pid: str) -> int:
+        """The process that runs a proc. NotFound if none does (yet), NotSupported if it is one of another host."""
+        proc = self.table.get(pid)
+        if not proc.os_pid or proc.gone:
+            raise serr.NotFound(pid, f"no process runs it: it is {proc.phase.value}")
+        if not self.runners.watches(proc.os_pid):
+            raise serr.NotSupported(pid, "Ray placed it on another host: profile its process there, by process id")
+        return proc.os_pid
+
     def parked(self, change: int) -> None:
         """So many more procs have given their cores back, while they wait."""
         if self._ray is not None and not self._stopping:
@@ -161,7 +172,9 @@ class NodeProcs:
     def _ended(self, proc: ProcState, status: Status) -> None:
         if _log.on:
             _log(f"{proc.pid}: {status}")
-        self._do(self.table.ended(proc, status, time.time()))
+        now_s = time.time()
+        self.stages.ended(proc, now_s)
+        self._do(self.table.ended(proc, status, now_s))
         if self._stopping and all(proc.gone for proc in self.table.all()):
             self._all_gone.set()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
@@ -164,6 +165,7 @@ class RayProcs:
         if proc.evicting:
             self._on_end(proc, endings.WITHDRAWN)
             return
+        proc.submitted_s = time.time()
         try:
             ref = self._task(proc).remote(proc.spec.SerializeToString())
         except (ValueError, TypeError, ray.exceptions.RayError) as error:
@@ -200,6 +202,7 @@ class RayProcs:
         if proc.evicting or proc.gone:
             self._tell(proc, endings.WITHDRAWN)
             return
+        proc.submitted_s = time.time()
         try:
             options = {"name": proc.pid, "max_restarts": 0, "namespace": self._context.namespace, **self._needs(proc)}
             actor = self._actor.options(**options).remote()
@@ -247,7 +250,11 @@ class RayProcs:
     def _on_done(self, proc: ProcState, future: Future[bytes]) -> None:
         """In a thread of Ray's."""
         error = future.exception()
-        self._tell(proc, endings.of_result(future.result()) if error is None else endings.of_error(error))
+        if error is None:
+            status, proc.times = endings.of_result(future.result())
+            self._tell(proc, status)
+        else:
+            self._tell(proc, endings.of_error(error))
 
     def _tell(self, proc: ProcState, status: Status | None) -> None:
         try:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
 from typing import TYPE_CHECKING
 
 from kernel.schedd.state import Phase, Signal
 from sigmaos_ray import serr
+from sigmaos_ray.pb import observe_pb2
 from sigmaos_ray.pb import proc_pb2 as pb
+from sigmaos_ray.perf import remote
 from sigmaos_ray.proc import Status
 from sigmaos_ray.protsrv.rpcdev import RpcContext  # noqa: TC001  # read from the annotations at run time
 
@@ -63,6 +68,25 @@ class Schedd:
     async def ListProcs(self, ctx: RpcContext, request: pb.ListProcsRequest) -> pb.ListProcsReply:
         procs = sorted(self._procs.table.all(), key=lambda proc: proc.number)
         return pb.ListProcsReply(procs=[self._info(proc) for proc in procs])
+
+    async def Profile(self, ctx: RpcContext, request: observe_pb2.ProfileRequest) -> observe_pb2.ProfileReply:
+        """Profiles the process that runs a proc, until the proc ends at the latest. NotFound if it does not run,
+        NotSupported on another host."""
+        kind = remote.kind_of(request.kind)
+        os_pid, over = self._procs.os_pid(request.pid), threading.Event()
+        ending = asyncio.create_task(self._tell_end(request.pid, over), name=f"profile-{request.pid}")
+        try:
+            taken = await asyncio.to_thread(remote.take, os_pid, kind, request.seconds, request.rate_hz, over)
+        finally:
+            over.set()
+            ending.cancel()
+        stacks = taken.profile.pack()
+        return observe_pb2.ProfileReply(stacks=stacks, unit=taken.profile.unit, how=taken.how, who=request.pid)
+
+    async def _tell_end(self, pid: str, over: threading.Event) -> None:
+        with contextlib.suppress(serr.SigmaError):  # the schedd stops: that is an end, too
+            await self._procs.waits.wait(self._procs.table.get(pid), Signal.EXIT, None)
+        over.set()
 
     def _info(self, proc: ProcState) -> pb.ProcInfo:
         spec = pb.ProcSpec()

@@ -72,6 +72,10 @@ class Runners:
         self._ended[os_pid] = asyncio.Event()
         asyncio.get_running_loop().add_reader(pidfd, self._on_end, os_pid)
 
+    def watches(self, os_pid: int) -> bool:
+        """Whether this is a live runner of this host."""
+        return os_pid in self._pidfds
+
     def _on_end(self, os_pid: int) -> None:
         pidfd = self._pidfds.pop(os_pid)
         asyncio.get_running_loop().remove_reader(pidfd)

@@ -50,6 +50,7 @@ class ScheddServer(KernelService):
             self._procs.tree.root, watches, realm=args.realm, services=[Schedd(self._procs)], host=args.host
         )
         self._server.stats.sections["procs"] = self._procs.table.counters.report
+        self._server.stats.sections["spawn_latency"] = self._procs.stages.report
         self._metrics: RayMetrics | None = None
         self._sc: AsyncSigmaClnt | None = None
         self._advertisement: Advertisement | None = None
@@ -105,6 +106,7 @@ class ScheddServer(KernelService):
             schedd_id=args.kernel_id,
             state_file=args.state_file,
             debug=args.debug,
+            perf=args.perf,
         )
 
     async def stop(self) -> None:

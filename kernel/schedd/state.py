@@ -102,6 +102,8 @@ class ProcState:
         "started",
         "started_s",
         "status",
+        "submitted_s",
+        "times",
     )
 
     def __init__(self, spec: pb.ProcSpec, number: int) -> None:
@@ -120,7 +122,9 @@ class ProcState:
         """Its parent has ended: nobody will collect it."""
         self.status: Status | None = None
         self.os_pid = 0
-        self.began_s = self.started_s = self.ended_s = 0.0
+        self.submitted_s = self.began_s = self.started_s = self.ended_s = 0.0
+        self.times: pb.ProcTimes | None = None
+        """When its worker came how far; None before it ended, or if it did not say."""
 
     @property
     def pid(self) -> Tpid:

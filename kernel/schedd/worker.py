@@ -22,10 +22,12 @@ from kernel.schedd.runners import host_token
 from sigmaos_ray import debug
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.pb import proc_pb2 as pb
+from sigmaos_ray.perf import remote
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import children, parkedloop, parking
 from sigmaos_ray.procclnt.redirect import keep_log
 from sigmaos_ray.procclnt.runner import run_program
+from sigmaos_ray.procclnt.spawntimes import SpawnTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,32 +106,36 @@ class Worker:
         parking.install(RayParking(self._schedd))
         parkedloop.install()
         self._notices = Notices(self._notice)
+        _serve_profiles()
         self._ask(self._schedd.hello, self._os_pid, host_token())
 
     def run(self, data: bytes) -> bytes:
         """Runs a best-effort proc."""
+        times = SpawnTimes()
         spec = pb.ProcSpec.FromString(data)
         self._notices.arm(spec.pid)
         try:
-            return self._run(spec)
+            return self._run(spec, times)
         finally:
             self._notices.disarm()
 
     def run_announced(self, data: bytes) -> bytes:
         """Runs a latency-critical proc, unless it was evicted while it waited for its cores."""
+        times = SpawnTimes()
         spec = pb.ProcSpec.FromString(data)
         if self._ask(self._schedd.began, spec.pid, self._os_pid) is False:
             return Status.evicted().to_pb().SerializeToString()
         self._notices.arm(spec.pid)
-        return self._run(spec)
+        return self._run(spec, times)
 
-    def _run(self, spec: pb.ProcSpec) -> bytes:
+    def _run(self, spec: pb.ProcSpec, times: SpawnTimes) -> bytes:
         previous = signal.signal(signal.SIGINT, _interrupt_handler())
         try:
-            status = run_program(spec, self._instance, self._args.log_dir)
+            status = run_program(spec, self._instance, self._args.log_dir, times).to_pb()
         finally:
             signal.signal(signal.SIGINT, previous)
-        return status.to_pb().SerializeToString()
+        times.add_to(status)
+        return status.SerializeToString()
 
     def _notice(self, pid: str) -> None:
         keep_log(pid)
@@ -146,6 +152,14 @@ class Worker:
     def meet(self, count: int) -> None:
         """Waits until so many workers are here, so that each of them is another process."""
         self._ask(self._schedd.meet, count)
+
+
+def _serve_profiles() -> None:
+    """Lets the schedd profile this process where the system forbids py-spy to."""
+    try:
+        remote.Agent()
+    except OSError as error:  # no reason not to run procs
+        _log(f"no agent for profiles: {error}")
 
 
 def _interrupt_handler() -> Callable[[int, Any], None]:

@@ -1,4 +1,4 @@
-"""``ls``, ``cat``, ``put``, ``get``, ``rm``, ``mkdir``, ``stat``, ``mv``, ``cp``, ``stats``: files in the namespace."""
+"""``ls``, ``cat``, ``put``, ``get``, ``rm``, ``mkdir``, ``stat``, ``mv``, ``cp``: files in the namespace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COPY_BYTES = 1 << 20
 
 
 def register(app: typer.Typer) -> None:
-    for command in (ls, cat, put, get, rm, mkdir, stat, mv, cp, stats):
+    for command in (ls, cat, put, get, rm, mkdir, stat, mv, cp):
         app.command()(command)
 
 
@@ -171,9 +171,3 @@ def cp(source: str, target: str) -> None:
     """Copy a file, also between servers; the target must not exist."""
     with client() as sc:
         sc.copy_file(source, target)
-
-
-def stats(pathname: Annotated[str, typer.Argument(metavar="PATH", help="A server.")] = "name/") -> None:
-    """Show the counters of a server."""
-    with client() as sc:
-        sys.stdout.write(sc.get_file(f"{pathname.rstrip('/')}/.statsd").decode())

@@ -11,7 +11,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from sigmaos_ray import serr
-from sigmaos_ray.cli import files, procs, system
+from sigmaos_ray.cli import debug as debug_verb
+from sigmaos_ray.cli import files, kv, mr, perf, procs, stats, system
 from sigmaos_ray.cli.context import options
 
 INTERRUPTED = 130
@@ -53,7 +54,7 @@ def _global_options(
         os.environ["SIGMAOS_REALM"] = realm
 
 
-for group in (system, files, procs):
+for group in (system, files, procs, mr, kv, stats, debug_verb, perf):
     group.register(app)
 
 

@@ -1,4 +1,4 @@
-"""``start``, ``stop``, ``status``, ``doctor``, ``logs``, ``debug``, ``demo``: the instance as a whole."""
+"""``start``, ``stop``, ``status``, ``doctor``, ``logs``, ``fail``, ``demo``: the instance as a whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from sigmaos_ray import crash, serr
-from sigmaos_ray import debug as debugging
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json, print_table
 
@@ -20,7 +19,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (start, stop, status, doctor, logs, debug, fail, demo):
+    for command in (start, stop, status, doctor, logs, fail, demo):
         app.command()(command)
 
 
@@ -158,15 +157,6 @@ def _print_log(file: Path, offset: int, *, header: bool) -> int:
     sys.stdout.write(data.decode(errors="replace"))
     sys.stdout.flush()
     return offset + len(data)
-
-
-def debug(
-    list_all: Annotated[bool, typer.Option("--list", help="List the selectors of SIGMADEBUG.")] = False,
-) -> None:
-    """Show the selectors of SIGMADEBUG."""
-    if not list_all:
-        raise typer.BadParameter("say --list")
-    print_table(["SELECTOR", "WHAT"], [[name, what] for name, what in sorted(debugging.KNOWN.items())])
 
 
 def fail(

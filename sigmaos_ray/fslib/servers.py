@@ -19,6 +19,7 @@ from sigmaos_ray.sigmap import (
     NAMED,
     NO_LEASE,
     OEXCL,
+    ORDWR,
     OTRUNC,
     OWRITE,
     PSTATSD,
@@ -32,6 +33,8 @@ from sigmaos_ray.sigmap import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
 
 ENDPOINT_PERM = DMSYMLINK | DMMOUNT | 0o777
 
@@ -145,6 +148,34 @@ class Servers(Transfer):
             walked.parts.append(parts[-1])
         await walked.fid.clunk_quietly()
         return walked.mount, "/".join(walked.parts[len(walked.mount.prefix) :])
+
+    # -- RPC devices
+
+    async def open_rpc(self, pn: str) -> RemoteFid:
+        """A new channel of the RPC device of the server at ``pn``; the caller clunks it."""
+        return await self.open_fid(path.join(pn, RPC_DEV, "clone"), ORDWR)
+
+    async def open_rpc_at(self, endpoint: Endpoint) -> RemoteFid:
+        """The same, of the server that an endpoint names. Unreachable at once if that does not answer."""
+        root = await self._fids.attach(endpoint)
+        try:
+            channel, qids = await root.walk([RPC_DEV, "clone"])
+        finally:
+            await root.clunk_quietly()
+        try:
+            if len(qids) < 2:
+                raise serr.NotFound(RPC_DEV, f"the server at {endpoint.addrs} offers none")
+            await channel.open(ORDWR)
+        except BaseException:
+            await channel.clunk_quietly()
+            raise
+        return channel
+
+    def leave_server(self, fid: RemoteFid) -> None:
+        """The server of a fid failed, or refuses: later walks go to another one, where a union has another."""
+        mount = self._mounts.of_session(fid.session, [])
+        if mount is not None:
+            self._walker.failed(mount)
 
     async def get_named_endpoint(self, realm: str = "") -> Endpoint:
         """Where a realm's named is, the own one's by default. Of the own realm it may be old news, as long as nothing

@@ -226,6 +226,11 @@ class AsyncProcGroupMgr:
         return [await cls._recovered(sc, name) for name in names]
 
     @classmethod
+    async def recover_job(cls, sc: AsyncSigmaClnt, job: str) -> Self:
+        """Like ``recover``, one group. NotFound if it is not persisted, Inval for what is no group."""
+        return await cls._recovered(sc, job)
+
+    @classmethod
     async def _recovered(cls, sc: AsyncSigmaClnt, name: str) -> Self:
         try:
             record = msgspec.json.decode(await sc.get_file(f"{DIR}/{name}"), type=GroupRecord)
@@ -311,6 +316,11 @@ class ProcGroupMgr:
     def recover(cls, sc: SigmaClnt) -> list[Self]:
         """See ``AsyncProcGroupMgr.recover``."""
         return [cls._of(sc, manager) for manager in sc.run(AsyncProcGroupMgr.recover(sc.asynchronous))]
+
+    @classmethod
+    def recover_job(cls, sc: SigmaClnt, job: str) -> Self:
+        """See ``AsyncProcGroupMgr.recover_job``."""
+        return cls._of(sc, sc.run(AsyncProcGroupMgr.recover_job(sc.asynchronous, job)))
 
     def __enter__(self) -> Self:
         self.start()

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sigmaos_ray.pb import sigmap_pb2 as sigmaos__ray_dot_pb_dot_sigmap__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sigmaos_ray/pb/proc.proto\x12\x0esigmaos_ray.pb\x1a\x1bsigmaos_ray/pb/sigmap.proto\"\xd3\x02\n\x08ProcSpec\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x0f\n\x07program\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x03 \x03(\t\x12.\n\x03\x65nv\x18\x04 \x03(\x0b\x32!.sigmaos_ray.pb.ProcSpec.EnvEntry\x12\x0c\n\x04mcpu\x18\x05 \x01(\x01\x12\x0e\n\x06mem_mb\x18\x06 \x01(\x01\x12\r\n\x05realm\x18\x07 \x01(\t\x12\x12\n\nparent_pid\x18\x08 \x01(\t\x12\r\n\x05\x66resh\x18\t \x01(\x08\x12\x0f\n\x07pickled\x18\n \x01(\x0c\x12\x11\n\tspawned_s\x18\x0b \x01(\x01\x12\x11\n\tkernel_id\x18\x0c \x01(\t\x12\x0f\n\x07kernels\x18\r \x03(\t\x12\'\n\x07secrets\x18\x0e \x03(\x0b\x32\x16.sigmaos_ray.pb.Secret\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x01\n\nProcStatus\x12-\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1f.sigmaos_ray.pb.ProcStatus.Code\x12\x0b\n\x03msg\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05\x63rash\x18\x04 \x01(\x08\"<\n\x04\x43ode\x12\t\n\x05UNSET\x10\x00\x12\x06\n\x02OK\x10\x01\x12\x0b\n\x07\x45VICTED\x10\x02\x12\t\n\x05\x45RROR\x10\x03\x12\t\n\x05\x46\x41TAL\x10\x04\"6\n\x0cSpawnRequest\x12&\n\x04proc\x18\x01 \x01(\x0b\x32\x18.sigmaos_ray.pb.ProcSpec\"\x1f\n\nSpawnReply\x12\x11\n\tkernel_id\x18\x01 \x01(\t\"_\n\nPidRequest\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\x12\x0c\n\x04peek\x18\x03 \x01(\x08\x12\x0f\n\x07grace_s\x18\x04 \x01(\x01\x12\x12\n\ncaller_pid\x18\x05 \x01(\t\"2\n\x0e\x43ollectRequest\x12\x0c\n\x04pids\x18\x01 \x03(\t\x12\x12\n\ncaller_pid\x18\x02 \x01(\t\"9\n\x0bStatusReply\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.sigmaos_ray.pb.ProcStatus\"\x0c\n\nEmptyReply\"H\n\rExitedRequest\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0b\x32\x1a.sigmaos_ray.pb.ProcStatus\"\x12\n\x10ListProcsRequest\"\xaf\x01\n\x08ProcInfo\x12&\n\x04proc\x18\x01 \x01(\x0b\x32\x18.sigmaos_ray.pb.ProcSpec\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\x11\n\tstarted_s\x18\x04 \x01(\x01\x12\x0f\n\x07\x65nded_s\x18\x05 \x01(\x01\x12\x0e\n\x06os_pid\x18\x06 \x01(\x03\x12*\n\x06status\x18\x07 \x01(\x0b\x32\x1a.sigmaos_ray.pb.ProcStatus\"9\n\x0eListProcsReply\x12\'\n\x05procs\x18\x01 \x03(\x0b\x32\x18.sigmaos_ray.pb.ProcInfob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sigmaos_ray/pb/proc.proto\x12\x0esigmaos_ray.pb\x1a\x1bsigmaos_ray/pb/sigmap.proto\"\xd3\x02\n\x08ProcSpec\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x0f\n\x07program\x18\x02 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x03 \x03(\t\x12.\n\x03\x65nv\x18\x04 \x03(\x0b\x32!.sigmaos_ray.pb.ProcSpec.EnvEntry\x12\x0c\n\x04mcpu\x18\x05 \x01(\x01\x12\x0e\n\x06mem_mb\x18\x06 \x01(\x01\x12\r\n\x05realm\x18\x07 \x01(\t\x12\x12\n\nparent_pid\x18\x08 \x01(\t\x12\r\n\x05\x66resh\x18\t \x01(\x08\x12\x0f\n\x07pickled\x18\n \x01(\x0c\x12\x11\n\tspawned_s\x18\x0b \x01(\x01\x12\x11\n\tkernel_id\x18\x0c \x01(\t\x12\x0f\n\x07kernels\x18\r \x03(\t\x12\'\n\x07secrets\x18\x0e \x03(\x0b\x32\x16.sigmaos_ray.pb.Secret\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcd\x01\n\nProcStatus\x12-\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1f.sigmaos_ray.pb.ProcStatus.Code\x12\x0b\n\x03msg\x18\x02 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\r\n\x05\x63rash\x18\x04 \x01(\x08\x12(\n\x05times\x18\x05 \x01(\x0b\x32\x19.sigmaos_ray.pb.ProcTimes\"<\n\x04\x43ode\x12\t\n\x05UNSET\x10\x00\x12\x06\n\x02OK\x10\x01\x12\x0b\n\x07\x45VICTED\x10\x02\x12\t\n\x05\x45RROR\x10\x03\x12\t\n\x05\x46\x41TAL\x10\x04\">\n\tProcTimes\x12\x10\n\x08worker_s\x18\x01 \x01(\x01\x12\x0e\n\x06main_s\x18\x02 \x01(\x01\x12\x0f\n\x07\x65nded_s\x18\x03 \x01(\x01\"6\n\x0cSpawnRequest\x12&\n\x04proc\x18\x01 \x01(\x0b\x32\x18.sigmaos_ray.pb.ProcSpec\"\x1f\n\nSpawnReply\x12\x11\n\tkernel_id\x18\x01 \x01(\t\"_\n\nPidRequest\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\x12\x0c\n\x04peek\x18\x03 \x01(\x08\x12\x0f\n\x07grace_s\x18\x04 \x01(\x01\x12\x12\n\ncaller_pid\x18\x05 \x01(\t\"2\n\x0e\x43ollectRequest\x12\x0c\n\x04pids\x18\x01 \x03(\t\x12\x12\n\ncaller_pid\x18\x02 \x01(\t\"9\n\x0bStatusReply\x12*\n\x06status\x18\x01 \x01(\x0b\x32\x1a.sigmaos_ray.pb.ProcStatus\"\x0c\n\nEmptyReply\"H\n\rExitedRequest\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12*\n\x06status\x18\x02 \x01(\x0b\x32\x1a.sigmaos_ray.pb.ProcStatus\"\x12\n\x10ListProcsRequest\"\xaf\x01\n\x08ProcInfo\x12&\n\x04proc\x18\x01 \x01(\x0b\x32\x18.sigmaos_ray.pb.ProcSpec\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\x12\x11\n\tstarted_s\x18\x04 \x01(\x01\x12\x0f\n\x07\x65nded_s\x18\x05 \x01(\x01\x12\x0e\n\x06os_pid\x18\x06 \x01(\x03\x12*\n\x06status\x18\x07 \x01(\x0b\x32\x1a.sigmaos_ray.pb.ProcStatus\"9\n\x0eListProcsReply\x12\'\n\x05procs\x18\x01 \x03(\x0b\x32\x18.sigmaos_ray.pb.ProcInfob\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,27 +39,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROCSPEC_ENVENTRY']._serialized_start=372
   _globals['_PROCSPEC_ENVENTRY']._serialized_end=414
   _globals['_PROCSTATUS']._serialized_start=417
-  _globals['_PROCSTATUS']._serialized_end=580
-  _globals['_PROCSTATUS_CODE']._serialized_start=520
-  _globals['_PROCSTATUS_CODE']._serialized_end=580
-  _globals['_SPAWNREQUEST']._serialized_start=582
-  _globals['_SPAWNREQUEST']._serialized_end=636
-  _globals['_SPAWNREPLY']._serialized_start=638
-  _globals['_SPAWNREPLY']._serialized_end=669
-  _globals['_PIDREQUEST']._serialized_start=671
-  _globals['_PIDREQUEST']._serialized_end=766
-  _globals['_COLLECTREQUEST']._serialized_start=768
-  _globals['_COLLECTREQUEST']._serialized_end=818
-  _globals['_STATUSREPLY']._serialized_start=820
-  _globals['_STATUSREPLY']._serialized_end=877
-  _globals['_EMPTYREPLY']._serialized_start=879
-  _globals['_EMPTYREPLY']._serialized_end=891
-  _globals['_EXITEDREQUEST']._serialized_start=893
-  _globals['_EXITEDREQUEST']._serialized_end=965
-  _globals['_LISTPROCSREQUEST']._serialized_start=967
-  _globals['_LISTPROCSREQUEST']._serialized_end=985
-  _globals['_PROCINFO']._serialized_start=988
-  _globals['_PROCINFO']._serialized_end=1163
-  _globals['_LISTPROCSREPLY']._serialized_start=1165
-  _globals['_LISTPROCSREPLY']._serialized_end=1222
+  _globals['_PROCSTATUS']._serialized_end=622
+  _globals['_PROCSTATUS_CODE']._serialized_start=562
+  _globals['_PROCSTATUS_CODE']._serialized_end=622
+  _globals['_PROCTIMES']._serialized_start=624
+  _globals['_PROCTIMES']._serialized_end=686
+  _globals['_SPAWNREQUEST']._serialized_start=688
+  _globals['_SPAWNREQUEST']._serialized_end=742
+  _globals['_SPAWNREPLY']._serialized_start=744
+  _globals['_SPAWNREPLY']._serialized_end=775
+  _globals['_PIDREQUEST']._serialized_start=777
+  _globals['_PIDREQUEST']._serialized_end=872
+  _globals['_COLLECTREQUEST']._serialized_start=874
+  _globals['_COLLECTREQUEST']._serialized_end=924
+  _globals['_STATUSREPLY']._serialized_start=926
+  _globals['_STATUSREPLY']._serialized_end=983
+  _globals['_EMPTYREPLY']._serialized_start=985
+  _globals['_EMPTYREPLY']._serialized_end=997
+  _globals['_EXITEDREQUEST']._serialized_start=999
+  _globals['_EXITEDREQUEST']._serialized_end=1071
+  _globals['_LISTPROCSREQUEST']._serialized_start=1073
+  _globals['_LISTPROCSREQUEST']._serialized_end=1091
+  _globals['_PROCINFO']._serialized_start=1094
+  _globals['_PROCINFO']._serialized_end=1269
+  _globals['_LISTPROCSREPLY']._serialized_start=1271
+  _globals['_LISTPROCSREPLY']._serialized_end=1328
 # @@protoc_insertion_point(module_scope)

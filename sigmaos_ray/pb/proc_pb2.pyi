@@ -48,7 +48,7 @@ class ProcSpec(_message.Message):
     def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[float] = ..., mem_mb: _Optional[float] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ..., kernels: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[_sigmap_pb2.Secret, _Mapping]]] = ...) -> None: ...
 
 class ProcStatus(_message.Message):
-    __slots__ = ("code", "msg", "data", "crash")
+    __slots__ = ("code", "msg", "data", "crash", "times")
     class Code(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         UNSET: _ClassVar[ProcStatus.Code]
@@ -65,11 +65,23 @@ class ProcStatus(_message.Message):
     MSG_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     CRASH_FIELD_NUMBER: _ClassVar[int]
+    TIMES_FIELD_NUMBER: _ClassVar[int]
     code: ProcStatus.Code
     msg: str
     data: bytes
     crash: bool
-    def __init__(self, code: _Optional[_Union[ProcStatus.Code, str]] = ..., msg: _Optional[str] = ..., data: _Optional[bytes] = ..., crash: _Optional[bool] = ...) -> None: ...
+    times: ProcTimes
+    def __init__(self, code: _Optional[_Union[ProcStatus.Code, str]] = ..., msg: _Optional[str] = ..., data: _Optional[bytes] = ..., crash: _Optional[bool] = ..., times: _Optional[_Union[ProcTimes, _Mapping]] = ...) -> None: ...
+
+class ProcTimes(_message.Message):
+    __slots__ = ("worker_s", "main_s", "ended_s")
+    WORKER_S_FIELD_NUMBER: _ClassVar[int]
+    MAIN_S_FIELD_NUMBER: _ClassVar[int]
+    ENDED_S_FIELD_NUMBER: _ClassVar[int]
+    worker_s: float
+    main_s: float
+    ended_s: float
+    def __init__(self, worker_s: _Optional[float] = ..., main_s: _Optional[float] = ..., ended_s: _Optional[float] = ...) -> None: ...
 
 class SpawnRequest(_message.Message):
     __slots__ = ("proc",)

@@ -118,17 +118,19 @@ class Welcome(_message.Message):
     def __init__(self, server_id: _Optional[int] = ..., accepted: _Optional[bool] = ..., error: _Optional[_Union[_sigmap_pb2.Rerror, _Mapping]] = ...) -> None: ...
 
 class Frames(_message.Message):
-    __slots__ = ("hello", "welcome", "requests", "replies", "acks", "bye")
+    __slots__ = ("hello", "welcome", "requests", "replies", "acks", "bye", "all_answered")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     ACKS_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
+    ALL_ANSWERED_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     requests: _containers.RepeatedCompositeFieldContainer[Request]
     replies: _containers.RepeatedCompositeFieldContainer[Reply]
     acks: _containers.RepeatedScalarFieldContainer[int]
     bye: bool
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., requests: _Optional[_Iterable[_Union[Request, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., acks: _Optional[_Iterable[int]] = ..., bye: _Optional[bool] = ...) -> None: ...
+    all_answered: bool
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., requests: _Optional[_Iterable[_Union[Request, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., acks: _Optional[_Iterable[int]] = ..., bye: _Optional[bool] = ..., all_answered: _Optional[bool] = ...) -> None: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.proc import Proc, Tpid
 
 _log = debug.selector("PROCCLNT")
+_lat = debug.selector("SPAWN_LAT")
 
 R = TypeVar("R", bound=Message)
 
@@ -55,6 +57,7 @@ class AsyncProcClnt:
         ``exited``, NotFound if no preferred kernel node is there."""
         if self._exited:
             raise serr.Closed(proc.pid, "the proc has exited, and cannot spawn")
+        began_s = time.perf_counter()
         spec = spawning.child_spec(proc, self._env)
         kernel = await self._choose(proc)
         await self._collector.before(proc.pid)
@@ -70,6 +73,9 @@ class AsyncProcClnt:
             raise
         self._schedd_of[proc.pid] = kernel
         _log(f"spawned {proc.pid}")
+        if _lat.on:
+            took_ms = (time.perf_counter() - began_s) * 1e3
+            _lat(f"{proc.pid} {proc.program}: client {took_ms:.3f} ms until the schedd had it")
         return proc.pid
 
     async def _choose(self, proc: Proc) -> str:

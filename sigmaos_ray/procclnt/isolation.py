@@ -76,21 +76,26 @@ def _restore_handlers(handlers: Mapping[int, Any]) -> None:
 @contextlib.contextmanager
 def on_death(note: Callable[[int | None, int | None], None]) -> Iterator[None]:
     """Within the block, ``note(exit_code, signal_number)`` is called before this process ends by ``os._exit`` or by
-    one of the signals that ask a process to end. What a program installs itself takes precedence."""
+    one of the signals that ask a process to end. What a program installs itself takes precedence. Blocks may be nested:
+    the inner one is told first."""
     own_pid, real_exit = os.getpid(), os._exit
+    outer: dict[int, Any] = {number: getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def exit_noted(code: int) -> Any:
         if os.getpid() == own_pid:  # not in a forked child
             note(code, None)
         real_exit(code)
 
-    def end(number: int, _frame: object) -> None:
+    def end(number: int, frame: object) -> None:
         if os.getpid() == own_pid:
             note(None, number)
+        if getattr(outer[number], "notes_death", False):
+            outer[number](number, frame)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    end.notes_death = True  # type: ignore[attr-defined]
+    for number in outer:
         signal.signal(number, end)
     os._exit = exit_noted  # type: ignore[assignment]
     try:

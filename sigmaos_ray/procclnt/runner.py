@@ -15,6 +15,7 @@ from sigmaos_ray import crash, debug
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import children, isolation, proclog, program, reports
 from sigmaos_ray.procclnt.redirect import Redirect
+from sigmaos_ray.procclnt.spawntimes import SpawnTimes
 from sigmaos_ray.sessp import wire
 
 if TYPE_CHECKING:
@@ -29,12 +30,13 @@ _start_crash = crash.point("PROC_START_CRASH")
 _exit_crash = crash.point("PROC_EXIT_CRASH")
 
 
-def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "") -> Status:
+def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "", times: SpawnTimes | None = None) -> Status:
     """Runs the program to its end, on the main thread. ``instance``: what procs of this node are told, without
-    what is the proc's own. What the proc reported counts, else how its program ended."""
+    what is the proc's own. What the proc reported counts, else how its program ended. ``times`` is told the stages."""
     proc_env = _proc_env(spec, instance)
     env = _environment(spec, proc_env)
     spared = children.own()
+    times = times or SpawnTimes()
     redirect = Redirect(log_dir, spec.pid, spec.program)
     status = Status.ok()
     with redirect, isolation.isolated([spec.program, *spec.args], env), isolation.on_death(_noted(redirect)):
@@ -42,8 +44,11 @@ def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "") -> Stat
         crash.configure(who=spec.pid)
         _log(f"runs {spec.pid}")
         try:
-            with _faults():
-                status = program.run(program.load(spec), list(spec.args))
+            with _profiled(spec.program, env["SIGMAPERF"]), _faults():
+                main = program.load(spec)
+                times.main_begins()
+                status = program.run(main, list(spec.args))
+                times.main_ended()
         except program.NoProgram as error:
             print(error, file=sys.stderr)
             status = Status.err(str(error))
@@ -65,6 +70,22 @@ def _faults() -> Iterator[None]:
         yield
     if _exit_crash.on:
         _exit_crash.passed()
+
+
+@contextmanager
+def _profiled(name: str, spec: str) -> Iterator[None]:
+    """What SIGMAPERF asks of a program by the program's name."""
+    if not spec:
+        yield
+        return
+    from sigmaos_ray.perf import selection, session  # costs a worker some memory: only for those that ask
+
+    perf = session.opened(selection.selector_of(name), spec=spec)
+    if perf is None:
+        yield
+        return
+    with perf, isolation.on_death(lambda _code, _signal: perf.done()):
+        yield
 
 
 def _proc_env(spec: pb.ProcSpec, instance: ProcEnv) -> ProcEnv:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sigmaos_ray import config as configuration
-from sigmaos_ray import serr
+from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.devices import ReadOnlyDir, ReportNode
 from sigmaos_ray.sigmap import DEV_FENCE, FENCES, NO_FENCE, Fence
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Store
     from sigmaos_ray.protsrv.node import Caller, Node, OpenHow
+
+_log = debug.selector("FENCE")
 
 _DIR_PATH: Final = 0x20
 _FIRST_PATH: Final = 0x1_0000
@@ -44,11 +46,13 @@ class FenceTable:
             return
         newest = self._newest.get(fence.pathname)
         if newest is not None and fence < newest:
+            _log(f"{fence.pathname}: refused {fence.epoch}, {fence.seqno}")
             raise stale(fence, newest)
         if newest is None:
             self._check_room(fence)
         if newest is None or fence > newest:
             self._newest[fence.pathname] = fence
+            _log(f"{fence.pathname} is at {fence.epoch}, {fence.seqno}")
             self._changed()
 
     def _check_room(self, fence: Fence) -> None:

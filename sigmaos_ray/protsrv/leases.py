@@ -11,7 +11,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from sigmaos_ray import serr
+from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
 from sigmaos_ray.sigmap import NO_LEASE
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmaos_ray.protsrv.rpcdev import RpcContext
+
+_log = debug.selector("LEASESRV")
 
 
 class _Lease:
@@ -124,6 +126,7 @@ class LeaseKeeper:
     def grant(self, ttl_s: float) -> tuple[int, float]:
         self.expire()
         granted = self._table.grant(ttl_s, self._clock_s())
+        _log(f"{granted[0]:x} for {granted[1]:g} s")
         self._set_timer()
         return granted
 
@@ -135,6 +138,7 @@ class LeaseKeeper:
         """The lease's files go now. NotFound if it is over already."""
         self.expire()
         self._table.end(lease_id)
+        _log(f"{lease_id:x} ended")
         self._on_end(lease_id)
 
     def check(self, lease_id: int) -> None:
@@ -146,6 +150,7 @@ class LeaseKeeper:
         if self._next_end_s is None or self._clock_s() < self._next_end_s:
             return
         for lease_id in self._table.take_expired(self._clock_s()):
+            _log(f"{lease_id:x} expired")
             self._on_end(lease_id)
         self._next_end_s = self._table.next_end_s()
 

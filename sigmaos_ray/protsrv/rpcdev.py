@@ -6,29 +6,37 @@ Opening ``clone`` makes the fid a channel of its own, as 9P's clone files do, so
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from google.protobuf.message import DecodeError, Message
 
-from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
-from sigmaos_ray.pb.rpc_pb2 import RpcReply, RpcRequest
+from sigmaos_ray.pb.rpc_pb2 import Part, RpcReply, RpcRequest
 from sigmaos_ray.protsrv.devices import DeviceNode, ReportNode, StaticDir
 from sigmaos_ray.protsrv.node import Caller, OpenFile, OpenHow
+from sigmaos_ray.protsrv.payloads import Held, Payloads
+from sigmaos_ray.protsrv.rpclines import LineListener
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import DEV_RPC, NO_FENCE, RPC_DEV, Fence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sigmaos_ray.config import Config
+    from sigmaos_ray.protsrv.rpclines import ServedLine
     from sigmaos_ray.protsrv.stats import ServerStats
 
 _log = debug.selector("RPCSRV")
 
 _UNKNOWN_METHOD: Final = "?"
+_LINES_MAX: Final = 256
 
 
 class RpcContext(msgspec.Struct, frozen=True):
@@ -36,6 +44,13 @@ class RpcContext(msgspec.Struct, frozen=True):
 
     caller: Caller
     timeout_s: float | None = None
+    """When the call arrived."""
+    ends_s: float | None = None
+    """The same, as a moment of ``time.monotonic``."""
+
+    def remaining_s(self) -> float | None:
+        """What is left of the caller's time, for calls that the handler makes itself; None: it waits for ever."""
+        return None if self.ends_s is None else max(self.ends_s - time.monotonic(), 0.0)
 
 
 class _Method(msgspec.Struct, frozen=True):
@@ -45,10 +60,11 @@ class _Method(msgspec.Struct, frozen=True):
 
 
 class RpcTable:
-    """The methods of a server's service objects, by ``Class.Method``."""
+    """The methods of a server's service objects, by ``Class.Method``. ``close`` it."""
 
-    def __init__(self, services: Sequence[object]) -> None:
+    def __init__(self, services: Sequence[object], threads_max: int) -> None:
         self._methods: dict[str, _Method] = {}
+        self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="rpc-handler")
         for service in services:
             self._register(service)
 
@@ -74,13 +90,10 @@ class RpcTable:
             request = known.request_class.FromString(argument)
         except DecodeError as error:
             raise serr.Inval(method, f"not a {known.request_class.__name__}: {error}") from error
-        try:
-            async with asyncio.timeout(ctx.timeout_s):
-                reply = await self._run(known, ctx, request)
-        except TimeoutError as error:
-            if isinstance(error, serr.SigmaError):
-                raise
-            raise serr.Timeout(method) from error
+        if ctx.timeout_s is None:
+            reply = await self._run(known, ctx, request)
+        else:
+            reply = await self._run_in_time(method, known, ctx, request)
         if not isinstance(reply, Message):
             raise serr.Error(method, f"the handler returned {type(reply).__name__}, not a message")
         return reply
@@ -88,7 +101,22 @@ class RpcTable:
     async def _run(self, method: _Method, ctx: RpcContext, request: Message) -> object:
         if method.is_async:
             return await method.handler(ctx, request)
-        return await asyncio.to_thread(method.handler, ctx, request)
+        call = partial(contextvars.copy_context().run, method.handler, ctx, request)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def _run_in_time(self, name: str, method: _Method, ctx: RpcContext, request: Message) -> object:
+        limit = asyncio.timeout(ctx.remaining_s())
+        try:
+            async with limit:
+                return await self._run(method, ctx, request)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise serr.Timeout(name, f"the handler took more than {ctx.timeout_s:g} s") from error
+
+    def close(self) -> None:
+        """Blocking handlers that run, run on; those that wait for a thread, end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _describe(name: str, handler: Callable[..., Any]) -> _Method:
@@ -109,15 +137,76 @@ def _describe(name: str, handler: Callable[..., Any]) -> _Method:
     return _Method(handler, request_class, inspect.iscoroutinefunction(handler))
 
 
+class RpcDevice:
+    """The ``rpc`` directory of a server with those service objects. ``guard``: asked before a call that comes over a
+    line, as ``FileServer`` asks it before requests. ``close`` it."""
+
+    def __init__(
+        self,
+        services: Sequence[object],
+        stats: ServerStats,
+        config: Config,
+        host: str,
+        guard: Callable[[], None] | None = None,
+    ) -> None:
+        self.table = RpcTable(services, config.rpc.handler_threads_max)
+        self.stats = stats
+        self.config = config
+        self.held = Held(config.rpc)
+        self.listener = LineListener(host, config)
+        self.guard = guard
+        self.running_count = 0
+        self.is_draining = False
+        self._idle = asyncio.Event()
+        self._opened_count = 0
+        report = ReportNode("stats", 3, stats.rpcs_to_json)
+        self.dir = StaticDir(RPC_DEV, [_CloneNode(self), report], 1, DEV_RPC)
+
+    def next_channel(self) -> int:
+        self._opened_count += 1
+        return self._opened_count
+
+    def began(self) -> None:
+        self.running_count += 1
+
+    def ended(self) -> None:
+        self.running_count -= 1
+        self.look()
+
+    def look(self) -> None:
+        """Whether all is done that a drain waits for: calls, and results that are being taken."""
+        if self.is_draining and not self.running_count and not self.held.results_count:
+            self._idle.set()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Refuses new calls, unseen, and waits for those that run, at most ``timeout_s``."""
+        self.is_draining = True
+        self.look()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            debug.error(f"{self.running_count} RPCs still run after {timeout_s:g} s")
+
+    def close(self) -> None:
+        self.listener.close()
+        self.table.close()
+
+
 class _Channel(OpenFile):
     """One client's channel. Calls on it run side by side."""
 
-    def __init__(self, table: RpcTable, caller: Caller, stats: ServerStats, channel_id: int) -> None:
-        self._table = table
-        self._timeout_s_max = configuration.current().wire.call_timeout_s_max
+    def __init__(self, device: RpcDevice, caller: Caller) -> None:
+        self._device = device
+        self._table = device.table
+        self._stats = device.stats
+        self._timeout_s_max = device.config.wire.call_timeout_s_max
+        self._inline_bytes_max = device.config.rpc.inline_bytes_max
         self._caller = caller
-        self._stats = stats
-        self._id = channel_id
+        self._id = device.next_channel()
+        self._payloads = Payloads(device.held)
+        self.is_closed = False
+        self.lines: set[ServedLine] = set()
 
     async def read(self, offset: int, count: int) -> bytes:
         return f"{self._id:x}".encode()[offset : offset + count]
@@ -125,52 +214,127 @@ class _Channel(OpenFile):
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         raise serr.NotSupported(RPC_DEV, "calls are made with writeread")
 
+    async def close(self) -> None:
+        self.is_closed = True
+        for line in list(self.lines):
+            line.end("its channel was closed")
+        self._payloads.close()
+        self._device.look()
+
     async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
-        method = "?"
         try:
-            if len(frames) < 2:
-                raise serr.Inval(RPC_DEV, "a call has two frames: RpcRequest and argument")
-            try:
-                request = RpcRequest.FromString(frames[0])
-            except DecodeError as error:
-                raise serr.Inval(RPC_DEV, f"not an RpcRequest: {error}") from error
-            method = request.method
-            # What is asked for under names that nobody gave is counted as one: clients must not fill the counters.
-            self._stats.rpcs[method if self._table.has(method) else _UNKNOWN_METHOD] += 1
-            ctx = RpcContext(self._caller, self._timeout_s(request))
-            reply = await self._table.call(method, frames[1], ctx)
+            request = _request(frames)
+            if request.HasField("part"):
+                return [b"", await self._move(request.part, frames[1])]
         except serr.SigmaError as error:
-            return [RpcReply(error=wire.error_to_pb(error)).SerializeToString(), b""]
+            return _failed(error)
+        if self._device.is_draining:
+            self._payloads.drop_argument(request.argument)
+            # No answer but the session's error: by that the client knows that no handler saw the call.
+            raise serr.Unreachable(request.method, "the server shuts down")
+        self._device.began()
+        try:
+            return await self._call(request, frames[1])
+        finally:
+            self._device.ended()
+
+    async def _call(self, request: RpcRequest, argument: bytes) -> Sequence[bytes]:
+        method, began_ns = request.method, time.perf_counter_ns()
+        # What is asked for under names that nobody gave is counted as one: clients must not fill the counters.
+        counted = method if self._table.has(method) else _UNKNOWN_METHOD
+        self._stats.rpcs[counted] += 1
+        try:
+            if request.argument:
+                argument = self._payloads.argument(request.argument)
+            reply = await self._table.call(method, argument, self._context(request))
+            answer = self._answer(reply.SerializeToString())
+        except serr.SigmaError as error:
+            return _failed(error)
         except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
             debug.error(f"rpc {method}: {type(error).__name__}: {error}")
-            return [RpcReply(error=wire.error_to_pb(serr.wrap(error, method))).SerializeToString(), b""]
-        _log(f"{method} ok")
-        return [b"", reply.SerializeToString()]
+            return _failed(serr.wrap(error, method), raised=type(error).__name__)
+        finally:
+            self._stats.rpc_latencies[counted].add(time.perf_counter_ns() - began_ns)
+        if _log.on:
+            _log(f"{method} ok")
+        return answer
 
-    def _timeout_s(self, request: RpcRequest) -> float | None:
-        """How long the caller waits; None: for ever."""
+    def _context(self, request: RpcRequest) -> RpcContext:
         timeout_s = request.timeout_s
-        if not timeout_s >= 0:  # NaN too: the event loop cannot order it
+        if timeout_s == 0:
+            return RpcContext(self._caller)
+        if not timeout_s > 0:  # NaN too: the event loop cannot order it
             raise serr.Inval(request.method, f"a time-out of {timeout_s} s")
-        return min(timeout_s, self._timeout_s_max) or None
+        timeout_s = min(timeout_s, self._timeout_s_max)
+        return RpcContext(self._caller, timeout_s, time.monotonic() + timeout_s)
+
+    # -- payloads in parts
+
+    def _answer(self, result: bytes) -> Sequence[bytes]:
+        if len(result) <= self._inline_bytes_max:
+            return [b"", result]
+        if self.is_closed:
+            raise serr.Closed(RPC_DEV, "the channel was closed meanwhile")
+        reply = RpcReply(result=self._payloads.keep(result), result_bytes=len(result))
+        return [reply.SerializeToString(), b""]
+
+    async def _move(self, part: Part, data: bytes) -> bytes:
+        payloads = self._payloads
+        if part.kind == Part.SEND:
+            payloads.send(part.number, part.offset, part.bytes, data)
+        elif part.kind == Part.TAKE:
+            return payloads.take(part.number, part.offset, part.bytes)
+        elif part.kind == Part.DROP_ARGUMENT:
+            payloads.drop_argument(part.number)
+        elif part.kind == Part.DROP_RESULT:
+            payloads.drop_result(part.number)
+            self._device.look()
+        elif part.kind == Part.LINE:
+            if len(self.lines) >= _LINES_MAX:
+                raise serr.Retry(RPC_DEV, f"a channel has at most {_LINES_MAX} lines")
+            return (await self._device.listener.offer(_OverLine(self, self._device.guard))).SerializeToString()
+        else:
+            raise serr.Inval(RPC_DEV, f"a part of kind {part.kind}")
+        return b""
+
+
+class _OverLine:
+    """A channel, as its lines see it."""
+
+    def __init__(self, channel: _Channel, guard: Callable[[], None] | None) -> None:
+        self.lines = channel.lines
+        self._channel = channel
+        self._guard = guard
+
+    @property
+    def is_closed(self) -> bool:
+        return self._channel.is_closed
+
+    async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+        if self._guard is not None:
+            self._guard()
+        return await self._channel.writeread(frames)
+
+
+def _request(frames: Sequence[bytes]) -> RpcRequest:
+    if len(frames) < 2:
+        raise serr.Inval(RPC_DEV, "a call has two frames: RpcRequest and argument")
+    try:
+        return RpcRequest.FromString(frames[0])
+    except DecodeError as error:
+        raise serr.Inval(RPC_DEV, f"not an RpcRequest: {error}") from error
+
+
+def _failed(error: serr.SigmaError, raised: str = "") -> Sequence[bytes]:
+    return [RpcReply(error=wire.error_to_pb(error), raised=raised).SerializeToString(), b""]
 
 
 class _CloneNode(DeviceNode):
     dev = DEV_RPC
 
-    def __init__(self, table: RpcTable, stats: ServerStats) -> None:
+    def __init__(self, device: RpcDevice) -> None:
         super().__init__("clone", 2, 0o666)
-        self._table = table
-        self._stats = stats
-        self._opened_count = 0
+        self._device = device
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
-        self._opened_count += 1
-        return _Channel(self._table, caller, self._stats, self._opened_count)
-
-
-def rpc_dir(services: Sequence[object], stats: ServerStats) -> StaticDir:
-    """The ``rpc`` directory of a server with those service objects."""
-    table = RpcTable(services)
-    report = ReportNode("stats", 3, lambda: msgspec.json.encode(dict(stats.rpcs)))
-    return StaticDir(RPC_DEV, [_CloneNode(table, stats), report], 1, DEV_RPC)
+        return _Channel(self._device, caller)

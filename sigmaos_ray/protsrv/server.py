@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
@@ -17,7 +17,8 @@ from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.protsrv.devices import OverlayRoot, ReportNode
 from sigmaos_ray.protsrv.fences import FencesDir
 from sigmaos_ray.protsrv.leases import LeaseSrv
-from sigmaos_ray.protsrv.rpcdev import rpc_dir
+from sigmaos_ray.protsrv.observe import Observe
+from sigmaos_ray.protsrv.rpcdev import RpcDevice
 from sigmaos_ray.protsrv.session import ProtSession
 from sigmaos_ray.protsrv.stats import ServerStats
 from sigmaos_ray.sessp.allocator import keep_freed_memory
@@ -69,10 +70,12 @@ class FileServer:
         self._port = port
         self._guard = guard
         self._leases = leases
+        services = [*services, Observe()]
         if leases is not None:
             services = [*services, LeaseSrv(leases)]
             self._guard = leases.expire if guard is None else _both(guard, leases.expire)
-        own: list[Node] = [ReportNode(STATSD, 0x10, self.stats.to_json), rpc_dir(services, self.stats), *devices]
+        self.rpc = RpcDevice(services, self.stats, self._config, host, self._guard)
+        own: list[Node] = [ReportNode(STATSD, 0x10, self.stats.to_json), self.rpc.dir, *devices]
         if fences is not None:
             own.append(FencesDir.of(fences))
         self.root = OverlayRoot(root, own)
@@ -91,13 +94,14 @@ class FileServer:
         server = grpc.aio.server(options=options)
         self._sessions.add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((_SERVICE_NAME, reflection.SERVICE_NAME), server)
+        reflection.enable_server_reflection((_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
             port = server.add_insecure_port(f"{self._host}:{self._port}")
         except RuntimeError as error:
             raise serr.Unreachable(f"{self._host}:{self._port}", "the address cannot be bound") from error
         await server.start()
         self._server = server
+        self.stats.start()
         if self._leases is not None:
             self._leases.start()
         for service in ("", _SERVICE_NAME):
@@ -105,12 +109,19 @@ class FileServer:
         self.endpoint = Endpoint(addrs=(f"{self._host}:{port}",), realm=self._realm)
         return self.endpoint
 
+    async def drain(self, timeout_s: float) -> None:
+        """Refuses RPCs from now on, and waits until those that run are answered, at most ``timeout_s``. Then
+        ``stop``."""
+        await self.rpc.drain(timeout_s)
+
     async def stop(self, drain_s: float = 1.0) -> None:
         """Refuses new sessions, ends the present ones (fids are clunked), and closes the port. Waits at most about
         ``drain_s`` for what runs. Harmless when called twice or before start."""
+        self.rpc.close()
         server, self._server = self._server, None
         if server is None:
             return
+        self.stats.stop()
         if self._leases is not None:
             self._leases.stop()
         await self._health.enter_graceful_shutdown()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
-from sigmaos_ray.protsrv import limits
+from sigmaos_ray.protsrv import limits, pages
 from sigmaos_ray.protsrv.devices import own_dir
 from sigmaos_ray.protsrv.fids import Fid, FidTable
 from sigmaos_ray.protsrv.node import Caller, Dir, OpenFile, OpenHow
+from sigmaos_ray.protsrv.stats import WAITS_OF
 from sigmaos_ray.protsrv.transact import change_from_pb
 from sigmaos_ray.protsrv.walk import as_dir, parent_on_the_way, read_whole, refuse_link, walk, walk_to, walk_to_dir
 from sigmaos_ray.sessp import wire
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.protsrv.stats import ServerStats
     from sigmaos_ray.protsrv.watch import WatchTable
 
+_log = debug.selector("PROTSRV")
 
 _LOOKS: Final = frozenset({"walk", "read", "stat", "getfile"})
 """Requests that change nothing but fids."""
@@ -88,17 +91,32 @@ class ProtSession:
         op = request.WhichOneof("op")
         if op is None:
             raise serr.UnknownMsg("request", "no operation that this server knows")
-        self._stats.ops[op] += 1
-        if self._guard is not None:
-            self._guard()
+        stats = self._stats
+        stats.ops[op] += 1
+        t = getattr(request, op)
+        kind = WAITS_OF[op] if op in WAITS_OF and self._waits(op, t) else op
+        began_ns = perf_counter_ns()
         try:
-            reply = await self._ops[op](getattr(request, op))
+            if self._guard is not None:
+                self._guard()
+            reply = await self._ops[op](t)
         except serr.SigmaError as error:
-            self._stats.errors[error.code.name.lower()] += 1
+            stats.errors[error.code.name.lower()] += 1
             self._check_still_ours(op)
             raise
+        finally:
+            stats.latencies[kind].add(took_ns := perf_counter_ns() - began_ns)
+            if _log.on:
+                _log(f"{self._session_id:x} {kind} {took_ns / 1e3:.0f} us")
         self._check_still_ours(op)
         return reply
+
+    def _waits(self, op: str, t: Any) -> bool:
+        """Whether a request waits for other clients, or for a handler of an RPC."""
+        if op == "writeread":
+            return True
+        fid = self._fids.find(t.fid)
+        return fid is not None and (fid.watch is not None or bool(fid.node.perm & DMNAMEDPIPE))
 
     def _check_still_ours(self, op: str) -> None:
         """What was read may be old news by now, if the server lost its role meanwhile. A change was made, or not."""
@@ -113,12 +131,8 @@ class ProtSession:
     def reply_bytes_max(self, request: Request) -> int | None:
         """Of a request that runs; None for one that waits for other clients, or for a handler of an RPC."""
         op = request.WhichOneof("op")
-        if op == "writeread":
+        if op in WAITS_OF and self._waits(op, getattr(request, op)):
             return None
-        if op in ("read", "write", "open"):
-            fid = self._fids.find(getattr(request, op).fid)
-            if fid is not None and (fid.watch is not None or fid.node.perm & DMNAMEDPIPE):
-                return None
         if op == "read" or op == "getfile":
             return int(min(getattr(request, op).count, self._config.wire.io_bytes_max))
         return 0
@@ -268,11 +282,11 @@ class ProtSession:
         fid = self._fids.get(t.fid)
         count = min(t.count, self._config.wire.io_bytes_max)
         if fid.watch is not None:
-            return Reply(read=pb.Rread(data=await self._read_watch(fid)))
+            return Reply(read=pb.Rread(data=await pages.of_watch(fid, self._config.wire)))
         if fid.mode is None:
             raise serr.Inval(fid.node.name, "the fid is not open")
         if fid.node.is_dir:
-            return Reply(read=pb.Rread(data=await self._read_dir(fid, count)))
+            return Reply(read=pb.Rread(data=await pages.of_dir(fid, count, self._config.wire)))
         file = fid.open_file()
         if fid.mode & OACCESS_MASK == OWRITE:
             raise serr.Perm(fid.node.name, "open for writing only")
@@ -280,22 +294,6 @@ class ProtSession:
         reply = Reply()
         reply.read.data = await file.read(t.offset, count)  # set in place: a message given to a message is copied
         return reply
-
-    async def _read_watch(self, fid: Fid) -> bytes:
-        assert fid.watch is not None
-        events = await fid.watch.read(self._config.wire.watch_page_events)
-        encoded = [pb.WatchEvent(kind=int(event.kind), name=event.name) for event in events]  # type: ignore[arg-type]
-        return pb.WatchEventList(events=encoded).SerializeToString()
-
-    async def _read_dir(self, fid: Fid, count: int) -> bytes:
-        directory = as_dir(fid.node)
-        stats = await directory.entries(fid.caller, fid.dir_cursor, self._config.wire.dir_page_entries)
-        data, taken = wire.pack_dir(stats, count)
-        if stats and not taken:
-            raise serr.Inval(fid.node.name, f"no entry fits in {count} bytes")
-        if taken:
-            fid.dir_cursor = stats[taken - 1].name
-        return data
 
     async def _write(self, t: pb.Twrite) -> Reply:
         fid = self._fids.get(t.fid)

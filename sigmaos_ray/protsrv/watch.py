@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sigmaos_ray import config as configuration
-from sigmaos_ray import serr
+from sigmaos_ray import debug, serr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sigmaos_ray.config import Store
+
+_log = debug.selector("WATCH")
 
 EVENTS_FAIR: Final = 1000
 """What each watch may have unread, whatever the others have."""
@@ -102,6 +104,8 @@ class WatchTable:
     def add(self, dir_path: int) -> Watch:
         watch = Watch(self, dir_path)
         self._watches.setdefault(dir_path, set()).add(watch)
+        if _log.on:
+            _log(f"{dir_path:x} is watched")
         return watch
 
     def drop(self, watch: Watch) -> None:
@@ -116,7 +120,10 @@ class WatchTable:
 
     def publish(self, dir_path: int, *events: Event) -> None:
         """Tells every watch of the directory, in order. Call it in the moment the change shows."""
-        for watch in self._watches.get(dir_path, ()):
+        watches = self._watches.get(dir_path, ())
+        if watches and _log.on:
+            _log(f"{dir_path:x}: {', '.join(f'{event.kind.name.lower()} {event.name}' for event in events)}")
+        for watch in watches:
             for event in events:
                 watch._tell(event)
 

@@ -39,12 +39,13 @@ _SLOW_S: Final = 0.25
 
 
 class _StreamLost(Exception):
-    """The stream ended; ``final`` if there is no use in resuming."""
+    """The stream ended; ``final`` if there is no use in resuming; ``none_ran`` if no request without a reply ran."""
 
-    def __init__(self, why: str, *, final: bool = False) -> None:
+    def __init__(self, why: str, *, final: bool = False, none_ran: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.final = final
+        self.none_ran = none_ran
 
 
 class ClientSession:
@@ -173,12 +174,12 @@ class ClientSession:
         if wake is not None and not wake.done():
             wake.set_result(None)
 
-    def _end(self, error: serr.SigmaError) -> None:
+    def _end(self, error: serr.SigmaError, *, none_ran: bool = False) -> None:
         if self._slow_timer is not None:
             self._slow_timer.cancel()
             self._slow_timer = None
         self._on_late.clear()
-        for seqno, failure in self._state.end(error).items():
+        for seqno, failure in self._state.end(error, none_ran=none_ran).items():
             waiter = self._waiters.get(seqno)
             if waiter is not None and not waiter.done():
                 waiter.set_exception(failure)
@@ -202,7 +203,7 @@ class ClientSession:
                 except _StreamLost as lost:
                     _log(f"{self.address}: stream lost: {lost.why}")
                     if lost.final or not opened.done():
-                        self._fail(opened, lost.why)
+                        self._fail(opened, lost.why, none_ran=lost.none_ran)
                         return
                     if self._streamed or lost_at is None:
                         lost_at = loop.time()
@@ -216,9 +217,9 @@ class ClientSession:
             self._end(serr.Unreachable(self.address, "session closed"))
             await release_channel(self.address, failed=not self._closing)
 
-    def _fail(self, opened: asyncio.Future[None], why: str) -> None:
+    def _fail(self, opened: asyncio.Future[None], why: str, *, none_ran: bool = False) -> None:
         error = serr.Unreachable(self.address, why)
-        self._end(error)
+        self._end(error, none_ran=none_ran)
         if not opened.done():
             opened.set_exception(error)
             opened.exception()
@@ -324,4 +325,4 @@ class ClientSession:
             if self._state.owes_acks:
                 self._wake_writer()
             if frames.bye:
-                raise _StreamLost("the server shut down", final=True)
+                raise _StreamLost("the server shut down", final=True, none_ran=frames.all_answered)

@@ -67,6 +67,8 @@ class ServedSession:
         self._flusher: asyncio.Task[None] | None = None
         self._room_made: asyncio.Future[None] | None = None
         self._is_over = False
+        self._takes = True
+        self._streams_count = 0
 
     # -- streams
 
@@ -89,6 +91,7 @@ class ServedSession:
 
     def attach(self, stream: grpc.aio.ServicerContext, outstanding: Iterable[int]) -> None:
         """The stream was welcomed; its client waits for the replies of ``outstanding``."""
+        self._streams_count += 1
         self.stream = stream
         self._outbox.clear()
         self.state.resumed(outstanding)
@@ -110,7 +113,7 @@ class ServedSession:
         for request in requests:
             if self._load.is_full(self._outbox.size_bytes):
                 await self._wait_for_room()
-            if self._lost is stream or self.stream is not stream:
+            if self._lost is stream or self.stream is not stream or not self._takes:
                 return
             self._take_request(_copy(request) if copies else request, 0 if copies else message_bytes)
             if time.monotonic() > ends_s:
@@ -223,6 +226,16 @@ class ServedSession:
             self._make_room()
             if self._outbox and self.stream is not self._lost:
                 self._flush_soon()  # another stream took over meanwhile
+
+    async def take_no_more(self, grace_s: float) -> bool:
+        """Before the goodbye: no request runs any more that does not now, and what is answered within ``grace_s`` is
+        sent. True if no request was left without a reply; of a session that was resumed, nobody can tell."""
+        self._takes = False
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=grace_s)
+            await asyncio.sleep(0)  # their callbacks put the replies into the outbox
+        await self.flush()
+        return not (self._running or self._outbox or self._writing or self._streams_count > 1)
 
     async def end(self) -> None:
         """Ends what runs, then the handler."""

@@ -36,6 +36,9 @@ _SERVICE: Final = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"]
 _GOODBYE_S: Final = 0.5
 """How long a server that shuts down waits for clients to take what is left for them."""
 
+_LAST_REPLIES_S: Final = 0.02
+"""How long a request that is worked on may hold the goodbye up."""
+
 _STATUS: Final = {
     serr.Code.RETRY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     serr.Code.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -227,8 +230,8 @@ async def _say_goodbye(session: ServedSession) -> None:
     stream = session.stream
     if stream is None:
         return
-    await session.flush()
+    all_answered = await session.take_no_more(_LAST_REPLIES_S)
     try:
-        await stream.write(Frames(bye=True).SerializeToString())
+        await stream.write(Frames(bye=True, all_answered=all_answered).SerializeToString())
     except STREAM_ERRORS:
         _log(f"session {session.session_id:x}: gone before the goodbye")

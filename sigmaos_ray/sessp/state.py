@@ -111,12 +111,15 @@ class ClientState:
                 wanted.append(reply)
         return wanted
 
-    def end(self, error: serr.SigmaError) -> dict[int, serr.SigmaError]:
-        """Ends the session. Returns how each outstanding request fails; later ones fail with ``error``."""
+    def end(self, error: serr.SigmaError, *, none_ran: bool = False) -> dict[int, serr.SigmaError]:
+        """Ends the session. Returns how each outstanding request fails; later ones fail with ``error``. ``none_ran``:
+        the server said so of those that it did not answer."""
         if self.ended is None:
             self.ended = error
         cause = error.msg or error.text
-        failed: dict[int, serr.SigmaError] = {n: serr.IOErr(error.obj, cause) for n in self._sent}
+        failed: dict[int, serr.SigmaError] = {
+            n: serr.Unreachable(error.obj, cause) if none_ran else serr.IOErr(error.obj, cause) for n in self._sent
+        }
         failed |= {n: serr.Unreachable(error.obj, cause) for n in self._unsent}
         self._sent.clear()
         self._unsent.clear()

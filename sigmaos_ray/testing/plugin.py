@@ -6,6 +6,7 @@ own and remove what they made. Loaded with every pytest run here, hence without 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sigmaos_ray import SigmaClnt
+    from sigmaos_ray.perf import Perf
     from sigmaos_ray.testing.tstate import Tstate
+
+_PERF: pytest.StashKey[Perf | None] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +34,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PATHNAME",
         help="the tree that tests of files work in, name/ux/~local/ say (default: name/)",
     )
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """SIGMAPERF's selector TEST profiles the session's own process."""
+    if "TEST_" in os.environ.get("SIGMAPERF", ""):
+        from sigmaos_ray.perf.session import opened
+
+        session.config.stash[_PERF] = opened("TEST")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    perf = session.config.stash.get(_PERF, None)
+    if perf is not None:
+        perf.done()
 
 
 @pytest.fixture(scope="session")

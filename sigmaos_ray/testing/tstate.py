@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from sigmaos_ray import serr
+from sigmaos_ray import debug, serr
 from sigmaos_ray.config import STATE_FILE_NAME, Instance, ProcEnv, read_instance
 from sigmaos_ray.testing.leaks import Processes
 from sigmaos_ray.testing.raynodes import RayNodes
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from sigmaos_ray import SigmaClnt
     from sigmaos_ray.testing.s3 import S3
+
+_log = debug.selector("TEST")
 
 NAMED_ONLY: Final = ("named",)
 
@@ -154,6 +156,7 @@ class Tstate:
             own_ray=True,
             on_line=self._on_line,
         )
+        _log(f"an instance of its own in {self._temporary}")
 
     def _halt(self) -> None:
         """Stops and removes what ``_boot`` made; a running instance of somebody else is left alone."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from peers import PeerMissing, etcd_child, redis_child, zookeeper_child
 
+from sigmaos_ray.perf import Perf
 from sigmaos_ray.testing import Tstate
 
 if TYPE_CHECKING:
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 """A Ray that ``ray.init`` starts asks for the user's token; a driver that joins it shows one only if told so before
 Ray is imported."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _profiled() -> Iterator[None]:
+    """SIGMAPERF's selector BENCH profiles this process."""
+    with Perf("BENCH"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -171,5 +171,7 @@ def test_start_of_latency_critical_procs_beside_ray_actors(instance: Tstate) -> 
         return took
 
     found = [(proc_s(), actor_s()) for _ in range(STARTS + 1)][1:]
-    procs, actors = (Series(name, each) for name, each in zip(("wait_start", "Ray actor"), zip(*found), strict=True))
+    procs, actors = (
+        Series(name, each) for name, each in zip(("wait_start", "Ray actor"), zip(*found, strict=True), strict=True)
+    )
     print(f"\n  {Comparison('latency critical', procs, actors, goal=1.2)}")

@@ -35,7 +35,8 @@ def main(argv: list[str]) -> Status | None:
         table = TaskTable()
         journal = Journal(sc.asynchronous, state_pathname(service_id), lambda error: _end(str(error)))
         sc.run(journal.load(table))
-        server = SigmaSrv(server_pathname(service_id), TaskSrv(table, journal), sc=sc, replace=True)
+        # Calls that wait for tasks are no reason to stay.
+        server = SigmaSrv(server_pathname(service_id), TaskSrv(table, journal), sc=sc, replace=True, drain_s=0)
         with server, crash.arm("FTTASKSRV_CRASH"), crash.arm("FTTASKSRV_PARTITION", lambda: sc.disconnect("name")):
             _log(f"{service_id}: serves, epoch {leader.fence.epoch}")
             sc.wait_evict()

@@ -126,3 +126,8 @@ def test_what_cannot_be_a_group(sc: SigmaClnt) -> None:
     for group in (ProcGroupMgr(sc, 1, "example"), ProcGroupMgr(sc, 1, tells_and_waits, job="j")):
         with pytest.raises(serr.Inval, match="persisted"):
             group.persist()
+
+
+def test_one_group_is_recovered_by_its_name(sc: SigmaClnt, tstate_all: Tstate, job: str) -> None:
+    with pytest.raises(serr.NotFound):
+        ProcGroupMgr.recover_job(sc, job)

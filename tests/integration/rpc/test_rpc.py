@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
+from probe_service import Probe
 
+from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.memfs import MemFs
-from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest
+from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest, RpcReply, RpcRequest
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
-from sigmaos_ray.rpcclnt import AsyncRPCClnt
+from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCError
 from sigmaos_ray.sessp.channel import close_channels
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ class Arith:
 
     async def Break(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
         raise ZeroDivisionError("by zero")
+
+    async def TimeOut(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
+        raise serr.Timeout("its own")
 
     async def _hidden(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
         return LeaseReply()
@@ -84,8 +89,10 @@ async def test_a_blocking_handler_does_not_hold_the_server_up(rpc: AsyncRPCClnt)
 async def test_errors_arrive_as_their_class(rpc: AsyncRPCClnt) -> None:
     with pytest.raises(serr.Stale, match="election"):
         await rpc.rpc("Arith.Refuse", LeaseRequest(), LeaseReply)
-    with pytest.raises(serr.Error, match="ZeroDivisionError: by zero"):
+    with pytest.raises(RPCError, match="ZeroDivisionError: by zero"):
         await rpc.rpc("Arith.Break", LeaseRequest(), LeaseReply)
+    with pytest.raises(serr.Timeout, match="its own"):
+        await rpc.rpc("Arith.TimeOut", LeaseRequest(), LeaseReply, timeout_s=30)
 
 
 @pytest.mark.parametrize("method", ["Arith.Nothing", "Other.Double", "Arith._hidden", "", "Double"])
@@ -104,9 +111,7 @@ async def test_a_time_out_ends_the_call_and_nothing_else(rpc: AsyncRPCClnt) -> N
 
 
 async def test_an_argument_that_is_not_its_message(rpc: AsyncRPCClnt, sc: AsyncFsLib) -> None:
-    channel = await rpc._open()
-    from sigmaos_ray.pb.rpc_pb2 import RpcReply, RpcRequest
-
+    channel = await sc.open_rpc("name/")
     frames = await channel.write_read([RpcRequest(method="Arith.Double").SerializeToString(), b"\xff\xff"])
     assert RpcReply.FromString(frames[0]).error.code == serr.Code.INVAL
     frames = await channel.write_read([b"\xff\xff"])
@@ -134,3 +139,107 @@ async def test_statsd_counts(sc: AsyncFsLib) -> None:
     before = (await sc.get_file_json("name/.statsd"))["ops"]["getfile"]
     after = (await sc.get_file_json("name/.statsd"))["ops"]["getfile"]
     assert after == before + 1
+
+
+async def test_payloads_of_any_size(sc: AsyncFsLib) -> None:
+    """Larger than a message, both ways, several at a time; small calls pass between the parts."""
+    probe = Probe()
+    server = FileServer(MemFs(WatchTable()).root, WatchTable(), services=[probe])
+    await sc.mk_endpoint_file("name/large", await server.start())
+    clnt = AsyncRPCClnt(sc, "name/large")
+    texts = [letter * (size << 20) for letter, size in (("a", 1), ("b", 5), ("c", 9), ("d", 64))]
+    calls = [clnt.rpc("Probe.Large", RpcRequest(method=text), RpcReply) for text in texts]
+    who = clnt.rpc("Probe.Who", RpcRequest(), RpcReply)
+    *replies, _ = await asyncio.gather(*calls, who)
+    assert [reply.raised == text for reply, text in zip(replies, texts, strict=True)] == [True] * 4
+    await clnt.close()
+    assert server.rpc.held.size_bytes == 0
+    await server.stop()
+
+
+async def test_a_payload_that_is_too_large(rpc: AsyncRPCClnt) -> None:
+    limit = configuration.current().rpc.payload_bytes_max
+    with pytest.raises(serr.Inval, match=str(limit)):
+        await rpc.rpc("Arith.Double", RpcRequest(method="x" * limit), LeaseReply)
+
+
+async def test_a_large_call_that_is_given_up_leaves_nothing(sc: AsyncFsLib) -> None:
+    probe = Probe()
+    server = FileServer(MemFs(WatchTable()).root, WatchTable(), services=[probe])
+    await sc.mk_endpoint_file("name/held", await server.start())
+    clnt = AsyncRPCClnt(sc, "name/held")
+    held = asyncio.create_task(clnt.rpc("Probe.Large", RpcRequest(method="x" * (32 << 20)), RpcReply))
+    while not server.rpc.held.size_bytes:  # noqa: ASYNC110  # a count, which nobody announces
+        await asyncio.sleep(0)
+    held.cancel()
+    await asyncio.wait({held})
+    async with asyncio.timeout(10):
+        while server.rpc.held.size_bytes:  # noqa: ASYNC110  # a count, which nobody announces
+            await asyncio.sleep(0.01)
+    assert (await clnt.rpc("Probe.Who", RpcRequest(), RpcReply)).raised == ""
+    await clnt.close()
+    await server.stop()
+
+
+async def test_the_deadline_travels(sc: AsyncFsLib) -> None:
+    probe = Probe()
+    server = FileServer(MemFs(WatchTable()).root, WatchTable(), services=[probe])
+    await sc.mk_endpoint_file("name/deadlines", await server.start())
+    clnt = AsyncRPCClnt(sc, "name/deadlines")
+    for _ in range(2):
+        assert (await clnt.rpc("Probe.Remaining", LeaseRequest(), AskLeaseReply)).ttl_s == -1
+        left_s = (await clnt.rpc("Probe.Remaining", LeaseRequest(), AskLeaseReply, timeout_s=20)).ttl_s
+        assert 0 < left_s <= 19.95
+    await clnt.close()
+    await server.stop()
+
+
+async def test_more_blocking_handlers_than_cores(sc: AsyncFsLib) -> None:
+    """R-4: one thread each."""
+    probe = Probe()
+    server = FileServer(MemFs(WatchTable()).root, WatchTable(), services=[probe])
+    await sc.mk_endpoint_file("name/threads", await server.start())
+    clnt = AsyncRPCClnt(sc, "name/threads")
+    blocked = [asyncio.create_task(clnt.rpc("Probe.Blocking", LeaseRequest(), LeaseReply)) for _ in range(40)]
+    async with asyncio.timeout(10):
+        while server.rpc.running_count < 40:  # noqa: ASYNC110  # a count, which nobody announces
+            await asyncio.sleep(0.01)
+    with pytest.raises(serr.Timeout):
+        await clnt.rpc("Probe.Blocking", LeaseRequest(), LeaseReply, timeout_s=0.1)
+    probe.go_on.set()
+    await asyncio.gather(*blocked)
+    await clnt.close()
+    await server.stop()
+
+
+async def test_a_server_that_comes_back(sc: AsyncFsLib) -> None:
+    """R-5: after a session error the next call opens a channel to whom the name leads now."""
+    clnt = AsyncRPCClnt(sc, "name/again")
+    for name in ("first", "second"):
+        probe = Probe(name)
+        server = FileServer(MemFs(WatchTable()).root, WatchTable(), services=[probe])
+        await sc.write_endpoint_file("name/again", await server.start())
+        assert (await clnt.rpc("Probe.Who", RpcRequest(), RpcReply)).raised == name
+        await server.stop()
+    await clnt.close()
+
+
+async def test_calls_that_run_are_finished_and_new_ones_refused(sc: AsyncFsLib) -> None:
+    """R-10."""
+    probe = Probe("drained")
+    server = FileServer(MemFs(WatchTable()).root, WatchTable(), services=[probe])
+    await sc.mk_endpoint_file("name/drained", await server.start())
+    clnt = AsyncRPCClnt(sc, "name/drained")
+    held = asyncio.create_task(clnt.rpc("Probe.Held", RpcRequest(method="held"), RpcReply))
+    await asyncio.to_thread(probe.entered.wait, 10)
+    draining = asyncio.create_task(server.drain(30))
+    await asyncio.sleep(0)
+    with pytest.raises(serr.Unreachable):
+        await clnt.rpc("Probe.Who", RpcRequest(method="refused"), RpcReply)
+    assert not draining.done()
+    probe.go_on.set()
+    assert (await held).raised == "drained"
+    await draining
+    assert probe.ran == ["held"]
+    await clnt.close()
+    await server.stop()

@@ -41,6 +41,9 @@ services never import each other."""
 ROOF: Final = ("sigmaos_ray.testing", "sigmaos_ray.cli")
 """The parts of sigmaos_ray that know the kernel."""
 
+KNOWS_PROGRAMS: Final = ("sigmaos_ray.cli",)
+"""Has verbs for some of the programs."""
+
 HEAVY: Final = ("ray", "boto3", "botocore", "moto", "aetcd")
 """What a client must do without."""
 
@@ -81,7 +84,7 @@ def why_wrong(module: str, target: str) -> str | None:
         ok = there.split(".")[0] in ("sigmaos_ray", "user") and there not in ROOF
         return None if ok else "programs know sigmaos_ray only"
     if there.split(".")[0] == "user":
-        return "nothing below the programs knows them"
+        return None if here in KNOWS_PROGRAMS else "nothing below the programs knows them"
     if rank_of(there) > rank_of(here):
         return f"{there} stands behind {here}"
     if rank_of(there) == rank_of(here):

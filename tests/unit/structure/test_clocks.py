@@ -12,10 +12,14 @@ STAMPS = {
     "kernel/named/server.py": "times of files",
     "kernel/s3/nodes.py": "times of files, and versions, which S3 itself does not keep",
     "kernel/schedd/node_procs.py": "when procs came and went, as shown",
+    "kernel/schedd/ray_procs.py": "the same",
     "kernel/ux/nodes.py": "versions of what others change on the disk",
     "sigmaos_ray/cli/procs.py": "the same",
+    "sigmaos_ray/cli/stats.py": "how long a server runs, as shown",
     "sigmaos_ray/debug.py": "lines of logs",
     "sigmaos_ray/memfs.py": "times of files",
+    "sigmaos_ray/perf/series.py": "records over time",
+    "sigmaos_ray/procclnt/spawntimes.py": "stages of a spawn, across processes, as shown",
     "sigmaos_ray/protsrv/stats.py": "when a server started, as shown",
 }
 

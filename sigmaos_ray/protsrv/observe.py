@@ -1,0 +1,32 @@
+"""``Observe``: RPCs of every server for those who look at it as it runs: its selectors, and profiles of its process."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.pb import observe_pb2 as pb
+from sigmaos_ray.perf import recording, remote
+from sigmaos_ray.protsrv.rpcdev import RpcContext  # noqa: TC001  # read from the annotations at run time
+
+
+class Observe:
+    """The process that a server lives in."""
+
+    async def Selectors(self, ctx: RpcContext, request: pb.SelectorsRequest) -> pb.SelectorsReply:
+        """Tells the debug selectors that are on, after it changed them if asked to. They last as long as the
+        process."""
+        if request.change:
+            debug.select(request.selectors)
+            debug.always(f"selectors: {debug.selected() or 'none'}")
+        return pb.SelectorsReply(selectors=debug.selected(), who=debug.who())
+
+    def Profile(self, ctx: RpcContext, request: pb.ProfileRequest) -> pb.ProfileReply:
+        """Profiles this process for as long as asked; in a thread, the server goes on. Inval, Exists."""
+        if request.pid:
+            raise serr.Inval(request.pid, "this server has no procs: ask its schedd")
+        kind = remote.kind_of(request.kind)
+        with tempfile.TemporaryDirectory(prefix="sigmaos-perf-") as directory:
+            taken = recording.take(kind, request.seconds, request.rate_hz, Path(directory) / "raw")
+        return pb.ProfileReply(stacks=taken.profile.pack(), unit=taken.profile.unit, how=taken.how, who=debug.who())

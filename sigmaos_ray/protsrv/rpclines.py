@@ -1,0 +1,177 @@
+"""Lines, the server's side: where they are taken, and the calls that come over them (see ``sessp.lines``).
+
+A line is a short cut of a channel: its calls are the channel's, it ends with the channel, and whoever may not open a
+channel gets none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.pb.rpc_pb2 import Line
+from sigmaos_ray.sessp import lines, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sigmaos_ray.config import Config
+
+_log = debug.selector("RPCSRV")
+
+_WAITING_MAX: Final = 1000
+"""Tokens that were given out, and connections that showed none yet."""
+
+
+class Calls(Protocol):
+    """A channel, as its lines see it."""
+
+    lines: set[ServedLine]
+
+    @property
+    def is_closed(self) -> bool: ...
+
+    async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]: ...
+
+
+class LineListener:
+    """Takes lines of one server, from the first that is asked for until ``close``."""
+
+    def __init__(self, host: str, config: Config) -> None:
+        self._host = host
+        self.config = config
+        self._server: asyncio.Server | None = None
+        self._starting = asyncio.Lock()
+        self._tokens: dict[bytes, Calls] = {}
+        self.connections: set[ServedLine] = set()
+
+    async def offer(self, calls: Calls) -> Line:
+        """Where a line for this channel can be had, once and soon. Retry if too many were offered."""
+        if len(self._tokens) >= _WAITING_MAX:
+            raise serr.Retry("line", f"{_WAITING_MAX} were offered and not taken yet")
+        async with self._starting:
+            if self._server is None:
+                loop = asyncio.get_running_loop()
+                self._server = await loop.create_server(lambda: ServedLine(self), self._host, 0)
+        token = secrets.token_bytes(lines.TOKEN_BYTES)
+        self._tokens[token] = calls
+        asyncio.get_running_loop().call_later(self.config.session.hello_timeout_s, self._tokens.pop, token, None)
+        return Line(port=self._server.sockets[0].getsockname()[1], token=token)
+
+    def redeem(self, token: bytes) -> Calls | None:
+        """The channel that a line is for; None for a stranger. A token is good for one line."""
+        return self._tokens.pop(token, None)
+
+    def close(self) -> None:
+        """Ends all lines. May be repeated."""
+        server, self._server = self._server, None
+        self._tokens.clear()
+        if server is not None:
+            server.close()
+        for line in list(self.connections):
+            line.end("the server ends")
+
+
+class ServedLine(asyncio.Protocol):
+    """One line: a call at a time. What comes while one runs waits, unread beyond what is buffered."""
+
+    def __init__(self, listener: LineListener) -> None:
+        self._listener = listener
+        self._frame_bytes_max = lines.HEADER_BYTES_MAX + listener.config.rpc.inline_bytes_max
+        self._buffer = bytearray()
+        self._calls: Calls | None = None
+        self._transport: asyncio.Transport | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._has_begun = False
+        """Whether the call that runs may have got to its handler."""
+        self._hello: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._listener.connections.add(self)
+        hello_timeout_s = self._listener.config.session.hello_timeout_s
+        self._hello = asyncio.get_running_loop().call_later(hello_timeout_s, self.end, "no token came")
+        if len(self._listener.connections) > self._listener.config.session.sessions_max:
+            self.end("too many lines")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.connections.discard(self)
+        if self._hello is not None:
+            self._hello.cancel()
+        if self._calls is not None:
+            self._calls.lines.discard(self)
+        if self._running is not None:
+            self._running.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._calls is None and not self._greeted():
+            return
+        if self._running is None:
+            self._next()
+        elif self._transport is not None and len(self._buffer) > self._frame_bytes_max:
+            self._transport.pause_reading()
+
+    def _greeted(self) -> bool:
+        if len(self._buffer) < lines.TOKEN_BYTES:
+            return False
+        self._calls = self._listener.redeem(bytes(self._buffer[: lines.TOKEN_BYTES]))
+        if self._calls is None or self._calls.is_closed:
+            self.end("a stranger")
+            return False
+        self._calls.lines.add(self)
+        del self._buffer[: lines.TOKEN_BYTES]
+        if self._hello is not None:
+            self._hello.cancel()
+        return True
+
+    def _next(self) -> None:
+        """Starts the next call, if it is all there."""
+        buffer = self._buffer
+        if len(buffer) < lines.SIZES.size:
+            return
+        first, second = lines.SIZES.unpack_from(buffer)
+        if first > lines.HEADER_BYTES_MAX or first + second > self._frame_bytes_max:
+            self.end(f"a message of {first + second} bytes")
+            return
+        cut = lines.SIZES.size + first
+        end = cut + second
+        if len(buffer) < end:
+            return
+        frames = [bytes(buffer[lines.SIZES.size : cut]), bytes(buffer[cut:end])]
+        del buffer[:end]
+        self._running = asyncio.get_running_loop().create_task(self._answer(frames))
+
+    async def _answer(self, frames: Sequence[bytes]) -> None:
+        assert self._calls is not None
+        assert self._transport is not None
+        self._has_begun = True
+        try:
+            answer = lines.joined(await self._calls.writeread(frames))
+        except Exception as error:  # noqa: BLE001  # as for a session's requests: what it raises is the client's answer
+            if not isinstance(error, serr.SigmaError):
+                debug.error(f"line: {type(error).__name__}: {error}")
+            told = wire.error_to_pb(serr.wrap(error)).SerializeToString()
+            answer = lines.message(told, b"", lines.FAILED)
+        self._transport.write(answer)
+        self._running, self._has_begun = None, False
+        self._transport.resume_reading()
+        self._next()
+
+    def end(self, why: str) -> None:
+        """Closes it; a call that runs is cancelled. May be repeated."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        _log(f"line: {why}")
+        if self._running is not None:
+            self._running.cancel()  # one that has not begun never does
+        if self._calls is not None and not self._has_begun:
+            # In place of a reply: a call that is on its way now is not read any more, and its client learns that.
+            goodbye = wire.error_to_pb(serr.Unreachable("line", why)).SerializeToString()
+            self._transport.write(lines.message(goodbye, b"", lines.FAILED))
+        self._transport.close()

@@ -1,0 +1,183 @@
+"""A channel to one server: calls as frames, with payloads of any size cut into parts."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
+
+from sigmaos_ray import config as configuration
+from sigmaos_ray import serr
+from sigmaos_ray.pb.rpc_pb2 import Line, Part, RpcReply, RpcRequest
+from sigmaos_ray.sessp import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
+
+_NEVER_RAN = (serr.Unreachable, serr.UnknownFid)
+
+
+class RPCError(serr.Error):
+    """A handler ended with an exception that is none of ``serr``; the message tells its class and text."""
+
+
+class Channel:
+    """An open ``rpc/clone``. Calls on it run side by side. ``close`` it."""
+
+    def __init__(self, fid: RemoteFid) -> None:
+        self.fid = fid
+        self._limits = configuration.current().rpc
+        self._numbers = itertools.count(1)
+        self._headers: dict[str, bytes] = {}
+        self._droppings: set[asyncio.Task[None]] = set()
+
+    @property
+    def ended(self) -> bool:
+        """True once its session is over."""
+        return self.fid.session.ended
+
+    async def call(self, method: str, argument: bytes, timeout_s: float | None) -> bytes:
+        """The result of a method. Unreachable: it never ran, here; other session errors: it may have. What the server
+        answered raises ``Answered``."""
+        number = 0
+        frame = argument
+        if len(argument) > self._limits.inline_bytes_max:
+            number, frame = await self._send(method, argument), b""
+        try:
+            answer = await self.fid.write_read([self.header(method, timeout_s, number), frame])
+        except serr.UnknownFid as error:
+            raise serr.Unreachable(method, "the server forgot the channel") from error
+        except asyncio.CancelledError:
+            self._drop_soon(Part.DROP_ARGUMENT, number)
+            raise
+        return await self.result(method, answer)
+
+    async def line(self) -> tuple[str, Line]:
+        """The host where a line of this channel can be had, and how. NotSupported or Inval if the server has none."""
+        try:
+            offer = Line.FromString(await self._move(Part(kind=Part.LINE)))
+        except DecodeError as error:
+            raise serr.IOErr("line", "not an offer") from error
+        return self.fid.session.address.rpartition(":")[0].strip("[]"), offer
+
+    def header(self, method: str, timeout_s: float | None, number: int = 0) -> bytes:
+        """The first frame of a call."""
+        if timeout_s is not None or number:
+            return RpcRequest(method=method, timeout_s=timeout_s or 0.0, argument=number).SerializeToString()
+        header = self._headers.get(method)
+        if header is None:
+            header = self._headers[method] = RpcRequest(method=method).SerializeToString()
+        return header
+
+    async def result(self, method: str, answer: Sequence[bytes]) -> bytes:
+        """What the frames of a reply say. Raises ``Answered``; IOErr for what is no reply."""
+        if len(answer) < 2:
+            raise serr.IOErr(method, "the reply has no frames")
+        if not answer[0]:
+            return answer[1]
+        try:
+            reply = RpcReply.FromString(answer[0])
+        except DecodeError as error:
+            raise serr.IOErr(method, "the reply has no header") from error
+        if reply.HasField("error"):
+            told = wire.error_from_pb(reply.error)
+            raise Answered(RPCError(told.obj or method, told.msg) if reply.raised else told)
+        return await self._take(method, reply) if reply.result else answer[1]
+
+    # -- payloads in parts
+
+    async def _send(self, method: str, argument: bytes) -> int:
+        """Sends an argument ahead of its call; returns its number. Whatever fails, the call was not made."""
+        limits = self._limits
+        if len(argument) > limits.payload_bytes_max:
+            raise serr.Inval(method, f"an argument of {len(argument)} bytes: it has at most {limits.payload_bytes_max}")
+        number, size = next(self._numbers), len(argument)
+
+        async def send(offset: int) -> None:
+            part = Part(kind=Part.SEND, number=number, offset=offset, bytes=size)
+            await self._move(part, argument[offset : offset + limits.part_bytes])
+
+        try:
+            await _side_by_side(send, range(0, size, limits.part_bytes), limits.parts_in_flight_max)
+        except serr.SESSION_ERRORS as error:
+            raise serr.Unreachable(method, f"its argument did not arrive: {error}") from error
+        except BaseException:
+            self._drop_soon(Part.DROP_ARGUMENT, number)
+            raise
+        return number
+
+    async def _take(self, method: str, reply: RpcReply) -> bytes:
+        """A result in parts. IOErr if it cannot be had: the call was made."""
+        limits, size = self._limits, reply.result_bytes
+        if size > limits.payload_bytes_max:
+            raise serr.IOErr(method, f"a result of {size} bytes: it has at most {limits.payload_bytes_max}")
+        result = bytearray(size)
+
+        async def take(offset: int) -> None:
+            count = min(limits.part_bytes, size - offset)
+            part = await self._move(Part(kind=Part.TAKE, number=reply.result, offset=offset, bytes=count))
+            if len(part) != count:
+                raise serr.IOErr(method, f"{len(part)} of {count} bytes of the result")
+            result[offset : offset + count] = part
+
+        try:
+            await _side_by_side(take, range(0, size, limits.part_bytes), limits.parts_in_flight_max)
+        except _NEVER_RAN as error:
+            raise serr.IOErr(method, f"the result is lost: {error}") from error
+        finally:
+            self._drop_soon(Part.DROP_RESULT, reply.result)
+        return bytes(result)
+
+    async def _move(self, part: Part, data: bytes = b"") -> bytes:
+        answer = await self.fid.write_read([RpcRequest(part=part).SerializeToString(), data])
+        if answer[0]:
+            raise wire.error_from_pb(RpcReply.FromString(answer[0]).error)
+        return answer[1]
+
+    def _drop_soon(self, kind: Part.Kind, number: int) -> None:
+        if number and not self.ended:
+            dropping = asyncio.create_task(self._drop(Part(kind=kind, number=number)), name="rpc-drop")
+            self._droppings.add(dropping)
+            dropping.add_done_callback(self._droppings.discard)
+
+    async def _drop(self, part: Part) -> None:
+        try:
+            await self._move(part)
+        except serr.SigmaError:  # with the channel, or its server, the payload is gone too
+            return
+
+    async def close(self) -> None:
+        """May be repeated."""
+        if self._droppings:
+            await asyncio.wait(set(self._droppings))
+        await self.fid.clunk_quietly()
+
+
+class Answered(Exception):
+    """The server answered with an error: not one of the way there. ``error`` is what the caller gets."""
+
+    def __init__(self, error: serr.SigmaError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _side_by_side(work: Callable[[int], Awaitable[None]], items: range, count_max: int) -> None:
+    """Works through the items, so many at a time; the first error ends it."""
+    left = iter(items)
+
+    async def worker() -> None:
+        for item in left:
+            await work(item)
+
+    workers = {asyncio.ensure_future(worker()) for _ in range(min(count_max, len(items)))}
+    try:
+        for done in asyncio.as_completed(workers):
+            await done
+    finally:
+        for task in workers:
+            task.cancel()
+        await asyncio.wait(workers)

@@ -1,0 +1,166 @@
+"""Calls to the server behind a pathname."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.rpcclnt.channel import Answered, Channel
+
+if TYPE_CHECKING:
+    from sigmaos_ray.fslib import AsyncFsLib
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
+    from sigmaos_ray.pb.rpc_pb2 import Line
+    from sigmaos_ray.sigmap import Endpoint
+
+_log = debug.selector("RPCCLNT")
+
+R = TypeVar("R", bound=Message)
+
+
+class AsyncRPCClnt:
+    """A channel to one service. ``pn`` is a server's name, or ends in ``~any`` or ``~local``; the channel opens at the
+    first call and stays with that instance, until it fails: then the next call looks the name up again."""
+
+    _unsent_tries_max = 3
+    """A call that never ran is made again so often."""
+
+    def __init__(self, sc: AsyncFsLib, pn: str) -> None:
+        self._sc = sc
+        self._pathname = pn.rstrip("/")
+        self._channel: Channel | None = None
+        self._opening = asyncio.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next call is sent without opening the channel first."""
+        return self._channel is not None and not self._channel.ended
+
+    async def rpc(
+        self,
+        method: str,
+        request: Message,
+        reply_class: type[R],
+        timeout_s: float | None = None,
+        *,
+        idempotent: bool = False,
+    ) -> R:
+        """Calls ``Class.Method`` and waits. A handler's error comes as its class, with the method as object where it
+        named none, an exception of its own as ``RPCError``; Timeout past ``timeout_s``, and the server then gives up
+        too; IOErr: sent, fate unknown. ``idempotent``: such a call is then made again. May be cancelled; the handler
+        may have run, or run on."""
+        argument = request.SerializeToString()
+        return parsed(method, await self.call(method, argument, timeout_s, idempotent=idempotent), reply_class)
+
+    async def call(self, method: str, argument: bytes, timeout_s: float | None, *, idempotent: bool = False) -> bytes:
+        """``rpc`` of what is serialized."""
+        if timeout_s is None:
+            return await self._call(method, argument, None, idempotent=idempotent)
+        return await self._call_in_time(method, argument, timeout_s, idempotent=idempotent)
+
+    async def line(self) -> tuple[Channel, str, Line]:
+        """A line of the channel, see ``Channel.line``; opens the channel if need be."""
+        channel = await self._open()
+        return channel, *(await channel.line())
+
+    async def _call_in_time(self, method: str, argument: bytes, timeout_s: float, *, idempotent: bool) -> bytes:
+        ends_s = time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._call(method, argument, ends_s, idempotent=idempotent)
+        except TimeoutError as error:
+            if isinstance(error, serr.SigmaError):
+                raise
+            raise serr.Timeout(method, f"no reply in {timeout_s} s") from error
+
+    async def _call(self, method: str, argument: bytes, ends_s: float | None, *, idempotent: bool) -> bytes:
+        """Until it was made once: a call that never ran is made again, of others only idempotent ones."""
+        walk = self._sc.config.walk
+        tries = 0
+        while True:
+            tries += 1
+            channel = await self._open()
+            try:
+                left_s = None if ends_s is None else max(ends_s - time.monotonic(), 1e-3)
+                return await channel.call(method, argument, left_s)
+            except Answered as answered:
+                raise answered.error from None
+            except serr.SESSION_ERRORS as error:
+                self._leave(channel)
+                never_ran = isinstance(error, serr.Unreachable)
+                tries_max = walk.retries_max if idempotent else self._unsent_tries_max if never_ran else 0
+                if tries >= tries_max or self._sc.is_closed:
+                    raise self._gave_up(error) from error
+                _log(f"{self._pathname}: {method} again: {error}")
+            if tries > 1:
+                await asyncio.sleep(walk.retry_pause_s)
+
+    async def _open(self) -> Channel:
+        channel = self._channel
+        if channel is not None and not channel.ended:
+            return channel
+        async with self._opening:
+            if self._channel is None or self._channel.ended:
+                self._channel = Channel(await self._dial())
+                _log(f"channel to {self._pathname}")
+            return self._channel
+
+    async def _dial(self) -> RemoteFid:
+        return await self._sc.open_rpc(self._pathname)
+
+    def _leave(self, channel: Channel) -> None:
+        """A channel failed: the next call looks for a server anew, and not first where this one was."""
+        if self._channel is channel:
+            self._channel = None
+            self._sc.leave_server(channel.fid)
+
+    def _gave_up(self, error: serr.SigmaError) -> serr.SigmaError:
+        """What the caller gets for an error of the way to the server."""
+        return error
+
+    async def close(self) -> None:
+        """Closes the channel; a later call opens another."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+
+class NeverRan(serr.Unreachable):
+    """The server did not get the call. No handler raises this."""
+
+
+class FateUnknown(serr.IOErr):
+    """The server got the call, and does not answer. No handler raises this."""
+
+
+class InstanceRPCClnt(AsyncRPCClnt):
+    """Calls to the one server that an endpoint names: each is sent at most once, and if the server cannot be reached
+    or is lost, that is told at once, as ``NeverRan`` or ``FateUnknown``."""
+
+    _unsent_tries_max = 1
+
+    def __init__(self, sc: AsyncFsLib, pn: str, endpoint: Endpoint) -> None:
+        super().__init__(sc, pn)
+        self._endpoint = endpoint
+
+    async def _dial(self) -> RemoteFid:
+        try:
+            return await self._sc.open_rpc_at(self._endpoint)
+        except serr.SESSION_ERRORS as error:
+            raise NeverRan(self._pathname, f"cannot be reached: {error}") from error
+
+    def _gave_up(self, error: serr.SigmaError) -> serr.SigmaError:
+        kind = NeverRan if isinstance(error, serr.Unreachable) else FateUnknown
+        return kind(self._pathname, str(error))
+
+
+def parsed(method: str, result: bytes, reply_class: type[R]) -> R:
+    """A result as its message; IOErr if it is none."""
+    try:
+        return reply_class.FromString(result)
+    except DecodeError as error:
+        raise serr.IOErr(method, f"the reply is no {reply_class.__name__}") from error

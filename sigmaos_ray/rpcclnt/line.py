@@ -1,0 +1,174 @@
+"""Lines, the client's side: calls from threads, without an event loop between them and the server (``sessp.lines``)."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.message import DecodeError
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.pb.sigmap_pb2 import Rerror
+from sigmaos_ray.sessp import lines, wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sigmaos_ray.pb.rpc_pb2 import Line
+    from sigmaos_ray.rpcclnt.channel import Channel
+
+_log = debug.selector("RPCCLNT")
+
+_DIAL_S: Final = 1.0
+_SEND_S: Final = 10.0
+_LOOK_S: Final = 1.0
+"""A thread that waits looks this often whether the session, which is watched over, still lives."""
+_CALLS_BEFORE: Final = 3
+"""Who calls but once or twice needs no line."""
+_LINES_MAX: Final = 16
+"""Of one client. More threads than these take the session."""
+_WITHOUT_S: Final = 30.0
+"""After a line could not be had, nobody asks for one so long."""
+
+
+class BlockingLine:
+    """One call at a time, from one thread at a time. ``close`` it, always after an error."""
+
+    def __init__(self, host: str, offer: Line, channel: Channel) -> None:
+        """Raises OSError if there is nobody."""
+        self.channel = channel
+        self._socket = socket.create_connection((host, offer.port), _DIAL_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.sendall(offer.token)
+
+    def call(self, method: str, argument: bytes, timeout_s: float | None) -> list[bytes]:
+        """The frames of the reply. Unreachable: the call did not get to a handler; IOErr: it may have; Timeout."""
+        self.send(method, argument, timeout_s)
+        return self.receive(method, timeout_s)
+
+    def send(self, method: str, argument: bytes, timeout_s: float | None) -> None:
+        """Unreachable: it is not sent, or not all of it."""
+        try:
+            self._socket.settimeout(_SEND_S)
+            self._socket.sendall(lines.message(self.channel.header(method, timeout_s), argument))
+        except OSError as error:
+            raise serr.Unreachable(method, f"the line is lost: {error}") from error
+
+    def receive(self, method: str, timeout_s: float | None) -> list[bytes]:
+        """The reply to what was sent."""
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        data = self._read(method, lines.SIZES.size, bytearray(), ends_s)
+        first, second = lines.SIZES.unpack_from(data)
+        failed, first = bool(first & lines.FAILED), first & ~lines.FAILED
+        cut = lines.SIZES.size + first
+        data = self._read(method, cut + second, data, ends_s)
+        frames = [bytes(data[lines.SIZES.size : cut]), bytes(data[cut : cut + second])]
+        if failed:
+            raise _told(method, frames[0])
+        return frames
+
+    def _read(self, method: str, count: int, data: bytearray, ends_s: float | None) -> bytearray:
+        """``data``, and what comes, until there are at least ``count`` bytes."""
+        while len(data) < count:
+            left_s = _LOOK_S if ends_s is None else min(_LOOK_S, ends_s - time.monotonic())
+            if left_s <= 0:
+                raise serr.Timeout(method, "no reply in time")
+            try:
+                self._socket.settimeout(left_s)
+                more = self._socket.recv(max(1 << 16, count - len(data)))
+            except TimeoutError:
+                if self.channel.ended:
+                    raise serr.IOErr(method, "the session ended") from None
+                continue
+            except OSError as error:
+                raise serr.IOErr(method, f"the line was lost: {error}") from error
+            if not more:
+                raise serr.IOErr(method, "the server closed the line")
+            data += more
+        return data
+
+    def close(self) -> None:
+        """May be repeated."""
+        self._socket.close()
+
+
+def _told(method: str, frame: bytes) -> serr.SigmaError:
+    try:
+        return wire.error_from_pb(Rerror.FromString(frame))
+    except DecodeError as error:
+        return serr.IOErr(method, f"not a reply: {error}")
+
+
+class Lines:
+    """The lines of one client to one server, for as many threads as come. ``close`` it."""
+
+    def __init__(self, offer: Callable[[], tuple[Channel, str, Line]]) -> None:
+        """``offer``: blocks for where a line can be had."""
+        self._offer = offer
+        self._idle: list[BlockingLine] = []
+        self._lock = threading.Lock()
+        self._count = 0
+        self._calls_count = 0
+        self._not_until_s = 0.0
+        self._is_closed = False
+
+    def take(self) -> BlockingLine | None:
+        """A line that nobody uses; None if the call is to take the session."""
+        while True:
+            try:
+                line = self._idle.pop()
+            except IndexError:
+                break
+            if not line.channel.ended:
+                return line
+            self.drop(line)
+        self._calls_count += 1
+        if self._calls_count <= _CALLS_BEFORE or time.monotonic() < self._not_until_s:
+            return None
+        with self._lock:
+            if self._is_closed or self._count >= _LINES_MAX:
+                return None
+            self._count += 1
+        return self._dial()
+
+    def _dial(self) -> BlockingLine | None:
+        try:
+            channel, host, offer = self._offer()
+            return BlockingLine(host, offer, channel)
+        except (OSError, serr.SigmaError) as error:
+            _log(f"no line: {error}")
+            self._not_until_s = time.monotonic() + _WITHOUT_S
+        except BaseException:
+            self._uncount()
+            raise
+        self._uncount()
+        return None
+
+    def _uncount(self) -> None:
+        with self._lock:
+            self._count -= 1
+
+    def put_back(self, line: BlockingLine) -> None:
+        """After a call that was answered."""
+        if self._is_closed:
+            self.drop(line)
+        else:
+            self._idle.append(line)
+
+    def drop(self, line: BlockingLine) -> None:
+        """After any other."""
+        line.close()
+        self._uncount()
+
+    def close(self) -> None:
+        """Lines in use are closed when they are given back. May be repeated."""
+        self._is_closed = True
+        with contextlib.suppress(IndexError):
+            while True:
+                self.drop(self._idle.pop())
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,234 @@
+"""Calls to any, to one, or to all of several servers whose endpoint files stand in one directory (R-5)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from google.protobuf.message import Message
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.fslib.dircache import AsyncDirCache
+from sigmaos_ray.rpcclnt.clnt import FateUnknown, InstanceRPCClnt, NeverRan
+from sigmaos_ray.sigmap import path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from sigmaos_ray.fslib import AsyncFsLib
+    from sigmaos_ray.rpcclnt.blocking import BlockingClient
+
+_log = debug.selector("RPCCLNT")
+
+R = TypeVar("R", bound=Message)
+
+
+class AsyncShardedRPCClnt:
+    """Spreads calls over the servers in a directory, in turn, and follows them as they come and go.
+
+    A server that did not answer just now is asked only if no other does. ``close`` it, or use it as a context."""
+
+    def __init__(self, sc: AsyncFsLib, pn: str) -> None:
+        self._sc = sc
+        self._pathname = pn.rstrip("/")
+        self._clnts: dict[str, InstanceRPCClnt] = {}
+        self._failed_s: dict[str, float] = {}
+        """When a server last failed."""
+        self._turn = 0
+        self._servers: AsyncDirCache[InstanceRPCClnt] = AsyncDirCache(sc, self._pathname, self._make_clnt)
+
+    async def _make_clnt(self, name: str) -> InstanceRPCClnt:
+        pn = path.join(self._pathname, name)
+        clnt = InstanceRPCClnt(self._sc, pn, await self._sc.read_endpoint(pn))
+        older, self._clnts[name] = self._clnts.get(name), clnt
+        self._failed_s.pop(name, None)
+        if older is not None:
+            await older.close()
+        return clnt
+
+    async def names(self) -> list[str]:
+        """The servers there are now, in order."""
+        return await self._servers.get_entries()
+
+    async def wait_n(self, n: int, timeout_s: float | None = None) -> list[str]:
+        """The servers, once there are at least ``n``. Timeout past ``timeout_s``."""
+        return await self._servers.wait_get_entries_n(n, timeout_s)
+
+    async def rpc(
+        self,
+        method: str,
+        request: Message,
+        reply_class: type[R],
+        timeout_s: float | None = None,
+        *,
+        idempotent: bool = False,
+    ) -> R:
+        """Calls the server whose turn it is. One that cannot be reached is passed over; a call that may have run is
+        made again at another one if it is ``idempotent``, else it is IOErr. NotFound if there are no servers, and
+        none comes within ten seconds. Else as ``AsyncRPCClnt.rpc``."""
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._rpc_any(method, request, reply_class, ends_s, idempotent=idempotent)
+        except TimeoutError as error:
+            if isinstance(error, serr.SigmaError):
+                raise
+            raise serr.Timeout(method, f"no reply in {timeout_s} s") from error
+
+    async def _rpc_any(
+        self, method: str, request: Message, reply_class: type[R], ends_s: float | None, *, idempotent: bool
+    ) -> R:
+        walk = self._sc.config.walk
+        tried: set[str] = set()
+        rounds = 0
+        while True:
+            name = await self._next(tried)
+            tried.add(name)
+            try:
+                left_s = None if ends_s is None else max(ends_s - time.monotonic(), 1e-3)
+                return await self.rpc_to(name, method, request, reply_class, left_s)
+            except (NeverRan, FateUnknown) as error:
+                if self._sc.is_closed or (isinstance(error, FateUnknown) and not idempotent):
+                    raise
+                _log(f"{self._pathname}: {method} at another server: {error}")
+                if tried.issuperset(await self.names()):
+                    rounds += 1
+                    if rounds > walk.retries_max:
+                        raise
+                    tried.clear()
+                    await asyncio.sleep(walk.retry_pause_s)
+
+    async def _next(self, tried: set[str]) -> str:
+        """The server whose turn it is: one that was not tried, and did not fail just now, if there is one."""
+        await self._servers.wait_timed_random_entry()
+        names = await self._servers.get_entries()
+        self._turn += 1
+        turn = self._turn % len(names) if names else 0
+        order = names[turn:] + names[:turn]
+        return min(order, key=lambda name: (name in tried, self._just_failed(name)), default="")
+
+    def _just_failed(self, name: str) -> bool:
+        at_s = self._failed_s.get(name)
+        return at_s is not None and time.monotonic() - at_s < self._sc.config.lease.ttl_s
+
+    async def rpc_to(
+        self, name: str, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None
+    ) -> R:
+        """Calls the server of that name, at most once. Unreachable if it never got the call; IOErr: fate unknown."""
+        try:
+            clnt = await self._servers.get_entry(name)
+        except (serr.NotFound, serr.Unreachable, serr.Inval) as error:
+            raise NeverRan(path.join(self._pathname, name), str(error)) from error
+        try:
+            return await clnt.rpc(method, request, reply_class, timeout_s)
+        except (NeverRan, FateUnknown):
+            if self._clnts.get(name) is clnt:
+                self._failed_s[name] = time.monotonic()
+            raise
+
+    async def rpc_all(
+        self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None
+    ) -> dict[str, R]:
+        """Calls all servers at a time; replies by name. The first error ends it; a server that cannot be reached is
+        none: it is left out."""
+        names = await self.names()
+        requests = dict.fromkeys(names, request)
+        found = await self.rpc_each(method, requests, reply_class, timeout_s)
+        for reply in found.values():
+            if isinstance(reply, serr.SigmaError) and not isinstance(reply, serr.Unreachable):
+                raise reply
+        return {name: reply for name, reply in found.items() if not isinstance(reply, serr.SigmaError)}
+
+    async def rpc_each(
+        self, method: str, requests: Mapping[str, Message], reply_class: type[R], timeout_s: float | None = None
+    ) -> dict[str, R | serr.SigmaError]:
+        """Calls each of the servers named with a request of its own, all at a time; replies, or errors, by name."""
+
+        async def call(name: str, request: Message) -> R | serr.SigmaError:
+            try:
+                return await self.rpc_to(name, method, request, reply_class, timeout_s)
+            except serr.SigmaError as error:
+                return error
+
+        if len(requests) == 1:
+            [(name, request)] = requests.items()
+            return {name: await call(name, request)}
+        replies = await asyncio.gather(*(call(name, request) for name, request in requests.items()))
+        return dict(zip(requests, replies, strict=True))
+
+    async def close(self) -> None:
+        """May be repeated."""
+        await self._servers.stop_watching()
+        clnts, self._clnts = list(self._clnts.values()), {}
+        await asyncio.gather(*(clnt.close() for clnt in clnts))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class ShardedRPCClnt:
+    """The blocking face of ``AsyncShardedRPCClnt``; may be shared by threads. A context manager."""
+
+    def __init__(self, sc: BlockingClient, pn: str) -> None:
+        self._sc = sc
+        self._clnt = AsyncShardedRPCClnt(sc.asynchronous, pn)
+
+    @property
+    def asynchronous(self) -> AsyncShardedRPCClnt:
+        """What this is the face of; for coroutines on the client's loop."""
+        return self._clnt
+
+    def names(self) -> list[str]:
+        """See ``AsyncShardedRPCClnt.names``."""
+        names: list[str] = self._sc.run(self._clnt.names())
+        return names
+
+    def wait_n(self, n: int, timeout_s: float | None = None) -> list[str]:
+        """See ``AsyncShardedRPCClnt.wait_n``."""
+        names: list[str] = self._sc.run(self._clnt.wait_n(n, timeout_s))
+        return names
+
+    def rpc(
+        self,
+        method: str,
+        request: Message,
+        reply_class: type[R],
+        timeout_s: float | None = None,
+        *,
+        idempotent: bool = False,
+    ) -> R:
+        """See ``AsyncShardedRPCClnt.rpc``."""
+        reply: R = self._sc.run(self._clnt.rpc(method, request, reply_class, timeout_s, idempotent=idempotent))
+        return reply
+
+    def rpc_to(
+        self, name: str, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None
+    ) -> R:
+        """See ``AsyncShardedRPCClnt.rpc_to``."""
+        reply: R = self._sc.run(self._clnt.rpc_to(name, method, request, reply_class, timeout_s))
+        return reply
+
+    def rpc_all(
+        self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None
+    ) -> dict[str, R]:
+        """See ``AsyncShardedRPCClnt.rpc_all``."""
+        replies: dict[str, R] = self._sc.run(self._clnt.rpc_all(method, request, reply_class, timeout_s))
+        return replies
+
+    def close(self) -> None:
+        self._sc.run(self._clnt.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

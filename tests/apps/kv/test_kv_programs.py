@@ -1,0 +1,74 @@
+"""The command line, and the programs that put a store to work (KV-9)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sigmaos_ray import Proc
+from sigmaos_ray.semclnt import Semaphore
+from user.kv.names import CLERK_PROGRAM, Names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sigmaos_ray.testing import Tstate
+
+
+@pytest.fixture
+def sigmaos(tstate_all: Tstate) -> Callable[..., str]:
+    """Runs a command; returns what it printed, or, if it failed, what it said."""
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "sigmaos_ray.cli", "--state-dir", str(tstate_all.state_dir), "kv", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            assert len(done.stderr.splitlines()) == 1, done.stderr
+            return done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_command_line(sigmaos: Callable[..., str]) -> None:
+    assert sigmaos("start", "-s", "cli") == "cli: grp-0\n"
+    assert "there already" in sigmaos("start", "-s", "cli")
+    assert sigmaos("put", "k", "v", "-s", "cli") == ""
+    assert sigmaos("put", "k", "w", "--append", "-s", "cli") == ""
+    assert sigmaos("add", "-s", "cli") == "grp-1\n"
+    assert sigmaos("get", "k", "-s", "cli") == "vw"
+    stats = json.loads(sigmaos("stats", "-s", "cli", "--json"))
+    assert [len(group["shards"]) for group in stats["groups"]] == [50, 50]
+    assert sum(group["keys"] for group in stats["groups"]) == 1
+    assert sigmaos("rm", "grp-0", "-s", "cli") == ""
+    assert sigmaos("get", "k", "-s", "cli") == "vw"
+    assert "last server" in sigmaos("rm", "grp-1", "-s", "cli")
+    assert "grp-7" in sigmaos("rm", "grp-7", "-s", "cli")
+    assert "key nothing" in sigmaos("get", "nothing", "-s", "cli")
+    assert sigmaos("stop", "-s", "cli") == ""
+    assert "no such kv store" in sigmaos("get", "k", "-s", "cli")
+    assert "no such kv store" in sigmaos("stop", "-s", "cli")
+
+
+def test_clerks(tstate_all: Tstate, store: str) -> None:
+    sc = tstate_all.sc
+    semaphore = Semaphore(sc, Names(store).clerk_sem)
+    semaphore.init()
+    checking = Proc(CLERK_PROGRAM, [store])
+    bounded = Proc(CLERK_PROGRAM, [store, "0.5", "1000", Names(store).clerk_sem])
+    for proc in (checking, bounded):
+        sc.spawn(proc)
+        sc.wait_start(proc.pid)
+    semaphore.up()
+    status = sc.wait_exit(bounded.pid)
+    assert status.is_ok(), status
+    assert isinstance(status.data, float)
+    assert status.data > 0
+    sc.evict(checking.pid)
+    status = sc.wait_exit(checking.pid)
+    assert status.is_evicted(), status
+    assert status.msg.startswith("ntest ")

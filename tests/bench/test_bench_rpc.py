@@ -1,0 +1,158 @@
+"""Calls by pathname beside gRPC's own, and beside calls of Ray actors.
+
+Claims: an echo of 100 bytes costs at most 0.65 of a unary call of grpcio and 0.25 of a Ray actor's; with 32 in flight
+there are at least twice as many calls a second as over grpc.aio; 1 MiB passes at 0.9 of grpcio's rate or more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import grpc
+import pytest
+import ray
+from grpc_child import METHOD, OPTIONS
+from measure import compare
+
+from kernel.boot.raychoice import TOKEN_FILE_NAME
+from sigmaos_ray import Proc
+from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCClnt
+from user.example_echo_server.echo_pb2 import EchoReply, EchoRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from measure import Work
+
+    from sigmaos_ray import SigmaClnt
+    from sigmaos_ray.testing import Tstate
+
+SERVER: Final = "name/bench-echo/server"
+TEXT: Final = "x" * 100
+LARGE: Final = "x" * (1 << 20)
+IN_FLIGHT: Final = 32
+
+
+@pytest.fixture(scope="module")
+def sc(instance: Tstate) -> Iterator[SigmaClnt]:
+    """A client of an instance with a server of ours."""
+    server = Proc("example_echo_server", [SERVER], mcpu=100)
+    instance.sc.spawn(server)
+    instance.sc.wait_start(server.pid)
+    yield instance.sc
+    instance.sc.evict(server.pid)
+    instance.sc.wait_exit(server.pid)
+
+
+@contextlib.contextmanager
+def grpc_server(kind: str) -> Iterator[str]:
+    """The address of a server of grpcio in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("grpc_child.py")), kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        yield f"127.0.0.1:{child.stdout.readline().strip()}"
+        child.communicate("")
+
+
+def ours_and_theirs(clnt: RPCClnt, channel: grpc.Channel, text: str) -> tuple[Work, Work]:
+    unary = channel.unary_unary(
+        METHOD, request_serializer=EchoRequest.SerializeToString, response_deserializer=EchoReply.FromString
+    )
+
+    def ours(times: int) -> None:
+        for _ in range(times):
+            assert len(clnt.rpc("EchoSrv.Echo", EchoRequest(text=text), EchoReply).text) == len(text)
+
+    def theirs(times: int) -> None:
+        for _ in range(times):
+            assert len(unary(EchoRequest(text=text)).text) == len(text)
+
+    return ours, theirs
+
+
+def test_one_call_at_a_time(sc: SigmaClnt) -> None:
+    clnt = RPCClnt(sc, SERVER)
+    with grpc_server("plain") as address, grpc.insecure_channel(address, OPTIONS) as channel:
+        ours, theirs = ours_and_theirs(clnt, channel, TEXT)
+        compare("an echo of 100 bytes", ("ours", ours), ("grpcio", theirs), times=1000, goal=0.65)
+        ours, theirs = ours_and_theirs(clnt, channel, LARGE)
+        compare("an echo of 1 MiB", ("ours", ours), ("grpcio", theirs), times=30, goal=0.9, rates=True)
+    clnt.close()
+
+
+@pytest.fixture
+def driver(instance: Tstate) -> Iterator[None]:
+    """This process as a Ray driver, on the instance's Ray, whose token stands in its state directory."""
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(instance.state_dir / TOKEN_FILE_NAME)
+    ray.init(address=instance.instance.ray_address, log_to_driver=False, logging_level=logging.ERROR)
+    yield
+    ray.shutdown()
+
+
+def test_beside_a_ray_actor(driver: None, sc: SigmaClnt) -> None:
+    @ray.remote(num_cpus=0)
+    class Echo:
+        def echo(self, text: str) -> str:
+            return text
+
+    actor = Echo.remote()
+    clnt = RPCClnt(sc, SERVER)
+
+    def ours(times: int) -> None:
+        for _ in range(times):
+            clnt.rpc("EchoSrv.Echo", EchoRequest(text=TEXT), EchoReply)
+
+    def theirs(times: int) -> None:
+        for _ in range(times):
+            ray.get(actor.echo.remote(TEXT))
+
+    compare("an echo of 100 bytes", ("ours", ours), ("a Ray actor", theirs), times=500, goal=0.25)
+    ray.kill(actor)
+    clnt.close()
+
+
+def test_many_in_flight(sc: SigmaClnt) -> None:
+    """Each on asyncio: so many loops that call, one call at a time each."""
+    clnt = AsyncRPCClnt(sc.asynchronous, SERVER)
+
+    async def many(call: object, times: int) -> None:
+        async def caller() -> None:
+            for _ in range(times // IN_FLIGHT):
+                await call()  # type: ignore[operator]
+
+        await asyncio.gather(*(caller() for _ in range(IN_FLIGHT)))
+
+    async def our_call() -> None:
+        await clnt.rpc("EchoSrv.Echo", EchoRequest(text=TEXT), EchoReply)
+
+    with grpc_server("aio") as address, ThreadPoolExecutor(1) as thread, asyncio.Runner() as runner:
+
+        async def dial() -> grpc.aio.Channel:
+            return grpc.aio.insecure_channel(address)
+
+        channel = thread.submit(runner.run, dial()).result()
+        unary = channel.unary_unary(
+            METHOD, request_serializer=EchoRequest.SerializeToString, response_deserializer=EchoReply.FromString
+        )
+
+        async def their_call() -> None:
+            await unary(EchoRequest(text=TEXT))
+
+        def ours(times: int) -> None:
+            sc.run(many(our_call, times))
+
+        def theirs(times: int) -> None:
+            thread.submit(runner.run, many(their_call, times)).result()
+
+        what = f"echoes, {IN_FLIGHT} in flight"
+        compare(what, ("ours", ours), ("grpc.aio", theirs), times=3200, goal=2.0, rates=True)
+        thread.submit(runner.run, channel.close()).result()
+    sc.run(clnt.close())

@@ -1,0 +1,57 @@
+"""A service for the tests of servers and their clients; any protobuf will do as message."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import serr
+from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, LeaseReply, LeaseRequest, Part, RpcReply, RpcRequest
+
+if TYPE_CHECKING:
+    from sigmaos_ray.protsrv.rpcdev import RpcContext
+
+
+class Probe:
+    """Says who answers, waits until it is told to go on, and counts what ran."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.ran: list[str] = []
+        self.entered = threading.Event()
+        self.go_on = threading.Event()
+
+    async def Who(self, ctx: RpcContext, request: RpcRequest) -> RpcReply:
+        self.ran.append(request.method)
+        return RpcReply(raised=self.name)
+
+    async def Large(self, ctx: RpcContext, request: RpcRequest) -> RpcReply:
+        return RpcReply(raised=request.method)
+
+    async def Grow(self, ctx: RpcContext, request: LeaseRequest) -> RpcReply:
+        return RpcReply(raised="x" * request.lease_id)
+
+    async def Raise(self, ctx: RpcContext, request: RpcRequest) -> RpcReply:
+        raise ValueError(request.method)
+
+    async def Held(self, ctx: RpcContext, request: RpcRequest) -> RpcReply:
+        self.ran.append(request.method)
+        self.entered.set()
+        while not self.go_on.is_set():  # noqa: ASYNC110  # set by a thread
+            await asyncio.sleep(0.01)
+        return RpcReply(raised=self.name)
+
+    def Blocking(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
+        self.go_on.wait(30)
+        return LeaseReply()
+
+    async def Remaining(self, ctx: RpcContext, request: LeaseRequest) -> AskLeaseReply:
+        await asyncio.sleep(0.05)
+        left_s = ctx.remaining_s()
+        return AskLeaseReply(ttl_s=-1 if left_s is None else left_s)
+
+    async def Away(self, ctx: RpcContext, request: Part) -> LeaseReply:
+        """Fails as if the server were away, after it ran."""
+        self.ran.append("Away")
+        raise (serr.Unreachable if request.number else serr.IOErr)("elsewhere", "a server behind this one")

@@ -1,0 +1,220 @@
+"""Blocking calls over lines: the same promises as over sessions, and nothing for strangers."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from probe_service import Probe
+
+from sigmaos_ray import config as configuration
+from sigmaos_ray import loopthread, serr
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.fslib import AsyncFsLib
+from sigmaos_ray.memfs import MemFs
+from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, LeaseReply, LeaseRequest, Line, Part, RpcReply, RpcRequest
+from sigmaos_ray.protsrv.server import FileServer
+from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.rpcclnt import RPCClnt, RPCError
+from sigmaos_ray.rpcclnt.channel import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+
+
+class Site:
+    """A server on the loop's thread, and a client of it; as a program has them."""
+
+    def __init__(self) -> None:
+        self.probe = Probe("served")
+        self.refuses: serr.SigmaError | None = None
+        self.asynchronous: AsyncFsLib
+        self.run(self._start())
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return loopthread.shared().run(coroutine)
+
+    async def _start(self) -> None:
+        watches = WatchTable()
+        self.server = FileServer(MemFs(watches).root, watches, services=[self.probe], guard=self._guard)
+        self.asynchronous = AsyncFsLib(ProcEnv(pid="test", named=await self.server.start()))
+
+    def _guard(self) -> None:
+        if self.refuses is not None:
+            raise self.refuses
+
+    @property
+    def lines_count(self) -> int:
+        return len(self.server.rpc.listener.connections)
+
+    def stop(self) -> None:
+        self.run(self.asynchronous.close_fs())
+        self.run(self.server.stop())
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    site = Site()
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def clnt(site: Site) -> Iterator[RPCClnt]:
+    """A client that has a line already."""
+    clnt = RPCClnt(site, "name/")
+    for _ in range(5):
+        who(clnt)
+    assert site.lines_count == 1
+    yield clnt
+    clnt.close()
+
+
+def who(clnt: RPCClnt, call: str = "", timeout_s: float | None = 20) -> str:
+    return clnt.rpc("Probe.Who", RpcRequest(method=call), RpcReply, timeout_s).raised
+
+
+def test_the_same_answers_and_errors(site: Site, clnt: RPCClnt) -> None:
+    assert who(clnt) == "served"
+    with pytest.raises(serr.NotFound, match=r"Probe\.Nothing"):
+        clnt.rpc("Probe.Nothing", RpcRequest(), RpcReply)
+    with pytest.raises(RPCError, match="ValueError: no good"):
+        clnt.rpc("Probe.Raise", RpcRequest(method="no good"), RpcReply)
+    with pytest.raises(serr.Unreachable, match="elsewhere"):
+        clnt.rpc("Probe.Away", Part(number=1), LeaseReply)
+    assert 0 < clnt.rpc("Probe.Remaining", LeaseRequest(), AskLeaseReply, 20).ttl_s < 20
+    assert clnt.rpc("Probe.Remaining", LeaseRequest(), AskLeaseReply).ttl_s == -1
+    assert site.lines_count == 1
+    assert site.probe.ran.count("Away") == 1
+
+
+@pytest.mark.parametrize("size", [1 << 20, 3 << 20])
+def test_payloads_that_fit_a_line_and_that_do_not(site: Site, clnt: RPCClnt, size: int) -> None:
+    text = "x" * size
+    assert clnt.rpc("Probe.Large", RpcRequest(method=text), RpcReply, 20).raised == text
+    assert len(clnt.rpc("Probe.Grow", LeaseRequest(lease_id=size), RpcReply, 20).raised) == size
+
+
+def test_as_many_lines_as_threads_up_to_a_limit(site: Site, clnt: RPCClnt) -> None:
+    with ThreadPoolExecutor(40) as threads:
+        calls = [threads.submit(clnt.rpc, "Probe.Held", RpcRequest(method=f"{n}"), RpcReply) for n in range(40)]
+        while len(site.probe.ran) < 45:
+            threading.Event().wait(0.01)
+        assert 2 < site.lines_count <= 16
+        site.probe.go_on.set()
+        assert [call.result(20).raised for call in calls] == ["served"] * 40
+    assert sorted(map(int, site.probe.ran[5:])) == list(range(40))
+
+
+def test_a_time_out_costs_its_line_and_nothing_else(site: Site, clnt: RPCClnt) -> None:
+    with pytest.raises(serr.Timeout):
+        clnt.rpc("Probe.Held", RpcRequest(), RpcReply, timeout_s=0.1)
+    assert who(clnt) == "served"
+    while site.server.rpc.running_count:
+        threading.Event().wait(0.01)
+
+
+def test_a_call_that_runs_when_the_server_stops(site: Site, clnt: RPCClnt) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        held = thread.submit(clnt.rpc, "Probe.Held", RpcRequest(), RpcReply)
+        assert site.probe.entered.wait(10)
+        site.run(site.server.stop())
+        with pytest.raises(serr.IOErr):
+            held.result(20)
+
+
+def test_a_draining_server_finishes_and_refuses(site: Site, clnt: RPCClnt) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        held = threads.submit(clnt.rpc, "Probe.Held", RpcRequest(method="held"), RpcReply)
+        assert site.probe.entered.wait(10)
+        draining = threads.submit(site.run, site.server.drain(20))
+        while not site.server.rpc.is_draining:
+            threading.Event().wait(0.001)
+        with pytest.raises(serr.Unreachable):
+            who(clnt, "refused")
+        assert not draining.done()
+        site.probe.go_on.set()
+        assert held.result(20).raised == "served"
+        draining.result(20)
+    assert "refused" not in site.probe.ran
+
+
+def test_calls_while_a_server_stops_have_a_known_fate(site: Site, clnt: RPCClnt) -> None:
+    """What was not answered did not run."""
+    answered = 0
+
+    def caller() -> None:
+        nonlocal answered
+        while True:
+            who(clnt, "counted", timeout_s=None)
+            answered += 1
+
+    with ThreadPoolExecutor(1) as thread:
+        calling = thread.submit(caller)
+        while answered < 100:
+            threading.Event().wait(0.001)
+        site.run(site.server.drain(10))
+        site.run(site.server.stop())
+        with pytest.raises(serr.Unreachable):
+            calling.result(30)
+    assert site.probe.ran.count("counted") == answered
+
+
+def test_a_line_ends_with_its_channel(site: Site, clnt: RPCClnt) -> None:
+    site.run(clnt._clnt.close())
+    while site.lines_count:
+        threading.Event().wait(0.01)
+    assert who(clnt) == "served"
+
+
+def test_a_refusing_server_refuses_over_lines_too(site: Site, clnt: RPCClnt) -> None:
+    site.refuses = serr.Closed("server", serr.SRV_EXPIRED)
+    with pytest.raises(serr.Closed, match=serr.SRV_EXPIRED):
+        who(clnt)
+    site.refuses = None
+    assert who(clnt) == "served"
+
+
+def _offer(site: Site) -> Line:
+    async def ask() -> Line:
+        channel = Channel(await site.asynchronous.open_rpc("name/"))
+        return (await channel.line())[1]
+
+    offer: Line = site.run(ask())
+    return offer
+
+
+def test_strangers(site: Site, clnt: RPCClnt) -> None:
+    offer = _offer(site)
+    with socket.create_connection(("127.0.0.1", offer.port)) as first:
+        first.sendall(b"x" * 16)
+        assert first.recv(1) == b""
+    taken = socket.create_connection(("127.0.0.1", offer.port))
+    taken.sendall(offer.token)
+    while site.lines_count < 2:
+        threading.Event().wait(0.01)
+    with socket.create_connection(("127.0.0.1", offer.port)) as again:
+        again.sendall(offer.token)
+        assert again.recv(1) == b""
+    # What is too large ends the line; what is no call is answered.
+    taken.sendall(b"\xff\xff\xff\x7f" * 2)
+    assert len(taken.recv(1 << 16)) > 8
+    taken.close()
+    assert who(clnt) == "served"
+
+
+def test_without_lines(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where none can be had, the session serves."""
+
+    def unreachable(address: object, timeout_s: float) -> socket.socket:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket, "create_connection", unreachable)
+    clnt = RPCClnt(site, "name/")
+    assert [who(clnt) for _ in range(10)] == ["served"] * 10
+    assert site.lines_count == 0
+    clnt.close()
+    assert configuration.current().rpc.inline_bytes_max < configuration.current().wire.message_bytes_max

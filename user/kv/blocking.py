@@ -1,0 +1,122 @@
+"""The blocking clerk. What goes as usual goes over lines of its own, without a loop between; all else, ``AsyncKvClerk``
+does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import serr
+from user.kv import kv_pb2 as pb
+from user.kv.clnt import TIMEOUT_S, AsyncKvClerk, check_told
+from user.kv.config import NOBODY
+from user.kv.names import shard_of
+from user.kv.servers import ThreadLines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sigmaos_ray import SigmaClnt
+
+_MANY: Final = 1000
+"""More keys than these go the other way, which cuts requests."""
+_DONE: Final = frozenset({pb.DONE, pb.ABSENT, pb.REFUSED, pb.TOO_LARGE})
+
+
+class KvClerk:
+    """The blocking face of ``AsyncKvClerk``; may be shared by threads. A context manager."""
+
+    def __init__(self, sc: SigmaClnt, job: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._sc = sc
+        self._clerk = AsyncKvClerk(sc.asynchronous, job, timeout_s)
+        self._lines = ThreadLines(sc)
+
+    def get(self, key: str) -> bytes:
+        """See ``AsyncKvClerk.get``."""
+        group = self._clerk.route[shard_of(key)]
+        if group != NOBODY:
+            requests = {group: pb.GetRequest(keys=(key,))}
+            reply = self._lines.call("Get", requests, self._clerk.servers, pb.GetReply).get(group)
+            if reply is not None:
+                told = reply.told[0]
+                if told == pb.DONE:
+                    return reply.values[0]
+                if told == pb.ABSENT:
+                    raise serr.NotFound(f"key {key}")
+        return self._sc.run(self._clerk.get(key))
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """See ``AsyncKvClerk.get_many``."""
+        wanted = list(keys)
+        if len(wanted) > _MANY:
+            return self._sc.run(self._clerk.get_many(wanted))
+        by_group: dict[str, list[str]] = {}
+        route = self._clerk.route
+        for key in wanted:
+            by_group.setdefault(route[shard_of(key)], []).append(key)
+        found: dict[str, bytes] = {}
+        requests = {group: pb.GetRequest(keys=part) for group, part in by_group.items() if group != NOBODY}
+        replies = self._lines.call("Get", requests, self._clerk.servers, pb.GetReply)
+        left = [key for group, part in by_group.items() if group not in replies for key in part]
+        for group, reply in replies.items():
+            if not any(reply.told):
+                found.update(zip(by_group[group], reply.values, strict=True))
+                continue
+            for key, told, value in zip(by_group[group], reply.told, reply.values, strict=True):
+                if told == pb.DONE:
+                    found[key] = value
+                elif told != pb.ABSENT:
+                    left.append(key)
+        if left:
+            found |= self._sc.run(self._clerk.get_many(left))
+        return found
+
+    def put(self, key: str, value: bytes) -> None:
+        """See ``AsyncKvClerk.put``."""
+        self._write(pb.Write(kind=pb.PUT, key=key, value=value))
+
+    def append(self, key: str, value: bytes) -> None:
+        """See ``AsyncKvClerk.append``."""
+        self._write(pb.Write(kind=pb.APPEND, key=key, value=value))
+
+    def delete(self, key: str) -> bool:
+        """See ``AsyncKvClerk.delete``."""
+        return self._write(pb.Write(kind=pb.DELETE, key=key)) == pb.DONE
+
+    def compare_and_set(self, key: str, expected: bytes | None, value: bytes) -> bool:
+        """See ``AsyncKvClerk.compare_and_set``."""
+        return self._write(pb.Write(kind=pb.CAS, key=key, value=value, expected=expected)) == pb.DONE
+
+    def _write(self, write: pb.Write) -> int:
+        clerk, writes = self._clerk, [write]
+        clerk.book.begin(writes)
+        try:
+            group = clerk.route[shard_of(write.key)]
+            if group != NOBODY:
+                requests = {group: clerk.book.request(writes)}
+                reply = self._lines.call("Write", requests, clerk.servers, pb.WriteReply).get(group)
+                if reply is not None and reply.told[0] in _DONE:
+                    check_told(writes, reply.told)
+                    return reply.told[0]
+            # It may have been done: the same number says so.
+            return self._sc.run(clerk.write_begun(writes))[0]
+        finally:
+            clerk.book.end(writes)
+
+    def put_many(self, values: Mapping[str, bytes]) -> None:
+        """See ``AsyncKvClerk.put_many``."""
+        self._sc.run(self._clerk.put_many(values))
+
+    def scan(self, shard: int) -> dict[str, bytes]:
+        """See ``AsyncKvClerk.scan``."""
+        return self._sc.run(self._clerk.scan(shard))
+
+    def close(self) -> None:
+        """May be repeated."""
+        self._lines.close()
+        self._sc.run(self._clerk.close())
+
+    def __enter__(self) -> KvClerk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

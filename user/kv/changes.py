@@ -1,0 +1,92 @@
+"""What happens to shards, as it is written down. Each change has its shard's count of changes, ``n``: one that a shard
+has seen already is passed over, so that a snapshot taken while changes go on, and the changes, fit together."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeAlias
+
+import msgspec
+
+Number: TypeAlias = tuple[int, int]
+"""A move's: epoch and seqno of the configuration that planned it."""
+
+
+class State(IntEnum):
+    """Of a shard at one server."""
+
+    ABSENT = 0
+    READY = 1
+    FROZEN = 2
+    """Its contents no longer change: they are being copied to another server."""
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Base of all."""
+
+    shard: int
+    n: int
+
+
+class Wrote(Change, frozen=True, array_like=True, tag="w"):
+    """A write of a client; what it does follows from the shard's contents."""
+
+    client: int
+    floor: int
+    seqno: int
+    kind: int
+    key: str
+    value: bytes
+    expected: bytes | None
+
+
+class Staged(Change, frozen=True, array_like=True, tag="s"):
+    """A part of a shard that is on its way here."""
+
+    number: Number
+    digest: int
+    """Of all parts: two dumps of one shard may be cut differently."""
+    part: int
+    data: bytes
+
+
+class Installed(Change, frozen=True, array_like=True, tag="i"):
+    """All parts are here: the shard is served."""
+
+    number: Number
+
+
+class Froze(Change, frozen=True, array_like=True, tag="f"):
+    number: Number
+
+
+class Dropped(Change, frozen=True, array_like=True, tag="d"):
+    """The shard is at another server now."""
+
+    number: Number
+
+
+class Image(Change, frozen=True, array_like=True, tag="p"):
+    """In a snapshot: a part of a shard's contents."""
+
+    data: bytes
+
+
+class Restored(Change, frozen=True, array_like=True, tag="r"):
+    """In a snapshot: the shard, whose contents came before as images."""
+
+    number: Number
+    state: int
+    staged: list[bytes]
+    staging: tuple[Number, int]
+
+
+AnyChange: TypeAlias = Wrote | Staged | Installed | Froze | Dropped | Image | Restored
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """A part of a shard's contents, as it travels."""
+
+    values: list[tuple[str, bytes]]
+    clients: list[tuple[int, int, dict[int, int]]] = []
+    """Id, floor, and what each later write was told."""

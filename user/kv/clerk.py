@@ -1,0 +1,108 @@
+"""Clerks that put a store to work, and check what it says (KV-9).
+
+``clerk JOB`` appends to each of 100 keys and checks that its own values come back in order, each once, until it is
+evicted. ``clerk JOB DURATION_S [OFFSET [SEM]]`` waits for the semaphore ``SEM``, puts and gets keys from number OFFSET
+on for so long, and exits OK with the operations per second as data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sigmaos_ray import SigmaClnt, Status, serr
+from sigmaos_ray.semclnt import Semaphore
+from user.kv.blocking import KvClerk
+from user.kv.clnt import AsyncKvClerk
+from user.kv.names import Names
+
+if TYPE_CHECKING:
+    from sigmaos_ray import AsyncSigmaClnt
+
+USAGE: Final = "usage: clerk JOB [DURATION_S [OFFSET [SEM]]]"
+KEYS_COUNT: Final = 100
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What an unbounded clerk appends, a line of JSON each."""
+
+    pid: str
+    key: str
+    n: int
+
+
+def main(argv: list[str]) -> Status:
+    if not 1 <= len(argv) <= 4:
+        sys.exit(USAGE)
+    with SigmaClnt() as sc:
+        sc.started()
+        try:
+            duration_s = float(argv[1]) if len(argv) > 1 else None
+            offset = int(argv[2]) if len(argv) > 2 else 0
+        except ValueError:
+            sys.exit(USAGE)
+        if duration_s is None:
+            return sc.run(_until_evicted(sc.asynchronous, argv[0]))
+        if len(argv) > 3:
+            Semaphore(sc, argv[3]).down()
+        return _bounded(sc, argv[0], duration_s, offset)
+
+
+def make_key(number: int) -> str:
+    return f"{number:x}"
+
+
+def _bounded(sc: SigmaClnt, job: str, duration_s: float, offset: int) -> Status:
+    keys = [make_key(offset + number) for number in range(KEYS_COUNT)]
+    count = 0
+    with KvClerk(sc, job) as clerk:
+        began_s = time.monotonic()
+        while time.monotonic() < began_s + duration_s:
+            key = keys[count // 2 % KEYS_COUNT]
+            if count % 2:
+                clerk.get(key)
+            else:
+                clerk.put(key, key.encode())
+            count += 1
+        ops_per_s = count / (time.monotonic() - began_s)
+    return Status.info(f"{ops_per_s:.0f} ops/s", ops_per_s)
+
+
+async def _until_evicted(sc: AsyncSigmaClnt, job: str) -> Status:
+    Names(job)
+    evicted = asyncio.create_task(sc.wait_evict(), name="kv-evicted")
+    clerk = AsyncKvClerk(sc, job)
+    began_s = time.monotonic()
+    tests_count = 0
+    try:
+        while not evicted.done():
+            for number in range(KEYS_COUNT):
+                key = make_key(number)
+                entry = Entry(sc.pid, key, tests_count)
+                await clerk.append(key, msgspec.json.encode(entry) + b"\n")
+                check_entries(await clerk.get(key), sc.pid, key, tests_count)
+                if evicted.done():
+                    break
+            else:
+                tests_count += 1
+    except (serr.SigmaError, ValueError) as error:
+        return Status.err(f"ntest {tests_count}: {error}")
+    finally:
+        evicted.cancel()
+        await asyncio.wait({evicted})
+        with contextlib.suppress(serr.SigmaError):
+            await clerk.close()
+    return Status.evicted(f"ntest {tests_count} elapsed {time.monotonic() - began_s:.1f} s")
+
+
+def check_entries(value: bytes, pid: str, key: str, last: int) -> None:
+    """ValueError unless a clerk's own entries are 0, 1, 2, ... ``last``."""
+    entries = (msgspec.json.decode(line, type=Entry) for line in value.splitlines())
+    own = [entry.n for entry in entries if entry.pid == pid]
+    if own != list(range(last + 1)):
+        raise ValueError(f"key {key}: {own} instead of 0..{last}")

@@ -1,0 +1,297 @@
+"""Clerks: clients of a store. They find each key's server by the balancer's configuration, and follow it.
+
+Whatever happens to servers, a call is repeated until it is answered, and a write takes effect once. After
+``timeout_s`` the clerk gives up with Timeout: a write may then have taken effect, or do so a little later, or never.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import debug, serr
+from user.kv import config as cfg
+from user.kv import kv_pb2 as pb
+from user.kv.names import SHARDS_COUNT, Names, shard_of
+from user.kv.servers import Server
+from user.kv.state import KEY_BYTES_MAX, VALUE_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from sigmaos_ray import AsyncSigmaClnt
+    from user.kv.config import Config
+
+    Ask = Callable[[Server, Sequence[int]], Awaitable[bytes]]
+    """Asks a server for some of the things that are wanted, by index; returns how each of them fared."""
+
+TIMEOUT_S: Final = 60.0
+_FIRST_PAUSE_S: Final = 0.002
+_PAUSE_S_MAX: Final = 0.1
+_REQUEST_BYTES_MAX: Final = 1 << 20
+_AGAIN: Final = frozenset({pb.MOVING, pb.ELSEWHERE, pb.LATER})
+_log = debug.selector("KVCLERK")
+
+
+class AsyncKvClerk:
+    """One client of the store ``job``. May be shared by tasks. ``close`` it."""
+
+    def __init__(self, sc: AsyncSigmaClnt, job: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._sc = sc
+        self._names = Names(job)
+        self._timeout_s = timeout_s
+        self.book = WriteBook()
+        self._config: Config | None = None
+        self.route: list[str] = [cfg.NOBODY] * SHARDS_COUNT
+        """Per shard: the group to ask."""
+        self.servers: dict[str, Server] = {}
+
+    # -- one key
+
+    async def get(self, key: str) -> bytes:
+        """NotFound, of ``key <key>``, for a key that is not there."""
+        found = await self.get_many((key,))
+        if key not in found:
+            raise serr.NotFound(f"key {key}")
+        return found[key]
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Inval for a key or a value that is too long."""
+        await self._write(pb.PUT, key, value)
+
+    async def append(self, key: str, value: bytes) -> None:
+        """Puts ``value`` behind what is there; nothing counts as empty. Inval if it then is too long."""
+        await self._write(pb.APPEND, key, value)
+
+    async def delete(self, key: str) -> bool:
+        """Whether it was there."""
+        return await self._write(pb.DELETE, key, b"") == pb.DONE
+
+    async def compare_and_set(self, key: str, expected: bytes | None, value: bytes) -> bool:
+        """Puts ``value`` if the key has the value ``expected`` (None: if it is not there); whether it did."""
+        return await self._write(pb.CAS, key, value, expected) == pb.DONE
+
+    async def _write(self, kind: pb.Kind, key: str, value: bytes, expected: bytes | None = None) -> int:
+        return (await self._write_all([pb.Write(kind=kind, key=key, value=value, expected=expected)]))[0]
+
+    # -- several keys
+
+    async def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The values of those that are there. One call to each server; not at one moment."""
+        wanted = list(keys)
+        found: dict[str, bytes] = {}
+
+        async def ask(server: Server, indices: Sequence[int]) -> bytes:
+            asked = wanted if len(indices) == len(wanted) else [wanted[index] for index in indices]
+            reply = await server.call("Get", pb.GetRequest(keys=asked), pb.GetReply)
+            told: bytes = reply.told
+            if any(told):
+                for how, key, value in zip(told, asked, reply.values, strict=True):
+                    if how == pb.DONE:
+                        found[key] = value
+            else:
+                found.update(zip(asked, reply.values, strict=True))
+            return told
+
+        await self._until_told(wanted, ask)
+        return found
+
+    async def put_many(self, values: Mapping[str, bytes]) -> None:
+        """Puts them all, a call or more to each server; not at one moment."""
+        await self._write_all([pb.Write(kind=pb.PUT, key=key, value=value) for key, value in values.items()])
+
+    async def scan(self, shard: int) -> dict[str, bytes]:
+        """The keys of one shard, sorted, with their values: page after page, each as it was at one moment."""
+        if not 0 <= shard < SHARDS_COUNT:
+            raise serr.Inval(f"shard {shard}", f"there are {SHARDS_COUNT}")
+        found: dict[str, bytes] = {}
+        more = True
+
+        async def ask(server: Server, _: Sequence[int]) -> bytes:
+            nonlocal more
+            request = pb.ScanRequest(shard=shard, after=next(reversed(found), ""))
+            reply = await server.call("Scan", request, pb.ScanReply)
+            if reply.told == pb.DONE:
+                found.update(zip(reply.keys, reply.values, strict=True))
+                more = reply.more
+            return bytes([reply.told])
+
+        while more:
+            await self._until_told([shard], ask)
+        return found
+
+    async def _write_all(self, writes: list[pb.Write]) -> list[int]:
+        self.book.begin(writes)
+        try:
+            return await self.write_begun(writes)
+        finally:
+            self.book.end(writes)
+
+    async def write_begun(self, writes: list[pb.Write]) -> list[int]:
+        """What writes are told that are in the book; some may have been sent before."""
+        outcomes: list[int] = [pb.LATER] * len(writes)
+
+        async def ask(server: Server, indices: Sequence[int]) -> bytes:
+            taken, size = 0, 0
+            while taken < len(indices) and size < _REQUEST_BYTES_MAX:
+                write = writes[indices[taken]]
+                size += len(write.key) + len(write.value) + len(write.expected)
+                taken += 1
+            request = self.book.request([writes[index] for index in indices[:taken]])
+            told: bytes = (await server.call("Write", request, pb.WriteReply)).told
+            for index, how in zip(indices, told, strict=False):
+                outcomes[index] = how
+            return told + bytes([pb.LATER]) * (len(indices) - taken)
+
+        await self._until_told([write.key for write in writes], ask)
+        check_told(writes, outcomes)
+        return outcomes
+
+    # -- finding servers
+
+    async def _until_told(self, wanted: Sequence[str] | Sequence[int], ask: Ask) -> None:
+        """Asks for each of what is wanted, keys or shards, until a server has told of it. Timeout if none does."""
+        shards = [shard_of(each) if isinstance(each, str) else each for each in wanted]
+        left: Sequence[int] = range(len(shards))
+        search: _Search | None = None
+        while left:
+            by_group: dict[str, list[int]] = {}
+            for index in left:
+                by_group.setdefault(self.route[shards[index]], []).append(index)
+            if len(by_group) == 1:
+                group, indices = next(iter(by_group.items()))
+                again = await self._ask(group, indices, shards, ask, search)
+            else:
+                parts = (self._ask(group, indices, shards, ask, search) for group, indices in by_group.items())
+                again = [part for parts in await asyncio.gather(*parts) for part in parts]
+            left = [index for index, _ in again]
+            if again and any(how != pb.LATER for _, how in again):
+                if search is None:
+                    search = _Search(time.monotonic() + self._timeout_s)
+                await self._search(search, {shards[index] for index, how in again if how != pb.LATER})
+
+    async def _ask(
+        self, group: str, indices: list[int], shards: Sequence[int], ask: Ask, search: _Search | None
+    ) -> list[tuple[int, int]]:
+        """Asks one server; returns what is to be asked again, and why."""
+        if group == cfg.NOBODY:
+            return [(index, pb.ELSEWHERE) for index in indices]
+        server = self.servers.get(group)
+        if server is None:
+            server = self.servers[group] = Server(self._sc, self._names.group(group))
+        try:
+            told = await ask(server, indices)
+        except (serr.NotFound, serr.Timeout, *serr.SESSION_ERRORS) as error:
+            _log(f"{group}: {error}")
+            if search is not None:
+                search.error = error
+            return [(index, pb.MOVING) for index in indices]
+        if _AGAIN.isdisjoint(told):
+            return []
+        return [(index, how) for index, how in zip(indices, told, strict=True) if how in _AGAIN]
+
+    async def _search(self, search: _Search, shards: set[int]) -> None:
+        """These shards are not where they were looked for: looks elsewhere, or, if all was tried, again a little later.
+        Timeout past the end of the search."""
+        pause = False
+        for shard in shards:
+            tried = search.tried.setdefault(shard, set())
+            tried.add(self.route[shard])
+            others = [] if self._config is None else [g for g in self._config.where(shard) if g not in tried]
+            if others:
+                self.route[shard] = others[0]
+            else:
+                tried.clear()
+                pause = True
+        if not pause:
+            return
+        if time.monotonic() >= search.until_s:
+            said = f": {search.error}" if search.error is not None else ""
+            raise serr.Timeout(self._names.dir, f"no server answered for {self._timeout_s:g} s{said}")
+        if self._config is not None:
+            await asyncio.sleep(search.pause_s)
+            search.pause_s = min(2 * search.pause_s, _PAUSE_S_MAX)
+        await self._read_config(search)
+
+    async def _read_config(self, search: _Search) -> None:
+        """NotFound if there is no such store."""
+        try:
+            data = await self._sc.get_file(self._names.config)
+        except serr.SESSION_ERRORS as error:  # named is being replaced
+            search.error = error
+            return
+        except serr.NotFound as error:
+            raise serr.NotFound(self._names.dir, "no such kv store") from error
+        config = self._config = cfg.decode(data, self._names.config)
+        for shard in range(SHARDS_COUNT):
+            where = config.where(shard)
+            if self.route[shard] not in where or len(where) == 1:
+                self.route[shard] = where[0] if where else cfg.NOBODY
+        for group in [group for group in self.servers if group not in config.groups]:
+            await self.servers.pop(group).close()
+
+    async def close(self) -> None:
+        """May be repeated."""
+        while self.servers:
+            _, server = self.servers.popitem()
+            await server.close()
+
+
+class _Search:
+    """What one call did to find its servers."""
+
+    def __init__(self, until_s: float) -> None:
+        self.until_s = until_s
+        self.pause_s = _FIRST_PAUSE_S
+        self.tried: dict[int, set[str]] = {}
+        self.error: serr.SigmaError | None = None
+
+
+class WriteBook:
+    """A client's writes that are under way. May be used by threads."""
+
+    def __init__(self) -> None:
+        self._client = secrets.randbits(63)
+        self._lock = threading.Lock()
+        self._seqno = 0
+        self._open: dict[int, None] = {}
+        """In the order of their beginning."""
+
+    def begin(self, writes: Sequence[pb.Write]) -> None:
+        """Numbers them. Inval, and none is begun, for what no server takes. Whoever begins, ends."""
+        for write in writes:
+            _check(write)
+        with self._lock:
+            for write in writes:
+                self._seqno = write.seqno = self._seqno + 1
+                self._open[self._seqno] = None
+
+    def request(self, writes: Sequence[pb.Write]) -> pb.WriteRequest:
+        with self._lock:
+            floor = next(iter(self._open))
+        return pb.WriteRequest(client=self._client, floor=floor, writes=writes)
+
+    def end(self, writes: Sequence[pb.Write]) -> None:
+        """Nobody waits for them any more."""
+        with self._lock:
+            for write in writes:
+                del self._open[write.seqno]
+
+
+def check_told(writes: Sequence[pb.Write], outcomes: Sequence[int]) -> None:
+    """Inval for a value that would be too large."""
+    for write, how in zip(writes, outcomes, strict=True):
+        if how == pb.TOO_LARGE:
+            raise serr.Inval(f"key {write.key}", f"a value has at most {VALUE_BYTES_MAX} bytes")
+        if how == pb.OVER:  # nobody else uses this client's numbers
+            raise serr.IOErr(f"key {write.key}", "the server was told that nobody waits for this write")
+
+
+def _check(write: pb.Write) -> None:
+    if not write.key or len(write.key.encode()) > KEY_BYTES_MAX:
+        raise serr.Inval(f"key {write.key[:80]}", f"a key has between 1 and {KEY_BYTES_MAX} bytes")
+    if len(write.value) > VALUE_BYTES_MAX:
+        raise serr.Inval(f"key {write.key}", f"{len(write.value)} bytes: a value has at most {VALUE_BYTES_MAX}")

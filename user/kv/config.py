@@ -1,0 +1,193 @@
+"""Who has which shard, and what is to move where: the file that the balancer writes and clerks follow. Pure.
+
+``moves`` are those that are not known to have ended: until then a shard is at its source or at its destination.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from sigmaos_ray import serr
+from user.kv.changes import Number
+from user.kv.names import SHARDS_COUNT, group_number
+
+JOINING: Final = "joining"
+ACTIVE: Final = "active"
+LEAVING: Final = "leaving"
+NOBODY = ""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """One server, with those that stand by for it."""
+
+    store: str
+    """The directory on a ux where its leader writes."""
+    members: int = 1
+    state: Literal["joining", "active", "leaving"] = "joining"
+
+
+class Move(msgspec.Struct, frozen=True):
+    shard: int
+    src: str
+    dst: str
+    number: Number
+    """Of the configuration that planned it."""
+
+
+class Auto(msgspec.Struct, frozen=True):
+    """Groups come and go by load, between 1 and ``groups_max``; 0: only when asked."""
+
+    groups_max: int = 0
+    members: int = 1
+
+
+class Config(msgspec.Struct, frozen=True):
+    """One configuration. ``epoch`` is that of the balancer that wrote it, ``seqno`` counts configurations."""
+
+    epoch: int = 0
+    seqno: int = 0
+    shards: Annotated[list[str], msgspec.Meta(min_length=SHARDS_COUNT, max_length=SHARDS_COUNT)] = msgspec.field(
+        default_factory=lambda: [NOBODY] * SHARDS_COUNT
+    )
+    """Per shard: the group that has it, or had it before its move."""
+    groups: dict[str, Group] = {}
+    moves: list[Move] = []
+    auto: Auto = Auto()
+    mcpu: float = 100
+    """Of each server."""
+
+    def __post_init__(self) -> None:
+        for shard, group in enumerate(self.shards):
+            if group != NOBODY and group not in self.groups:
+                raise ValueError(f"shard {shard} is at {group}, which is no group")
+
+    # -- what is
+
+    def of_state(self, *states: str) -> list[str]:
+        """The groups of some states, by number."""
+        return sorted((name for name, group in self.groups.items() if group.state in states), key=group_number)
+
+    def destinations(self) -> list[str]:
+        """Per shard: the group that has it once all moves ended."""
+        found = list(self.shards)
+        for move in self.moves:
+            found[move.shard] = move.dst
+        return found
+
+    def where(self, shard: int) -> list[str]:
+        """The groups that may have a shard: where it is, or was before its move, and where it goes."""
+        found = [self.shards[shard]] if self.shards[shard] != NOBODY else []
+        return found + [move.dst for move in self.moves if move.shard == shard]
+
+    # -- what is to be
+
+    def with_group(self, name: str, group: Group) -> Config:
+        """A group that joins; the same if it is there. Retry while one of that name is leaving."""
+        group_number(name)
+        present = self.groups.get(name)
+        if present is None:
+            return msgspec.structs.replace(self, groups={**self.groups, name: group})
+        if present.state == LEAVING:
+            raise serr.Retry(name, "is leaving")
+        return self
+
+    def without_group(self, name: str) -> Config:
+        """A group that is to leave; the same if it is not there, or leaves already. Inval for the last one."""
+        group = self.groups.get(name)
+        if group is None or group.state == LEAVING:
+            return self
+        if self.of_state(JOINING, ACTIVE) == [name]:
+            raise serr.Inval(name, "the last server cannot be removed; stop the store instead")
+        return self._with_state(name, LEAVING)
+
+    def activated(self, name: str) -> Config:
+        """A group that serves now; the first one has all shards, as ``create``d there."""
+        config = self._with_state(name, ACTIVE)
+        if all(group == NOBODY for group in config.shards):
+            return msgspec.structs.replace(config, shards=[name] * SHARDS_COUNT)
+        return config
+
+    def _with_state(self, name: str, state: Literal["joining", "active", "leaving"]) -> Config:
+        group = msgspec.structs.replace(self.groups[name], state=state)
+        return msgspec.structs.replace(self, groups={**self.groups, name: group})
+
+    def planned(self, number: Number) -> Config:
+        """With the moves that give each active group its share, and leaving ones nothing; shards that move already go
+        where they go."""
+        moving = {move.shard for move in self.moves}
+        targets = balanced(self.destinations(), self.of_state(ACTIVE), moving)
+        moves = [
+            Move(shard, self.shards[shard], target, number)
+            for shard, target in enumerate(targets)
+            if shard not in moving and target != self.shards[shard]
+        ]
+        return msgspec.structs.replace(self, moves=self.moves + moves) if moves else self
+
+    def moved(self, done: list[Move]) -> Config:
+        """After some moves ended."""
+        shards = list(self.shards)
+        for move in done:
+            shards[move.shard] = move.dst
+        left = [move for move in self.moves if move not in done]
+        return msgspec.structs.replace(self, shards=shards, moves=left)
+
+    def forgotten(self, name: str) -> Config:
+        """Without a group that has left."""
+        groups = {each: group for each, group in self.groups.items() if each != name}
+        return msgspec.structs.replace(self, groups=groups)
+
+
+def balanced(owners: list[str], groups: list[str], fixed: set[int]) -> list[str]:
+    """Owners such that each of ``groups`` has a fair share: the floor of shards per group, or one more. As few shards
+    as possible change hands, and none that is ``fixed``."""
+    if not groups:
+        return owners
+    found = list(owners)
+    held: dict[str, list[int]] = {group: [] for group in groups}
+    for shard, owner in enumerate(found):
+        if owner in held:
+            held[owner].append(shard)
+    homeless = [shard for shard, owner in enumerate(found) if owner not in held and shard not in fixed]
+    share, more = divmod(len(found), len(groups))
+    # Who has the most keeps the odd ones.
+    by_load = sorted(groups, key=lambda group: (-len(held[group]), group_number(group)))
+    shares = {group: share + (rank < more) for rank, group in enumerate(by_load)}
+    for group in groups:
+        movable = [shard for shard in held[group] if shard not in fixed]
+        surplus = len(held[group]) - shares[group]
+        if surplus > 0:
+            homeless += movable[-surplus:]
+    for group in groups:
+        missing = shares[group] - len([shard for shard in held[group] if shard not in homeless])
+        for _ in range(min(missing, len(homeless))):
+            found[homeless.pop(0)] = group
+    for shard in homeless:  # fixed ones took more than their share: whoever has least
+        found[shard] = min(groups, key=found.count)
+    return found
+
+
+def scaled(utilization: dict[str, float], auto: Auto, high: float = 0.85, low: float = 0.4) -> tuple[str, str] | None:
+    """What the monitor does (KV-10): ``("add", "")`` if the groups are at work for more than ``high`` of the time, on
+    average; ``("remove", group)``, the idlest one, below ``low``; None: leave them."""
+    if not auto.groups_max or not utilization:
+        return None
+    average = sum(utilization.values()) / len(utilization)
+    if average >= high and len(utilization) < auto.groups_max:
+        return "add", ""
+    if average < low and len(utilization) > 1:
+        return "remove", min(utilization, key=lambda group: (utilization[group], -group_number(group)))
+    return None
+
+
+def decode(data: bytes, pn: str) -> Config:
+    """Inval for what is no configuration."""
+    try:
+        return msgspec.json.decode(data, type=Config)
+    except msgspec.DecodeError as error:
+        raise serr.Inval(pn, f"no configuration of a kv store: {error}") from error
+
+
+def encode(config: Config) -> bytes:
+    return msgspec.json.encode(config)

@@ -1,0 +1,179 @@
+"""A store as a whole: starting, growing, shrinking, looking at, ending it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import serr
+from sigmaos_ray.ft.fttask.names import make_dirs
+from sigmaos_ray.rpcclnt import AsyncRPCClnt
+from sigmaos_ray.sigmap import OEXCL, OWRITE
+from user.kv import config as cfg
+from user.kv import fleet
+from user.kv import kv_pb2 as pb
+from user.kv.balancer import next_number
+from user.kv.names import ROOT, Names
+
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from google.protobuf.message import Message
+
+    from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
+    from user.kv.config import Config
+
+    R = TypeVar("R", bound=Message)
+
+_BALANCER_TIMEOUT_S: Final = 120.0
+_PAUSE_S: Final = 0.1
+_MCPU: Final = 100.0
+
+
+class AsyncKvJob:
+    """The store ``job``, which may run already, and outlives this object."""
+
+    def __init__(self, sc: AsyncSigmaClnt, job: str) -> None:
+        self._sc = sc
+        self._names = Names(job)
+        self._balancer = AsyncRPCClnt(sc, self._names.balancer)
+
+    @property
+    def name(self) -> str:
+        return self._names.job
+
+    @classmethod
+    async def all(cls, sc: AsyncSigmaClnt) -> list[str]:
+        """The names of the stores that there are."""
+        try:
+            return [stat.name for stat in await sc.get_dir(ROOT)]
+        except serr.NotFound:
+            return []
+
+    async def start(self, servers: int = 1, members: int = 1, groups_max: int = 0, mcpu: float = _MCPU) -> list[str]:
+        """Starts a store with so many groups of servers, of ``members`` each: one that serves, the others stand by.
+        ``groups_max``: groups come and go by load, up to so many. ``mcpu``: what each server reserves. Exists if it
+        runs. Returns the groups once they serve; if that fails, what was started is ended."""
+        if servers < 1 or members < 1:
+            raise serr.Inval(self._names.job, f"{servers} groups of {members} servers")
+        await make_dirs(self._sc, self._names.dir)
+        config = cfg.Config(mcpu=mcpu, auto=cfg.Auto(groups_max, members))
+        try:
+            await self._sc.put_file(self._names.config, cfg.encode(config), mode=OWRITE | OEXCL)
+        except serr.Exists as error:
+            raise serr.Exists(self._names.job, "this kv store is there already") from error
+        try:
+            await fleet.start_balancers(self._sc, self._names)
+            return [await self.add(members, f"grp-{number}") for number in range(servers)]
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def config(self) -> Config:
+        """The present configuration. NotFound if there is no such store."""
+        try:
+            return cfg.decode(await self._sc.get_file(self._names.config), self._names.config)
+        except serr.NotFound as error:
+            raise serr.NotFound(self._names.job, "no such kv store") from error
+
+    async def add(self, members: int = 1, group: str = "") -> str:
+        """Adds a group of servers; returns its name once it has its share of the shards."""
+        group = group or f"grp-{next_number(await self.config())}"
+        reply = await self._asked("Add", pb.AddRequest(group=group, members=members), pb.GroupReply)
+        return reply.group
+
+    async def remove(self, group: str) -> None:
+        """Removes a group; returns once others have its shards. NotFound if there is none of that name; Inval for the
+        last one."""
+        if group not in (await self.config()).groups:
+            raise serr.NotFound(group, f"no group of the kv store {self._names.job!r}")
+        await self._asked("Remove", pb.RemoveRequest(group=group), pb.GroupReply)
+
+    async def auto(self, groups_max: int, members: int = 1) -> None:
+        """Groups come and go by load, up to so many; 0: no longer."""
+        await self._asked("Auto", pb.AutoRequest(groups_max=groups_max, members=members), pb.NothingReply)
+
+    async def stats(self) -> pb.JobStatsReply:
+        """How all servers are."""
+        return await self._asked("Stats", pb.NothingRequest(), pb.JobStatsReply)
+
+    async def _asked(self, method: str, request: Message, reply_class: type[R]) -> R:
+        """What is asked of a balancer may be asked again: while none leads, it is. Timeout if none does for long."""
+        until_s = time.monotonic() + _BALANCER_TIMEOUT_S
+        while True:
+            try:
+                return await self._balancer.rpc(f"KvBalancer.{method}", request, reply_class)
+            except (serr.NotFound, serr.Retry, *serr.SESSION_ERRORS) as error:
+                await self.config()  # NotFound if the store is gone
+                if time.monotonic() > until_s:
+                    raise serr.Timeout(self._names.balancer, f"no balancer for {_BALANCER_TIMEOUT_S:g} s") from error
+                await asyncio.sleep(_PAUSE_S)
+
+    async def stop(self) -> None:
+        """Ends all procs of the store and removes what it kept. What is left of one that was stopped half goes, too.
+        NotFound if there is nothing."""
+        names = self._names
+        try:
+            groups = (await self.config()).groups
+        except serr.NotFound:
+            groups = {}
+        if not groups and self._names.job not in await self.all(self._sc):
+            raise serr.NotFound(names.job, "no such kv store")
+        await self._balancer.close()
+        await fleet.end_group(self._sc, names.balancers)
+        with contextlib.suppress(serr.NotFound):
+            groups = (await self.config()).groups  # none changes it any more
+        await asyncio.gather(*(fleet.end_group(self._sc, names.procs(group)) for group in groups))
+        for pn in (*(group.store for group in groups.values()), names.dir):
+            with contextlib.suppress(serr.NotFound):
+                await self._sc.rmdir(pn)
+
+    async def close(self) -> None:
+        """The store goes on."""
+        await self._balancer.close()
+
+
+class KvJob:
+    """The blocking face of ``AsyncKvJob``."""
+
+    def __init__(self, sc: SigmaClnt, job: str) -> None:
+        self._sc = sc
+        self._job = AsyncKvJob(sc.asynchronous, job)
+
+    @classmethod
+    def all(cls, sc: SigmaClnt) -> list[str]:
+        """See ``AsyncKvJob.all``."""
+        return sc.run(AsyncKvJob.all(sc.asynchronous))
+
+    def start(self, servers: int = 1, members: int = 1, groups_max: int = 0, mcpu: float = _MCPU) -> list[str]:
+        """See ``AsyncKvJob.start``."""
+        return self._sc.run(self._job.start(servers, members, groups_max, mcpu))
+
+    def config(self) -> Config:
+        """See ``AsyncKvJob.config``."""
+        return self._sc.run(self._job.config())
+
+    def add(self, members: int = 1, group: str = "") -> str:
+        """See ``AsyncKvJob.add``."""
+        return self._sc.run(self._job.add(members, group))
+
+    def remove(self, group: str) -> None:
+        """See ``AsyncKvJob.remove``."""
+        self._sc.run(self._job.remove(group))
+
+    def auto(self, groups_max: int, members: int = 1) -> None:
+        """See ``AsyncKvJob.auto``."""
+        self._sc.run(self._job.auto(groups_max, members))
+
+    def stats(self) -> pb.JobStatsReply:
+        """See ``AsyncKvJob.stats``."""
+        return self._sc.run(self._job.stats())
+
+    def stop(self) -> None:
+        """See ``AsyncKvJob.stop``."""
+        self._sc.run(self._job.stop())
+
+    def close(self) -> None:
+        self._sc.run(self._job.close())

@@ -1,0 +1,295 @@
+"""Lines: plain connections from clerks to a server's shards, for calls of some 50 microseconds.
+
+A clerk asks over its session (``KvSrv.Line``) where the server listens, and gets a token to show there: whoever may not
+call the server has none. Requests and replies are those of ``KvSrv``; where no line can be had, clerks call that.
+
+A frame: length of the payload, number of the call, and method or outcome (``<IIB``), then the payload. The first frame
+of a client has method 0 and the token. Calls on one line run side by side, and are answered in any order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.pb.sigmap_pb2 import Rerror
+from sigmaos_ray.sessp import wire
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+R = TypeVar("R", bound=Message)
+
+HELLO, GET, WRITE, SCAN = range(4)
+OK, FAILED = range(2)
+METHODS: Final = {"Get": GET, "Write": WRITE, "Scan": SCAN}
+_HEADER: Final = struct.Struct("<IIB")
+_FRAME_BYTES_MAX: Final = 8 << 20
+_CALLS_MAX: Final = 256
+"""Under way on one line; a client with more is not read from until some are done."""
+_log = debug.selector("KVGRP")
+
+Handler = Callable[[bytes], Message | Awaitable[Message]]
+"""Takes a request as bytes. What is ready is returned as it is."""
+
+
+def _frame(number: int, what: int, payload: bytes) -> bytes:
+    return _HEADER.pack(len(payload), number, what) + payload
+
+
+def _failed(number: int, error: serr.SigmaError) -> bytes:
+    return _frame(number, FAILED, wire.error_to_pb(error).SerializeToString())
+
+
+def _result(what: int, payload: bytes, reply_class: type[R]) -> R:
+    """The reply, or the error, of a frame."""
+    try:
+        if what == OK:
+            return reply_class.FromString(payload)
+        raise wire.error_from_pb(Rerror.FromString(payload))
+    except DecodeError as error:
+        raise serr.IOErr("line", f"the reply is no {reply_class.__name__}") from error
+
+
+class _Frames(asyncio.Protocol):
+    """Cuts what comes into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self.frame_bytes_max = _FRAME_BYTES_MAX
+        self.transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        at = 0
+        while len(buffer) - at >= _HEADER.size:
+            length, number, what = _HEADER.unpack_from(buffer, at)
+            if length > self.frame_bytes_max:
+                self.abort(f"a frame of {length} bytes")
+                return
+            end = at + _HEADER.size + length
+            if len(buffer) < end:
+                break
+            self.frame(number, what, bytes(buffer[at + _HEADER.size : end]))
+            at = end
+        if at:
+            del buffer[:at]
+
+    def frame(self, number: int, what: int, payload: bytes) -> None:
+        raise NotImplementedError
+
+    def abort(self, why: str) -> None:
+        _log(f"line: {why}")
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class LineServer:
+    """Listens, and answers with ``handlers``. Whoever starts it stops it."""
+
+    def __init__(self, handlers: Mapping[int, Handler], host: str) -> None:
+        self.handlers = handlers
+        self.host = host
+        self.port = 0
+        self.token = secrets.token_bytes(16)
+        self._server: asyncio.Server | None = None
+        self.lines: set[_ServedLine] = set()
+
+    async def start(self) -> None:
+        """Returns once it listens, at a port that the system chose."""
+        self._server = await asyncio.get_running_loop().create_server(lambda: _ServedLine(self), self.host, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """What is under way is not answered."""
+        if self._server is not None:
+            self._server.close()
+        for line in list(self.lines):
+            line.abort("the server ends")
+        tasks = {task for line in self.lines for task in line.tasks}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+class _ServedLine(_Frames):
+    def __init__(self, server: LineServer) -> None:
+        super().__init__()
+        self._server = server
+        self._known = False
+        self.frame_bytes_max = len(server.token)
+        self._is_full = False
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._server.lines.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.lines.discard(self)
+
+    def frame(self, number: int, what: int, payload: bytes) -> None:
+        assert self.transport is not None
+        if not self._known:
+            self._known = what == HELLO and hmac.compare_digest(payload, self._server.token)
+            if not self._known:
+                self.abort("a stranger")
+            self.frame_bytes_max = _FRAME_BYTES_MAX
+            return
+        handler = self._server.handlers.get(what)
+        try:
+            if handler is None:
+                raise serr.NotFound(f"method {what}")
+            answer = handler(payload)
+        except DecodeError as error:
+            self.transport.write(_failed(number, serr.Inval("request", str(error))))
+        except serr.SigmaError as error:
+            self.transport.write(_failed(number, error))
+        else:
+            if isinstance(answer, Message):
+                self.transport.write(_frame(number, OK, answer.SerializeToString()))
+            else:
+                self._later(number, answer)
+
+    def _later(self, number: int, answer: Awaitable[Message]) -> None:
+        task = asyncio.ensure_future(self._finish(number, answer))
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+        self._look()
+
+    async def _finish(self, number: int, answer: Awaitable[Message]) -> None:
+        try:
+            frame = _frame(number, OK, (await answer).SerializeToString())
+        except serr.SigmaError as error:
+            frame = _failed(number, error)
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(frame)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            debug.error(f"kv line: {type(error).__name__}: {error}")
+            self.abort("a call failed")
+        self._look()
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+        self._look()
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._look()
+
+    def _look(self) -> None:
+        """Reads on only while there is room for what that brings."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self._is_full or len(self.tasks) >= _CALLS_MAX:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+
+class AsyncLine(_Frames):
+    """A clerk's line. ``close`` it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiters: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
+        self._number = 0
+        self.is_lost = False
+
+    @classmethod
+    async def open(cls, host: str, port: int, token: bytes, timeout_s: float) -> AsyncLine:
+        """Raises OSError if there is nobody, TimeoutError if nobody answers."""
+        async with asyncio.timeout(timeout_s):
+            transport, line = await asyncio.get_running_loop().create_connection(cls, host, port)
+        transport.write(_frame(0, HELLO, token))
+        return line
+
+    async def call(self, method: int, request: Message, reply_class: type[R]) -> R:
+        """IOErr if the line is lost: the call may have been carried out. Raises the server's errors."""
+        if self.is_lost or self.transport is None:
+            raise serr.Unreachable("line", "is closed")
+        self._number = number = (self._number + 1) & 0xFFFF_FFFF
+        waiter: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self._waiters[number] = waiter
+        try:
+            self.transport.write(_frame(number, method, request.SerializeToString()))
+            what, payload = await waiter
+        finally:
+            del self._waiters[number]
+        return _result(what, payload, reply_class)
+
+    def frame(self, number: int, what: int, payload: bytes) -> None:
+        waiter = self._waiters.get(number)
+        if waiter is not None and not waiter.done():
+            waiter.set_result((what, payload))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_lost = True
+        for waiter in self._waiters.values():
+            if not waiter.done():
+                waiter.set_exception(serr.IOErr("line", f"lost: {exc or 'the server closed it'}"))
+
+    def close(self) -> None:
+        """May be repeated."""
+        if self.transport is not None:
+            self.transport.close()
+
+
+class BlockingLine:
+    """A line for one thread at a time, one call at a time, without a loop. ``close`` it, also after any error."""
+
+    def __init__(self, host: str, port: int, token: bytes, timeout_s: float) -> None:
+        """Raises OSError if there is nobody."""
+        self._socket = socket.create_connection((host, port), timeout_s)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.sendall(_frame(0, HELLO, token))
+        self._number = 0
+
+    def send(self, method: int, request: Message) -> None:
+        """Raises OSError."""
+        self._number = (self._number + 1) & 0xFFFF_FFFF
+        self._socket.sendall(_frame(self._number, method, request.SerializeToString()))
+
+    def receive(self, reply_class: type[R]) -> R:
+        """The reply to what was sent last. Raises OSError, and the server's errors."""
+        data: Any = self._socket.recv(1 << 16)
+        while len(data) < _HEADER.size:
+            data = self._more(data)
+        length, number, what = _HEADER.unpack_from(data)
+        if number != self._number or length > _FRAME_BYTES_MAX:
+            raise ConnectionError("the reply is to another call")
+        end = _HEADER.size + length
+        if len(data) < end:
+            data = bytearray(data)
+            while len(data) < end:
+                data = self._more(data)
+        return _result(what, bytes(data[_HEADER.size : end]), reply_class)
+
+    def _more(self, data: Any) -> Any:
+        found = self._socket.recv(1 << 20)
+        if not found:
+            raise ConnectionError("the server closed the line")
+        data += found
+        return data
+
+    def close(self) -> None:
+        """May be repeated."""
+        self._socket.close()

@@ -1,0 +1,119 @@
+"""What a server answers: to clerks, ``KvSrv``; to movers and the balancer, ``KvMove``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import serr
+from user.kv import kv_pb2 as pb
+from user.kv.changes import State
+from user.kv.state import EMPTY
+
+if TYPE_CHECKING:
+    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from user.kv.changes import AnyChange, Number
+    from user.kv.line import LineServer
+    from user.kv.shards import Shards
+
+
+class KvSrv:
+    """What clerks ask. How each key or write fared stands in ``told``; errors are for what nobody should ask."""
+
+    def __init__(self, shards: Shards, lines: LineServer) -> None:
+        self._shards = shards
+        self._lines = lines
+
+    async def Line(self, ctx: RpcContext, request: pb.NothingRequest) -> pb.LineReply:
+        """Where calls are quicker."""
+        return pb.LineReply(host=self._lines.host, port=self._lines.port, token=self._lines.token)
+
+    async def Get(self, ctx: RpcContext, request: pb.GetRequest) -> pb.GetReply:
+        """The values of some keys."""
+        answer = self._shards.get(request)
+        return answer if isinstance(answer, pb.GetReply) else await answer
+
+    async def Write(self, ctx: RpcContext, request: pb.WriteRequest) -> pb.WriteReply:
+        """Writes, in order; each takes effect once, however often it comes."""
+        return await self._shards.write(request)
+
+    async def Scan(self, ctx: RpcContext, request: pb.ScanRequest) -> pb.ScanReply:
+        """A page of one shard, by key."""
+        return await self._shards.scan(request)
+
+
+class KvMove:
+    """What movers and the balancer ask. Each step may be repeated."""
+
+    def __init__(self, shards: Shards, pid: str) -> None:
+        self._shards = shards
+        self._table = shards.table
+        self._pid = pid
+        self._began_s = time.monotonic()
+
+    async def Create(self, ctx: RpcContext, request: pb.ShardsRequest) -> pb.NothingReply:
+        """Makes empty shards, those excepted that are here."""
+        self._shards.check_leading()
+        move = _number(request.number)
+        changes: list[AnyChange] = []
+        here = set(self._table.here())
+        for shard in set(request.shards) - here:
+            changes += self._table.install(shard, move, 0, 0, EMPTY, last=True)
+        await self._shards.commit(*changes)
+        return pb.NothingReply()
+
+    async def Freeze(self, ctx: RpcContext, request: pb.FreezeRequest) -> pb.FreezeReply:
+        """Ends the changes of a shard; ``gone``: it went with this move already."""
+        self._shards.check_leading()
+        try:
+            change = self._table.freeze(request.shard, _number(request.number))
+        except serr.NotFound:
+            await self._shards.commit()
+            return pb.FreezeReply(gone=True)
+        await self._shards.commit(change)
+        return pb.FreezeReply()
+
+    async def Dump(self, ctx: RpcContext, request: pb.DumpRequest) -> pb.DumpReply:
+        """A part of a frozen shard."""
+        data, last, digest = self._table.dump(request.shard, _number(request.number), request.part)
+        self._shards.check_leading()
+        return pb.DumpReply(data=data, last=last, digest=digest)
+
+    async def Install(self, ctx: RpcContext, request: pb.InstallRequest) -> pb.NothingReply:
+        """The next part of a shard that comes here."""
+        self._shards.check_leading()
+        changes = self._table.install(
+            request.shard,
+            _number(request.number),
+            request.digest,
+            request.part,
+            request.data,
+            last=request.last,
+        )
+        await self._shards.commit(*changes)
+        return pb.NothingReply()
+
+    async def Drop(self, ctx: RpcContext, request: pb.FreezeRequest) -> pb.NothingReply:
+        """Ends a shard here, once it is at its destination."""
+        self._shards.check_leading()
+        await self._shards.commit(self._table.drop(request.shard, _number(request.number)))
+        return pb.NothingReply()
+
+    async def Stats(self, ctx: RpcContext, request: pb.NothingRequest) -> pb.ServerStatsReply:
+        keys, value_bytes = self._table.sizes()
+        states = self._table.states()
+        return pb.ServerStatsReply(
+            shards=[shard for shard in self._table.here() if states[shard] is State.READY],
+            keys=keys,
+            value_bytes=value_bytes,
+            gets=self._shards.gets_count,
+            writes=self._shards.writes_count,
+            cpu_s=time.process_time(),
+            uptime_s=time.monotonic() - self._began_s,
+            pid=self._pid,
+            log_bytes=self._shards.log_bytes,
+        )
+
+
+def _number(number: pb.Number) -> Number:
+    return number.epoch, number.seqno

@@ -1,0 +1,354 @@
+"""The shards of one server: what each write and each step of a move does to them. Pure: no I/O, no clock.
+
+A shard is served by who has it ``READY``, and a move makes sure that only one has: it freezes the shard at its source,
+copies it, and drops it there. Each move has a number, higher than that of any move of the shard before; a server
+keeps the highest that it saw, also of shards that left, so a mover that was held up changes nothing.
+
+Each write has its client's id and a sequence number. What it was told is kept with the shard, and moves with it, until
+the client says (``floor``) that it is through with it: a repetition is told the same and does nothing.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from sigmaos_ray import serr
+from user.kv import kv_pb2 as pb
+from user.kv.changes import (
+    Dropped,
+    Froze,
+    Image,
+    Installed,
+    Part,
+    Restored,
+    Staged,
+    State,
+    Wrote,
+)
+from user.kv.names import SHARDS_COUNT, shard_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from user.kv.changes import AnyChange, Number
+
+VALUE_BYTES_MAX: Final = 1 << 20
+KEY_BYTES_MAX: Final = 4096
+PART_BYTES: Final = 512 << 10
+"""A part of a shard is complete once it has so many."""
+_CLIENT_BYTES: Final = 32
+"""What a client's record counts in a part, about."""
+_NONE: Final = (0, 0)
+_NO_STAGING: Final = (_NONE, 0)
+
+C = TypeVar("C", bound="AnyChange")
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_part = msgspec.msgpack.Decoder(Part).decode
+
+
+class _Client:
+    """What is kept of a client: of each write from ``floor`` on, what it was told."""
+
+    __slots__ = ("age", "floor", "told")
+
+    def __init__(self, floor: int, told: dict[int, int]) -> None:
+        self.floor = floor
+        self.told = told
+        self.age = 0
+
+
+class _Shard:
+    def __init__(self) -> None:
+        self.n = 0
+        self.number: Number = _NONE
+        self.state = State.ABSENT
+        self.values: dict[str, bytes] = {}
+        self.values_bytes = 0
+        """Of all values together."""
+        self.clients: dict[int, _Client] = {}
+        self.staged: list[bytes] = []
+        self.staging: tuple[Number, int] = _NO_STAGING
+        self.parts: list[bytes] = []
+        """Of a frozen shard, once somebody asked for them."""
+        self.digest = 0
+        """Of all parts together."""
+
+    def clear(self) -> None:
+        self.values = {}
+        self.values_bytes = 0
+        self.clients = {}
+        self.staged = []
+        self.staging = _NO_STAGING
+        self.parts = []
+
+    def take_in(self, data: bytes) -> None:
+        part = _decode_part(data)
+        self.values.update(part.values)  # no key is in two parts
+        self.values_bytes += sum(len(value) for _, value in part.values)
+        for client, floor, told in part.clients:
+            self.clients[client] = _Client(floor, told)
+
+
+class ShardTable:
+    """All shards, whether they are here or not. Each method that changes something says how to write it down; a method
+    that raises has changed nothing. ``apply`` does again what was written down."""
+
+    def __init__(self) -> None:
+        self._shards = [_Shard() for _ in range(SHARDS_COUNT)]
+
+    # -- looking
+
+    def states(self) -> list[State]:
+        return [shard.state for shard in self._shards]
+
+    def here(self) -> list[int]:
+        """The shards that this server has, frozen ones included."""
+        return [number for number, shard in enumerate(self._shards) if shard.state is not State.ABSENT]
+
+    def sizes(self) -> tuple[int, int]:
+        """How many keys, and bytes of their values."""
+        return sum(len(shard.values) for shard in self._shards), sum(shard.values_bytes for shard in self._shards)
+
+    def get(self, key: str) -> tuple[int, bytes]:
+        shard = self._shards[shard_of(key)]
+        if shard.state is not State.READY:
+            return _told_away(shard), b""
+        value = shard.values.get(key)
+        return (pb.ABSENT, b"") if value is None else (pb.DONE, value)
+
+    def scan(self, number: int, after: str, limit_bytes: int) -> tuple[int, list[tuple[str, bytes]], bool]:
+        """The keys of one shard in order, with their values, from behind ``after`` on, and whether there are more."""
+        shard = self._shard(number)
+        if shard.state is not State.READY:
+            return _told_away(shard), [], False
+        found: list[tuple[str, bytes]] = []
+        size = 0
+        for key in sorted(key for key in shard.values if key > after):
+            if size > limit_bytes:
+                return pb.DONE, found, True
+            value = shard.values[key]
+            found.append((key, value))
+            size += len(key) + len(value)
+        return pb.DONE, found, False
+
+    def _shard(self, number: int) -> _Shard:
+        if not 0 <= number < SHARDS_COUNT:
+            raise serr.Inval(f"shard {number}", f"there are {SHARDS_COUNT}")
+        return self._shards[number]
+
+    # -- writes
+
+    def write(self, client: int, floor: int, write: pb.Write) -> tuple[int, Wrote | None]:
+        """What the write is told; and, if it is new, the change, which took place."""
+        key = write.key
+        number = shard_of(key)
+        shard = self._shards[number]
+        if shard.state is not State.READY:
+            return _told_away(shard), None
+        seqno = write.seqno
+        record = shard.clients.get(client)
+        if record is not None:
+            record.age = 0
+            if seqno < record.floor:
+                return pb.OVER, None
+            told = record.told.get(seqno)
+            if told is not None:
+                return told, None
+        expected = write.expected if write.HasField("expected") else None
+        change = Wrote(number, shard.n + 1, client, floor, seqno, write.kind, key, write.value, expected)
+        return self._execute(shard, change), change
+
+    def _execute(self, shard: _Shard, change: Wrote) -> int:
+        shard.n = change.n
+        before = len(shard.values.get(change.key, b""))
+        told = _execute_on(shard.values, change)
+        shard.values_bytes += len(shard.values.get(change.key, b"")) - before
+        record = shard.clients.get(change.client)
+        if record is None:
+            record = shard.clients[change.client] = _Client(change.floor, {})
+        elif change.floor > record.floor:
+            record.floor = change.floor
+            record.told = {seqno: each for seqno, each in record.told.items() if seqno >= change.floor}
+        record.told[change.seqno] = told
+        return told
+
+    def age_clients(self) -> None:
+        """Forgets the clients that wrote nothing since the last call but one."""
+        for shard in self._shards:
+            for client in [client for client, record in shard.clients.items() if record.age]:
+                del shard.clients[client]
+            for record in shard.clients.values():
+                record.age = 1
+
+    # -- moves
+
+    def freeze(self, number: int, move: Number) -> Froze | None:
+        """At the source: contents change no more. None if they do not already. NotFound if the shard left with this
+        move, or a later one; Stale for a move that another has overtaken."""
+        shard = self._shard(number)
+        _check_move(shard, number, move)
+        if shard.state is State.ABSENT:
+            raise serr.NotFound(f"shard {number}")
+        if shard.state is State.FROZEN and shard.number == move:
+            return None
+        return self._did(Froze(number, shard.n + 1, move))
+
+    def dump(self, number: int, move: Number, part: int) -> tuple[bytes, bool, int]:
+        """A part of a frozen shard, whether it is the last one, and the digest of all. NotFound and Stale like
+        ``freeze``; Inval for a shard that this move has not frozen."""
+        shard = self._shard(number)
+        _check_move(shard, number, move)
+        if shard.state is State.ABSENT:
+            raise serr.NotFound(f"shard {number}")
+        if shard.state is not State.FROZEN or shard.number != move:
+            raise serr.Inval(f"shard {number}", "it is not frozen")
+        if not shard.parts:
+            shard.parts = list(_parts(shard))
+            shard.digest = zlib.crc32(b"".join(each.to_bytes(4) for each in map(zlib.crc32, shard.parts)))
+        if part >= len(shard.parts):
+            raise serr.Inval(f"shard {number}", f"has no part {part}")
+        return shard.parts[part], part == len(shard.parts) - 1, shard.digest
+
+    def install(self, number: int, move: Number, digest: int, part: int, data: bytes, *, last: bool) -> list[AnyChange]:
+        """At the destination: takes the next part; with the last one the shard is served. What is there already is
+        fine. Stale for a move that another has overtaken; Retry: parts are missing, begin with the first."""
+        shard = self._shard(number)
+        _check_move(shard, number, move)
+        if shard.state is not State.ABSENT:
+            if shard.number == move:
+                return []
+            raise serr.Exists(f"shard {number}", "is here, by another move")
+        if shard.number == move:
+            raise serr.Stale(f"shard {number}", "came and went")
+        expected = len(shard.staged) if shard.staging == (move, digest) else 0
+        if part > expected:
+            raise serr.Retry(f"shard {number}", f"part {expected} is missing")
+        changes: list[AnyChange] = []
+        if part == expected:
+            try:
+                _decode_part(data)
+            except msgspec.DecodeError as error:
+                raise serr.Inval(f"shard {number}", f"part {part}: {error}") from error
+            changes.append(self._did(Staged(number, shard.n + 1, move, digest, part, data)))
+        if last:
+            changes.append(self._did(Installed(number, shard.n + 1, move)))
+        return changes
+
+    def drop(self, number: int, move: Number) -> Dropped | None:
+        """At the source, once the destination serves the shard. None if it is gone already."""
+        shard = self._shard(number)
+        _check_move(shard, number, move)
+        if shard.state is State.ABSENT:
+            return None
+        if shard.state is not State.FROZEN or shard.number != move:
+            raise serr.Inval(f"shard {number}", "it is not frozen")
+        return self._did(Dropped(number, shard.n + 1, move))
+
+    def _did(self, change: C) -> C:
+        self.apply(change)
+        return change
+
+    # -- what was written down
+
+    def apply(self, change: AnyChange) -> None:
+        """Does what the change says, unless the shard has seen it."""
+        shard = self._shards[change.shard]
+        if isinstance(change, Image):
+            shard.take_in(change.data)
+            return
+        if change.n <= shard.n and not isinstance(change, Restored):
+            return
+        if isinstance(change, Wrote):
+            self._execute(shard, change)
+            return
+        shard.n = change.n
+        match change:
+            case Staged():
+                if change.part == 0:
+                    shard.staged = []
+                shard.staging = (change.number, change.digest)
+                shard.staged.append(change.data)
+            case Installed():
+                staged = shard.staged
+                shard.clear()
+                for data in staged:
+                    shard.take_in(data)
+                shard.state, shard.number = State.READY, change.number
+            case Froze():
+                shard.state, shard.number, shard.parts = State.FROZEN, change.number, []
+            case Dropped():
+                shard.clear()
+                shard.state, shard.number = State.ABSENT, change.number
+            case Restored():
+                shard.state, shard.number = State(change.state), change.number
+                shard.staged, shard.staging = list(change.staged), change.staging
+
+    def images(self, number: int) -> Iterable[AnyChange]:
+        """What a snapshot holds of one shard. To be applied to a table that knows nothing of it."""
+        shard = self._shards[number]
+        if not shard.n:
+            return
+        if shard.state is not State.ABSENT:
+            for data in _parts(shard):
+                yield Image(number, shard.n, data)
+        yield Restored(number, shard.n, shard.number, shard.state, list(shard.staged), shard.staging)
+
+
+def _told_away(shard: _Shard) -> int:
+    return pb.MOVING if shard.state is State.FROZEN else pb.ELSEWHERE
+
+
+def _check_move(shard: _Shard, number: int, move: Number) -> None:
+    if move < shard.number:
+        raise serr.Stale(f"shard {number}", f"move {move} is over, now {shard.number}")
+
+
+def _execute_on(values: dict[str, bytes], change: Wrote) -> int:
+    """What the write is told; changes nothing if that is not DONE."""
+    key, value = change.key, change.value
+    kind = change.kind
+    if len(value) > VALUE_BYTES_MAX or len(key.encode()) > KEY_BYTES_MAX:
+        return pb.TOO_LARGE
+    if kind == pb.PUT:
+        values[key] = value
+    elif kind == pb.APPEND:
+        old = values.get(key, b"")
+        if len(old) + len(value) > VALUE_BYTES_MAX:
+            return pb.TOO_LARGE
+        values[key] = old + value
+    elif kind == pb.DELETE:
+        if values.pop(key, None) is None:
+            return pb.ABSENT
+    elif values.get(key) != change.expected:
+        return pb.REFUSED
+    else:
+        values[key] = value
+    return pb.DONE
+
+
+def _parts(shard: _Shard) -> Iterator[bytes]:
+    """A shard's contents, at least one part."""
+    values: list[tuple[str, bytes]] = []
+    size = 0
+    for item in shard.values.items():
+        values.append(item)
+        size += len(item[0]) + len(item[1])
+        if size >= PART_BYTES:
+            yield _encode(Part(values))
+            values, size = [], 0
+    clients: list[tuple[int, int, dict[int, int]]] = []
+    for client, record in shard.clients.items():
+        clients.append((client, record.floor, record.told))
+        size += _CLIENT_BYTES + 4 * len(record.told)
+        if size >= PART_BYTES:
+            yield _encode(Part(values, clients))
+            values, clients, size = [], [], 0
+    yield _encode(Part(values, clients))
+
+
+EMPTY: Final = _encode(Part([]))
+"""All of a new shard, as ``install`` takes it."""

@@ -1,0 +1,413 @@
+"""Running a job, and looking at jobs: the call behind ``sigmaos mr``.
+
+The client plans the map tasks, starts two task servers and a group of coordinators, and keeps them alive while it
+lives. A job whose client died goes on with the coordinators that run; ``stop_job`` ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+from sigmaos_ray import serr
+from sigmaos_ray.ft.fttask import AsyncFtTaskClnt, AsyncFtTaskSrvMgr
+from sigmaos_ray.ft.procgroupmgr import AsyncProcGroupMgr
+from sigmaos_ray.sigmap import OEXCL, OWRITE
+from user.mr.app import App, ship
+from user.mr.names import (
+    COORDINATOR,
+    ROOT,
+    Description,
+    Names,
+    anywhere,
+    is_objects,
+    make_directories,
+    output_directory,
+    read_description,
+)
+from user.mr.publishing import clean_up
+from user.mr.results import JobResult, Progress
+from user.mr.splits import InputFile, bins_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from types import TracebackType
+
+    from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
+    from user.mr.job import Job
+
+MAPS_MAX: Final = 10_000
+_SUBMIT_BYTES_MAX: Final = 400_000
+"""A task server takes requests of 900 KB."""
+_AGAIN_S: Final = 0.2
+_ENDED_S: Final = 15.0
+"""How long a result may be on its way when all coordinators have ended: those of a leader that crashed."""
+
+
+class AsyncMapReduce:
+    """One run of a job. ``start`` it, ``wait`` for it; ``close`` ends what still runs. An async context manager.
+
+    ``app`` takes the place of the job's: an ``App`` of functions, or a module. ``near``: the directory that the job's
+    own relative files are in. Everything but the output and ``name/mr/<name>`` is gone at the end.
+    """
+
+    def __init__(
+        self,
+        sc: AsyncSigmaClnt,
+        job: Job,
+        app: App | None = None,
+        *,
+        name: str | None = None,
+        near: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self._sc = sc
+        self._job = job
+        self._near = near
+        self._shipped = ship(app or job.app, near)
+        app_name = self._shipped.name.rpartition("/")[2].removesuffix(".py").rpartition(".")[2]
+        self.names = Names(name or f"{app_name}-{secrets.token_hex(4)}")
+        self._servers = [AsyncFtTaskSrvMgr(sc, pn) for pn in (self.names.map_tasks, self.names.reduce_tasks)]
+        self._group = AsyncProcGroupMgr(sc, job.coordinators, COORDINATOR, [self.names.job], 0, self.names.group, env)
+        self._ended: asyncio.Task[object] | None = None
+        self._runs = False
+        """True while the job of that name is this one."""
+        self._began_s = time.monotonic()
+
+    @property
+    def group(self) -> AsyncProcGroupMgr:
+        """The coordinators."""
+        return self._group
+
+    async def start(self) -> None:
+        """Returns once the job's tasks are submitted. Exists if there is a job of that name; NotFound or Inval for
+        input that is not there, or empty of files."""
+        sc, names = self._sc, self.names
+        self._began_s = time.monotonic()
+        job = self._job = await _placed(sc, self._job)
+        if job.local:
+            await self._upload(job.local)
+        bins = bins_of(await find_input(sc, job.input), job.binsz)
+        if len(bins) > MAPS_MAX:
+            raise serr.Inval("binsz", f"{len(bins)} map tasks, over {MAPS_MAX}: make it larger")
+        await make_directories(sc, output_directory(job.output, names.job))
+        await self._claim_name()
+        input_bytes = sum(split.length for splits in bins for split in splits)
+        await sc.put_file(
+            names.description, msgspec.json.encode(Description(job, self._shipped, input_bytes, len(bins)))
+        )
+        try:
+            async with asyncio.TaskGroup() as starting:
+                for server in self._servers:
+                    starting.create_task(self._start_server(server))
+                starting.create_task(self._start_group())
+                starting.create_task(self._submit([msgspec.json.encode(splits) for splits in bins]))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from group
+
+    async def _claim_name(self) -> None:
+        with contextlib.suppress(serr.Exists):
+            await self._sc.mkdir(ROOT)
+        try:
+            await self._sc.mkdir(self.names.dir)
+        except serr.Exists as error:
+            raise serr.Exists(self.names.job, "there is a job of that name") from error
+        self._runs = True
+
+    async def _start_server(self, server: AsyncFtTaskSrvMgr) -> None:
+        await server.start()
+        await server.group.persist()
+
+    async def _start_group(self) -> None:
+        await self._group.start()
+        await self._group.persist()
+        self._ended = asyncio.create_task(self._group.wait(), name="mr-group")
+
+    async def _submit(self, bins: list[bytes]) -> None:
+        """Both kinds of tasks; coordinators wait for them."""
+        maps = AsyncFtTaskClnt(self._sc, self.names.map_tasks)
+        reduces = AsyncFtTaskClnt(self._sc, self.names.reduce_tasks)
+        await reduces.submit_tasks(dict.fromkeys(range(self._job.nreduce), b""))
+        await reduces.submitted_last_task()
+        batch: dict[int, bytes] = {}
+        size = 0
+        for number, splits in enumerate(bins):
+            if batch and size + len(splits) > _SUBMIT_BYTES_MAX:
+                await maps.submit_tasks(batch)
+                batch, size = {}, 0
+            batch[number] = splits
+            size += len(splits)
+        await maps.submit_tasks(batch)
+        await maps.submitted_last_task()
+
+    async def _upload(self, directory: str) -> None:
+        source = (self._near or Path()) / directory
+        if not source.is_dir():
+            raise serr.NotFound(str(source), "local: no such directory")
+        target = self._job.input.rstrip("/")
+        for file in sorted(source.rglob("*")):
+            if file.is_file():
+                pn = f"{target}/{file.relative_to(source).as_posix()}"
+                await make_directories(self._sc, pn.rpartition("/")[0])
+                await self._sc.upload_file(file, pn)
+
+    async def wait(self) -> JobResult:
+        """The result, once there is one, and the servers are gone. A job that failed, or was stopped, has one too."""
+        result = await self._result()
+        await self.close()
+        return msgspec.structs.replace(result, duration_s=round(time.monotonic() - self._began_s, 3))
+
+    async def _result(self) -> JobResult:
+        reading = asyncio.create_task(self._read_result(), name="mr-result")
+        try:
+            assert self._ended is not None, "wait comes after start"
+            await asyncio.wait({reading, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                await asyncio.wait({reading}, timeout=_ENDED_S)
+            if reading.done():
+                return reading.result()
+            ends = [str(report.status) for report in await self._group.wait()]
+            return JobResult(job=self.names.job, ok=False, error=f"the coordinators ended: {'; '.join(ends)}")
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})
+
+    async def _read_result(self) -> JobResult:
+        """Once it is written. The job goes on while named is away, and so does this."""
+        while True:
+            try:
+                return msgspec.json.decode(await self._sc.get_file_watch(self.names.result), type=JobResult)
+            except serr.SESSION_ERRORS:
+                if self._sc.is_closed:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+
+    async def progress(self) -> Progress:
+        """How far it is, as the coordinators tell: a fifth of a second old."""
+        return await read_progress(self._sc, self.names)
+
+    async def close(self) -> None:
+        """Ends what runs; a job that was not finished has no output. May be repeated."""
+        if not self._runs:
+            return
+        await self._group.stop()
+        await asyncio.gather(*(self._end_server(server) for server in self._servers))
+        if self._ended is not None:
+            await asyncio.wait({self._ended})
+        await _say_stopped(self._sc, self.names, self._job)
+        self._runs = False
+
+    async def _end_server(self, server: AsyncFtTaskSrvMgr) -> None:
+        await server.stop()
+        await server.clear()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def _placed(sc: AsyncSigmaClnt, job: Job) -> Job:
+    """The job as all nodes understand it: S3 is the same by way of each of them; files in ux are those of one node,
+    which is this client's for ``~local``."""
+
+    async def placed(pn: str) -> str:
+        return anywhere(pn) if is_objects(pn) else await sc.resolve_unions(pn)
+
+    return msgspec.structs.replace(job, input=await placed(job.input), output=await placed(job.output))
+
+
+async def find_input(sc: AsyncSigmaClnt, pn: str) -> list[InputFile]:
+    """The files of a directory and of those below it, in order of name; or the one file. Inval if there is none."""
+    pn = pn.rstrip("/")
+    stat = await sc.stat(f"{pn}/")
+    if not stat.is_dir:
+        return [InputFile(pn, stat.length)]
+    files: list[InputFile] = []
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        for entry in sorted(await sc.get_dir(f"{pn}{below}"), key=lambda entry: entry.name):
+            if entry.is_dir:
+                waiting.append(f"{below}/{entry.name}")
+            else:
+                files.append(InputFile(f"{pn}{below}/{entry.name}", entry.length))
+    if not files:
+        raise serr.Inval(pn, "input: no file is there")
+    return sorted(files)
+
+
+async def read_progress(sc: AsyncSigmaClnt, names: Names) -> Progress:
+    """Of a job that has not begun, nothing."""
+    try:
+        return msgspec.json.decode(await sc.get_file(names.progress), type=Progress)
+    except serr.NotFound:
+        return Progress()
+
+
+async def _say_stopped(sc: AsyncSigmaClnt, names: Names, job: Job) -> None:
+    """The result of a job that was ended before it had one."""
+    result = JobResult(job=names.job, ok=False, error="stopped")
+    try:
+        await sc.put_file(names.result, msgspec.json.encode(result), mode=OWRITE | OEXCL)
+    except (serr.Exists, serr.NotFound):  # it is over, or was never there
+        return
+    await clean_up(sc, job.intermediate, names.job)
+
+
+class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``ls`` tells of a job. ``state``: running, done, failed or stopped."""
+
+    name: str
+    app: str
+    state: str
+    input_bytes: int
+    began_s: float
+    """Seconds since 1970."""
+    progress: Progress
+    result: JobResult | None = None
+
+
+async def list_jobs(sc: AsyncSigmaClnt) -> list[JobInfo]:
+    """All jobs of the realm, the newest last."""
+    try:
+        found = [stat.name for stat in await sc.get_dir(ROOT)]
+    except serr.NotFound:
+        return []
+    infos = [await _info(sc, Names(name)) for name in found]
+    return sorted((info for info in infos if info is not None), key=lambda info: info.began_s)
+
+
+async def _info(sc: AsyncSigmaClnt, names: Names) -> JobInfo | None:
+    try:
+        description = await read_description(sc, names)
+        began_s = (await sc.stat(names.description)).mtime
+    except serr.NotFound:  # it is just being made, or removed
+        return None
+    result: JobResult | None = None
+    with contextlib.suppress(serr.NotFound):
+        result = msgspec.json.decode(await sc.get_file(names.result), type=JobResult)
+    state = "running" if result is None else "done" if result.ok else "failed"
+    return JobInfo(
+        name=names.job,
+        app=description.job.app,
+        state="stopped" if result is not None and result.error == "stopped" else state,
+        input_bytes=description.input_bytes,
+        began_s=began_s,
+        progress=await read_progress(sc, names),
+        result=result,
+    )
+
+
+async def stop_job(sc: AsyncSigmaClnt, name: str) -> None:
+    """Ends a job, whoever runs it. NotFound if there is none; a job that is over stays as it is."""
+    names = Names(name)
+    description = await read_description(sc, names)
+    for group in names.groups():
+        with contextlib.suppress(serr.NotFound):
+            await (await AsyncProcGroupMgr.recover_job(sc, group)).stop()
+    for service_id in (names.map_tasks, names.reduce_tasks):
+        await AsyncFtTaskSrvMgr(sc, service_id).clear()
+    await _say_stopped(sc, names, description.job)
+
+
+async def read_output(sc: AsyncSigmaClnt, name: str) -> AsyncIterator[tuple[bytes, bytes]]:
+    """The pairs of a job's output, file by file. NotFound if it has none (yet)."""
+    names = Names(name)
+    for stat in await sc.get_dir(names.out):
+        async with sc.open_reader(f"{names.out}/{stat.name}/") as reader:
+            rest = b""
+            async for part in reader:
+                *lines, rest = (rest + part).split(b"\n")
+                for line in lines:
+                    key, _, value = line.rpartition(b"\t")
+                    yield key, value
+
+
+class MapReduce:
+    """The blocking face of ``AsyncMapReduce``: also a context manager."""
+
+    def __init__(
+        self,
+        sc: SigmaClnt,
+        job: Job,
+        app: App | None = None,
+        *,
+        name: str | None = None,
+        near: Path | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self._sc = sc
+        self._run = AsyncMapReduce(sc.asynchronous, job, app, name=name, near=near, env=env)
+
+    @property
+    def asynchronous(self) -> AsyncMapReduce:
+        """The run beneath."""
+        return self._run
+
+    @property
+    def name(self) -> str:
+        return self._run.names.job
+
+    @property
+    def group(self) -> AsyncProcGroupMgr:
+        """The coordinators: for looking, not for calling."""
+        return self._run.group
+
+    def start(self) -> None:
+        """See ``AsyncMapReduce.start``."""
+        self._sc.run(self._run.start())
+
+    def wait(self) -> JobResult:
+        """See ``AsyncMapReduce.wait``."""
+        return self._sc.run(self._run.wait())
+
+    def progress(self) -> Progress:
+        """See ``AsyncMapReduce.progress``."""
+        return self._sc.run(self._run.progress())
+
+    def close(self) -> None:
+        """See ``AsyncMapReduce.close``."""
+        self._sc.run(self._run.close())
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def run(sc: SigmaClnt, job: Job, app: App | None = None, *, name: str | None = None) -> JobResult:
+    """Runs a job from beginning to end. A job that failed raises nothing: its result says so."""
+    with MapReduce(sc, job, app, name=name) as running:
+        return running.wait()
+
+
+def output_of(sc: SigmaClnt, name: str) -> Iterator[tuple[bytes, bytes]]:
+    """The pairs of a job's output. NotFound if it has none (yet)."""
+
+    async def collect() -> list[tuple[bytes, bytes]]:
+        return [pair async for pair in read_output(sc.asynchronous, name)]
+
+    return iter(sc.run(collect()))

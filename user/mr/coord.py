@@ -1,0 +1,272 @@
+"""The coordinator (MR-12): one of a group that leads, under a fence, and has all tasks of a job done.
+
+What is done stands with the task servers: whoever leads next goes on from there. First the map tasks, all of them; then
+the reduce tasks; those that lost some of their input wait until the map tasks that made it ran again. At the end the
+output is published at once, and then the result is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from sigmaos_ray import AsyncSigmaClnt, Proc, Status, crash, debug, serr
+from sigmaos_ray.ft.fttask import AsyncFtTaskClnt, AsyncFtTaskCoord, TaskResult, TaskStatus
+from sigmaos_ray.leaderclnt import AsyncLeaderClnt
+from user.mr.names import MAPPER, REDUCER, Names, read_description
+from user.mr.publishing import MapOutput, Publisher, ReduceOutput
+from user.mr.results import JobResult, Phase, Progress
+from user.mr.state import JobFailed, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from user.mr.names import Description
+    from user.mr.state import Kind
+
+USAGE: Final = "usage: mr.coord JOB"
+LOST_EXIT_CODE: Final = 3
+_TELL_S: Final = 0.2
+"""How often progress is written."""
+_KILL_S: Final = 0.5
+"""How long a task that is not wanted any more may take to end."""
+_ROUNDS_MAX: Final = 1_000_000
+_log = debug.selector("MR_COORD")
+
+
+async def main(argv: list[str]) -> Status:
+    if len(argv) != 2:
+        sys.exit(USAGE)
+    names = Names(argv[1])
+    async with AsyncSigmaClnt() as sc:
+        await sc.started()
+        loop = asyncio.get_running_loop()
+        leader = AsyncLeaderClnt(sc, names.leader)
+
+        def cut_off() -> None:
+            asyncio.run_coroutine_threadsafe(sc.disconnect("name"), loop)
+
+        with crash.arm("MRCOORD_CRASH"), crash.arm("MRCOORD_PARTITION", cut_off):
+            evicted = asyncio.create_task(sc.wait_evict(), name="mr-evicted")
+            try:
+                if not await _first(evicted, leader.lead_and_fence(sc.pid.encode(), [names.dir])):
+                    return Status.evicted()
+                return await _lead(sc, names, leader, evicted)
+            finally:
+                evicted.cancel()
+                await asyncio.wait({evicted})
+
+
+async def _first(evicted: asyncio.Task[None], work: Any) -> bool:
+    """Does the work, unless the proc is evicted first: then False. Raises what the work raises."""
+    doing = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({evicted, doing}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            return False
+        doing.result()
+        return True
+    finally:
+        doing.cancel()
+        await asyncio.wait({doing})
+
+
+async def _lead(sc: AsyncSigmaClnt, names: Names, leader: AsyncLeaderClnt, evicted: asyncio.Task[None]) -> Status:
+    watch = asyncio.create_task(_watch(leader), name="mr-leader")
+    coordinator = Coordinator(sc, names, leader)
+    try:
+        if not await _first(evicted, coordinator.run()):
+            return Status.evicted()
+    except JobFailed as failure:
+        await coordinator.fail(str(failure))
+        return Status.fatal(str(failure))
+    except serr.SigmaError:
+        raise  # the next one tries again
+    except Exception as error:  # noqa: BLE001  # a defect: whoever leads next would fail alike
+        traceback.print_exc()
+        await coordinator.fail(f"{type(error).__name__}: {error}")
+        return Status.fatal(str(error))
+    finally:
+        watch.cancel()
+        await asyncio.wait({watch})
+        await coordinator.close()
+        with contextlib.suppress(serr.SigmaError):  # it goes with our lease
+            await leader.release_leadership()
+    return Status.ok()
+
+
+async def _watch(leader: AsyncLeaderClnt) -> None:
+    """A coordinator that leads no more ends at once: its tasks are somebody else's now."""
+    await leader.lost.wait()
+    debug.error("mr: leads no more")
+    os._exit(LOST_EXIT_CODE)
+
+
+class Coordinator:
+    """The leader's work on one job. ``close`` it: tasks that still run are killed."""
+
+    def __init__(self, sc: AsyncSigmaClnt, names: Names, leader: AsyncLeaderClnt) -> None:
+        self._sc = sc
+        self._names = names
+        self._leader = leader
+        self._state = JobState()
+        self._tasks: dict[Kind, AsyncFtTaskClnt] = {
+            "map": AsyncFtTaskClnt(sc, names.map_tasks),
+            "reduce": AsyncFtTaskClnt(sc, names.reduce_tasks),
+        }
+        self._running: dict[tuple[Kind, int], str] = {}
+        self._progress = Progress()
+        self._inputs = leader.fence.epoch * _ROUNDS_MAX
+        """The number of the list that reducers read: of this leader, and this round."""
+        self._began_s = time.monotonic()
+        self._map_s = 0.0
+        self._reduce_s = 0.0
+
+    async def run(self) -> None:
+        """Until the result is written. JobFailed if the job cannot be done."""
+        if await self._is_over():
+            return
+        for clnt in self._tasks.values():
+            await clnt.fence(self._leader.fence)
+        maps = await self._tasks["map"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
+        reduces = await self._tasks["reduce"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
+        self._state.taken_over(maps, reduces)
+        telling = asyncio.create_task(self._tell(), name="mr-progress")
+        try:
+            await self._rounds()
+        finally:
+            telling.cancel()
+            await asyncio.wait({telling})
+
+    async def _is_over(self) -> bool:
+        """A coordinator that led before wrote the result."""
+        try:
+            await self._sc.stat(self._names.result)
+        except serr.NotFound:
+            return False
+        return True
+
+    async def _rounds(self) -> None:
+        """Map tasks and reduce tasks, until all are done. A task server forgets neither."""
+        while True:
+            began_s = time.monotonic()
+            await self._all("map", lambda number, data: Proc(MAPPER, [self._names.job, str(number), data.decode()]))
+            self._map_s += time.monotonic() - began_s
+            description = await read_description(self._sc, self._names)  # it is there: the tasks are
+            publisher = Publisher(self._sc, self._names, description)
+            map_outputs = await self._outputs("map", description.maps_count, MapOutput)
+            self._inputs += 1
+            await publisher.write_inputs([output.dir for output in map_outputs], self._inputs)
+            await self._tasks["reduce"].move_tasks_by_status(TaskStatus.ERROR, TaskStatus.TODO)
+            began_s = time.monotonic()
+            await self._all(
+                "reduce", lambda number, _: Proc(REDUCER, [self._names.job, str(number), str(self._inputs)])
+            )
+            self._reduce_s += time.monotonic() - began_s
+            if lost := self._state.take_lost():
+                _log(f"{self._names.job}: input lost of map tasks {lost}")
+                await self._tasks["map"].move_tasks(lost, TaskStatus.TODO)
+                continue
+            reduce_outputs = await self._outputs("reduce", description.job.nreduce, ReduceOutput)
+            await self._finish(publisher, description, map_outputs, reduce_outputs)
+            return
+
+    async def _all(self, kind: Kind, make_proc: Callable[[int, bytes], Proc]) -> None:
+        """Runs what is TODO until nothing is."""
+
+        def made(number: int, data: bytes) -> Proc:
+            proc = make_proc(number, data)
+            self._running[kind, number] = proc.pid
+            return proc
+
+        def ended(result: TaskResult) -> TaskStatus:
+            self._running.pop((kind, result.id), None)
+            return self._state.ended(kind, result)
+
+        await AsyncFtTaskCoord(self._sc, self._tasks[kind]).execute_tasks(made, ended)
+
+    async def _outputs(self, kind: Kind, count: int, shape: type[Any]) -> list[Any]:
+        outputs: list[Any] = []
+        for begin in range(0, count, 1000):
+            found = await self._tasks[kind].get_task_outputs(range(begin, min(begin + 1000, count)))
+            outputs += [msgspec.json.decode(found[number], type=shape) for number in sorted(found)]
+        return outputs
+
+    async def _finish(
+        self,
+        publisher: Publisher,
+        description: Description,
+        maps: list[MapOutput],
+        reduces: list[ReduceOutput],
+    ) -> None:
+        await publisher.publish(maps, reduces)
+        counters = self._state.counters
+        counters.in_bytes = sum(output.input_bytes for output in maps)
+        counters.shuffle_bytes = sum(output.output_bytes for output in maps)
+        counters.out_bytes = sum(output.output_bytes for output in reduces)
+        await publisher.clean_up(maps)  # nobody reads them: all tasks are done for good
+        await self._write(description, outputs=[output.file for output in reduces])
+
+    async def fail(self, why: str) -> None:
+        """The job ends without output."""
+        description = await read_description(self._sc, self._names)
+        await self._write(description, error=why)
+
+    async def _write(self, description: Description, error: str = "", outputs: list[str] | None = None) -> None:
+        result = JobResult(
+            job=self._names.job,
+            ok=not error,
+            error=error,
+            outputs=outputs or [],
+            counters=self._state.counters,
+            input_bytes=description.input_bytes,
+            duration_s=round(time.monotonic() - self._began_s, 3),
+            map_s=round(self._map_s, 3),
+            reduce_s=round(self._reduce_s, 3),
+        )
+        await self._sc.put_file_json(self._names.result, result)
+
+    async def _tell(self) -> None:
+        """Writes progress when there is some."""
+        while True:
+            with contextlib.suppress(serr.SigmaError):  # the job goes on while nobody can be told
+                progress = await self._look()
+                if progress != self._progress:
+                    await self._sc.put_file_json(self._names.progress, progress)
+                    self._progress = progress
+            await asyncio.sleep(_TELL_S)
+
+    async def _look(self) -> Progress:
+        phases = []
+        for kind, clnt in self._tasks.items():
+            stats = await clnt.get_task_stats()
+            running = sum(1 for running, _ in self._running if running == kind)
+            total = stats.todo + stats.wip + stats.done + stats.error
+            phases.append(Phase(total=total, done=stats.done, running=running))
+        counters = self._state.counters
+        return Progress(
+            map=phases[0],
+            reduce=phases[1],
+            map_failures=self._state.failures["map"],
+            reduce_failures=self._state.failures["reduce"],
+            nrestart=counters.nrestart,
+            in_bytes=counters.in_bytes,
+            shuffle_bytes=counters.shuffle_bytes,
+        )
+
+    async def close(self) -> None:
+        """Kills what runs."""
+        pids = list(self._running.values())
+        self._running.clear()
+        await asyncio.gather(*(self._evict(pid) for pid in pids))
+
+    async def _evict(self, pid: str) -> None:
+        with contextlib.suppress(serr.SigmaError):  # it ended, or its node did
+            await self._sc.evict(pid, _KILL_S)

@@ -1,0 +1,109 @@
+"""Where a job stands in the namespace.
+
+name/mr/<job>/job             what was asked for, and how its app travels
+name/mr/<job>/coord-leader    the coordinator that leads
+name/mr/<job>/inputs-<n>      what the reducers read, written anew whenever a map task ran again
+name/mr/<job>/progress        how far it is
+name/mr/<job>/out/mr-out-<r>  links to the output, all of them or none
+name/mr/<job>/stats.txt       one line of JSON for each task
+name/mr/<job>/result          how it ended: the last thing that is written
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sigmaos_ray import serr
+from sigmaos_ray.sigmap import path
+from user.mr.app import AnyShipped
+from user.mr.job import Job
+
+if TYPE_CHECKING:
+    from sigmaos_ray.fslib import AsyncFsLib
+
+ROOT: Final = "name/mr"
+MANIFEST: Final = "_SUCCESS"
+COORDINATOR: Final = "user.mr.coord"
+MAPPER: Final = "user.mr.mapper"
+REDUCER: Final = "user.mr.reducer"
+
+
+class Names:
+    """The pathnames of one job. Inval for a name that no file can have."""
+
+    def __init__(self, job: str) -> None:
+        reason = path.why_bad_name(job)
+        if reason is not None or path.is_union(job):
+            raise serr.Inval(job, f"the name of a job: {reason or 'a reserved name'}")
+        self.job = job
+        self.dir = f"{ROOT}/{job}"
+        self.description = f"{self.dir}/job"
+        self.leader = f"{self.dir}/coord-leader"
+        self.progress = f"{self.dir}/progress"
+        self.out = f"{self.dir}/out"
+        self.stats = f"{self.dir}/stats.txt"
+        self.result = f"{self.dir}/result"
+        self.map_tasks = f"mr-{job}-mtasks"
+        self.reduce_tasks = f"mr-{job}-rtasks"
+        self.group = f"mr-{job}"
+
+    def inputs(self, number: int) -> str:
+        return f"{self.dir}/inputs-{number}"
+
+    def groups(self) -> tuple[str, ...]:
+        """The names of the job's groups of procs, the coordinators first."""
+        return (self.group, f"fttask-{self.map_tasks}", f"fttask-{self.reduce_tasks}")
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What mappers, reducers and coordinators read of their job."""
+
+    job: Job
+    app: AnyShipped
+    input_bytes: int = 0
+    maps_count: int = 0
+
+
+async def read_description(sc: AsyncFsLib, names: Names) -> Description:
+    """NotFound if there is no such job."""
+    try:
+        return msgspec.json.decode(await sc.get_file(names.description), type=Description)
+    except msgspec.DecodeError as error:
+        raise serr.Inval(names.description, f"not a job: {error}") from error
+
+
+def local(pn: str, kernel_id: str) -> str:
+    """The pathname as only one node means it: ``~local`` is that node."""
+    return "/".join(kernel_id if part == "~local" else part for part in path.split(pn))
+
+
+def anywhere(pn: str) -> str:
+    """The pathname for those who do not mind which node serves it."""
+    return "/".join("~any" if part == "~local" else part for part in path.split(pn))
+
+
+def here(pn: str) -> str:
+    """The pathname by way of one's own node, where any would do."""
+    return "/".join("~local" if part == "~any" else part for part in path.split(pn))
+
+
+def is_objects(pn: str) -> bool:
+    """True for what all nodes' servers see alike: S3."""
+    return path.split(pn)[1:2] == ["s3"]
+
+
+def output_directory(output: str, job: str) -> str:
+    """Where a job's files of output stand. On S3 by way of the own node."""
+    root = output.rstrip("/")
+    return f"{here(root) if is_objects(root) else root}/{job}"
+
+
+async def make_directories(sc: AsyncFsLib, pn: str) -> None:
+    """Makes what is missing below a server's root, or below a bucket."""
+    parts = pn.rstrip("/").split("/")
+    for length in range(5 if is_objects(pn) else 4, len(parts) + 1):
+        with contextlib.suppress(serr.Exists):
+            await sc.mkdir("/".join(parts[:length]))

@@ -1,0 +1,139 @@
+"""What coordinators write: what reducers read, the output as a whole, and who leaves what behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from sigmaos_ray import debug, serr
+from user.mr.names import MANIFEST, Names, here, is_objects, local, output_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sigmaos_ray import AsyncSigmaClnt
+    from user.mr.names import Description
+
+_log = debug.selector("MR_COORD")
+_STATS_BYTES_MAX: Final = 900_000
+"""named takes files of 1 MiB."""
+
+
+class TaskOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """What every task tells about itself (MR-8)."""
+
+    input_bytes: int = msgspec.field(name="in")
+    output_bytes: int = msgspec.field(name="out")
+    ms: float
+    node: str
+
+
+class MapOutput(TaskOutput, frozen=True, kw_only=True):
+    dir: str
+    """Where its intermediate files stand: ``r-<number of the reducer>``."""
+    keys: int
+
+
+class ReduceOutput(TaskOutput, frozen=True, kw_only=True):
+    file: str
+
+
+class Publisher:
+    """The files of one job, for its leader: what stands in named is written under the leader's fence."""
+
+    def __init__(self, sc: AsyncSigmaClnt, names: Names, description: Description) -> None:
+        self._sc = sc
+        self._names = names
+        self._job = description.job
+
+    async def write_inputs(self, directories: Sequence[str], number: int) -> None:
+        """What the reducers of one round read: a list that later rounds do not change."""
+        data = msgspec.json.encode(list(directories))
+        try:
+            await self._sc.put_file(self._names.inputs(number), data)
+        except serr.Inval as error:
+            raise serr.Inval("binsz", f"{len(directories)} map tasks are too many: {error}") from error
+
+    async def publish(self, maps: Sequence[MapOutput], reduces: Sequence[ReduceOutput]) -> None:
+        """Shows the output: all of it or nothing. May be repeated, by another leader too, with the same tasks."""
+        names = self._names
+        try:
+            await self._sc.stat(names.out)
+        except serr.NotFound:
+            pass
+        else:
+            return
+        directory = output_directory(self._job.output, names.job)
+        await self._remove_strays(directory, {output.file.rpartition("/")[2] for output in reduces})
+        unfinished = f"{names.out}.unfinished"
+        with contextlib.suppress(serr.NotFound):
+            await self._sc.rmdir(unfinished)
+        await self._sc.mkdir(unfinished)
+        for number, output in enumerate(reduces):
+            await self._sc.symlink(output.file, f"{unfinished}/mr-out-{number}")
+        await self._sc.put_file(names.stats, stats_lines(maps, reduces))
+        manifest = {"job": names.job, "files": [output.file.rpartition("/")[2] for output in reduces]}
+        await self._sc.put_file_json(f"{directory}/{MANIFEST}", manifest)
+        await self._sc.rename(unfinished, names.out)
+
+    async def _remove_strays(self, directory: str, wanted: set[str]) -> None:
+        """The output of reducers that nobody waited for."""
+        for stat in await self._sc.get_dir(directory):
+            if stat.name.startswith("mr-out-") and stat.name not in wanted:
+                with contextlib.suppress(serr.NotFound):
+                    await self._sc.remove(f"{directory}/{stat.name}")
+
+    async def clean_up(self, maps: Sequence[MapOutput]) -> None:
+        """Removes the intermediate files, as far as their servers answer: the result does not depend on it."""
+        roots = {output.dir.rpartition("/")[0] for output in maps}
+        await clean_up(self._sc, self._job.intermediate, self._names.job, roots)
+
+
+async def clean_up(sc: AsyncSigmaClnt, intermediate: str, job: str, roots: set[str] | None = None) -> None:
+    """Removes what the job's mappers left on any node."""
+    found = set(roots or ())
+    intermediate = intermediate.rstrip("/")
+    if is_objects(intermediate):
+        found.add(f"{here(intermediate)}/{job}")
+    else:
+        with contextlib.suppress(serr.SigmaError):
+            nodes = [stat.name for stat in await sc.get_dir("/".join(intermediate.split("/")[:2]))]
+            found |= {f"{local(intermediate, node)}/{job}" for node in nodes}
+
+    async def remove(root: str) -> None:
+        try:
+            await sc.rmdir(root)
+        except serr.SigmaError as error:
+            _log(f"{root}: not removed: {error}")
+
+    await asyncio.gather(*(remove(root) for root in found))
+
+
+def stats_lines(maps: Sequence[MapOutput], reduces: Sequence[ReduceOutput]) -> bytes:
+    """One line of JSON for each task, in SigmaOS's names; the last lines are left out if named cannot take them."""
+    lines: list[bytes] = []
+    size = 0
+    tasks: list[tuple[bool, int, TaskOutput]] = [(True, number, output) for number, output in enumerate(maps)]
+    tasks += [(False, number, output) for number, output in enumerate(reduces)]
+    for is_map, number, output in tasks:
+        line = msgspec.json.encode(_stat(is_map, number, output)) + b"\n"
+        size += len(line)
+        if size > _STATS_BYTES_MAX:
+            lines.append(msgspec.json.encode({"Omitted": len(tasks) - len(lines)}) + b"\n")
+            break
+        lines.append(line)
+    return b"".join(lines)
+
+
+def _stat(is_map: bool, number: int, output: TaskOutput) -> dict[str, Any]:
+    return {
+        "IsM": is_map,
+        "Task": number,
+        "In": output.input_bytes,
+        "Out": output.output_bytes,
+        "MsInner": output.ms,
+        "KernelID": output.node,
+    }

@@ -1,0 +1,113 @@
+"""A reduce task: merges what the map tasks have for it into one file of output (MR-11, MR-12).
+
+Input that is lost is told to the coordinator, all of it at once: the map tasks that made it run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sigmaos_ray import Status, serr
+from user.mr import shuffle
+from user.mr.app import load
+from user.mr.engine import ReduceSide
+from user.mr.names import Names, anywhere, here, is_objects, output_directory, read_description
+from user.mr.tasks import RESTART, perform
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sigmaos_ray import AsyncSigmaClnt
+
+USAGE: Final = "usage: mr.reducer JOB TASK INPUTS"
+_READS_AHEAD: Final = 8
+_LOST: Final = (serr.NotFound, *serr.SESSION_ERRORS, serr.IOErr)
+
+
+async def main(argv: list[str]) -> Status:
+    if len(argv) != 3:
+        sys.exit(USAGE)
+
+    async def work(sc: AsyncSigmaClnt, names: Names, task: int) -> Status:
+        return await _reduce(sc, names, task, int(argv[2]))
+
+    return await perform(argv, "MRREDUCE_CRASH", "MRREDUCE_PARTITION", work)
+
+
+async def _reduce(sc: AsyncSigmaClnt, names: Names, task: int, inputs: int) -> Status:
+    began_s = time.monotonic()
+    description = await read_description(sc, names)
+    directories = msgspec.json.decode(await sc.get_file(names.inputs(inputs)), type=list[str])
+    pairs = ReduceSide(load(description.app))
+    source = _Source(sc, [f"{directory}/r-{task}" for directory in directories])
+    async for part in source.parts():
+        pairs.add(part)
+    if source.lost:
+        return Status.err(RESTART, sorted(source.lost))
+    output = pairs.output()
+    pathname = f"{output_directory(description.job.output, names.job)}/mr-out-{task}-{secrets.token_hex(4)}"
+    await sc.put_file_atomic(pathname, output)
+    return Status.info(
+        "",
+        {
+            "file": anywhere(pathname),
+            "in": source.read_bytes,
+            "out": len(output),
+            "ms": round((time.monotonic() - began_s) * 1e3, 3),
+            "node": sc.kernel_id,
+        },
+    )
+
+
+class _Source:
+    """The files of one reducer, in the order of the map tasks, some of them read ahead."""
+
+    def __init__(self, sc: AsyncSigmaClnt, files: list[str]) -> None:
+        self._sc = sc
+        self._files = files
+        self.lost: set[int] = set()
+        self.read_bytes = 0
+        self._dead: set[str] = set()
+        """Servers that did not answer: their other files are lost too, without a try."""
+
+    async def parts(self) -> AsyncIterator[dict[shuffle.Key, object]]:
+        """Each file's pairs; ``lost`` has the numbers of those that could not be read."""
+        ahead: deque[asyncio.Task[bytes | None]] = deque()
+        begun = 0
+        try:
+            for number, file in enumerate(self._files):
+                while begun < min(number + _READS_AHEAD, len(self._files)):
+                    ahead.append(asyncio.create_task(self._read(begun), name="mr-shuffle"))
+                    begun += 1
+                data = await ahead.popleft()
+                if data is not None:
+                    self.read_bytes += len(data)
+                    yield shuffle.decode(data, file)
+        finally:
+            for task in ahead:
+                task.cancel()
+            if ahead:
+                await asyncio.wait(ahead)
+
+    async def _read(self, number: int) -> bytes | None:
+        file = self._files[number]
+        server = "/".join(file.split("/")[:3])
+        if server in self._dead:
+            self.lost.add(number)
+            return None
+        try:
+            return await self._sc.get_file(here(file) if is_objects(file) else file)
+        except _LOST as error:
+            if self._sc.is_closed or (is_objects(file) and not isinstance(error, serr.NotFound)):
+                raise  # another S3 server has it as well
+            if not isinstance(error, serr.NotFound):
+                self._dead.add(server)
+            self.lost.add(number)
+            return None

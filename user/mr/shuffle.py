@@ -1,0 +1,61 @@
+"""Pairs on their way from mappers to reducers: which reducer gets a key (MR-5), and how pairs look in a file. Pure.
+
+An intermediate file is one msgpack map from keys to values. Text stays text, and bytes stay bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Key: TypeAlias = str | bytes
+_FNV_OFFSET: Final = 2166136261
+_FNV_PRIME: Final = 16777619
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(dict)
+
+
+def fnv1a(key: bytes) -> int:
+    """FNV-1a of 32 bits."""
+    value = _FNV_OFFSET
+    for byte in key:
+        value = (value ^ byte) * _FNV_PRIME & 0xFFFFFFFF
+    return value
+
+
+def reducer_of(key: Key, reducers_count: int) -> int:
+    """The number of the reducer that gets the key."""
+    return (fnv1a(key.encode() if isinstance(key, str) else key) & 0x7FFFFFFF) % reducers_count
+
+
+def partition(pairs: Mapping[Key, Any], reducers_count: int) -> list[dict[Key, Any]]:
+    """The pairs of each reducer."""
+    if reducers_count == 1:
+        return [dict(pairs)]
+    parts: list[dict[Key, Any]] = [{} for _ in range(reducers_count)]
+    for key, value in pairs.items():
+        parts[reducer_of(key, reducers_count)][key] = value
+    return parts
+
+
+def encode(pairs: Mapping[Key, Any]) -> bytes:
+    """Inval, naming what is wrong, for pairs that cannot be written."""
+    try:
+        return _encoder.encode(pairs)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise serr.Inval("map", f"a pair that cannot be written: {error}") from error
+
+
+def decode(data: bytes, pathname: str) -> dict[Key, Any]:
+    """Inval for what is no intermediate file."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise serr.Inval(pathname, f"not an intermediate file: {error}") from error

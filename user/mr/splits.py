@@ -1,0 +1,56 @@
+"""Which part of the input each map task gets (MR-2). Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SPLIT_BYTES: Final = 10 << 20
+
+
+class Split(msgspec.Struct, frozen=True, array_like=True):
+    """A part of one file."""
+
+    file: str
+    offset: int
+    length: int
+
+
+class InputFile(NamedTuple):
+    pathname: str
+    length: int
+
+
+def splits_of(file: InputFile, split_bytes: int = SPLIT_BYTES) -> list[Split]:
+    """The file in parts of ``split_bytes``, the last one shorter. None for an empty file."""
+    return [
+        Split(file.pathname, offset, min(split_bytes, file.length - offset))
+        for offset in range(0, file.length, split_bytes)
+    ]
+
+
+def bins_of(files: Iterable[InputFile], bin_bytes: int) -> list[list[Split]]:
+    """All files in bins, one for each map task: a bin is full when one more split could make it larger than
+    ``bin_bytes``. Splits that follow each other in one file are put together again: they are read in one go."""
+    bins: list[list[Split]] = []
+    size = 0
+    for file in files:
+        for split in splits_of(file, min(SPLIT_BYTES, bin_bytes)):
+            if not bins or size + split.length > bin_bytes:
+                bins.append([])
+                size = 0
+            _add(bins[-1], split)
+            size += split.length
+    return bins
+
+
+def _add(splits: list[Split], split: Split) -> None:
+    last = splits[-1] if splits else None
+    if last is not None and last.file == split.file and last.offset + last.length == split.offset:
+        splits[-1] = Split(last.file, last.offset, last.length + split.length)
+    else:
+        splits.append(split)

@@ -1,0 +1,44 @@
+"""What mappers and reducers have in common: how they begin, and what they say when something went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sigmaos_ray import AsyncSigmaClnt, Status, crash, serr
+from user.mr.names import Names
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Work = Callable[[AsyncSigmaClnt, Names, int], Awaitable[Status]]
+
+CUT_OFF: Final = {"cut_off": True}
+"""The data of a task that could not reach a server: the next one may."""
+RESTART: Final = "restart"
+"""The message of a reducer that lost some of its input; its data are the numbers of the map tasks."""
+_CUT_OFF: Final = (*serr.SESSION_ERRORS, serr.UnknownFid, serr.Timeout)
+
+
+async def perform(
+    argv: list[str], crashes: str, partitions: str, work: Callable[[AsyncSigmaClnt, Names, int], Awaitable[Status]]
+) -> Status:
+    """Does a task of a job, the first two of the arguments, as a proc. ``crashes`` and ``partitions``: its
+    selectors of SIGMAFAIL."""
+    names, task = Names(argv[0]), int(argv[1])
+    async with AsyncSigmaClnt() as sc:
+        await sc.started()
+        loop = asyncio.get_running_loop()
+
+        def cut_off() -> None:
+            asyncio.run_coroutine_threadsafe(sc.disconnect("name"), loop)
+
+        with crash.arm(crashes), crash.arm(partitions, cut_off):
+            try:
+                return await work(sc, names, task)
+            except (serr.Inval, msgspec.DecodeError) as error:  # it would be the same the next time
+                return Status.fatal(str(error))
+            except serr.SigmaError as error:
+                return Status.err(str(error), CUT_OFF if isinstance(error, _CUT_OFF) else None)

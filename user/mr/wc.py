@@ -1,0 +1,17 @@
+"""Word count: how often each word occurs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from user.mr.counting import count_words
+
+if TYPE_CHECKING:
+    from user.mr.app import Pairs
+
+cut: Final = "word"
+block_bytes: Final = 4 << 20
+
+
+def map_block(_name: str, block: bytes, into: Pairs) -> None:
+    count_words(block, into)
