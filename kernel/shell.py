@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 _log = debug.selector("KERNEL")
 
 SWITCH_INTERVAL_S: Final = 0.0002
-_CRASHES: Final = {"named": "NAMED_CRASH", "schedd": "SCHEDD_CRASH", "ux": "UX_CRASH", "s3": "S3_CRASH"}
+_CRASHES: Final = {
+    "named": "NAMED_CRASH",
+    "schedd": "SCHEDD_CRASH",
+    "ux": "UX_CRASH",
+    "s3": "S3_CRASH",
+    "db": "DB_CRASH",
+}
 
 
 class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +51,8 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     s3_endpoint: str | None = None
     s3_credentials_profile: str | None = None
     ux_root: str = ""
+    db_url: str = ""
+    """Of the database, which may hold a password; empty: a file in the state directory."""
     log_dir: str = ""
     debug: str = ""
     perf: str = ""

@@ -172,6 +172,12 @@ class Proxy(msgspec.Struct, frozen=True):
     ux_fsync: bool = False
     """Whether ux syncs files and directories before it acknowledges a put, a close, or a change of names. Without, what
     was acknowledged outlives the server, but for the last seconds not a loss of power."""
+    db_connections: int = 8
+    """Statements of one proxy that the database runs at a time; others wait their turn."""
+    db_wait_s: float = 5.0
+    """How long a statement waits for a connection, or for another one's transaction, before Retry."""
+    db_reply_bytes_max: int = 64 << 20
+    """Of one query's rows."""
 
 
 class Procs(msgspec.Struct, frozen=True):
@@ -271,6 +277,12 @@ class ChildProcess(msgspec.Struct, frozen=True, kw_only=True):
     created_s: float
 
 
+class RealmInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant that runs."""
+
+    named: Endpoint
+
+
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
     """The running instance, as its state file says. Written by boot alone, whole, by rename."""
 
@@ -289,6 +301,14 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     named: Endpoint = Endpoint()
     kernel_nodes: list[KernelNode] = []
     children: list[ChildProcess] = []
+    realms: dict[str, RealmInfo] = {}
+    """The tenants; the root realm's own is ``named``."""
+
+    def named_of(self, realm: str) -> Endpoint | None:
+        """Where a realm's named answers; None for a realm that is not up. Without addresses: not known yet."""
+        if realm == self.realm:
+            return self.named
+        return self.realms[realm].named if realm in self.realms else None
 
     def to_json(self) -> bytes:
         return msgspec.json.format(msgspec.json.encode(self), indent=2)

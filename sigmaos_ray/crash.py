@@ -43,6 +43,7 @@ KNOWN: Final[Mapping[str, str]] = {
     "SCHEDD_SPAWN_DELAY": "point: schedd is held up before it hands a proc to Ray",
     "UX_CRASH": "event: a ux proxy ends",
     "S3_CRASH": "event: an s3 proxy ends",
+    "DB_CRASH": "event: a database proxy ends",
     "PROC_CRASH": "event: a proc's process ends while its program runs",
     "PROC_START_CRASH": "point: a proc's process ends before its program runs",
     "PROC_EXIT_CRASH": "point: a proc's process ends after its program; what that told itself counts",

@@ -48,7 +48,8 @@ def find_proc_env() -> ProcEnv:
 
 
 def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEnv:
-    """The environment of a client outside of any proc, of the instance that a state file names."""
+    """The environment of a client outside of any proc, of the instance that a state file names. NotFound if the realm
+    is none of the instance's."""
     file = os.fspath(state_file or configuration.state_dir() / configuration.STATE_FILE_NAME)
     instance = configuration.read_instance(file)
     pid = f"client-{os.getpid()}-{secrets.token_hex(4)}"
@@ -61,12 +62,16 @@ def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEn
         named = Endpoint(addrs=tuple(addresses.split(",")))
         return ProcEnv(pid=pid, realm=realm, secrets=s3keys.secrets_of(), named=named, debug=debug, perf=perf)
     nodes = instance.kernel_nodes
+    realm = os.environ.get("SIGMAOS_REALM") or instance.realm
+    found = instance.named_of(realm)
+    if found is None:
+        raise serr.NotFound(realm, "no such realm, or it is not up: `sigmaos realm ls` shows them")
     return ProcEnv(
         pid=pid,
-        realm=os.environ.get("SIGMAOS_REALM", instance.realm),
+        realm=realm,
         secrets=s3keys.secrets_of(),
         kernel_id=nodes[0].id if nodes else "",
-        named=instance.named,
+        named=found,
         state_file=file,
         debug=debug,
         perf=perf,

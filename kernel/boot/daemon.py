@@ -25,12 +25,13 @@ from kernel.boot.etcd import EmbeddedEtcd
 from kernel.boot.kernels import KernelPart, kernel_id_of, with_named
 from kernel.boot.nameds import Nameds, Place
 from kernel.boot.raynode import RayCluster
+from kernel.boot.realms import Realms
 from kernel.boot.request import BootRequest, Report
 from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile
 from kernel.shell import KernelArgs
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
-from sigmaos_ray.config import STATE_FILE_NAME, ChildProcess, Instance, KernelNode
+from sigmaos_ray.config import STATE_FILE_NAME, ChildProcess, Instance, KernelNode, ProcEnv
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Boot:
         self._ray = RayCluster(request, join_ray)
         self._nameds: Nameds | None = None
         self._nodes: dict[str, Node] = {}
+        self._realms = self._new_realms()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
         self._created_s = psutil.Process().create_time()
@@ -105,6 +107,7 @@ class Boot:
             except RayLost as lost:
                 _raise_when_stopped()
                 was_ready, self._ready, self._nameds, self._nodes = self._ready, False, None, {}
+                self._realms = self._new_realms()
                 self._ray.end()
                 if not was_ready:
                     raise serr.Error("ray", f"{lost} ended while the instance started") from lost
@@ -121,7 +124,7 @@ class Boot:
     def _start_children(self) -> None:
         request = self._request
         if request.clean:
-            for kept in ("etcd", "ux"):
+            for kept in ("etcd", "ux", "db"):
                 shutil.rmtree(self._state_dir / kept, ignore_errors=True)
         (self._logs / "procs").mkdir(parents=True, exist_ok=True)
         if not request.etcd:
@@ -187,6 +190,8 @@ class Boot:
             self._say(f"s3 at {self._request.s3_endpoint or 'AWS'}, profile {PROFILE if has_profile() else 'none'}")
         await asyncio.gather(*(self._add_node(node_id, host) for node_id, host in here.items()))
         self._own(self._follow_nodes())
+        if self._nameds is not None:
+            self._own(self._realms.follow(self._realms_env()))
         self._ready = True
         self._write_state()
         self._say(f"ready in {time.monotonic() - began_s:.1f} s")
@@ -207,6 +212,19 @@ class Boot:
         ours = self._our_node_id()
         ordered = sorted(nodes, key=lambda node_id: node_id != ours)
         return [Place(node_id, kernel_id_of(node_id), self._host_of(node_id, nodes[node_id])) for node_id in ordered]
+
+    def _new_realms(self) -> Realms:
+        def places() -> list[Place]:
+            return self._places({node.ray_node_id: node.host for node in self._nodes.values()})
+
+        services = [service for service in self._request.services if service != "named"]
+        return Realms(self._kernel_args, places, services, self._config, self._write_state)
+
+    def _realms_env(self) -> ProcEnv:
+        state_file = str(self._state_dir / STATE_FILE_NAME)
+        return ProcEnv(
+            pid="boot-realms", realm=self._request.realm, named=self._named_endpoint(), state_file=state_file
+        )
 
     def _our_node_id(self) -> str:
         node_id: str = ray.get_runtime_context().get_node_id()
@@ -262,6 +280,7 @@ class Boot:
                     debug.error(f"kernel node on {alive[node_id]}: {error}")
                     node = self._nodes.pop(node_id)
                     await asyncio.gather(*(part.stop() for part in node.parts.values()))
+            await self._realms.follow_nodes()
 
     async def _add_node(self, ray_node_id: str, host: str) -> None:
         services = [service for service in self._request.services if service != "named"]
@@ -289,6 +308,7 @@ class Boot:
             s3_endpoint=self._s3.endpoint if self._s3 is not None else self._request.s3_endpoint,
             s3_credentials_profile=self._profile(),
             ux_root=str(self._state_dir / "ux"),
+            db_url=os.environ.get("SIGMAOS_DB_URL", ""),  # no part of the request, which everybody sees: a secret
             log_dir=str(self._logs),
             debug=self._request.debug,
             perf=self._request.perf,
@@ -314,9 +334,11 @@ class Boot:
         if not ray_lives:
             for part in parts:
                 part.abandon()
+            await self._realms.abandon()
             if self._nameds is not None:
                 await self._nameds.abandon()
             return
+        await self._realms.stop()
         await asyncio.gather(*(part.stop() for part in parts))
         if self._nameds is not None:
             await self._nameds.stop()
@@ -352,6 +374,7 @@ class Boot:
             named=self._named_endpoint(),
             kernel_nodes=self._kernel_nodes(),
             children=self._records(),
+            realms=self._realms.infos(),
         )
 
     def _kernel_nodes(self) -> list[KernelNode]:

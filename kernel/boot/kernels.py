@@ -1,5 +1,5 @@
-"""The kernel actors of an instance: named, and on every Ray node a schedd, a ux and an s3. Started, watched, started
-again when they end, stopped."""
+"""The kernel actors of an instance: named, and on every Ray node a schedd, a ux, an s3 and a db. Started, watched,
+started again when they end, stopped."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ _ACTORS = {
     "schedd": ("kernel.schedd.actor", "ScheddActor", 20_000),
     "ux": ("kernel.ux.actor", "UxKernel", 8),
     "s3": ("kernel.s3.actor", "S3Kernel", 8),
+    "db": ("kernel.db.actor", "DbKernel", 8),
 }
 """Module, class and concurrency of each service's actor. Imported by name: a service that is not wanted costs
 nothing."""

@@ -9,7 +9,7 @@ import msgspec
 from sigmaos_ray import crash, perf
 from sigmaos_ray.sigmap import ROOT_REALM
 
-NODE_SERVICES = ("schedd", "ux", "s3")
+NODE_SERVICES = ("schedd", "ux", "s3", "db")
 """One of each on every kernel node; named comes before them."""
 ALL_SERVICES = ("named", *NODE_SERVICES)
 

@@ -360,6 +360,11 @@ def delete(key: bytes) -> Any:
     return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key))
 
 
+def delete_below(prefix: bytes) -> Any:
+    """Every key that begins so."""
+    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=prefix, range_end=prefix_end(prefix)))
+
+
 def is_modified_at(key: bytes, revision: int) -> Any:
     """The comparison: the key was last changed at that revision; 0: it does not exist."""
     return rpc.Compare(

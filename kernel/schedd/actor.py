@@ -10,6 +10,7 @@ import ray
 
 from kernel.schedd.server import RayPlace, ScheddServer
 from kernel.shell import KernelActor, KernelArgs, KernelService
+from sigmaos_ray.sigmap import ROOT_REALM
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -51,6 +52,8 @@ class ScheddActor:
             node_id=context.get_node_id(),
             namespace=context.namespace,
             handle=ray.cloudpickle.dumps(context.current_actor),  # type: ignore[no-untyped-call]
+            # Ray reuses a worker only within one runtime environment: so no two realms share one.
+            runtime_env=None if args.realm == ROOT_REALM else {"env_vars": {"SIGMAOS_REALM": args.realm}},
         )
         self._shell = _Shell(service_name, args, place)
         self._parked: dict[str, asyncio.Future[None]] = {}

@@ -19,7 +19,7 @@ from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
-from sigmaos_ray.sigmap import SCHEDD, Endpoint, path
+from sigmaos_ray.sigmap import ROOT_REALM, SCHEDD, Endpoint, path
 from sigmaos_ray.sigmasrv import Advertisement
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ class ScheddServer(KernelService):
         advertisement, self._advertisement = self._advertisement, None
         if advertisement is not None:
             await advertisement.stop()
-            await asyncio.to_thread(worker.withdraw_kernel, self._place.node_id)
+            if self._args.realm == ROOT_REALM:  # the kernel node goes with it, with a tenant's it does not
+                await asyncio.to_thread(worker.withdraw_kernel, self._place.node_id)
         await self._procs.stop()
         if self._metrics is not None:
             await self._metrics.stop()

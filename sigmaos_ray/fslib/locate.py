@@ -112,7 +112,8 @@ class NamedLocator:
         except (OSError, msgspec.DecodeError) as error:
             _log(f"state file {self._proc_env.state_file}: {error}")
             return None
-        return instance.named if instance is not None and instance.named.addrs else None
+        named = instance.named_of(self._proc_env.realm) if instance is not None else None
+        return named if named is not None and named.addrs else None
 
     @staticmethod
     def _from_environment() -> Endpoint | None:

@@ -18,6 +18,7 @@ KNOWN: Final[Mapping[str, str]] = {
     "SCHEDD": "schedd",
     "UX": "the proxy of the node's files",
     "S3": "the S3 proxy",
+    "DB": "the database proxy",
     "TEST": "a session of pytest",
     "BENCH": "a session of pytest over benchmarks",
     "EXAMPLE": "the example program; each program has a selector, its name in upper case",

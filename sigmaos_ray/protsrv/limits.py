@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import NO_OFFSET, OACCESS_MASK, OAPPEND, OCEXEC, OEXCL, ORCLOSE, OTRUNC, path
+from sigmaos_ray.sigmap import NO_OFFSET, OACCESS_MASK, OAPPEND, OCEXEC, OEXCL, ORCLOSE, OTRUNC, ROOT_REALM, path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,7 +71,15 @@ def check_call(name: str, frame_count: int, config: Config) -> None:
         raise serr.Inval(name, f"{frame_count} frames: a call has at most {config.wire.call_frames_max}")
 
 
-def check_attach(t: pb.Tattach, config: Config) -> None:
+def check_realm(theirs: str, ours: str) -> None:
+    """Perm for a client of another realm than the server's, but not for one of the root realm (N-16)."""
+    if (theirs or ROOT_REALM) not in (ours, ROOT_REALM):
+        raise serr.Perm(theirs, f"a client of another realm than this server's, {ours}")
+
+
+def check_attach(t: pb.Tattach, config: Config, realm: str) -> None:
+    """``realm`` is the server's."""
+    check_realm(t.realm, realm)
     size = sum(len(text.encode()) for text in (t.realm, t.principal, t.token))
     size += sum(secret.ByteSize() for secret in t.secrets)
     limit = config.session.attach_bytes_max

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from google.protobuf.message import DecodeError, Message
@@ -57,6 +57,19 @@ class _Method(msgspec.Struct, frozen=True):
     handler: Callable[[RpcContext, Any], Any]
     request_class: type[Message]
     is_async: bool
+    is_immediate: bool
+
+
+H = TypeVar("H", bound=Callable[..., Message])
+
+_IMMEDIATE: Final = "_rpc_is_immediate"
+
+
+def immediate(handler: H) -> H:
+    """For a handler that answers from memory, in microseconds, and is no coroutine: it is called on the server's loop,
+    without a thread or a task, and while it runs everything else waits."""
+    setattr(handler, _IMMEDIATE, True)
+    return handler
 
 
 class RpcTable:
@@ -80,25 +93,31 @@ class RpcTable:
     def has(self, method: str) -> bool:
         return method in self._methods
 
+    def is_immediate(self, method: str) -> bool:
+        known = self._methods.get(method)
+        return known is not None and known.is_immediate
+
+    def call_at_once(self, method: str, argument: bytes, ctx: RpcContext) -> Message:
+        """``call`` of an immediate method."""
+        known = self._methods[method]
+        return _checked(method, known.handler(ctx, _parsed(method, known, argument)))
+
     async def call(self, method: str, argument: bytes, ctx: RpcContext) -> Message:
         """Runs one method. NotFound for an unknown one, Inval for an argument that is not its message, Timeout past
         the caller's time; serr errors pass, others become ``Error`` that tells class and text."""
         known = self._methods.get(method)
         if known is None:
             raise serr.NotFound(method, "no such RPC method")
-        try:
-            request = known.request_class.FromString(argument)
-        except DecodeError as error:
-            raise serr.Inval(method, f"not a {known.request_class.__name__}: {error}") from error
+        request = _parsed(method, known, argument)
         if ctx.timeout_s is None:
             reply = await self._run(known, ctx, request)
         else:
             reply = await self._run_in_time(method, known, ctx, request)
-        if not isinstance(reply, Message):
-            raise serr.Error(method, f"the handler returned {type(reply).__name__}, not a message")
-        return reply
+        return _checked(method, reply)
 
     async def _run(self, method: _Method, ctx: RpcContext, request: Message) -> object:
+        if method.is_immediate:
+            return method.handler(ctx, request)
         if method.is_async:
             return await method.handler(ctx, request)
         call = partial(contextvars.copy_context().run, method.handler, ctx, request)
@@ -119,6 +138,19 @@ class RpcTable:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+def _parsed(name: str, method: _Method, argument: bytes) -> Message:
+    try:
+        return method.request_class.FromString(argument)
+    except DecodeError as error:
+        raise serr.Inval(name, f"not a {method.request_class.__name__}: {error}") from error
+
+
+def _checked(name: str, reply: object) -> Message:
+    if not isinstance(reply, Message):
+        raise serr.Error(name, f"the handler returned {type(reply).__name__}, not a message")
+    return reply
+
+
 def _describe(name: str, handler: Callable[..., Any]) -> _Method:
     """A handler as its annotations tell. Inval, when the server is made, for one that cannot be called remotely."""
     parameters = list(inspect.signature(handler).parameters.values())
@@ -134,7 +166,10 @@ def _describe(name: str, handler: Callable[..., Any]) -> _Method:
             raise serr.Inval(name, f"{wanted}: {error}; import the message's class at run time") from error
     if not (isinstance(request_class, type) and issubclass(request_class, Message)):
         raise serr.Inval(name, wanted)
-    return _Method(handler, request_class, inspect.iscoroutinefunction(handler))
+    is_async, is_immediate = inspect.iscoroutinefunction(handler), getattr(handler, _IMMEDIATE, False)
+    if is_async and is_immediate:
+        raise serr.Inval(name, "a coroutine is not immediate")
+    return _Method(handler, request_class, is_async, is_immediate)
 
 
 class RpcDevice:
@@ -238,6 +273,25 @@ class _Channel(OpenFile):
         finally:
             self._device.ended()
 
+    def at_once(self, frames: Sequence[bytes]) -> Sequence[bytes] | None:
+        """``writeread`` of a call that needs not wait for anything; None for any other."""
+        try:
+            request = RpcRequest.FromString(frames[0])
+        except DecodeError:
+            return None
+        method = request.method
+        if not self._table.is_immediate(method) or request.argument or self._device.is_draining:
+            return None
+        began_ns = time.perf_counter_ns()
+        self._stats.rpcs[method] += 1
+        try:
+            reply = self._table.call_at_once(method, frames[1], self._context(request))
+            return self._answer(reply.SerializeToString())
+        except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
+            return _told(method, error)
+        finally:
+            self._stats.rpc_latencies[method].add(time.perf_counter_ns() - began_ns)
+
     async def _call(self, request: RpcRequest, argument: bytes) -> Sequence[bytes]:
         method, began_ns = request.method, time.perf_counter_ns()
         # What is asked for under names that nobody gave is counted as one: clients must not fill the counters.
@@ -248,11 +302,8 @@ class _Channel(OpenFile):
                 argument = self._payloads.argument(request.argument)
             reply = await self._table.call(method, argument, self._context(request))
             answer = self._answer(reply.SerializeToString())
-        except serr.SigmaError as error:
-            return _failed(error)
         except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
-            debug.error(f"rpc {method}: {type(error).__name__}: {error}")
-            return _failed(serr.wrap(error, method), raised=type(error).__name__)
+            return _told(method, error)
         finally:
             self._stats.rpc_latencies[counted].add(time.perf_counter_ns() - began_ns)
         if _log.on:
@@ -310,6 +361,11 @@ class _OverLine:
     def is_closed(self) -> bool:
         return self._channel.is_closed
 
+    def at_once(self, frames: Sequence[bytes]) -> Sequence[bytes] | None:
+        if self._guard is not None:
+            self._guard()
+        return self._channel.at_once(frames)
+
     async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
         if self._guard is not None:
             self._guard()
@@ -327,6 +383,14 @@ def _request(frames: Sequence[bytes]) -> RpcRequest:
 
 def _failed(error: serr.SigmaError, raised: str = "") -> Sequence[bytes]:
     return [RpcReply(error=wire.error_to_pb(error), raised=raised).SerializeToString(), b""]
+
+
+def _told(method: str, error: Exception) -> Sequence[bytes]:
+    """What a handler raised."""
+    if isinstance(error, serr.SigmaError):
+        return _failed(error)
+    debug.error(f"rpc {method}: {type(error).__name__}: {error}")
+    return _failed(serr.wrap(error, method), raised=type(error).__name__)
 
 
 class _CloneNode(DeviceNode):

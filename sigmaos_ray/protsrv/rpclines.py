@@ -34,6 +34,8 @@ class Calls(Protocol):
     @property
     def is_closed(self) -> bool: ...
 
+    def at_once(self, frames: Sequence[bytes]) -> Sequence[bytes] | None: ...
+
     async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]: ...
 
 
@@ -88,6 +90,7 @@ class ServedLine(asyncio.Protocol):
         self._has_begun = False
         """Whether the call that runs may have got to its handler."""
         self._hello: asyncio.TimerHandle | None = None
+        self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -112,7 +115,7 @@ class ServedLine(asyncio.Protocol):
         self._buffer += data
         if self._calls is None and not self._greeted():
             return
-        if self._running is None:
+        if self._running is None and not self._is_full:
             self._next()
         elif self._transport is not None and len(self._buffer) > self._frame_bytes_max:
             self._transport.pause_reading()
@@ -131,21 +134,36 @@ class ServedLine(asyncio.Protocol):
         return True
 
     def _next(self) -> None:
-        """Starts the next call, if it is all there."""
+        """Starts the next call, if it is all there; of those that are answered at once, as many as there are."""
+        while not self._is_full and (frames := self._take()) is not None:
+            assert self._calls is not None
+            assert self._transport is not None
+            try:
+                answer = self._calls.at_once(frames)
+            except serr.SigmaError as error:
+                self._transport.write(_refused(error))
+                continue
+            if answer is None:
+                self._running = asyncio.get_running_loop().create_task(self._answer(frames))
+                return
+            self._transport.write(lines.joined(answer))
+
+    def _take(self) -> list[bytes] | None:
+        """The frames of the next call."""
         buffer = self._buffer
         if len(buffer) < lines.SIZES.size:
-            return
+            return None
         first, second = lines.SIZES.unpack_from(buffer)
         if first > lines.HEADER_BYTES_MAX or first + second > self._frame_bytes_max:
             self.end(f"a message of {first + second} bytes")
-            return
+            return None
         cut = lines.SIZES.size + first
         end = cut + second
         if len(buffer) < end:
-            return
+            return None
         frames = [bytes(buffer[lines.SIZES.size : cut]), bytes(buffer[cut:end])]
         del buffer[:end]
-        self._running = asyncio.get_running_loop().create_task(self._answer(frames))
+        return frames
 
     async def _answer(self, frames: Sequence[bytes]) -> None:
         assert self._calls is not None
@@ -156,12 +174,25 @@ class ServedLine(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001  # as for a session's requests: what it raises is the client's answer
             if not isinstance(error, serr.SigmaError):
                 debug.error(f"line: {type(error).__name__}: {error}")
-            told = wire.error_to_pb(serr.wrap(error)).SerializeToString()
-            answer = lines.message(told, b"", lines.FAILED)
+            answer = _refused(serr.wrap(error))
         self._transport.write(answer)
         self._running, self._has_begun = None, False
-        self._transport.resume_reading()
-        self._next()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._transport is not None and self._running is None and not self._is_full:
+            self._transport.resume_reading()
+            self._next()
+
+    def pause_writing(self) -> None:
+        """The client does not read its replies: it is not read from either."""
+        self._is_full = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._go_on()
 
     def end(self, why: str) -> None:
         """Closes it; a call that runs is cancelled. May be repeated."""
@@ -172,6 +203,10 @@ class ServedLine(asyncio.Protocol):
             self._running.cancel()  # one that has not begun never does
         if self._calls is not None and not self._has_begun:
             # In place of a reply: a call that is on its way now is not read any more, and its client learns that.
-            goodbye = wire.error_to_pb(serr.Unreachable("line", why)).SerializeToString()
-            self._transport.write(lines.message(goodbye, b"", lines.FAILED))
+            self._transport.write(_refused(serr.Unreachable("line", why)))
         self._transport.close()
+
+
+def _refused(error: serr.SigmaError) -> bytes:
+    """The reply to a call that did not get to a handler."""
+    return lines.message(wire.error_to_pb(error).SerializeToString(), b"", lines.FAILED)

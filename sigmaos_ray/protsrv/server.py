@@ -85,7 +85,7 @@ class FileServer:
         self.endpoint = Endpoint()
 
     def _make_session(self, session_id: int) -> ProtSession:
-        return ProtSession(session_id, self.root, self.watches, self.stats, self._config, self._guard)
+        return ProtSession(session_id, self.root, self.watches, self.stats, self._config, self._guard, self._realm)
 
     async def start(self) -> Endpoint:
         """Binds and serves; returns where. Unreachable if the address cannot be bound."""

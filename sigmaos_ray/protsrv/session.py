@@ -53,6 +53,7 @@ class ProtSession:
         stats: ServerStats,
         config: Config,
         guard: Callable[[], None] | None,
+        realm: str,
     ) -> None:
         self._session_id = session_id
         self._root = root
@@ -60,6 +61,7 @@ class ProtSession:
         self._stats = stats
         self._config = config
         self._guard = guard
+        self._realm = realm
         self._fids = FidTable(config.session.fids_per_session_max)
         self._watch_count = 0
         self._ops: dict[str, Callable[[Any], Coroutine[Any, Any, Reply]]] = {
@@ -147,7 +149,7 @@ class ProtSession:
         raise serr.NotSupported("auth")
 
     async def _attach(self, t: pb.Tattach) -> Reply:
-        limits.check_attach(t, self._config)
+        limits.check_attach(t, self._config, self._realm)
         secrets = tuple(wire.secret_from_pb(secret) for secret in t.secrets)
         caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token, secrets)
         self._fids.check_free(t.fid)

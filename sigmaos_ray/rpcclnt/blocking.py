@@ -14,7 +14,7 @@ from sigmaos_ray.rpcclnt.clnt import AsyncRPCClnt, parsed
 from sigmaos_ray.rpcclnt.line import BlockingLine, Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
 
     from sigmaos_ray.fslib import AsyncFsLib
 
@@ -35,54 +35,112 @@ class BlockingCalls:
     no line can be had, or the call is too large for one, over its session. ``close`` it."""
 
     def __init__(self, sc: BlockingClient, clnt: AsyncRPCClnt) -> None:
-        self._sc = sc
+        self.sc = sc
         self.clnt = clnt
-        self._inline_bytes_max = configuration.current().rpc.inline_bytes_max
-        self._lines = Lines(lambda: sc.run(clnt.line()))
+        self.inline_bytes_max = configuration.current().rpc.inline_bytes_max
+        self.lines = Lines(lambda: sc.run(clnt.line()))
 
     def rpc(
         self, method: str, request: Message, reply_class: type[R], timeout_s: float | None, *, idempotent: bool = False
     ) -> R:
         """See ``AsyncRPCClnt.rpc``."""
-        argument = request.SerializeToString()
-        return parsed(method, self._call(method, argument, timeout_s, idempotent=idempotent), reply_class)
+        return self.begin(method, request, timeout_s, idempotent=idempotent).finish(reply_class)
 
-    def _call(self, method: str, argument: bytes, timeout_s: float | None, *, idempotent: bool) -> bytes:
-        line = self._lines.take() if len(argument) <= self._inline_bytes_max else None
-        if line is None:
-            return self._by_session(method, argument, timeout_s, idempotent=idempotent)
-        began_s = time.monotonic()
-        try:
-            return self._by_line(line, method, argument, timeout_s)
-        except serr.SESSION_ERRORS as error:
-            if not (idempotent or isinstance(error, serr.Unreachable)):
-                raise
-        except Answered as answered:
-            raise answered.error from None
-        if timeout_s is not None:
-            timeout_s = max(timeout_s - (time.monotonic() - began_s), 0.0)
-        return self._by_session(method, argument, timeout_s, idempotent=idempotent)
-
-    def _by_session(self, method: str, argument: bytes, timeout_s: float | None, *, idempotent: bool) -> bytes:
-        result: bytes = self._sc.run(self.clnt.call(method, argument, timeout_s, idempotent=idempotent))
-        return result
-
-    def _by_line(self, line: BlockingLine, method: str, argument: bytes, timeout_s: float | None) -> bytes:
-        """One call. Unreachable: it never ran. What the server answered raises ``Answered``."""
-        try:
-            frames = line.call(method, argument, timeout_s)
-        except BaseException:
-            self._lines.drop(line)
-            raise
-        self._lines.put_back(line)
-        if not frames[0]:
-            return frames[1]
-        result: bytes = self._sc.run(line.channel.result(method, frames))
-        return result
+    def begin(self, method: str, request: Message, timeout_s: float | None, *, idempotent: bool = False) -> PendingCall:
+        """Sends a call, if there is a line for it; whoever begins it finishes or abandons it. Raises nothing that the
+        call is to raise."""
+        return PendingCall(self, method, request.SerializeToString(), timeout_s, idempotent=idempotent)
 
     def close(self) -> None:
         """Leaves the client as it is. May be repeated."""
-        self._lines.close()
+        self.lines.close()
+
+
+class PendingCall:
+    """A call that was begun, and has not returned."""
+
+    def __init__(
+        self, calls: BlockingCalls, method: str, argument: bytes, timeout_s: float | None, *, idempotent: bool
+    ) -> None:
+        self._calls = calls
+        self._method = method
+        self._argument = argument
+        self._ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        self._idempotent = idempotent
+        self._line = calls.lines.take() if len(argument) <= calls.inline_bytes_max else None
+        if self._line is not None:
+            try:
+                self._line.send(method, argument, timeout_s)
+            except serr.Unreachable:
+                self.abandon()
+            except BaseException:
+                self.abandon()
+                raise
+
+    def finish(self, reply_class: type[R]) -> R:
+        """Blocks for the reply. Raises as ``AsyncRPCClnt.rpc``."""
+        if self._line is None:
+            return parsed(self._method, self._by_session(), reply_class)
+        try:
+            result = self._by_line(self._line)
+        except Answered as answered:
+            raise answered.error from None
+        except serr.SESSION_ERRORS as error:
+            if not (self._idempotent or isinstance(error, serr.Unreachable)):
+                raise
+            result = self._by_session()
+        return parsed(self._method, result, reply_class)
+
+    def _by_line(self, line: BlockingLine) -> bytes:
+        """Unreachable: it never ran. What the server answered raises ``Answered``."""
+        try:
+            frames = line.receive(self._method, self._left_s())
+        except BaseException:
+            self.abandon()
+            raise
+        self._line = None
+        self._calls.lines.put_back(line)
+        if not frames[0]:
+            return frames[1]
+        result: bytes = self._calls.sc.run(line.channel.result(self._method, frames))
+        return result
+
+    def _by_session(self) -> bytes:
+        call = self._calls.clnt.call(self._method, self._argument, self._left_s(), idempotent=self._idempotent)
+        result: bytes = self._calls.sc.run(call)
+        return result
+
+    def _left_s(self) -> float | None:
+        return None if self._ends_s is None else max(self._ends_s - time.monotonic(), 0.0)
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more. The handler may run, or have run. May be repeated, also after ``finish``."""
+        line, self._line = self._line, None
+        if line is not None:
+            self._calls.lines.drop(line)
+
+
+def call_each(
+    calls: Sequence[tuple[BlockingCalls, Message]],
+    method: str,
+    reply_class: type[R],
+    timeout_s: float | None = None,
+) -> list[R | serr.SigmaError]:
+    """Calls several servers, each with a request of its own, side by side as far as they have lines; their replies or
+    errors, in order."""
+    pending: list[PendingCall] = []
+    try:
+        pending.extend(each.begin(method, request, timeout_s) for each, request in calls)
+        found: list[R | serr.SigmaError] = []
+        for call in pending:
+            try:
+                found.append(call.finish(reply_class))
+            except serr.SigmaError as error:
+                found.append(error)
+        return found
+    finally:
+        for call in pending:
+            call.abandon()
 
 
 class RPCClnt:

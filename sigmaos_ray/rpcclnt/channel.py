@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.fslib.fidclnt import RemoteFid
 
+_HEADERS_MAX = 64
 _NEVER_RAN = (serr.Unreachable, serr.UnknownFid)
 
 
@@ -32,7 +33,7 @@ class Channel:
         self.fid = fid
         self._limits = configuration.current().rpc
         self._numbers = itertools.count(1)
-        self._headers: dict[str, bytes] = {}
+        self._headers: dict[tuple[str, float | None], bytes] = {}
         self._droppings: set[asyncio.Task[None]] = set()
 
     @property
@@ -66,11 +67,12 @@ class Channel:
 
     def header(self, method: str, timeout_s: float | None, number: int = 0) -> bytes:
         """The first frame of a call."""
-        if timeout_s is not None or number:
-            return RpcRequest(method=method, timeout_s=timeout_s or 0.0, argument=number).SerializeToString()
-        header = self._headers.get(method)
-        if header is None:
-            header = self._headers[method] = RpcRequest(method=method).SerializeToString()
+        known = self._headers.get((method, timeout_s))
+        if known is not None and not number:
+            return known
+        header = RpcRequest(method=method, timeout_s=timeout_s or 0.0, argument=number).SerializeToString()
+        if not number and len(self._headers) < _HEADERS_MAX:
+            self._headers[method, timeout_s] = header
         return header
 
     async def result(self, method: str, answer: Sequence[bytes]) -> bytes:

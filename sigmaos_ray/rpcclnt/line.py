@@ -44,11 +44,6 @@ class BlockingLine:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(offer.token)
 
-    def call(self, method: str, argument: bytes, timeout_s: float | None) -> list[bytes]:
-        """The frames of the reply. Unreachable: the call did not get to a handler; IOErr: it may have; Timeout."""
-        self.send(method, argument, timeout_s)
-        return self.receive(method, timeout_s)
-
     def send(self, method: str, argument: bytes, timeout_s: float | None) -> None:
         """Unreachable: it is not sent, or not all of it."""
         try:
@@ -58,7 +53,8 @@ class BlockingLine:
             raise serr.Unreachable(method, f"the line is lost: {error}") from error
 
     def receive(self, method: str, timeout_s: float | None) -> list[bytes]:
-        """The reply to what was sent."""
+        """The frames of the reply to what was sent. Unreachable: the call did not get to a handler; IOErr: it may have;
+        Timeout."""
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         data = self._read(method, lines.SIZES.size, bytearray(), ends_s)
         first, second = lines.SIZES.unpack_from(data)

@@ -117,16 +117,20 @@ class AsyncShardedRPCClnt:
         self, name: str, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None
     ) -> R:
         """Calls the server of that name, at most once. Unreachable if it never got the call; IOErr: fate unknown."""
-        try:
-            clnt = await self._servers.get_entry(name)
-        except (serr.NotFound, serr.Unreachable, serr.Inval) as error:
-            raise NeverRan(path.join(self._pathname, name), str(error)) from error
+        clnt = await self.clnt_of(name)
         try:
             return await clnt.rpc(method, request, reply_class, timeout_s)
         except (NeverRan, FateUnknown):
             if self._clnts.get(name) is clnt:
                 self._failed_s[name] = time.monotonic()
             raise
+
+    async def clnt_of(self, name: str) -> InstanceRPCClnt:
+        """The client of the server of that name, as it is now. Unreachable if there is none."""
+        try:
+            return await self._servers.get_entry(name)
+        except (serr.NotFound, serr.Unreachable, serr.Inval) as error:
+            raise NeverRan(path.join(self._pathname, name), str(error)) from error
 
     async def rpc_all(
         self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None

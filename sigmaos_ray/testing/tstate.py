@@ -29,14 +29,19 @@ _log = debug.selector("TEST")
 NAMED_ONLY: Final = ("named",)
 
 
-def clnt_env(instance: Instance, program: str = "test") -> ProcEnv:
-    """The environment of a client that stands outside of the instance, on the first kernel node."""
+def clnt_env(instance: Instance, program: str = "test", realm: str = "") -> ProcEnv:
+    """The environment of a client that stands outside of the instance, on the first kernel node. NotFound for a realm
+    that is not up."""
+    realm = realm or instance.realm
+    named = instance.named_of(realm)
+    if named is None:
+        raise serr.NotFound(realm, "no such realm, or it is not up")
     return ProcEnv(
         pid=f"{program}-{secrets.token_hex(4)}",
         program=program,
-        realm=instance.realm,
+        realm=realm,
         kernel_id=instance.kernel_nodes[0].id if instance.kernel_nodes else "",
-        named=instance.named,
+        named=named,
         state_file=str(Path(instance.state_dir) / STATE_FILE_NAME),
     )
 
@@ -111,6 +116,12 @@ class Tstate:
         from sigmaos_ray import SigmaClnt
 
         return SigmaClnt(clnt_env(self.instance, program))
+
+    def realm(self, name: str) -> SigmaClnt:
+        """A client of one of the instance's realms. Whoever asks for it closes it; NotFound if it is not up."""
+        from sigmaos_ray import SigmaClnt
+
+        return SigmaClnt(clnt_env(self.instance, realm=name))
 
     def boot_node(self, count: int = 1, *, num_cpus: int = 1) -> list[str]:
         """Adds Ray nodes to an instance of its own, on this machine, and waits for their kernel nodes; returns the

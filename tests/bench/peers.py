@@ -1,8 +1,10 @@
-"""What we measure ourselves against: etcd, ZooKeeper and Redis, child processes on loopback with their own data."""
+"""What we measure ourselves against: etcd, ZooKeeper, Redis and memcached, child processes on loopback, each with data
+of its own."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -80,6 +82,18 @@ def redis_child() -> Iterator[int]:
         tempfile.TemporaryDirectory(prefix="sigmaos-bench-redis-") as data,
         _child([binary, "--bind", "127.0.0.1", "--port", str(port), "--dir", data], port),
     ):
+        yield port
+
+
+@contextlib.contextmanager
+def memcached_child() -> Iterator[int]:
+    """A memcached of 64 MiB; yields its port."""
+    binary = shutil.which("memcached")
+    if binary is None:
+        raise PeerMissing("memcached is not installed: apt-get install memcached")
+    port = _free_port()
+    user = ["-u", "root"] if os.geteuid() == 0 else []
+    with _child([binary, "-l", "127.0.0.1", "-p", str(port), "-m", "64", *user], port):
         yield port
 
 

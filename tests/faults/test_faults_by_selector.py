@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sigmaos_ray import Proc, serr
+from sigmaos_ray.dbclnt import DbClnt
 from sigmaos_ray.testing import Tstate
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ PARTS = {
     "SCHEDD_CRASH": "schedd",
     "UX_CRASH": "ux",
     "S3_CRASH": "s3",
+    "DB_CRASH": "db",
 }
 
 
@@ -61,6 +63,9 @@ def works(ts: Tstate, part: str) -> bool:
                 return ts.sc.put_file("name/after", b"x") == 1
             case "ux":
                 return ts.sc.put_file("name/ux/~local/after", b"x") == 1
+            case "db":
+                with DbClnt(ts.sc) as db:
+                    return db.query("SELECT 1 AS one", 5) == [{"one": 1}]
             case "s3":
                 return isinstance(ts.sc.get_dir("name/s3/~local/"), list)
         proc = Proc("example")

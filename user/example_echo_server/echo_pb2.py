@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#user/example_echo_server/echo.proto\x12\x18user.example_echo_server\"\x1b\n\x0b\x45\x63hoRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x19\n\tEchoReply\x12\x0c\n\x04text\x18\x01 \x01(\t\"\"\n\nAddRequest\x12\t\n\x01\x61\x18\x01 \x01(\x03\x12\t\n\x01\x62\x18\x02 \x01(\x03\"\x17\n\x08\x41\x64\x64Reply\x12\x0b\n\x03sum\x18\x01 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#user/example_echo_server/echo.proto\x12\x18user.example_echo_server\"\x1b\n\x0b\x45\x63hoRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x19\n\tEchoReply\x12\x0c\n\x04text\x18\x01 \x01(\t\"\"\n\nAddRequest\x12\t\n\x01\x61\x18\x01 \x01(\x03\x12\t\n\x01\x62\x18\x02 \x01(\x03\"\x17\n\x08\x41\x64\x64Reply\x12\x0b\n\x03sum\x18\x01 \x01(\x03\"\x1b\n\nCountReply\x12\r\n\x05times\x18\x01 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,4 +39,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADDREQUEST']._serialized_end=155
   _globals['_ADDREPLY']._serialized_start=157
   _globals['_ADDREPLY']._serialized_end=180
+  _globals['_COUNTREPLY']._serialized_start=182
+  _globals['_COUNTREPLY']._serialized_end=209
 # @@protoc_insertion_point(module_scope)

@@ -29,3 +29,9 @@ class AddReply(_message.Message):
     SUM_FIELD_NUMBER: _ClassVar[int]
     sum: int
     def __init__(self, sum: _Optional[int] = ...) -> None: ...
+
+class CountReply(_message.Message):
+    __slots__ = ("times",)
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    times: int
+    def __init__(self, times: _Optional[int] = ...) -> None: ...

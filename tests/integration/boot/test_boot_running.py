@@ -22,7 +22,7 @@ def test_status_tells_where_everything_is(running: Box) -> None:
     assert status["state_dir"] == str(running.state_dir)
     (node,) = status["kernel_nodes"]
     assert node["id"].startswith("sigma-")
-    assert set(node["services"]) == {"named", "schedd", "ux", "s3"}
+    assert set(node["services"]) == {"named", "schedd", "ux", "s3", "db"}
     addresses = [f"{info['host']}:{info['port']}" for info in node["services"].values()]
     for address in [*addresses, *status["etcd_endpoints"], status["s3_endpoint"].removeprefix("http://")]:
         host, _, port = address.rpartition(":")

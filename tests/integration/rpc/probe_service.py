@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, LeaseReply, LeaseRequest, Part, RpcReply, RpcRequest
+from sigmaos_ray.protsrv.rpcdev import immediate
 
 if TYPE_CHECKING:
     from sigmaos_ray.protsrv.rpcdev import RpcContext
@@ -34,6 +35,15 @@ class Probe:
 
     async def Raise(self, ctx: RpcContext, request: RpcRequest) -> RpcReply:
         raise ValueError(request.method)
+
+    @immediate
+    def Now(self, ctx: RpcContext, request: RpcRequest) -> RpcReply:
+        self.ran.append(request.method)
+        if request.method == "refuse":
+            raise serr.Stale("now", "refused")
+        if request.method == "break":
+            raise ZeroDivisionError("now")
+        return RpcReply(raised=f"{self.name} {ctx.caller.principal} {request.method}")
 
     async def Held(self, ctx: RpcContext, request: RpcRequest) -> RpcReply:
         self.ran.append(request.method)

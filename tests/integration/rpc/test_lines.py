@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from probe_service import Probe
 
@@ -20,6 +21,7 @@ from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcclnt import RPCClnt, RPCError
 from sigmaos_ray.rpcclnt.channel import Channel
+from sigmaos_ray.sessp import lines
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -40,7 +42,9 @@ class Site:
     async def _start(self) -> None:
         watches = WatchTable()
         self.server = FileServer(MemFs(watches).root, watches, services=[self.probe], guard=self._guard)
-        self.asynchronous = AsyncFsLib(ProcEnv(pid="test", named=await self.server.start()))
+        config = configuration.current()
+        impatient = msgspec.structs.replace(config, walk=msgspec.structs.replace(config.walk, retries_max=2))
+        self.asynchronous = AsyncFsLib(ProcEnv(pid="test", named=await self.server.start()), impatient)
 
     def _guard(self) -> None:
         if self.refuses is not None:
@@ -89,6 +93,26 @@ def test_the_same_answers_and_errors(site: Site, clnt: RPCClnt) -> None:
     assert clnt.rpc("Probe.Remaining", LeaseRequest(), AskLeaseReply).ttl_s == -1
     assert site.lines_count == 1
     assert site.probe.ran.count("Away") == 1
+
+
+@pytest.mark.parametrize("by_line", [True, False])
+def test_immediate_handlers(site: Site, clnt: RPCClnt, by_line: bool) -> None:
+    asked: Any = clnt if by_line else RPCClnt(site, "name/")
+
+    def now(method: str) -> str:
+        return str(asked.rpc("Probe.Now", RpcRequest(method=method), RpcReply).raised)
+
+    assert now("x") == "served test x"
+    with pytest.raises(serr.Stale, match="refused"):
+        now("refuse")
+    with pytest.raises(RPCError, match="ZeroDivisionError: now"):
+        now("break")
+    before = len(site.probe.ran)
+    site.run(site.server.drain(10))
+    with pytest.raises(serr.Unreachable):
+        now("late")
+    assert len(site.probe.ran) == before
+    asked.close()
 
 
 @pytest.mark.parametrize("size", [1 << 20, 3 << 20])
@@ -204,6 +228,28 @@ def test_strangers(site: Site, clnt: RPCClnt) -> None:
     assert len(taken.recv(1 << 16)) > 8
     taken.close()
     assert who(clnt) == "served"
+
+
+def test_a_client_that_does_not_read_its_replies(site: Site, clnt: RPCClnt) -> None:
+    """It is not read from either, and goes on where it was once it reads."""
+    offer = _offer(site)
+    call = lines.message(
+        RpcRequest(method="Probe.Now").SerializeToString(), RpcRequest(method="x" * 1000).SerializeToString()
+    )
+    sent = replies = 0
+    with socket.create_connection(("127.0.0.1", offer.port)) as line:
+        line.sendall(offer.token)
+        line.settimeout(1.0)
+        try:
+            while sent < 1 << 29:
+                line.sendall(call)
+                sent += len(call)
+        except TimeoutError:
+            assert who(clnt) == "served"
+        assert sent < 1 << 26
+        line.settimeout(10.0)
+        while replies < sent:
+            replies += len(line.recv(1 << 20))
 
 
 def test_without_lines(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest, RpcReply, RpcRequest
+from sigmaos_ray.protsrv.rpcdev import immediate
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCError
@@ -128,6 +129,16 @@ async def test_a_server_without_the_device(sc: AsyncFsLib) -> None:
 def test_a_method_that_cannot_be_called_is_refused_when_the_server_is_made() -> None:
     class Bad:
         async def Method(self, ctx: RpcContext) -> LeaseReply:
+            return LeaseReply()
+
+    with pytest.raises(serr.Inval, match=r"Bad\.Method"):
+        FileServer(MemFs(WatchTable()).root, WatchTable(), services=[Bad()])
+
+
+def test_a_coroutine_is_not_immediate() -> None:
+    class Bad:
+        @immediate
+        async def Method(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
             return LeaseReply()
 
     with pytest.raises(serr.Inval, match=r"Bad\.Method"):

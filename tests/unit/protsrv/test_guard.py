@@ -31,7 +31,7 @@ async def session() -> ProtSession:
     """With a file ``f``, open as fid 2."""
     watches = WatchTable()
     role = Role()
-    made = ProtSession(1, MemFs(watches).root, watches, ServerStats(), config.LOCAL, role)
+    made = ProtSession(1, MemFs(watches).root, watches, ServerStats(), config.LOCAL, role, "rootrealm")
     made.role = role  # type: ignore[attr-defined]
     await made.handle(Request(attach=pb.Tattach(fid=1, client_id=1, realm="rootrealm")))
     await made.handle(PUT)

@@ -186,6 +186,17 @@ def test_another_life_of_the_server_ends_the_session_with_unknown_outcomes() -> 
         client.request(Request())
 
 
+def test_a_server_that_shut_down_in_order_leaves_no_unknown_outcomes() -> None:
+    """It says that it answered all that it ran."""
+    client = ClientState(1)
+    client.welcomed(Welcome(server_id=1, accepted=True))
+    sent = client.request(Request(read=pb.Tread()))
+    client.take(1 << 20)
+    unsent = client.request(Request(read=pb.Tread()))
+    failures = client.end(serr.Unreachable("127.0.0.1:1", "shut down"), none_ran=True)
+    assert [type(failures[seqno]) for seqno in (sent, unsent)] == [serr.Unreachable] * 2
+
+
 def test_a_session_that_timed_out_is_not_made_anew() -> None:
     client = ClientState(1)
     assert not client.hello().hello.resume

@@ -1,0 +1,143 @@
+"""The tenants of an instance: what stands in the root realm's ``name/realm`` is brought up, and taken down."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kernel.boot.realmparts import RealmParts
+from kernel.named import etcd as etcds
+from kernel.named.keys import Keys
+from sigmaos_ray import debug, realmclnt, serr
+from sigmaos_ray.config import ProcEnv, RealmInfo
+from sigmaos_ray.realmclnt import RealmRecord
+from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
+from sigmaos_ray.sigmap import REALM, path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kernel.boot.nameds import Place
+    from kernel.shell import KernelArgs
+    from sigmaos_ray.config import Config
+
+_log = debug.selector("BOOT")
+
+
+def args_of(root: KernelArgs, realm: str) -> KernelArgs:
+    """What a tenant's services are started with: the root realm's, with trees and logs of the tenant's own."""
+    return msgspec.structs.replace(
+        root, realm=realm, ux_root=ux_root(root, realm), log_dir=str(Path(root.log_dir) / "realms" / realm)
+    )
+
+
+def ux_root(root: KernelArgs, realm: str) -> str:
+    return f"{root.ux_root}-{realm}"
+
+
+class Realms:
+    """``follow`` until it is cancelled, then ``stop`` or ``abandon``."""
+
+    def __init__(
+        self,
+        root_args: Callable[[], KernelArgs],
+        places: Callable[[], Sequence[Place]],
+        services: Sequence[str],
+        config: Config,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._root_args = root_args
+        self._places = places
+        self._services = services
+        self._config = config
+        self._on_change = on_change
+        self._realms: dict[str, RealmParts] = {}
+
+    def infos(self) -> dict[str, RealmInfo]:
+        """Every realm whose named was seen to serve."""
+        return {name: RealmInfo(named=parts.named) for name, parts in self._realms.items() if parts.named.addrs}
+
+    async def follow(self, env: ProcEnv) -> None:
+        """Brings realms up and down as the root's ``name/realm`` says. Goes on while named is away."""
+        async with AsyncSigmaClnt(env) as sc:
+            while True:
+                try:
+                    await self._follow(sc)
+                except serr.SigmaError as error:
+                    _log(f"{REALM}: {error}")
+                    await asyncio.sleep(self._config.boot.restart_pause_s)
+
+    async def _follow(self, sc: AsyncSigmaClnt) -> None:
+        async with sc.watch_dir(REALM) as changes:
+            await self._apply(sc)
+            async for _ in changes:
+                await self._apply(sc)
+
+    async def _apply(self, sc: AsyncSigmaClnt) -> None:
+        names = {stat.name for stat in await sc.get_dir(REALM)}
+        leaving = {name for name in names if name.endswith(realmclnt.LEAVING)}
+        for mark in leaving:
+            await self._remove(sc, mark)
+        gone = {mark.removesuffix(realmclnt.LEAVING) for mark in leaving}
+        wanted = {name for name in names - gone if realmclnt.is_name(name)}
+        await asyncio.gather(*(self._add(sc, name) for name in wanted - set(self._realms)))
+
+    async def _add(self, sc: AsyncSigmaClnt, name: str) -> None:
+        parts = RealmParts(lambda: args_of(self._root_args(), name), self._services, self._config, self._on_change)
+        self._realms[name] = parts
+        try:
+            await parts.start(self._places())
+            record = RealmRecord(state="up")
+        except serr.SigmaError as error:
+            debug.error(f"realm {name}: {error}")
+            del self._realms[name]
+            await parts.stop()
+            record = RealmRecord(state="failed", why=str(error))
+        self._on_change()
+        await sc.put_file(path.join(REALM, name), msgspec.json.encode(record))
+
+    async def _remove(self, sc: AsyncSigmaClnt, mark: str) -> None:
+        name = mark.removesuffix(realmclnt.LEAVING)
+        pathname = path.join(REALM, mark)
+        remove_state = await sc.get_file(pathname) == realmclnt.WITH_STATE
+        parts = self._realms.pop(name, None)
+        if parts is not None:
+            await parts.stop()
+        self._on_change()
+        if remove_state:
+            await self._remove_state(name)
+        try:
+            await sc.remove(path.join(REALM, name))
+        except serr.NotFound:
+            _log(f"{name} was removed before")
+        await sc.remove(pathname)
+
+    async def _remove_state(self, name: str) -> None:
+        args = self._root_args()
+        etcd = etcds.Etcd(args.etcd_endpoints, self._config.named.etcd_timeout_s)
+        try:
+            await etcd.transaction([], [etcds.delete_below(Keys(name).root)])
+        finally:
+            await etcd.close()
+        await asyncio.to_thread(shutil.rmtree, ux_root(args, name), ignore_errors=True)
+
+    async def follow_nodes(self) -> None:
+        """The nodes are others now."""
+        for name, parts in list(self._realms.items()):
+            try:
+                await parts.follow_nodes(self._places())
+            except serr.SigmaError as error:
+                debug.error(f"realm {name}: {error}")
+
+    async def stop(self) -> None:
+        """What is wanted stays in the namespace: the realms come back with the instance."""
+        await asyncio.gather(*(parts.stop() for parts in self._realms.values()))
+
+    async def abandon(self) -> None:
+        """Ray is gone, and they with it."""
+        for parts in self._realms.values():
+            await parts.abandon()

@@ -1,0 +1,1 @@
+"""db: a SQL database behind RPC, at ``name/db/<kernel id>`` (B-5)."""

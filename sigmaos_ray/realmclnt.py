@@ -1,0 +1,125 @@
+"""Realms (K-10, K-11): making and removing tenants. What is wanted stands in the root realm's ``name/realm``, where
+boot sees it; so realms come back with their instance."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from sigmaos_ray import serr
+from sigmaos_ray.sigmap import OEXCL, OWRITE, REALM, ROOT_REALM, path
+
+if TYPE_CHECKING:
+    from sigmaos_ray.fslib import AsyncFsLib
+    from sigmaos_ray.sigmaclnt import SigmaClnt
+
+LEAVING: Final = ".leaving"
+"""``name/realm/<realm>.leaving`` asks boot to end a realm."""
+WITH_STATE: Final = b"with state"
+"""The contents of that file, if all that the realm kept goes, too."""
+TIMEOUT_S: Final = 60.0
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_LOOK_S: Final = 0.02
+
+
+class RealmRecord(msgspec.Struct, frozen=True):
+    """The contents of ``name/realm/<realm>``."""
+
+    state: Literal["wanted", "up", "failed"] = "wanted"
+    why: str = ""
+    """It failed."""
+
+
+def is_name(name: str) -> bool:
+    """Whether it can be the name of a tenant."""
+    return _NAME.fullmatch(name) is not None and name != ROOT_REALM
+
+
+def check_name(name: str) -> None:
+    """Inval for what cannot be the name of a tenant."""
+    if not is_name(name):
+        raise serr.Inval(name, "a realm's name has 1 to 32 of a-z, 0-9 and -, a letter first, and is not the root's")
+
+
+class AsyncRealmClnt:
+    """Makes and removes realms, for a client of the root realm."""
+
+    def __init__(self, sc: AsyncFsLib) -> None:
+        self._sc = sc
+
+    def _check(self, name: str) -> None:
+        check_name(name)
+        if self._sc.realm != ROOT_REALM:
+            raise serr.Perm(name, f"realms are made and removed from {ROOT_REALM}, not from {self._sc.realm}")
+
+    async def make(self, name: str, timeout_s: float = TIMEOUT_S) -> None:
+        """Returns once the realm's named and services answer. Exists; Inval for a bad name; Timeout: it is still
+        wanted, and may come; Error if it cannot be started, and then nothing of it is left."""
+        self._check(name)
+        pathname = path.join(REALM, name)
+        await self._sc.put_file(pathname, msgspec.json.encode(RealmRecord()), mode=OWRITE | OEXCL)
+        try:
+            async with asyncio.timeout(timeout_s):
+                record = await self._settled(pathname)
+        except TimeoutError as error:
+            raise serr.Timeout(name, f"the realm is not up after {timeout_s:.0f} s") from error
+        if record.state == "failed":
+            await self.remove(name)
+            raise serr.Error(name, record.why)
+
+    async def _settled(self, pathname: str) -> RealmRecord:
+        while True:
+            record = await self._record(pathname)
+            if record.state != "wanted":
+                return record
+            await asyncio.sleep(_LOOK_S)
+
+    async def _record(self, pathname: str) -> RealmRecord:
+        try:
+            return msgspec.json.decode(await self._sc.get_file(pathname), type=RealmRecord)
+        except msgspec.DecodeError as error:
+            raise serr.Error(pathname, f"does not describe a realm: {error}") from error
+
+    async def remove(self, name: str, remove_state: bool = False, timeout_s: float = TIMEOUT_S) -> None:
+        """Ends a realm's procs and services; returns when they are gone. What it keeps in named and ux stays, unless
+        ``remove_state``. NotFound; Timeout: it still goes."""
+        self._check(name)
+        await self._sc.stat(path.join(REALM, name))
+        mark = path.join(REALM, name + LEAVING)
+        await self._sc.put_file(mark, WITH_STATE if remove_state else b"")
+        await self._sc.wait_remove(mark, timeout_s)
+
+    async def list(self) -> dict[str, str]:
+        """The tenants and the state of each: ``wanted``, ``up``, ``failed`` or ``leaving``."""
+        names = {stat.name for stat in await self._sc.get_dir(REALM)}
+        found: dict[str, str] = {}
+        for name in sorted(filter(is_name, names)):
+            try:
+                record = await self._record(path.join(REALM, name))
+            except serr.NotFound:  # removed meanwhile
+                continue
+            found[name] = "leaving" if name + LEAVING in names else record.state
+        return found
+
+
+class RealmClnt:
+    """The blocking face of ``AsyncRealmClnt``."""
+
+    def __init__(self, sc: SigmaClnt) -> None:
+        self._sc = sc
+        self._realms = AsyncRealmClnt(sc.asynchronous)
+
+    def make(self, name: str, timeout_s: float = TIMEOUT_S) -> None:
+        """See ``AsyncRealmClnt.make``."""
+        self._sc.run(self._realms.make(name, timeout_s))
+
+    def remove(self, name: str, remove_state: bool = False, timeout_s: float = TIMEOUT_S) -> None:
+        """See ``AsyncRealmClnt.remove``."""
+        self._sc.run(self._realms.remove(name, remove_state, timeout_s))
+
+    def list(self) -> dict[str, str]:
+        """See ``AsyncRealmClnt.list``."""
+        return self._sc.run(self._realms.list())

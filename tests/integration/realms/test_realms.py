@@ -1,0 +1,201 @@
+"""Tenants: names, services and procs of their own (K-10 to K-13, N-16)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import psutil
+import pytest
+
+from sigmaos_ray import Proc, SigmaClnt, serr
+from sigmaos_ray.realmclnt import RealmClnt
+from sigmaos_ray.testing import Tstate
+from sigmaos_ray.testing.tstate import clnt_env
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sigmaos_ray.sigmap import Endpoint
+
+FLOOD_COUNT = 300
+
+
+@pytest.fixture(scope="module")
+def ts() -> Iterator[Tstate]:
+    with Tstate.all(num_cpus=2) as ts:
+        yield ts
+
+
+@pytest.fixture(scope="module")
+def realms(ts: Tstate) -> RealmClnt:
+    realms = RealmClnt(ts.sc)
+    realms.make("red")
+    realms.make("blue")
+    return realms
+
+
+@pytest.fixture
+def red(ts: Tstate, realms: RealmClnt) -> Iterator[SigmaClnt]:
+    with ts.realm("red") as sc:
+        yield sc
+
+
+@pytest.fixture
+def blue(ts: Tstate, realms: RealmClnt) -> Iterator[SigmaClnt]:
+    with ts.realm("blue") as sc:
+        yield sc
+
+
+def ran(sc: SigmaClnt, program: Callable[[list[str]], object]) -> object:
+    """What a proc of the realm returned."""
+    status = sc.wait_exit(sc.spawn(Proc(program)), 30)
+    assert status.is_ok(), status
+    return status.data
+
+
+def test_one_pathname_is_another_file_in_each_realm(ts: Tstate, red: SigmaClnt, blue: SigmaClnt) -> None:
+    for directory in ("name", "name/ux/~any"):
+        red.put_file(f"{directory}/same", b"red")
+        blue.put_file(f"{directory}/same", b"blue")
+        assert red.get_file(f"{directory}/same") == b"red"
+        assert blue.get_file(f"{directory}/same") == b"blue"
+        with pytest.raises(serr.NotFound):
+            ts.sc.stat(f"{directory}/same")
+
+
+@pytest.mark.parametrize("service", ["ux", "s3", "schedd"])
+def test_another_realms_server_refuses_the_attach(red: SigmaClnt, blue: SigmaClnt, service: str) -> None:
+    kernel = blue.get_dir(f"name/{service}")[0].name
+    theirs = blue.read_endpoint(f"name/{service}/{kernel}")
+    red.mk_endpoint_file(f"name/stolen-{service}", theirs)
+    with pytest.raises(serr.Perm, match="another realm"):
+        red.get_dir(f"name/stolen-{service}/")
+    red.remove(f"name/stolen-{service}")
+
+
+def test_another_realms_named_refuses_the_attach(ts: Tstate, realms: RealmClnt) -> None:
+    env = clnt_env(ts.instance, realm="red")
+    wrong = msgspec.structs.replace(env, named=ts.instance.realms["blue"].named, state_file="")
+    with SigmaClnt(wrong) as sc, pytest.raises(serr.Perm, match="another realm"):
+        sc.get_dir("name/")
+
+
+def test_no_process_runs_procs_of_two_realms(red: SigmaClnt, blue: SigmaClnt) -> None:
+    def main(argv: list[str]) -> list[str]:
+        import os
+        import sys
+
+        import sigmaos_ray
+
+        before = [os.environ.get("LEFT_BEHIND", ""), str("leftbehind" in sys.modules), os.getcwd()]
+        os.environ["LEFT_BEHIND"] = "yes"
+        sys.modules["leftbehind"] = sys
+        os.chdir("/")
+        with sigmaos_ray.SigmaClnt() as sc:  # modules stay for later procs of the realm, and only for them
+            return [str(os.getpid()), sc.realm, os.environ["SIGMAOS_REALM"], *before]
+
+    first = [ran(red, main) for _ in range(4)]
+    second = [ran(blue, main) for _ in range(4)]
+    assert all(isinstance(each, list) for each in first + second)
+    assert {each[0] for each in first}.isdisjoint(each[0] for each in second)  # type: ignore[index]
+    assert {tuple(each[1:3]) for each in first} == {("red", "red")}  # type: ignore[index]
+    assert {tuple(each[1:4]) for each in second} == {("blue", "blue", "")}  # type: ignore[index]
+    assert second[0][4] == "False"  # type: ignore[index]
+    assert all(each[5] != "/" for each in second)  # type: ignore[index]
+
+
+def test_a_flood_of_one_realm_does_not_hold_up_another(red: SigmaClnt, blue: SigmaClnt) -> None:
+    def nap(argv: list[str]) -> None:
+        import time
+
+        time.sleep(0.03)
+
+    flood = [red.spawn(Proc(nap)) for _ in range(FLOOD_COUNT)]
+    few = [blue.spawn(Proc(nap)) for _ in range(5)]
+    for pid in few:
+        assert blue.wait_exit(pid, 60).is_ok()
+    assert len(red.procs()) > FLOOD_COUNT // 2
+    for pid in flood:
+        assert red.wait_exit(pid, 60).is_ok()
+
+
+def test_a_crashed_named_of_a_realm_is_replaced(ts: Tstate, red: SigmaClnt) -> None:
+    red.put_file("name/kept", b"still here")
+    before = ts.instance.realms["red"].named
+    os.kill(_named_pid(ts, before), signal.SIGKILL)
+    assert red.get_file("name/kept") == b"still here"
+    assert ts.instance.realms["red"].named != before
+
+
+def _named_pid(ts: Tstate, endpoint: Endpoint) -> int:
+    port = int(endpoint.addrs[0].rpartition(":")[2])
+    listening = (found for found in psutil.net_connections("tcp") if found.status == psutil.CONN_LISTEN)
+    return next(found.pid for found in listening if found.laddr.port == port and found.pid)
+
+
+def test_making_and_removing(ts: Tstate, realms: RealmClnt) -> None:
+    def stay(argv: list[str]) -> None:
+        import os
+        import time
+
+        import sigmaos_ray
+
+        with sigmaos_ray.SigmaClnt() as sc:
+            sc.put_file("name/worker", str(os.getpid()).encode())
+            sc.started()
+            time.sleep(1000)
+
+    realms.make("green")
+    assert realms.list()["green"] == "up"
+    with pytest.raises(serr.Exists):
+        realms.make("green")
+    with ts.realm("green") as sc:
+        sc.put_file("name/kept", b"1")
+        sc.wait_start(sc.spawn(Proc(stay)), 30)
+        worker = psutil.Process(int(sc.get_file("name/worker")))
+    realms.remove("green")
+    assert not worker.is_running()
+    assert "green" not in realms.list()
+    with pytest.raises(serr.NotFound):
+        ts.realm("green")
+    realms.make("green")
+    with ts.realm("green") as sc:
+        assert sc.get_file("name/kept") == b"1"
+    realms.remove("green", remove_state=True)
+    realms.make("green")
+    with ts.realm("green") as sc, pytest.raises(serr.NotFound):
+        sc.stat("name/kept")
+    realms.remove("green")
+
+
+def test_bad_calls_are_refused(realms: RealmClnt, red: SigmaClnt) -> None:
+    for bad in ("", "rootrealm", "Up", "a/b", "x" * 33, ".."):
+        with pytest.raises(serr.Inval):
+            realms.make(bad)
+    with pytest.raises(serr.NotFound):
+        realms.remove("nobody")
+    with pytest.raises(serr.Perm):
+        RealmClnt(red).make("other")
+
+
+def test_the_command_works_in_a_realm(ts: Tstate, red: SigmaClnt) -> None:
+    red.put_file("name/told", b"red")
+
+    def sigmaos(*args: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sigmaos_ray.cli", "--state-dir", str(ts.state_dir), *args]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert sigmaos("--realm", "red", "cat", "name/told").stdout == "red"
+    unknown = sigmaos("--realm", "nobody", "ls", "name/")
+    assert unknown.returncode == 1
+    assert "nobody" in unknown.stderr
+    assert len(unknown.stderr.splitlines()) == 1
+    again = sigmaos("realm", "create", "red")
+    assert again.returncode == 1
+    assert {"name": "red", "state": "up"} in json.loads(sigmaos("realm", "ls", "--json").stdout)

@@ -1,0 +1,171 @@
+"""memcached behind the same interface (CA-6): values in servers that SigmaOS does not run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any, Self
+
+from pymemcache import PooledClient
+from pymemcache.exceptions import MemcacheError
+
+from sigmaos_ray import debug, serr
+from user.cache.asking import batches
+from user.cache.config import fnv1a
+from user.cache.face import check_key, miss, packed, unpacked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from sigmaos_ray import SigmaClnt
+
+ADDRESSES = "name/memcached"
+"""A JSON list of addresses, ``["host:port", ...]``."""
+_TIMEOUT_S = 2.0
+_APPEND_TRIES_MAX = 100
+_log = debug.selector("CACHECLNT")
+
+
+class MemcachedClnt:
+    """A ``Cache``. The server of a key is its FNV-1a hash over their number: whatever servers come back from, no key is
+    at two of them. A look at one that does not answer is a miss, a change is Unreachable. A context manager."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        """Inval for addresses that are none."""
+        if not addresses:
+            raise serr.Inval("memcached", "no addresses")
+        self._clients: list[Any] = [
+            PooledClient(
+                _host_and_port(address),
+                connect_timeout=_TIMEOUT_S,
+                timeout=_TIMEOUT_S,
+                no_delay=True,
+                allow_unicode_keys=True,
+                default_noreply=False,
+            )
+            for address in addresses
+        ]
+        self._addresses = list(addresses)
+
+    def _at(self, key: str) -> int:
+        check_key(key)
+        return fnv1a(key) % len(self._clients)
+
+    def _by_server(self, keys: Iterable[str]) -> dict[int, list[str]]:
+        at: dict[int, list[str]] = {}
+        for key in keys:
+            at.setdefault(self._at(key), []).append(key)
+        return at
+
+    @classmethod
+    def of(cls, sc: SigmaClnt, pn: str = ADDRESSES) -> Self:
+        """For the servers whose addresses a file has. NotFound, or Inval if they are none."""
+        try:
+            addresses = json.loads(sc.get_file(pn))
+        except ValueError as error:
+            raise serr.Inval(pn, f"no JSON: {error}") from error
+        if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
+            raise serr.Inval(pn, "not a list of addresses")
+        return cls(addresses)
+
+    def get(self, key: str) -> bytes:
+        """See ``Cache.get``."""
+        found = self.get_many([key])
+        if key not in found:
+            raise miss(key)
+        return found[key]
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """See ``Cache.get_many``."""
+        found: dict[str, bytes] = {}
+        for server, part in self._by_server(keys).items():
+            try:
+                found.update(self._clients[server].get_many(part))
+            except (OSError, MemcacheError) as error:
+                _log(f"{self._addresses[server]}: {error}")
+        return found
+
+    def put(self, key: str, value: bytes, ttl_s: float | None = None) -> None:
+        """See ``Cache.put``; ``ttl_s`` in whole seconds, rounded up."""
+        self.put_many({key: value}, ttl_s)
+
+    def put_many(self, values: Mapping[str, bytes], ttl_s: float | None = None) -> None:
+        """See ``Cache.put_many``. Inval for a value that the server does not take."""
+        expires_s = _seconds(ttl_s)
+        for server, keys in self._by_server(values).items():
+            for batch in batches((key, values[key]) for key in keys):
+                with self._unreachable(server):
+                    refused = self._clients[server].set_many(batch, expire=expires_s)
+                if refused:
+                    size = len(values[refused[0]])
+                    raise serr.Inval(f"key {refused[0]}", f"{size} bytes: memcached did not take it")
+
+    def append(self, key: str, value: bytes) -> None:
+        """See ``Cache.append``."""
+        server, data = self._at(key), packed(value)
+        client = self._clients[server]
+        with self._unreachable(server):
+            # Either it is there, or it is not; between the two questions another client may make it, or it may go.
+            for _ in range(_APPEND_TRIES_MAX):
+                if client.append(key, data) or client.add(key, data):
+                    return
+        raise serr.Inval(f"key {key}", f"{len(value)} bytes more: memcached did not take them")
+
+    def get_vals(self, key: str) -> list[bytes]:
+        """See ``Cache.get_vals``."""
+        return unpacked(key, self.get(key))
+
+    def delete(self, key: str) -> bool:
+        """See ``Cache.delete``."""
+        server = self._at(key)
+        with self._unreachable(server):
+            return bool(self._clients[server].delete(key))
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """memcached's own numbers, by server."""
+        found: dict[str, dict[str, Any]] = {}
+        for server, client in enumerate(self._clients):
+            with self._unreachable(server):
+                found[self._addresses[server]] = {_text(key): value for key, value in client.stats().items()}
+        return found
+
+    @contextlib.contextmanager
+    def _unreachable(self, server: int) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, MemcacheError) as error:
+            raise serr.Unreachable(self._addresses[server], f"memcached: {type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """May be repeated."""
+        for client in self._clients:
+            client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise serr.Inval(address, "an address is host:port")
+    return host.strip("[]"), int(port)
+
+
+def _seconds(ttl_s: float | None) -> int:
+    if ttl_s is None:
+        return 0
+    # From 30 days on, memcached takes a number for a date.
+    if not 0 < ttl_s <= 30 * 24 * 3600:
+        raise serr.Inval("ttl_s", f"{ttl_s} s: memcached keeps a value for 30 days at most")
+    return -int(-ttl_s // 1)
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name

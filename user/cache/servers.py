@@ -1,0 +1,144 @@
+"""A client's servers: the configuration as it was last read, and a connection to each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from google.protobuf.message import Message
+
+from sigmaos_ray import serr
+from sigmaos_ray.rpcclnt import BlockingCalls, InstanceRPCClnt, call_each
+from user.cache.config import EMPTY, CacheConfig, Names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
+
+R = TypeVar("R", bound=Message)
+
+ATTEMPT_S = 5.0
+"""So long a server may take; it answers in a millisecond."""
+
+
+class Servers:
+    """For coroutines of one loop. ``close`` it."""
+
+    def __init__(self, sc: AsyncSigmaClnt, names: Names) -> None:
+        self._sc = sc
+        self._names = names
+        self.config: CacheConfig = EMPTY
+        self._clnts: dict[str, InstanceRPCClnt] = {}
+
+    async def refresh(self) -> bool:
+        """Reads the configuration again; tells whether it is another one. NotFound if there is no such cache."""
+        try:
+            config = CacheConfig.from_bytes(await self._sc.get_file(self._names.config))
+        except serr.NotFound as error:
+            raise serr.NotFound(self._names.config, f"there is no cache {self._names.job}") from error
+        older, self.config = self.config, config
+        return config.number != older.number
+
+    async def clnt_of(self, server: str) -> InstanceRPCClnt:
+        """Unreachable if it has no name now."""
+        clnt = self._clnts.get(server)
+        if clnt is None:
+            pn = self._names.server(server)
+            try:
+                endpoint = await self._sc.read_endpoint(pn)
+            except serr.NotFound as error:
+                raise serr.Unreachable(pn, "the server is away") from error
+            clnt = self._clnts.setdefault(server, InstanceRPCClnt(self._sc, pn, endpoint))
+        return clnt
+
+    def forget(self, server: str) -> InstanceRPCClnt | None:
+        """It did not answer: another may have its name by now."""
+        return self._clnts.pop(server, None)
+
+    async def call(
+        self, method: str, requests: Mapping[str, Message], reply_class: type[R]
+    ) -> dict[str, R | serr.SigmaError]:
+        """Asks several servers at a time; replies, or session errors. Raises other errors."""
+        replies = await asyncio.gather(*(self._call(*item, method, reply_class) for item in requests.items()))
+        return dict(zip(requests, replies, strict=True))
+
+    async def _call(self, server: str, request: Message, method: str, reply_class: type[R]) -> R | serr.SigmaError:
+        try:
+            return await (await self.clnt_of(server)).rpc(f"CacheSrv.{method}", request, reply_class, ATTEMPT_S)
+        except (*serr.SESSION_ERRORS, serr.Timeout) as error:
+            self.forget(server)
+            return error
+
+    async def close(self) -> None:
+        """May be repeated."""
+        clnts, self._clnts = list(self._clnts.values()), {}
+        await asyncio.gather(*(clnt.close() for clnt in clnts))
+
+
+class ThreadServers:
+    """The same for threads, over lines. ``close`` it."""
+
+    def __init__(self, sc: SigmaClnt, names: Names) -> None:
+        self._sc = sc
+        self._servers = Servers(sc.asynchronous, names)
+        self._calls: dict[str, BlockingCalls] = {}
+
+    @property
+    def config(self) -> CacheConfig:
+        return self._servers.config
+
+    def refresh(self) -> bool:
+        """See ``Servers.refresh``."""
+        return self._sc.run(self._servers.refresh())
+
+    def _calls_of(self, server: str) -> BlockingCalls:
+        calls = self._calls.get(server)
+        if calls is None:
+            made = BlockingCalls(self._sc, self._sc.run(self._servers.clnt_of(server)))
+            calls = self._calls.setdefault(server, made)
+        return calls
+
+    def call_one(self, server: str, method: str, request: Message, reply_class: type[R]) -> R | None:
+        """Asks a server that was asked before; None if it was not, or does not answer, or refuses: then ``call``."""
+        calls = self._calls.get(server)
+        if calls is None:
+            return None
+        try:
+            return calls.rpc(method, request, reply_class, ATTEMPT_S)
+        except serr.SigmaError:
+            return None
+
+    def call(
+        self, method: str, requests: Mapping[str, Message], reply_class: type[R]
+    ) -> dict[str, R | serr.SigmaError]:
+        """See ``Servers.call``."""
+        found: dict[str, R | serr.SigmaError] = {}
+        asked: dict[str, tuple[BlockingCalls, Message]] = {}
+        for server, request in requests.items():
+            try:
+                asked[server] = (self._calls_of(server), request)
+            except serr.Unreachable as error:
+                found[server] = error
+        replies = call_each(list(asked.values()), f"CacheSrv.{method}", reply_class, ATTEMPT_S)
+        for server, reply in zip(asked, replies, strict=True):
+            if isinstance(reply, serr.SigmaError):
+                if not isinstance(reply, (*serr.SESSION_ERRORS, serr.Timeout)):
+                    raise reply
+                self._forget(server)
+            found[server] = reply
+        return found
+
+    def _forget(self, server: str) -> None:
+        calls = self._calls.pop(server, None)
+        if calls is not None:
+            calls.close()
+        self._servers.forget(server)
+
+    def close(self) -> None:
+        """May be repeated."""
+        for server in list(self._calls):
+            calls = self._calls.pop(server, None)
+            if calls is not None:
+                calls.close()
+        self._sc.run(self._servers.close())

@@ -1,0 +1,48 @@
+"""An echo server that keeps its answers in a cache, which several servers share.
+
+sigmaos spawn user.example_echo_server.cached PATHNAME CACHE
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import SigmaClnt, serr
+from user.cache import AsyncCacheClnt, is_miss
+from user.example_echo_server import server
+from user.example_echo_server.echo_pb2 import EchoReply, EchoRequest
+
+if TYPE_CHECKING:
+    from sigmaos_ray.protsrv.rpcdev import RpcContext
+
+USAGE = "usage: user.example_echo_server.cached PATHNAME CACHE"
+TTL_S = 600.0
+
+
+class EchoSrv(server.EchoSrv):
+    """Its answers come from the cache where they can. Without a cache that answers, it answers itself."""
+
+    def __init__(self, cache: AsyncCacheClnt) -> None:
+        self._cache = cache
+
+    async def Echo(self, ctx: RpcContext, request: EchoRequest) -> EchoReply:
+        key = f"echo-{hashlib.sha256(request.text.encode()).hexdigest()}"
+        try:
+            return EchoReply.FromString(await self._cache.get(key))
+        except serr.NotFound as error:
+            if not is_miss(error):
+                raise
+        reply = await super().Echo(ctx, request)
+        await self._cache.put(key, reply.SerializeToString(), TTL_S)
+        return reply
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) != 2:
+        sys.exit(USAGE)
+    pn, job = argv
+    with SigmaClnt() as sc:
+        cache = AsyncCacheClnt(sc.asynchronous, job)
+        server.serve(pn, EchoSrv(cache), sc=sc)
