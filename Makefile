@@ -5,9 +5,9 @@ STAMP  := $(VENV)/.sigmaos-setup
 HOST_PYTHON := $(shell command -v python3.11 || command -v python3)
 INPUT  ?=
 
-# Tests that mostly compute run beside those that mostly wait for processes (tools/rings.py).
-COMPUTING := tests/unit tests/conformance tests/recipes tests/fuzz tests/integration/fsspec
-WAITING   := tests/integration tests/faults tests/apps tests/exercises
+# Two halves that run side by side (tools/rings.py): much of the second is waiting for processes.
+FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz tests/integration/fsspec tests/apps tests/exercises
+SECOND := tests/integration tests/faults
 
 .PHONY: help demo test bench soak lint format protos clean setup
 
@@ -37,7 +37,7 @@ demo: setup
 	@$(VENV)/bin/sigmaos demo $(if $(INPUT),--input "$(INPUT)")
 
 test: setup
-	@$(PYTHON) tools/rings.py --start $(COMPUTING) -- --start --ignore=tests/integration/fsspec $(WAITING)
+	@$(PYTHON) tools/rings.py --start $(FIRST) -- --start --ignore=tests/integration/fsspec $(SECOND)
 
 bench: setup
 	@$(PYTHON) -m pytest -q -s tests/bench

@@ -1,7 +1,6 @@
-"""Runs the tests in two pytest processes side by side: those that mostly compute, and those that mostly wait for
-processes to come and go. Together they take little more time than the second alone.
+"""Runs the tests in two pytest processes side by side: much of what they do is to wait for processes to come and go.
 
-Usage: rings.py [PYTEST-OPTION...] COMPUTING-PATH... -- [PYTEST-OPTION...] WAITING-PATH...
+Usage: rings.py [PYTEST-OPTION...] PATH... -- [PYTEST-OPTION...] PATH...
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     middle = arguments.index("--")
-    computing, waiting = arguments[:middle], arguments[middle + 1 :]
+    first, second = arguments[:middle], arguments[middle + 1 :]
     with tempfile.TemporaryFile("w+") as output:
-        beside = subprocess.Popen(_pytest(computing), stdout=output, stderr=subprocess.STDOUT)
+        beside = subprocess.Popen(_pytest(first), stdout=output, stderr=subprocess.STDOUT)
         try:
-            code = _run(_pytest(waiting))
-            print(f"\n{' '.join(computing)}:", flush=True)
+            code = _run(_pytest(second))
+            print(f"\n{' '.join(first)}:", flush=True)
             beside_code = beside.wait()
         except KeyboardInterrupt:  # both are in the terminal's group, and heard of it themselves
             beside.wait()
