@@ -27,11 +27,12 @@ class Call(Generic[T]):
     what crossing two threads costs at all.
     """
 
-    __slots__ = ("_callbacks", "_coroutine", "_done", "_error", "_lock", "_loop", "_task", "_value")
+    __slots__ = ("_began", "_callbacks", "_coroutine", "_done", "_error", "_lock", "_loop", "_task", "_value")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:
         self._loop = loop
         self._coroutine = coroutine
+        self._began = False
         self._task: asyncio.Task[None] | None = None
         self._value: T | None = None
         self._error: BaseException | None = None
@@ -47,10 +48,14 @@ class Call(Generic[T]):
         self._task = self._loop.create_task(self._run())
 
     async def _run(self) -> None:
+        self._began = True
         try:
             self._value = await self._coroutine
         except BaseException as error:  # noqa: BLE001  # whatever it is, it is for the thread that waits
             self._error = error
+        self._finish()
+
+    def _finish(self) -> None:
         with self._lock:
             callbacks, self._callbacks = self._callbacks or [], None
         self._done.release()
@@ -95,8 +100,13 @@ class Call(Generic[T]):
         self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        if self._task is None or self.done():
+            return
+        self._task.cancel()
+        if not self._began:  # then nothing of it runs any more, and nobody else would tell
+            self._coroutine.close()
+            self._error = asyncio.CancelledError()
+            self._finish()
 
 
 class LoopThread:

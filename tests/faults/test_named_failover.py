@@ -138,7 +138,7 @@ async def test_a_leader_that_is_cut_off(etcd: EtcdChild, tmp_path: Path) -> None
         assert await sc.get_file("name/ux/f") == b"new"
 
 
-@pytest.mark.parametrize("how", ["stopped", "cut off"])
+@pytest.mark.parametrize("how", ["stopped", pytest.param("cut off", marks=pytest.mark.soak)])
 async def test_leases_as_short_as_the_leaders_own(nameds: Nameds, how: str) -> None:
     """L-5: a client that extends its lease in time keeps its files, though nobody takes the extension for a while."""
     sc, other = await nameds.clnt(), await nameds.clnt()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from bootbox import Box
 
@@ -30,6 +32,7 @@ def test_commands_after_a_stop(box: Box) -> None:
     assert box.ok("stop") == "no instance is running\n"
 
 
+@pytest.mark.soak
 def test_stop_clears_what_a_killed_daemon_left(box: Box) -> None:
     box.ok("start")
     box.kill("boot")

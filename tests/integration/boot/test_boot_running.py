@@ -93,7 +93,7 @@ def test_the_s3_emulator_comes_back_at_its_address(running: Box) -> None:
     assert running.run("ls", "name/s3/~local/").returncode == 0
 
 
-@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+@pytest.mark.parametrize("part", [pytest.param("raylet", marks=pytest.mark.soak), "gcs_server"])
 def test_another_ray_replaces_one_that_was_lost(running: Box, part: str) -> None:
     running.put("name/ux/~local/kept", "on disk")
     before = running.status()
