@@ -88,6 +88,7 @@ class ServedLine(asyncio.Protocol):
         self._has_begun = False
         """Whether the call that runs may have got to its handler."""
         self._hello: asyncio.TimerHandle | None = None
+        self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -112,7 +113,7 @@ class ServedLine(asyncio.Protocol):
         self._buffer += data
         if self._calls is None and not self._greeted():
             return
-        if self._running is None:
+        if self._running is None and not self._is_full:
             self._next()
         elif self._transport is not None and len(self._buffer) > self._frame_bytes_max:
             self._transport.pause_reading()
@@ -160,8 +161,22 @@ class ServedLine(asyncio.Protocol):
             answer = lines.message(told, b"", lines.FAILED)
         self._transport.write(answer)
         self._running, self._has_begun = None, False
-        self._transport.resume_reading()
-        self._next()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._transport is not None and self._running is None and not self._is_full:
+            self._transport.resume_reading()
+            self._next()
+
+    def pause_writing(self) -> None:
+        """The client does not read its replies: it is not read from either."""
+        self._is_full = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._go_on()
 
     def end(self, why: str) -> None:
         """Closes it; a call that runs is cancelled. May be repeated."""

@@ -20,6 +20,7 @@ from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcclnt import RPCClnt, RPCError
 from sigmaos_ray.rpcclnt.channel import Channel
+from sigmaos_ray.sessp import lines
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -204,6 +205,40 @@ def test_strangers(site: Site, clnt: RPCClnt) -> None:
     assert len(taken.recv(1 << 16)) > 8
     taken.close()
     assert who(clnt) == "served"
+
+
+def test_a_client_that_does_not_read_its_replies(site: Site, clnt: RPCClnt) -> None:
+    """It is not read from either, and goes on where it was once it reads."""
+    offer = _offer(site)
+    header, argument = RpcRequest(method="Probe.Large"), RpcRequest(method="x" * 10_000)
+    call = lines.message(header.SerializeToString(), argument.SerializeToString())
+    sent = received = 0
+    with socket.create_connection(("127.0.0.1", offer.port)) as line:
+        line.sendall(offer.token)
+        line.settimeout(1.0)
+
+        def send() -> None:
+            nonlocal sent
+            while sent < 1 << 28:
+                sent += line.send(call[sent % len(call) :])
+
+        with pytest.raises(TimeoutError):
+            send()
+        assert who(clnt) == "served"
+        line.settimeout(10.0)
+        calls = sent // len(call)
+        replies = calls * len(lines.message(b"", RpcReply(raised=argument.method).SerializeToString()))
+        while received < replies:
+            received += len(line.recv(1 << 20))
+
+
+def test_a_forked_child_has_lines_of_its_own(site: Site, clnt: RPCClnt) -> None:
+    """On its parent's it might get a reply that is not to its call."""
+    [inherited] = clnt._calls._lines._idle
+    clnt._calls._lines._os_pid = -1  # as if another process had made them
+    assert who(clnt) == "served"
+    assert inherited._socket.fileno() == -1
+    assert inherited not in clnt._calls._lines._idle
 
 
 def test_without_lines(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
