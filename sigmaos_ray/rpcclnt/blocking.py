@@ -71,7 +71,7 @@ class BlockingCalls:
         """One call. Unreachable: it never ran. What the server answered raises ``Answered``."""
         try:
             frames = line.call(method, argument, timeout_s)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             self._lines.drop(line)
             raise
         self._lines.put_back(line)
