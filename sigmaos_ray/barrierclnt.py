@@ -49,7 +49,7 @@ class AsyncBarrier:
             if len(await self._parties()) >= self._parties_count:
                 await self._sc.put_file(self._ready, b"")
             await self._sc.wait_create(self._ready, timeout_s)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
             await self._remove(self._name)
             raise
 

@@ -55,7 +55,7 @@ class AsyncLeaderClnt:
         try:
             for directory in dirs:
                 await self._fence(directory, fence)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             await self._elect.release_leadership()
             raise
         return fence

@@ -131,7 +131,7 @@ class LoopThread:
         call = Call(self.loop, coroutine)
         try:
             return call.result() if wait is None else wait(call)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             if not call.done():
                 call.cancel()
             raise

@@ -149,7 +149,7 @@ class SigmaSrv:
         """Serves and advertises; returns once it answers. Nothing is left behind if it fails."""
         try:
             loopthread.shared().run(self._start())
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             if self._own_client:
                 self._sc.close()
             raise
@@ -163,7 +163,7 @@ class SigmaSrv:
         advertisement = Advertisement(self._sc.asynchronous, self._pathname, endpoint, replace=self._replace)
         try:
             await advertisement.start()
-        except BaseException:
+        except BaseException:  # a cancellation too: what was started is ended, and it goes on
             await self._server.stop()
             raise
         self._advertisement = advertisement

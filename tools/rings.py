@@ -5,43 +5,60 @@ Usage: rings.py [PYTEST-OPTION...] PATH... -- [PYTEST-OPTION...] PATH...
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
+from typing import NoReturn
+
+_END_S = 60.0
+"""pytest ends what it started before it ends itself."""
 
 
 def main(arguments: list[str]) -> int:
-    """The second's output is shown as it comes, the first's at the end. 0 if both passed."""
+    """The second's output is shown as it comes, the first's at the end. 0 if both passed. Neither outlives this."""
     if "--" not in arguments:
         print(__doc__, file=sys.stderr)
         return 2
     middle = arguments.index("--")
     first, second = arguments[:middle], arguments[middle + 1 :]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    running: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryFile("w+") as output:
-        beside = subprocess.Popen(_pytest(first), stdout=output, stderr=subprocess.STDOUT)
         try:
-            code = _run(_pytest(second))
-            print(f"\n{' '.join(first)}:", flush=True)
-            beside_code = beside.wait()
-        except KeyboardInterrupt:  # both are in the terminal's group, and heard of it themselves
-            beside.wait()
+            running.append(subprocess.Popen(_pytest(first), stdout=output, stderr=subprocess.STDOUT))
+            running.append(subprocess.Popen(_pytest(second)))
+            codes = [running[1].wait()]
+            print(f"\n{' '.join(first)}: shown when they are done", flush=True)
+            codes.append(running[0].wait())
+        except KeyboardInterrupt:
             return 130
-        output.seek(0)
-        print(output.read())
-    return code or beside_code
+        finally:
+            _end_all(running)
+            output.seek(0)
+            print(output.read())
+    return max(codes)
 
 
 def _pytest(arguments: list[str]) -> list[str]:
     return [sys.executable, "-m", "pytest", *arguments]
 
 
-def _run(command: list[str]) -> int:
-    with subprocess.Popen(command) as running:
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _end_all(running: list[subprocess.Popen[bytes]]) -> None:
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # by which pytest runs the ends of its fixtures
+    for process in running:
         try:
-            return running.wait()
-        except KeyboardInterrupt:
-            running.wait()
-            raise
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 if __name__ == "__main__":

@@ -433,7 +433,7 @@ def main(request: BootRequest, join_ray: str | None, report_fd: int) -> int:
         debug.error(f"boot: {error}")
         report(Report(failed=str(error)))
         return 1
-    except Exception as error:
+    except Exception as error:  # whoever waits for the start must hear of it; it goes on
         report(Report(failed=f"{type(error).__name__}: {error}"))
         raise
     return 0

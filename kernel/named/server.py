@@ -89,7 +89,7 @@ class NamedServer(KernelService):
             endpoint = await self._files.start()
             self._follower.start()
             await self._election.stand(Candidate.here(self._args.kernel_id, endpoint))
-        except BaseException:
+        except BaseException:  # a cancellation too: what was started is ended, and it goes on
             await self.stop()
             raise
         self._bridge.start()
@@ -116,7 +116,7 @@ class NamedServer(KernelService):
         endpoint = await self.stand()
         try:
             await self.lead()
-        except BaseException:
+        except BaseException:  # a cancellation too: what was started is ended, and it goes on
             await self.stop()
             raise
         return endpoint

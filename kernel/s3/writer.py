@@ -214,7 +214,7 @@ class Writer(OpenFile):
                     raise self._failed
                 if self._needed:
                     await self._appear()
-            except BaseException:
+            except BaseException:  # a cancellation too: what was opened is closed, and it goes on
                 await self._drop()
                 raise
 

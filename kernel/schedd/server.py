@@ -62,7 +62,7 @@ class ScheddServer(KernelService):
         endpoint = await self._server.start()
         try:
             await self._start(endpoint)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was started is ended, and it goes on
             await self.stop()
             raise
         return endpoint

@@ -92,7 +92,7 @@ class FenceFile:
             hostfile.write(fd, 0, data, FENCES_FILE)
             hostfile.sync(fd, FENCES_FILE)
             self._hidden.rename(new, self._hidden, FENCES_FILE)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             with contextlib.suppress(serr.NotFound):
                 self._hidden.remove(new, is_dir=False)
             raise

@@ -104,7 +104,7 @@ class Journal:
                 if self._sync:
                     os.fsync(fd)
             self._directory.rename(_NEW, self._directory, JOURNAL)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             os.close(fd)
             self._directory.remove(_NEW, is_dir=False)
             raise

@@ -254,7 +254,7 @@ class UxFile(UxNode):
         if how.mode & OTRUNC:
             try:
                 await file.truncate(how.fence)
-            except BaseException:
+            except BaseException:  # a cancellation too: what was opened is closed, and it goes on
                 await file.close()
                 raise
         return file
@@ -422,7 +422,7 @@ class UxDir(UxNode, Dir):
         file = made.files.adopt(fd) if isinstance(made, UxFile) and fd is not None else None
         try:
             await self.fs.settle(self)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             if file is not None:
                 await file.abort()
             raise

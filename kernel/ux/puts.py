@@ -38,7 +38,7 @@ async def put_in_place(directory: UxDir, name: str, data: bytes, *, how: OpenHow
         file = directory.file_of(name, host.look(name)).files.open(writes=True)
     try:
         count = await file.write(offset, data, how.fence, how.lease)
-    except BaseException:
+    except BaseException:  # a cancellation too: what was opened is closed, and it goes on
         await file.abort()
         raise
     await file.close()

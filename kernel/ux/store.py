@@ -54,7 +54,7 @@ class UxStore:
         self._root = HostDir.open_root(root)
         try:
             self.workshop = Workshop(self._root, sync=syncs)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             self._root.close()
             raise
         self._threads = Threads("ux", threads_max)
@@ -78,7 +78,7 @@ class UxStore:
         try:
             for name in way:
                 directory.enter(name)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             directory.close()
             raise
         return directory

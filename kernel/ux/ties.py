@@ -62,7 +62,7 @@ class Ties:
             mark = passing.mark_checked(node.name, directory, node.host.inode)
         try:
             passing.expect(mark, way)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
             passing.forget(mark)
             raise
         self.tie(node, lease, mark)
@@ -160,7 +160,7 @@ def leased(node: UxFile, lease: int) -> Iterator[None]:
     fs.ties.tie_existing(node, lease)
     try:
         yield
-    except BaseException:
+    except BaseException:  # a cancellation too: what was begun is undone, and it goes on
         try:
             fs.leases.check(before)
         except serr.NotFound:

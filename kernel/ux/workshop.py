@@ -63,7 +63,7 @@ class Workshop:
             self._own = self._hidden.clone()
             self._own.enter(self._name)
             self.passing = Passing(self._own, sync=sync)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             self._hidden.close()
             raise
 
@@ -91,7 +91,7 @@ class Workshop:
             hostfile.write(prepared.fd, 0 if offset == NO_OFFSET else offset, data, name)
             if self._sync:
                 hostfile.sync(prepared.fd, name)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             self.drop(prepared)
             raise
         return prepared
@@ -131,7 +131,7 @@ class Workshop:
         try:
             self.passing.expect(mark, way)
             self.place_over(prepared, directory, way[-1], old)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
             self.passing.forget(mark)
             raise
         return mark
@@ -178,7 +178,7 @@ def _lock(hidden: HostDir, name: str) -> int | None:
     except BlockingIOError:
         os.close(fd)
         return None
-    except BaseException:
+    except BaseException:  # a cancellation too: what was opened is closed, and it goes on
         os.close(fd)
         raise
     os.close(fd)

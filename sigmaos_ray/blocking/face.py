@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ class BlockingFsLib(Runner, Protocol):
     def asynchronous(self) -> AsyncFsLib: ...
 
 
-class Face:
+class Face(abc.ABC):
     """Base of the faces. Calls are described where they are made, in ``sigmaos_ray.fslib``; they may be used by any
     number of threads."""
 
     _clnt: AsyncFsLib
 
+    @abc.abstractmethod
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the client's loop and blocks for its result."""
-        raise NotImplementedError

@@ -130,7 +130,7 @@ class Writer(io.BufferedIOBase):
                 return
             try:
                 self._hand_over()
-            except BaseException:
+            except BaseException:  # a cancellation too: what was opened is closed, and it goes on
                 self.abort()
                 raise
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from sigmaos_ray import config, serr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
     from rich.table import Table
 
@@ -125,3 +127,18 @@ def _plain(cell: str) -> str:
 def shown(name: str) -> str:
     """A name as one printable word of a line: control characters are escaped."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does: through every ``finally``."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

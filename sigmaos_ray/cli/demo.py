@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sigmaos_ray import AsyncSigmaClnt, Proc, Status, serr
+from sigmaos_ray.cli.context import ending_on_signals
 from sigmaos_ray.cli.demo_view import Row, View, make_view
 from sigmaos_ray.sigmap import path
 from sigmaos_ray.testing import corpus
@@ -20,7 +20,6 @@ from sigmaos_ray.testing.tstate import clnt_env
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import FrameType
 
     from sigmaos_ray.config import Instance
 
@@ -49,7 +48,7 @@ def run_demo(input_dir: Path | None, *, keep: bool = False, as_json: bool = Fals
     home = Path(tempfile.mkdtemp(prefix="sigmaos-demo-"))
     kept = False
     try:
-        with _ending_on_signals():
+        with ending_on_signals():
             if inputs is None:
                 corpus.write_corpus(home / "books")
                 inputs = find_inputs(home / "books")
@@ -197,21 +196,6 @@ def _finish(home: Path, view: View, *, kept: bool) -> None:
             boot.stop_instance(state_dir)
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _ending_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does: through every ``finally``."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

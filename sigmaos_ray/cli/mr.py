@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,12 +11,9 @@ import msgspec
 import typer
 
 from sigmaos_ray import serr
-from sigmaos_ray.cli.context import client, print_json, print_table, shown
+from sigmaos_ray.cli.context import client, ending_on_signals, print_json, print_table, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from sigmaos_ray.cli.mr_view import JobView
     from user.mr import JobInfo, JobResult, MapReduce
 
@@ -43,7 +38,7 @@ def run(
     from user.mr import Job, MapReduce
 
     job = Job.read(job_file)
-    with client() as sc, _ending_on_signals():
+    with client() as sc, ending_on_signals():
         running = MapReduce(sc, job, name=name, near=job_file.parent)
         with make_view(as_json=as_json) as view:
             view.line(f"{running.name}: {job.app} on {job.input}")
@@ -104,18 +99,3 @@ def stop(name: Annotated[str, typer.Argument(metavar="JOB")]) -> None:
 
     with client() as sc:
         sc.run(stop_job(sc.asynchronous, name))
-
-
-@contextlib.contextmanager
-def _ending_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP stop the job as Ctrl-C does."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

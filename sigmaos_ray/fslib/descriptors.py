@@ -76,7 +76,7 @@ class Descriptors(FsBase):
         fid = await self._walker.walk(parts[:-1], resolve=True)
         try:
             await fid.create(parts[-1], perm, mode, lease_id, fence or self._fence_of(parts), data)
-        except BaseException:
+        except BaseException:  # a cancellation too: the fid is freed, and it goes on
             await fid.clunk_quietly()
             raise
         return fid
@@ -93,7 +93,7 @@ class Descriptors(FsBase):
         fid = await self._walker.walk(parts, resolve=resolve)
         try:
             await fid.open(mode, self._fence_of(parts))
-        except BaseException:
+        except BaseException:  # a cancellation too: the fid is freed, and it goes on
             await fid.clunk_quietly()
             raise
         return fid

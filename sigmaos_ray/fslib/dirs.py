@@ -80,7 +80,7 @@ class Dirs(Files):
             qid = await fid.open(OREAD)
             if not qid.is_dir:
                 raise serr.NotDir(pn)
-        except BaseException:
+        except BaseException:  # a cancellation too: the fid is freed, and it goes on
             await fid.clunk_quietly()
             raise
         return fid

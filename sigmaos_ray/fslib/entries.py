@@ -106,7 +106,7 @@ class Entries(Descriptors):
         try:
             if await fid.get_file([], len(data) + 1) != data:
                 raise serr.NotFound(parts[-1], "another file has its name")
-        except BaseException:
+        except BaseException:  # a cancellation too: the fid is freed, and it goes on
             await fid.clunk_quietly()
             raise
         return fid

@@ -124,7 +124,7 @@ class Files(Transactions):
             if not mode & OAPPEND:
                 await self.seek(fd, offset)
             count = await self.write(fd, content)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             await self._abort_fd(fd)
             raise
         await self.close_fd(fd)
@@ -142,7 +142,7 @@ class Files(Transactions):
         try:
             count = await self.put_file(temporary, data, perm, OWRITE | OEXCL)
             await self.rename(temporary, pn)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
             await asyncio.shield(self._remove_if_there(temporary))
             raise
         return count

@@ -230,7 +230,7 @@ class AsyncParallelReader:
                     raise serr.IsDir(self._pathname)
                 if fid.perm & DMNAMEDPIPE:
                     raise serr.NotSupported(self._pathname, "a pipe has one reader")
-            except BaseException:
+            except BaseException:  # a cancellation too: the fid is freed, and it goes on
                 await fid.clunk_quietly()
                 raise
         self._fid = fid

@@ -166,7 +166,7 @@ class Servers(Transfer):
             if len(qids) < 2:
                 raise serr.NotFound(RPC_DEV, f"the server at {endpoint.addrs} offers none")
             await channel.open(ORDWR)
-        except BaseException:
+        except BaseException:  # a cancellation too: the fid is freed, and it goes on
             await channel.clunk_quietly()
             raise
         return channel

@@ -85,30 +85,38 @@ class Transactions(Entries):
         if short := [change.pathname for change, parts in zip(changes, split, strict=True) if len(parts) < 2]:
             raise serr.Inval(short[0], "the root cannot be changed")
         fence = _the_one({self._fence_of(parts) for parts in split})
-        ways = ["/".join(parts[:-1]) for parts in split]
+        try:
+            return await self._transact(changes, split, fence)
+        except serr.SigmaError as error:
+            _name(error, changes, split)
+            raise
 
-        async def once() -> list[Changed]:
+    async def _transact(self, changes: list[Change], split: list[list[str]], fence: Fence) -> list[Changed]:
+        """Walks, and sends. Walks wait for servers that come back; what they found may be gone when it is sent, and
+        what never ran is then sent once more."""
+        ways = ["/".join(parts[:-1]) for parts in split]
+        for is_last in (False, True):
             async with AsyncExitStack() as stack:
                 directories: dict[str, RemoteFid] = {}
                 for way, parts in zip(ways, split, strict=True):
                     if way not in directories:
                         directories[way] = await self._walker.walk(parts[:-1], resolve=True)
                         stack.push_async_callback(directories[way].clunk_quietly)
+                first = directories[ways[0]]
+                if other := [way for way, fid in directories.items() if fid.session is not first.session]:
+                    raise serr.Inval(other[0], f"a transaction stays within one server, that of {ways[0]}")
                 sent = [
                     _to_pb(change, directories[way], parts[-1])
                     for change, way, parts in zip(changes, ways, split, strict=True)
                 ]
-                first = directories[ways[0]]
-                if other := [way for way, fid in directories.items() if fid.session is not first.session]:
-                    raise serr.Inval(other[0], f"a transaction stays within one server, that of {ways[0]}")
-                done = await first.transact(sent, fence)
+                try:
+                    done = await first.transact(sent, fence)
+                except serr.SigmaError as error:
+                    if is_last or not _never_ran(error):
+                        raise
+                    continue
             return [Changed(f"{way}/{changed.name}", changed.version) for way, changed in zip(ways, done, strict=True)]
-
-        try:
-            return await self._walker.retry(once, _is_never_done)
-        except serr.SigmaError as error:
-            _name(error, changes, split)
-            raise
+        raise AssertionError("unreachable: the last try returns or raises")
 
     def _parts_of(self, change: Change) -> list[str]:
         parts, _ = self._split(change.pathname)
@@ -153,6 +161,6 @@ def _name(error: serr.SigmaError, changes: Sequence[Change], split: Sequence[lis
             return
 
 
-def _is_never_done(error: BaseException) -> bool:
+def _never_ran(error: BaseException) -> bool:
     """Never sent, or refused unseen."""
     return isinstance(error, serr.Unreachable | serr.UnknownFid) or serr.is_not_leading(error)

@@ -58,7 +58,7 @@ class DirWatch:
                     self._watch = await self._dir.watch()
                 except serr.Version:
                     await self._dir.clunk_quietly()
-                except BaseException:
+                except BaseException:  # a cancellation too: the fid is freed, and it goes on
                     await self._dir.clunk_quietly()
                     raise
         return self
@@ -165,7 +165,7 @@ class Watches(Dirs):
 
         try:
             await self._wait_until(pn, self._parent_of(pn), opened, timeout_s)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             for fd in fds:
                 await self._abort_fd(fd)
             raise

@@ -119,7 +119,7 @@ class AsyncWriter:
             return
         try:
             await self.flush()
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             await self.abort()
             raise
         fid, self._fid = self._fid, None

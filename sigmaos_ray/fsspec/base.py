@@ -83,7 +83,7 @@ class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
         """Runs a coroutine on the client's loop and blocks for its result."""
         try:
             clnt = self.clnt
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             coroutine.close()
             raise
         return clnt.run(coroutine)

@@ -65,9 +65,8 @@ class Contents(Listing):
         on_error: str = "return",
         **kwargs: Any,
     ) -> list[Any]:
-        """All ranges of one file through one opening of it; an error of a file stands for each of its ranges."""
-        if max_gap is not None:
-            raise NotImplementedError("max_gap: ranges are not merged, they share messages")
+        """All ranges of one file through one opening of it; an error of a file stands for each of its ranges.
+        ``max_gap``, a hint to merge ranges that are near, changes nothing: they share messages as they are."""
         if not isinstance(paths, list):
             raise TypeError(f"paths is a list, not {type(paths).__name__}")
         ranges = list(zip(_for_each(starts, len(paths)), _for_each(ends, len(paths)), strict=True))

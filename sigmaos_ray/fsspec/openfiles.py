@@ -304,7 +304,7 @@ class SigmaWriter(io.BufferedIOBase):
             if self.mode == "xb" and self.fs.exists(self.path):
                 raise serr.Exists(self.path)
             self.fs.clnt.rename(self._target, self.path)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
             self._remove_target()
             raise
 

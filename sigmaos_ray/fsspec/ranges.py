@@ -49,7 +49,7 @@ class Ranges:
             self._at = self._next = offset
         try:
             return await self._fill(offset, target)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             await self.drop()
             raise
 

@@ -67,7 +67,7 @@ class PySpy:
             if self._os_pid == os.getpid():
                 _let_trace(_PTRACER_ANY)
             self._await_samples()
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             self._drop()
             raise
 

@@ -67,7 +67,7 @@ class AsyncProcClnt:
             self._exits.expect(proc.pid, lambda: self._call(kernel, "WaitExit", look(), pb.StatusReply))
         try:
             await self._call(kernel, "Spawn", pb.SpawnRequest(proc=spec), pb.SpawnReply)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             if ahead:
                 self._exits.unexpect(proc.pid)
             raise

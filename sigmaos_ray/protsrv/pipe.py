@@ -66,7 +66,7 @@ class Pipe:
                 if self._removed:
                     raise serr.NotFound(self.name, "the pipe was removed")
                 await self._change()
-        except BaseException:
+        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
             self._leave(own)
             raise
         return OpenPipe(self, own, check)

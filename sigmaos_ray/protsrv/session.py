@@ -231,7 +231,7 @@ class ProtSession:
         fid.mode = t.mode  # before the first wait: nobody else opens this fid meanwhile
         try:
             file = await self._open_node(fid, OpenHow(t.mode, fence=wire.fence_from_pb(t.fence)))
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             fid.mode = None
             raise
         if fid.is_freed:

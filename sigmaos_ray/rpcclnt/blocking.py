@@ -73,7 +73,7 @@ class PendingCall:
                 self._line.send(method, argument, timeout_s)
             except serr.Unreachable:
                 self.abandon()
-            except BaseException:
+            except BaseException:  # a cancellation too: the line is given up, and it goes on
                 self.abandon()
                 raise
 
@@ -95,7 +95,7 @@ class PendingCall:
         """Unreachable: it never ran. What the server answered raises ``Answered``."""
         try:
             frames = line.receive(self._method, self._left_s())
-        except BaseException:
+        except BaseException:  # a cancellation too: the line is given up, and it goes on
             self.abandon()
             raise
         self._line = None

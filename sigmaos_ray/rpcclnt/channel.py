@@ -107,7 +107,7 @@ class Channel:
             await _side_by_side(send, range(0, size, limits.part_bytes), limits.parts_in_flight_max)
         except serr.SESSION_ERRORS as error:
             raise serr.Unreachable(method, f"its argument did not arrive: {error}") from error
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             self._drop_soon(Part.DROP_ARGUMENT, number)
             raise
         return number

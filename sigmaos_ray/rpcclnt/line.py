@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -110,9 +111,12 @@ class Lines:
         self._calls_count = 0
         self._not_until_s = 0.0
         self._is_closed = False
+        self._os_pid = os.getpid()
 
     def take(self) -> BlockingLine | None:
         """A line that nobody uses; None if the call is to take the session."""
+        if self._os_pid != os.getpid():
+            self._leave_to_the_parent()
         while True:
             try:
                 line = self._idle.pop()
@@ -130,6 +134,13 @@ class Lines:
             self._count += 1
         return self._dial()
 
+    def _leave_to_the_parent(self) -> None:
+        """In a forked child: a reply on one of these lines may be to the other process."""
+        self._lock, self._os_pid, self._count = threading.Lock(), os.getpid(), 0
+        inherited, self._idle = self._idle, []
+        for line in inherited:
+            line.close()
+
     def _dial(self) -> BlockingLine | None:
         try:
             channel, host, offer = self._offer()
@@ -137,7 +148,7 @@ class Lines:
         except (OSError, serr.SigmaError) as error:
             _log(f"no line: {error}")
             self._not_until_s = time.monotonic() + _WITHOUT_S
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             self._uncount()
             raise
         self._uncount()

@@ -117,7 +117,7 @@ class SessionServer:
         welcome = Welcome(server_id=self.server_id, accepted=True)
         try:
             await context.write(Frames(welcome=welcome).SerializeToString())
-        except BaseException:
+        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             if session.is_taken_over():
                 session.expire_in(self._config.session.session_timeout_s, self._end_soon)
             raise

@@ -70,7 +70,7 @@ class Recorder:
             if isinstance(error, _NEVER) or serr.is_not_leading(error):
                 return None
             result = _REFUSALS.get(type(error))
-        except BaseException:
+        except BaseException:  # a cancellation too: the call is on record, and it goes on
             self._record(Operation(self.client, key, name, argument, called_s))
             raise
         returned_s = time.monotonic() if result is not None else math.inf

@@ -40,7 +40,7 @@ class RayNodes:
         process = self._start(num_cpus)
         try:
             kernel_id = self._wait_for_new(process, before)
-        except BaseException:
+        except BaseException:  # a cancellation too: what was started is ended, and it goes on
             _end(process)
             raise
         self._nodes[kernel_id] = process

@@ -141,7 +141,7 @@ class Tstate:
                 self._boot()
             self._processes.note(self.instance)
             self.sc = self.new_clnt()
-        except BaseException:
+        except BaseException:  # a cancellation too: what was started is ended, and it goes on
             self._halt()
             raise
         return self

@@ -23,6 +23,7 @@ import pytest
 from nameds import LEASE_S, Nameds
 
 from sigmaos_ray import serr
+from sigmaos_ray.fslib import Create
 from sigmaos_ray.leaseclnt import AsyncLease, AsyncLeaseClnt
 from sigmaos_ray.sigmap import OAPPEND, OEXCL, OREAD, OWRITE, named_election
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from etcd_child import EtcdChild
     from nameds import NamedChild
+
+    from sigmaos_ray import AsyncSigmaClnt
 
 APPEND = OWRITE | OAPPEND
 
@@ -60,6 +63,8 @@ async def test_clients_go_on(nameds: Nameds, how: str) -> None:
     # Both of them were connected to it, and go on at once.
     reads = asyncio.gather(*(other.get_file(f"name/ux/{number}") for number in range(50)))
     assert await asyncio.wait_for(reads, 20) == [str(number).encode() for number in range(50)]
+    made = await _transacted(sc, Create("name/ux/entry-", b"x", sequential=True))
+    assert await sc.get_file(made) == b"x"
     await _written(sc, "name/ux/after", b"x")
     took_over = await nameds.leader(other_than=leader)
     assert await other.get_file("name/ux/after") == b"x"
@@ -69,6 +74,15 @@ async def test_clients_go_on(nameds: Nameds, how: str) -> None:
     listed = await other.get_dir(f"name/{named_election(nameds.realm)}")
     assert len(listed) == 1, "one leader's name"
     assert took_over is not leader
+
+
+async def _transacted(sc: AsyncSigmaClnt, create: Create) -> str:
+    """Goes on by itself if it never ran; else its outcome may be lost on the way."""
+    for _ in range(2):
+        with contextlib.suppress(serr.IOErr):
+            [made] = await asyncio.wait_for(sc.transact([create]), 20)
+            return made.pathname
+    raise AssertionError("lost twice")
 
 
 async def _written(sc: object, pathname: str, data: bytes) -> None:

@@ -67,7 +67,7 @@ class AsyncKvJob:
         try:
             await fleet.start_balancers(self._sc, self._names)
             return [await self.add(members, f"grp-{number}") for number in range(servers)]
-        except BaseException:
+        except BaseException:  # a cancellation too: what was started is ended, and it goes on
             await self.stop()
             raise
 

@@ -9,6 +9,7 @@ of a client has method 0 and the token. Calls on one line run side by side, and 
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import hmac
 import secrets
@@ -59,7 +60,7 @@ def _result(what: int, payload: bytes, reply_class: type[R]) -> R:
         raise serr.IOErr("line", f"the reply is no {reply_class.__name__}") from error
 
 
-class _Frames(asyncio.Protocol):
+class _Frames(asyncio.Protocol, abc.ABC):
     """Cuts what comes into frames."""
 
     def __init__(self) -> None:
@@ -89,8 +90,9 @@ class _Frames(asyncio.Protocol):
         if at:
             del buffer[:at]
 
+    @abc.abstractmethod
     def frame(self, number: int, what: int, payload: bytes) -> None:
-        raise NotImplementedError
+        """Takes one."""
 
     def abort(self, why: str) -> None:
         _log(f"line: {why}")

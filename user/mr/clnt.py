@@ -210,7 +210,7 @@ class AsyncMapReduce:
     async def __aenter__(self) -> Self:
         try:
             await self.start()
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             await self.close()
             raise
         return self
@@ -387,7 +387,7 @@ class MapReduce:
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:
+        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
             self.close()
             raise
         return self

@@ -37,7 +37,7 @@ _GONE: Final = (serr.Unreachable, serr.IOErr, serr.Closed, serr.UnknownFid)
 
 
 class TaskStatus(enum.IntEnum):
-    TODO = pb.TODO
+    TODO = pb.TODO  # SigmaOS's word (FT-1): nobody has taken the task yet
     WIP = pb.WIP
     DONE = pb.DONE
     ERROR = pb.ERROR

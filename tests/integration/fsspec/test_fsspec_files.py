@@ -32,6 +32,7 @@ def test_ranges(session_fs: SigmaFileSystem, place: str) -> None:
     for start in limits:
         assert [fs.cat_file(path, start, end) for end in limits] == [ABC[start:end] for end in limits]
     assert fs.cat_ranges([path, path, f"{place}/none"], [0, 7, 0], [3, None, 1])[:2] == [ABC[:3], ABC[7:]]
+    assert fs.cat_ranges([path, path], [0, 7], [3, None], max_gap=4) == [ABC[:3], ABC[7:]]
     assert fs.head(path, 3) == ABC[:3]
     assert fs.tail(path, 3) == ABC[-3:]
     assert fs.read_block(path, 10, 5) == ABC[10:15]

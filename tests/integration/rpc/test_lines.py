@@ -233,23 +233,35 @@ def test_strangers(site: Site, clnt: RPCClnt) -> None:
 def test_a_client_that_does_not_read_its_replies(site: Site, clnt: RPCClnt) -> None:
     """It is not read from either, and goes on where it was once it reads."""
     offer = _offer(site)
-    call = lines.message(
-        RpcRequest(method="Probe.Now").SerializeToString(), RpcRequest(method="x" * 1000).SerializeToString()
-    )
-    sent = replies = 0
+    header, argument = RpcRequest(method="Probe.Large"), RpcRequest(method="x" * 10_000)
+    call = lines.message(header.SerializeToString(), argument.SerializeToString())
+    sent = received = 0
     with socket.create_connection(("127.0.0.1", offer.port)) as line:
         line.sendall(offer.token)
         line.settimeout(1.0)
-        try:
-            while sent < 1 << 29:
-                line.sendall(call)
-                sent += len(call)
-        except TimeoutError:
-            assert who(clnt) == "served"
-        assert sent < 1 << 26
+
+        def send() -> None:
+            nonlocal sent
+            while sent < 1 << 28:
+                sent += line.send(call[sent % len(call) :])
+
+        with pytest.raises(TimeoutError):
+            send()
+        assert who(clnt) == "served"
         line.settimeout(10.0)
-        while replies < sent:
-            replies += len(line.recv(1 << 20))
+        calls = sent // len(call)
+        replies = calls * len(lines.message(b"", RpcReply(raised=argument.method).SerializeToString()))
+        while received < replies:
+            received += len(line.recv(1 << 20))
+
+
+def test_a_forked_child_has_lines_of_its_own(site: Site, clnt: RPCClnt) -> None:
+    """On its parent's it might get a reply that is not to its call."""
+    [inherited] = clnt._calls.lines._idle
+    clnt._calls.lines._os_pid = -1  # as if another process had made them
+    assert who(clnt) == "served"
+    assert inherited._socket.fileno() == -1
+    assert inherited not in clnt._calls.lines._idle
 
 
 def test_without_lines(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
