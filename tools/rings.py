@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> int:
     first, second = arguments[:middle], arguments[middle + 1 :]
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
+    # A shell's background jobs ignore it; the tests of Ctrl-C, and the end of the other half, need it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     running: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryFile("w+") as output:
         try:

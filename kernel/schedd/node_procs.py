@@ -58,9 +58,10 @@ class NodeProcs:
         """From now on procs can be spawned. ``node``: see worker.NodeArgs."""
         self._ray = RayProcs(asyncio.get_running_loop(), context, node, self._on_ray_end)
 
-    def warm_up(self) -> None:
+    def warm_up(self, count: int | None = None) -> None:
+        """Gets so many workers ready; without a number, as many as run best-effort procs at a time. Does not wait."""
         if self._ray is not None:
-            self._ray.warm_up()
+            self._ray.warm_up(count or self._ray.slots())
 
     async def stop(self) -> None:
         """Asks every proc to end, kills what does not, and ends all waits. Blocks for a few seconds at most."""

@@ -274,12 +274,15 @@ class RayProcs:
         self._ended(proc, status)
         self._go_on()
 
-    def warm_up(self) -> None:
-        """Gets as many workers ready as this node runs best-effort procs at a time, within reason. Does not wait."""
-        slots = min((os.cpu_count() or 1) * self._context.be_per_core, _WARM_MAX)
+    def slots(self) -> int:
+        """How many best-effort procs this node runs at a time, within reason."""
+        return min((os.cpu_count() or 1) * self._context.be_per_core, _WARM_MAX)
+
+    def warm_up(self, count: int) -> None:
+        """Gets so many workers ready. Does not wait."""
         task = self._warm.options(name="warm-up", scheduling_strategy=self._here())
-        for _ in range(slots):
-            task.remote(self._node, slots)
+        for _ in range(count):
+            task.remote(self._node, count)
 
     def close(self) -> None:
         if self._going_on is not None:

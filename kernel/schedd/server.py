@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,7 +14,7 @@ from kernel.schedd.ray_procs import RayContext, size_of_node
 from kernel.schedd.rpc import Schedd
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
-from sigmaos_ray import serr
+from sigmaos_ray import debug, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
@@ -24,6 +24,11 @@ from sigmaos_ray.sigmasrv import Advertisement
 
 if TYPE_CHECKING:
     from sigmaos_ray.proc import Tpid
+
+
+_log = debug.selector("SCHEDD")
+
+_FIRST_WORKER_S: Final = 3.0
 
 
 class RayPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +63,8 @@ class ScheddServer(KernelService):
         self._all_arrived = asyncio.Event()
 
     async def start(self) -> Endpoint:
-        """Serves, then advertises. Workers are warmed up behind the caller's back."""
+        """Serves, then advertises. The root realm's workers are warmed up behind the caller's back; of a tenant, which
+        may never have many procs, one worker, which is there when this returns, unless the node has no core free."""
         endpoint = await self._server.start()
         try:
             await self._start(endpoint)
@@ -76,6 +82,9 @@ class ScheddServer(KernelService):
             be_per_core=self._config.procs.be_per_core,
         )
         self._procs.start(context, msgspec.json.encode(self._node_args(endpoint)))
+        is_tenant = args.realm != ROOT_REALM
+        if self._warm and is_tenant:
+            self._procs.warm_up(1)
         counters = self._procs.table.counters
         counters.size = await asyncio.to_thread(size_of_node, place.node_id)
         self._metrics = RayMetrics(args.kernel_id, args.realm, counters.report)
@@ -84,8 +93,16 @@ class ScheddServer(KernelService):
         self._sc = AsyncSigmaClnt(self._proc_env(f"schedd-{args.kernel_id}", endpoint))
         self._advertisement = Advertisement(self._sc, path.join(SCHEDD, args.kernel_id), endpoint, replace=True)
         await self._advertisement.start()
-        if self._warm:
+        if self._warm and is_tenant:
+            await self._first_worker()
+        elif self._warm:
             self._procs.warm_up()
+
+    async def _first_worker(self) -> None:
+        try:
+            await asyncio.wait_for(self._all_arrived.wait(), _FIRST_WORKER_S)
+        except TimeoutError:
+            _log(f"realm {self._args.realm}: no worker yet, the first proc waits for one")
 
     def _node_args(self, endpoint: Endpoint) -> worker.NodeArgs:
         return worker.NodeArgs(
