@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -52,11 +53,16 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     s3_credentials_profile: str | None = None
     ux_root: str = ""
     db_url: str = ""
-    """Of the database, which may hold a password; empty: a file in the state directory."""
+    """Of the database, which may hold a password; empty: ``db_file``."""
     log_dir: str = ""
     debug: str = ""
     perf: str = ""
     fail: str = ""
+
+    @property
+    def db_file(self) -> Path:
+        """SQLite's, of a realm that has no database of another kind. Its write-ahead log stands beside it."""
+        return Path(self.state_dir) / "db" / f"{self.realm}.sqlite"
 
 
 class KernelService(abc.ABC):

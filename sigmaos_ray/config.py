@@ -326,6 +326,12 @@ def state_dir() -> Path:
     return Path(base).expanduser() / "sigmaos-ray"
 
 
+def logs_dir(state_dir: Path, realm: str) -> Path:
+    """Where the kernel parts and procs of one realm leave what they print."""
+    root = state_dir / "logs"
+    return root if realm in ("", ROOT_REALM) else root / "realms" / realm
+
+
 def read_instance(path: str | os.PathLike[str] | None = None) -> Instance | None:
     """The instance that a state file names (default: this user's); None if there is no such file."""
     file = Path(path) if path else state_dir() / STATE_FILE_NAME

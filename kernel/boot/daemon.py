@@ -124,8 +124,8 @@ class Boot:
     def _start_children(self) -> None:
         request = self._request
         if request.clean:
-            for kept in ("etcd", "ux", "db"):
-                shutil.rmtree(self._state_dir / kept, ignore_errors=True)
+            for kept in [self._state_dir / name for name in ("etcd", "ux", "db")] + [*self._state_dir.glob("ux-*")]:
+                shutil.rmtree(kept, ignore_errors=True)
         (self._logs / "procs").mkdir(parents=True, exist_ok=True)
         if not request.etcd:
             self._etcd = EmbeddedEtcd(request.host, self._state_dir, self._logs, self._config)

@@ -12,6 +12,7 @@ import msgspec
 from kernel.boot.realmparts import RealmParts
 from kernel.named import etcd as etcds
 from kernel.named.keys import Keys
+from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, realmclnt, serr
 from sigmaos_ray.config import ProcEnv, RealmInfo
 from sigmaos_ray.realmclnt import RealmRecord
@@ -30,13 +31,14 @@ _log = debug.selector("BOOT")
 
 def args_of(root: KernelArgs, realm: str) -> KernelArgs:
     """What a tenant's services are started with: the root realm's, with trees and logs of the tenant's own."""
-    return msgspec.structs.replace(
-        root, realm=realm, ux_root=ux_root(root, realm), log_dir=str(Path(root.log_dir) / "realms" / realm)
-    )
+    log_dir = configuration.logs_dir(Path(root.state_dir), realm)
+    return msgspec.structs.replace(root, realm=realm, ux_root=f"{root.ux_root}-{realm}", log_dir=str(log_dir))
 
 
-def ux_root(root: KernelArgs, realm: str) -> str:
-    return f"{root.ux_root}-{realm}"
+def _remove_files(args: KernelArgs) -> None:
+    shutil.rmtree(args.ux_root, ignore_errors=True)
+    for file in args.db_file.parent.glob(f"{args.db_file.name}*"):
+        file.unlink(missing_ok=True)
 
 
 class Realms:
@@ -123,7 +125,7 @@ class Realms:
             await etcd.transaction([], [etcds.delete_below(Keys(name).root)])
         finally:
             await etcd.close()
-        await asyncio.to_thread(shutil.rmtree, ux_root(args, name), ignore_errors=True)
+        await asyncio.to_thread(_remove_files, args_of(args, name))
 
     async def follow_nodes(self) -> None:
         """The nodes are others now."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel.db.service import DbSrv
@@ -85,6 +84,5 @@ def database_url(args: KernelArgs) -> str:
         return args.db_url
     if not args.state_dir:
         raise serr.Inval("db_url", "db needs a database's URL, or a state directory for a file of SQLite's")
-    directory = Path(args.state_dir) / "db"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return f"sqlite:///{directory / args.realm}.sqlite"
+    args.db_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return f"sqlite:///{args.db_file}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from sigmaos_ray import crash, serr
+from sigmaos_ray import config, crash, serr
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json, print_table
 
@@ -29,7 +30,7 @@ def start(
     named_count: Annotated[int | None, typer.Option(min=1, help="Nameds: one leads, the others stand by.")] = None,
     own_ray: Annotated[bool, typer.Option("--own-ray", help="Start a Ray even if one runs.")] = False,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="With Ray's dashboard, for an own Ray.")] = False,
-    services: Annotated[str | None, typer.Option(help="Only these, separated by commas: named,schedd,ux,s3.")] = None,
+    services: Annotated[str | None, typer.Option(help="Only these, with commas: named,schedd,ux,s3,db.")] = None,
     as_json: Json = False,
 ) -> None:
     """Start SigmaOS on this machine, in the running Ray if there is one."""
@@ -77,6 +78,8 @@ def status(as_json: Json = False) -> None:
     print(f"s3         {s3}")
     print(f"ray        {found.ray_address}")
     print(f"state      {found.state_dir}")
+    if found.realms:
+        print(f"tenants    {', '.join(sorted(found.realms))}")
     rows = [
         [node.id, name, f"{info.host}:{info.port}", str(info.pid)]
         for node in found.kernel_nodes
@@ -128,8 +131,11 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is printed from now on.")] = False,
 ) -> None:
     """Print the logs of kernel parts and procs; all of them without an argument."""
-    directory = context.state_dir() / "logs"
+    realm = os.environ.get("SIGMAOS_REALM", "")
+    directory = config.logs_dir(context.state_dir(), realm)
     found = _matching(directory, which)
+    if not found and not directory.is_dir() and realm:
+        raise serr.NotFound(realm, "no realm that ever ran: `sigmaos realm ls` shows them")
     if not found:
         raise serr.NotFound(which or str(directory), "no such log; a proc that printed nothing has none")
     offsets = {file: _print_log(file, 0, header=len(found) > 1) for file in found}
