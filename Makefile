@@ -5,9 +5,11 @@ STAMP  := $(VENV)/.sigmaos-setup
 HOST_PYTHON := $(shell command -v python3.11 || command -v python3)
 INPUT  ?=
 
-# Two halves that run side by side (tools/rings.py): much of the second is waiting for processes.
-FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz tests/integration/fsspec tests/apps tests/exercises
-SECOND := tests/integration tests/faults
+# Two halves that run side by side (tools/rings.py), about as long as each other: much of the second is waiting for
+# processes.
+SHARED := $(addprefix tests/integration/,db fsspec named realms rpc)
+FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz tests/apps tests/exercises tests/faults $(SHARED)
+SECOND := tests/integration $(addprefix --ignore=,$(SHARED))
 
 .PHONY: help demo test bench soak lint format protos clean setup
 
@@ -37,7 +39,7 @@ demo: setup
 	@$(VENV)/bin/sigmaos demo $(if $(INPUT),--input "$(INPUT)")
 
 test: setup
-	@$(PYTHON) tools/rings.py --start $(FIRST) -- --start --ignore=tests/integration/fsspec $(SECOND)
+	@$(PYTHON) tools/rings.py --start $(FIRST) -- --start $(SECOND)
 
 bench: setup
 	@$(PYTHON) -m pytest -q -s tests/bench

@@ -13,7 +13,7 @@ from sigmaos_ray.pb import observe_pb2
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
 from sigmaos_ray.proc import Status
-from sigmaos_ray.protsrv.rpcdev import RpcContext  # noqa: TC001  # read from the annotations at run time
+from sigmaos_ray.protsrv.rpcdev import RpcContext, immediate
 
 if TYPE_CHECKING:
     from kernel.schedd.node_procs import NodeProcs
@@ -26,7 +26,8 @@ class Schedd:
     def __init__(self, procs: NodeProcs) -> None:
         self._procs = procs
 
-    async def Spawn(self, ctx: RpcContext, request: pb.SpawnRequest) -> pb.SpawnReply:
+    @immediate
+    def Spawn(self, ctx: RpcContext, request: pb.SpawnRequest) -> pb.SpawnReply:
         return pb.SpawnReply(kernel_id=self._procs.spawn(request.proc))
 
     async def WaitStart(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
@@ -43,11 +44,13 @@ class Schedd:
             self._procs.table.collect(proc)
         return pb.StatusReply(status=_status(proc).to_pb())
 
-    async def Collect(self, ctx: RpcContext, request: pb.CollectRequest) -> pb.EmptyReply:
+    @immediate
+    def Collect(self, ctx: RpcContext, request: pb.CollectRequest) -> pb.EmptyReply:
         self._procs.table.collect_all(request.pids, request.caller_pid)
         return pb.EmptyReply()
 
-    async def Evict(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
+    @immediate
+    def Evict(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
         self._procs.evict(request.pid, _limit(request.grace_s))
         return pb.EmptyReply()
 
@@ -57,11 +60,13 @@ class Schedd:
             await self._procs.waits.wait(proc, Signal.EVICT, _limit(request.timeout_s))
         return pb.EmptyReply()
 
-    async def Started(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
+    @immediate
+    def Started(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
         self._procs.started(request.pid)
         return pb.EmptyReply()
 
-    async def Exited(self, ctx: RpcContext, request: pb.ExitedRequest) -> pb.EmptyReply:
+    @immediate
+    def Exited(self, ctx: RpcContext, request: pb.ExitedRequest) -> pb.EmptyReply:
         self._procs.reported(request.pid, Status.from_pb(request.status))
         return pb.EmptyReply()
 

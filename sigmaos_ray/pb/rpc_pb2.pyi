@@ -28,11 +28,13 @@ class Part(_message.Message):
         DROP_ARGUMENT: _ClassVar[Part.Kind]
         DROP_RESULT: _ClassVar[Part.Kind]
         LINE: _ClassVar[Part.Kind]
+        TRUNK: _ClassVar[Part.Kind]
     SEND: Part.Kind
     TAKE: Part.Kind
     DROP_ARGUMENT: Part.Kind
     DROP_RESULT: Part.Kind
     LINE: Part.Kind
+    TRUNK: Part.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]

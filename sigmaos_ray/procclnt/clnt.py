@@ -7,6 +7,7 @@ client remembers which; pids of others are looked for at every schedd.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -66,7 +67,7 @@ class AsyncProcClnt:
             look = functools.partial(self._request, proc.pid, None, peek=True)
             self._exits.expect(proc.pid, lambda: self._call(kernel, "WaitExit", look(), pb.StatusReply))
         try:
-            await self._call(kernel, "Spawn", pb.SpawnRequest(proc=spec), pb.SpawnReply)
+            await self._spawn(kernel, spec)
         except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             if ahead:
                 self._exits.unexpect(proc.pid)
@@ -77,6 +78,16 @@ class AsyncProcClnt:
             took_ms = (time.perf_counter() - began_s) * 1e3
             _lat(f"{proc.pid} {proc.program}: client {took_ms:.3f} ms until the schedd had it")
         return proc.pid
+
+    async def _spawn(self, kernel: str, spec: pb.ProcSpec) -> None:
+        request = pb.SpawnRequest(proc=spec)
+        try:
+            await self._call(kernel, "Spawn", request, pb.SpawnReply)
+        except serr.IOErr as error:
+            # Sent, fate unknown; the schedd knows whether it came.
+            _log(f"spawn {spec.pid} again: {error}")
+            with contextlib.suppress(serr.Exists):
+                await self._call(kernel, "Spawn", request, pb.SpawnReply)
 
     async def _choose(self, proc: Proc) -> str:
         """The kernel node whose schedd gets the proc (X-33)."""
@@ -111,15 +122,16 @@ class AsyncProcClnt:
                 self._schedd_of.pop(pid, None)
             return Status.from_pb(reply.status)
         with parking.waiting():
-            reply, is_kept = await self._exits.wait(pid, lambda: self._wait_exit(pid), timeout_s)
+            reply, is_first = await self._exits.wait(pid, lambda: self._wait_exit(pid), timeout_s)
         kernel = self._schedd_of.pop(pid, None)
-        if is_kept and kernel is not None:
+        if is_first and kernel is not None:
             self._collector.taken(kernel, pid)
         return Status.from_pb(reply.status)
 
     async def _wait_exit(self, pid: Tpid) -> pb.StatusReply:
+        """Looks, for a proc of this client's own: what is lost on the way can then be asked for again."""
         await self._collector.now()
-        return await self._exit_of(pid, self._request(pid, None))
+        return await self._exit_of(pid, self._request(pid, None, peek=pid in self._schedd_of))
 
     async def _exit_of(self, pid: Tpid, request: pb.PidRequest) -> pb.StatusReply:
         """The schedd's answer. A proc that went to another kernel node is lost with it, which is a crash (X-28)."""

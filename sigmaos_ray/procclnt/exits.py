@@ -47,7 +47,7 @@ class Exits:
     async def wait(
         self, pid: Tpid, waiting: Callable[[], Coroutine[None, None, pb.StatusReply]], timeout_s: float | None
     ) -> tuple[pb.StatusReply, bool]:
-        """The end of a proc, and whether the schedd still has its status. Timeout leaves the wait to the next one."""
+        """The end of a proc, and whether this is the first to get it. Timeout leaves the wait to the next one."""
         wait = self._waits.get(pid)
         if wait is None or (pid in self._ahead and _broke(wait)):
             self._ahead.discard(pid)
@@ -57,11 +57,10 @@ class Exits:
         if not wait.done():
             raise serr.Timeout(pid, f"not ended within {timeout_s} s")
         is_first = self._waits.get(pid) is wait
-        was_ahead = pid in self._ahead
         if is_first:
             del self._waits[pid]
             self._ahead.discard(pid)
-        return wait.result(), is_first and was_ahead
+        return wait.result(), is_first
 
     def _begin(self, pid: Tpid, waiting: Coroutine[None, None, pb.StatusReply]) -> asyncio.Task[pb.StatusReply]:
         wait = self._waits[pid] = asyncio.create_task(waiting, name=f"wait-exit-{pid}")

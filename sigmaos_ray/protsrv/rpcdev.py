@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.config import Config
-    from sigmaos_ray.protsrv.rpclines import ServedLine
+    from sigmaos_ray.protsrv.rpctrunks import Connection
     from sigmaos_ray.protsrv.stats import ServerStats
 
 _log = debug.selector("RPCSRV")
@@ -241,7 +241,7 @@ class _Channel(OpenFile):
         self._id = device.next_channel()
         self._payloads = Payloads(device.held)
         self.is_closed = False
-        self.lines: set[ServedLine] = set()
+        self.lines: set[Connection] = set()
 
     async def read(self, offset: int, count: int) -> bytes:
         return f"{self._id:x}".encode()[offset : offset + count]
@@ -340,10 +340,11 @@ class _Channel(OpenFile):
         elif part.kind == Part.DROP_RESULT:
             payloads.drop_result(part.number)
             self._device.look()
-        elif part.kind == Part.LINE:
+        elif part.kind in (Part.LINE, Part.TRUNK):
             if len(self.lines) >= _LINES_MAX:
                 raise serr.Retry(RPC_DEV, f"a channel has at most {_LINES_MAX} lines")
-            return (await self._device.listener.offer(_OverLine(self, self._device.guard))).SerializeToString()
+            calls = _OverLine(self, self._device.guard)
+            return (await self._device.listener.offer(calls, trunk=part.kind == Part.TRUNK)).SerializeToString()
         else:
             raise serr.Inval(RPC_DEV, f"a part of kind {part.kind}")
         return b""

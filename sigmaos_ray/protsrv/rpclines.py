@@ -1,7 +1,7 @@
-"""Lines, the server's side: where they are taken, and the calls that come over them (see ``sessp.lines``).
+"""Lines, the server's side: where they and trunks are taken, and the calls that come over them (see ``sessp.lines``).
 
-A line is a short cut of a channel: its calls are the channel's, it ends with the channel, and whoever may not open a
-channel gets none.
+Either is a short cut of a channel: its calls are the channel's, it ends with the channel, and whoever may not open
+a channel gets none.
 """
 
 from __future__ import annotations
@@ -9,34 +9,23 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import Line
-from sigmaos_ray.sessp import lines, wire
+from sigmaos_ray.protsrv.rpctrunks import ServedTrunk, answered, refusal
+from sigmaos_ray.sessp import lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.config import Config
+    from sigmaos_ray.protsrv.rpctrunks import Calls, Connection
 
 _log = debug.selector("RPCSRV")
 
 _WAITING_MAX: Final = 1000
 """Tokens that were given out, and connections that showed none yet."""
-
-
-class Calls(Protocol):
-    """A channel, as its lines see it."""
-
-    lines: set[ServedLine]
-
-    @property
-    def is_closed(self) -> bool: ...
-
-    def at_once(self, frames: Sequence[bytes]) -> Sequence[bytes] | None: ...
-
-    async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]: ...
 
 
 class LineListener:
@@ -47,11 +36,11 @@ class LineListener:
         self.config = config
         self._server: asyncio.Server | None = None
         self._starting = asyncio.Lock()
-        self._tokens: dict[bytes, Calls] = {}
-        self.connections: set[ServedLine] = set()
+        self._tokens: dict[bytes, tuple[Calls, bool]] = {}
+        self.connections: set[Connection] = set()
 
-    async def offer(self, calls: Calls) -> Line:
-        """Where a line for this channel can be had, once and soon. Retry if too many were offered."""
+    async def offer(self, calls: Calls, *, trunk: bool = False) -> Line:
+        """Where a line or a trunk for this channel can be had, once and soon. Retry if too many were offered."""
         if len(self._tokens) >= _WAITING_MAX:
             raise serr.Retry("line", f"{_WAITING_MAX} were offered and not taken yet")
         async with self._starting:
@@ -59,16 +48,17 @@ class LineListener:
                 loop = asyncio.get_running_loop()
                 self._server = await loop.create_server(lambda: ServedLine(self), self._host, 0)
         token = secrets.token_bytes(lines.TOKEN_BYTES)
-        self._tokens[token] = calls
+        self._tokens[token] = (calls, trunk)
         asyncio.get_running_loop().call_later(self.config.session.hello_timeout_s, self._tokens.pop, token, None)
         return Line(port=self._server.sockets[0].getsockname()[1], token=token)
 
-    def redeem(self, token: bytes) -> Calls | None:
-        """The channel that a line is for; None for a stranger. A token is good for one line."""
+    def redeem(self, token: bytes) -> tuple[Calls, bool] | None:
+        """The channel that a connection is for, and whether it is a trunk; None for a stranger. A token is good for
+        one connection."""
         return self._tokens.pop(token, None)
 
     def close(self) -> None:
-        """Ends all lines. May be repeated."""
+        """Ends all lines and trunks. May be repeated."""
         server, self._server = self._server, None
         self._tokens.clear()
         if server is not None:
@@ -123,15 +113,29 @@ class ServedLine(asyncio.Protocol):
     def _greeted(self) -> bool:
         if len(self._buffer) < lines.TOKEN_BYTES:
             return False
-        self._calls = self._listener.redeem(bytes(self._buffer[: lines.TOKEN_BYTES]))
-        if self._calls is None or self._calls.is_closed:
+        redeemed = self._listener.redeem(bytes(self._buffer[: lines.TOKEN_BYTES]))
+        if redeemed is None or redeemed[0].is_closed:
             self.end("a stranger")
             return False
-        self._calls.lines.add(self)
         del self._buffer[: lines.TOKEN_BYTES]
         if self._hello is not None:
             self._hello.cancel()
+        calls, is_trunk = redeemed
+        if is_trunk:
+            self._become_trunk(calls)
+            return False
+        self._calls = calls
+        self._calls.lines.add(self)
         return True
+
+    def _become_trunk(self, calls: Calls) -> None:
+        assert self._transport is not None
+        connections = self._listener.connections
+        trunk = ServedTrunk(calls, self._transport, connections.discard)
+        connections.discard(self)
+        connections.add(trunk)
+        self._transport.set_protocol(trunk)
+        trunk.data_received(bytes(self._buffer))
 
     def _next(self) -> None:
         """Starts the next call, if it is all there; of those that are answered at once, as many as there are."""
@@ -169,13 +173,8 @@ class ServedLine(asyncio.Protocol):
         assert self._calls is not None
         assert self._transport is not None
         self._has_begun = True
-        try:
-            answer = lines.joined(await self._calls.writeread(frames))
-        except Exception as error:  # noqa: BLE001  # as for a session's requests: what it raises is the client's answer
-            if not isinstance(error, serr.SigmaError):
-                debug.error(f"line: {type(error).__name__}: {error}")
-            answer = _refused(serr.wrap(error))
-        self._transport.write(answer)
+        answer, flag = await answered(self._calls, frames)
+        self._transport.write(lines.message(answer[0], answer[1], flag))
         self._running, self._has_begun = None, False
         self._go_on()
 
@@ -209,4 +208,4 @@ class ServedLine(asyncio.Protocol):
 
 def _refused(error: serr.SigmaError) -> bytes:
     """The reply to a call that did not get to a handler."""
-    return lines.message(wire.error_to_pb(error).SerializeToString(), b"", lines.FAILED)
+    return lines.message(refusal(error), b"", lines.FAILED)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
 from sigmaos_ray import config as configuration
-from sigmaos_ray import serr
+from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import Line, Part, RpcReply, RpcRequest
+from sigmaos_ray.rpcclnt.trunk import Trunk
 from sigmaos_ray.sessp import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from sigmaos_ray.fslib.fidclnt import RemoteFid
 
+_log = debug.selector("RPCCLNT")
+
 _HEADERS_MAX = 64
+_CALLS_BEFORE = 8
+"""Who calls but now and then needs no trunk; blocking clients have lines by then."""
+_WITHOUT_S = 30.0
+"""After a trunk was asked for, nobody asks for another one so long."""
 _NEVER_RAN = (serr.Unreachable, serr.UnknownFid)
 
 
@@ -34,7 +42,10 @@ class Channel:
         self._limits = configuration.current().rpc
         self._numbers = itertools.count(1)
         self._headers: dict[tuple[str, float | None], bytes] = {}
-        self._droppings: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._trunk: Trunk | None = None
+        self._calls_count = 0
+        self._no_trunk_until_s = 0.0
 
     @property
     def ended(self) -> bool:
@@ -44,6 +55,12 @@ class Channel:
     async def call(self, method: str, argument: bytes, timeout_s: float | None) -> bytes:
         """The result of a method. Unreachable: it never ran, here; other session errors: it may have. What the server
         answered raises ``Answered``."""
+        trunk = self._trunk_for(argument)
+        if trunk is not None:
+            try:
+                return await self.result(method, await trunk.call(self.header(method, timeout_s), argument))
+            except serr.Retry:  # it takes no more: the session does
+                pass
         number = 0
         frame = argument
         if len(argument) > self._limits.inline_bytes_max:
@@ -57,10 +74,32 @@ class Channel:
             raise
         return await self.result(method, answer)
 
-    async def line(self) -> tuple[str, Line]:
-        """The host where a line of this channel can be had, and how. NotSupported or Inval if the server has none."""
+    def _trunk_for(self, argument: bytes) -> Trunk | None:
+        """The trunk, if there is one for this call. One is dialled behind the calls, once there are some."""
+        if self.fid.session.tells_slow:
+            return None
+        if self._trunk is not None and not self._trunk.is_closed:
+            return self._trunk if self._trunk.takes(argument) else None
+        self._calls_count += 1
+        now_s = time.monotonic()
+        if self._calls_count >= _CALLS_BEFORE and now_s >= self._no_trunk_until_s and not self.ended:
+            self._no_trunk_until_s = now_s + _WITHOUT_S
+            self._own(self._dial_trunk(), "rpc-trunk")
+        return None
+
+    async def _dial_trunk(self) -> None:
         try:
-            offer = Line.FromString(await self._move(Part(kind=Part.LINE)))
+            self._trunk = await Trunk.dial(*(await self.line(Part.TRUNK)))
+        except (OSError, serr.SigmaError) as error:
+            _log(f"no trunk: {error}")
+        else:
+            self.fid.session.tell_end(self._trunk.close)
+
+    async def line(self, kind: Part.Kind = Part.LINE) -> tuple[str, Line]:
+        """The host where a line or a trunk of this channel can be had, and how. NotSupported or Inval if the server has
+        none."""
+        try:
+            offer = Line.FromString(await self._move(Part(kind=kind)))
         except DecodeError as error:
             raise serr.IOErr("line", "not an offer") from error
         return self.fid.session.address.rpartition(":")[0].strip("[]"), offer
@@ -142,9 +181,12 @@ class Channel:
 
     def _drop_soon(self, kind: Part.Kind, number: int) -> None:
         if number and not self.ended:
-            dropping = asyncio.create_task(self._drop(Part(kind=kind, number=number)), name="rpc-drop")
-            self._droppings.add(dropping)
-            dropping.add_done_callback(self._droppings.discard)
+            self._own(self._drop(Part(kind=kind, number=number)), "rpc-drop")
+
+    def _own(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _drop(self, part: Part) -> None:
         try:
@@ -154,8 +196,10 @@ class Channel:
 
     async def close(self) -> None:
         """May be repeated."""
-        if self._droppings:
-            await asyncio.wait(set(self._droppings))
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+        if self._trunk is not None:
+            self._trunk.close()
         await self.fid.clunk_quietly()
 
 

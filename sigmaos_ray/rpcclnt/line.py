@@ -9,11 +9,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.message import DecodeError
-
 from sigmaos_ray import debug, serr
-from sigmaos_ray.pb.sigmap_pb2 import Rerror
-from sigmaos_ray.sessp import lines, wire
+from sigmaos_ray.rpcclnt.trunk import told
+from sigmaos_ray.sessp import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +62,7 @@ class BlockingLine:
         data = self._read(method, cut + second, data, ends_s)
         frames = [bytes(data[lines.SIZES.size : cut]), bytes(data[cut : cut + second])]
         if failed:
-            raise _told(method, frames[0])
+            raise told(frames[0])
         return frames
 
     def _read(self, method: str, count: int, data: bytearray, ends_s: float | None) -> bytearray:
@@ -90,13 +88,6 @@ class BlockingLine:
     def close(self) -> None:
         """May be repeated."""
         self._socket.close()
-
-
-def _told(method: str, frame: bytes) -> serr.SigmaError:
-    try:
-        return wire.error_from_pb(Rerror.FromString(frame))
-    except DecodeError as error:
-        return serr.IOErr(method, f"not a reply: {error}")
 
 
 class Lines:

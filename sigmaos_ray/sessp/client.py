@@ -67,6 +67,7 @@ class ClientSession:
         self._owner: asyncio.Task[None] | None = None
         self._closing = False
         self._on_slow: Callable[[], None] | None = None
+        self._on_end: list[Callable[[], None]] = []
         self._slow_timer: asyncio.TimerHandle | None = None
         self._streamed = False
         """True if the last stream was of use: it brought a reply, or lasted. Then the time for resuming starts anew; a
@@ -146,10 +147,22 @@ class ClientSession:
         self._end(serr.Unreachable(self.address, "session closed"))
         await self._stop_owner()
 
+    def tell_end(self, on_end: Callable[[], None]) -> None:
+        """``on_end`` is called when the session ends; at once if it has."""
+        if self.ended:
+            on_end()
+        else:
+            self._on_end.append(on_end)
+
     def tell_slow(self, on_slow: Callable[[], None]) -> None:
         """From now on ``on_slow`` is called four times a second while the oldest call waits for longer than that, and
         each time that the stream is lost."""
         self._on_slow = on_slow
+
+    @property
+    def tells_slow(self) -> bool:
+        """Whether somebody wants to know of slow calls, which are then to be made here."""
+        return self._on_slow is not None
 
     def _look_later(self) -> None:
         oldest = next(iter(self._waiters))
@@ -184,6 +197,9 @@ class ClientSession:
             if waiter is not None and not waiter.done():
                 waiter.set_exception(failure)
         self._wake_writer()
+        told, self._on_end = self._on_end, []
+        for on_end in told:
+            on_end()
 
     async def _stop_owner(self) -> None:
         if self._owner is not None and self._owner is not asyncio.current_task():

@@ -1,8 +1,13 @@
-"""Lines: plain connections for the calls of one RPC channel, one at a time, without an event loop at the client. Pure.
+"""Lines and trunks: plain connections for the calls of one RPC channel. Pure.
 
-A line begins with its token, of ``TOKEN_BYTES``. Then each message is the sizes of two frames (``<II``) and the frames:
-those of the call as Twriteread has them. In a reply whose first size has the bit ``FAILED``, that frame is an Rerror:
-the call did not get to a handler.
+A line is for one call at a time, from a thread without an event loop. It begins with its token, of ``TOKEN_BYTES``.
+Then each message is the sizes of two frames (``<II``) and the frames: those of the call as Twriteread has them. In a
+reply whose first size has the bit ``FAILED``, that frame is an Rerror: the call did not get to a handler.
+
+A trunk is for calls side by side. It differs in that a number of the client's, not 0, comes before the sizes; the reply
+has the number of its call. A message without frames gives a call up. At its end a server sends a reply with the number
+0 and the bit ``FAILED``, whose second frame has the numbers of the calls that may have run; of the others without a
+reply none did.
 """
 
 from __future__ import annotations
@@ -17,6 +22,14 @@ TOKEN_BYTES: Final = 16
 SIZES: Final = struct.Struct("<II")
 FAILED: Final = 1 << 31
 HEADER_BYTES_MAX: Final = 64 << 10
+NUMBERED: Final = struct.Struct("<III")
+NUMBER: Final = struct.Struct("<I")
+GOODBYE: Final = 0
+"""The number of a trunk's last message."""
+TRUNK_ARGUMENT_BYTES_MAX: Final = 64 << 10
+"""A call with a larger argument goes another way: it would hold up the small ones."""
+TRUNK_CALLS_MAX: Final = 1024
+"""Calls of one trunk that run at a time. A client makes no more; one that does is refused them."""
 
 
 def message(first: bytes, second: bytes, flag: int = 0) -> bytes:
@@ -25,3 +38,7 @@ def message(first: bytes, second: bytes, flag: int = 0) -> bytes:
 
 def joined(frames: Sequence[bytes]) -> bytes:
     return message(frames[0], frames[1])
+
+
+def numbered(number: int, first: bytes, second: bytes, flag: int = 0) -> bytes:
+    return NUMBERED.pack(number, len(first) | flag, len(second)) + first + second

@@ -1,0 +1,135 @@
+"""Trunks, the client's side: calls from coroutines, side by side, over one plain connection (``sessp.lines``)."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf.message import DecodeError
+
+from sigmaos_ray import serr
+from sigmaos_ray.pb.sigmap_pb2 import Rerror
+from sigmaos_ray.sessp import lines, wire
+
+if TYPE_CHECKING:
+    from sigmaos_ray.pb.rpc_pb2 import Line
+
+_DIAL_S: Final = 1.0
+
+
+class Trunk(asyncio.Protocol):
+    """``dial`` one; ``close`` it, also when its session ends."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._calls: dict[int, asyncio.Future[list[bytes]]] = {}
+        self._numbers = itertools.count(1)
+        self._buffer = bytearray()
+        self._unsent: list[bytes] = []
+        """Calls leave together, once nothing else is to be done."""
+        self._is_full = False
+
+    @classmethod
+    async def dial(cls, host: str, offer: Line) -> Trunk:
+        """Raises OSError if there is nobody."""
+        async with asyncio.timeout(_DIAL_S):
+            transport, trunk = await asyncio.get_running_loop().create_connection(cls, host, offer.port)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        trunk._transport = transport
+        transport.write(offer.token)
+        return trunk
+
+    @property
+    def is_closed(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def takes(self, argument: bytes) -> bool:
+        """Whether a call can be made now."""
+        return (
+            not self._is_full
+            and len(self._calls) < lines.TRUNK_CALLS_MAX
+            and len(argument) <= lines.TRUNK_ARGUMENT_BYTES_MAX
+            and not self.is_closed
+        )
+
+    async def call(self, header: bytes, argument: bytes) -> list[bytes]:
+        """The frames of the reply. Unreachable: the call did not get to a handler; Retry: the same, there are too many;
+        IOErr: it may have. One that is cancelled is given up at the server, too."""
+        number = next(self._numbers) & 0xFFFF_FFFF or next(self._numbers) & 0xFFFF_FFFF
+        reply: asyncio.Future[list[bytes]] = self._loop.create_future()
+        self._calls[number] = reply
+        self._send(lines.numbered(number, header, argument))
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            if number in self._calls:
+                self._send(lines.numbered(number, b"", b""))
+            raise
+        finally:
+            self._calls.pop(number, None)
+
+    def _send(self, data: bytes) -> None:
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(data)
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(unsent))
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        buffer, at, size = self._buffer, 0, lines.NUMBERED.size
+        while len(buffer) - at >= size:
+            number, first, second = lines.NUMBERED.unpack_from(buffer, at)
+            failed, first = bool(first & lines.FAILED), first & ~lines.FAILED
+            cut = at + size + first
+            if len(buffer) < cut + second:
+                break
+            frames = [bytes(buffer[at + size : cut]), bytes(buffer[cut : cut + second])]
+            at = cut + second
+            if number == lines.GOODBYE:
+                self._goodbye(frames)
+            elif failed:
+                self._fail(number, told(frames[0]))
+            elif (reply := self._calls.pop(number, None)) is not None and not reply.done():
+                reply.set_result(frames)
+        del buffer[:at]
+
+    def _fail(self, number: int, error: serr.SigmaError) -> None:
+        reply = self._calls.pop(number, None)
+        if reply is not None and not reply.done():
+            reply.set_exception(error)
+
+    def _goodbye(self, frames: list[bytes]) -> None:
+        begun = {number for (number,) in lines.NUMBER.iter_unpack(frames[1])}
+        for number in list(self._calls):
+            error = told(frames[0])
+            self._fail(number, serr.IOErr(error.obj, error.msg) if number in begun else error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for number in list(self._calls):
+            self._fail(number, serr.IOErr("trunk", f"the connection was lost: {exc or 'closed'}"))
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+
+    def close(self) -> None:
+        """Calls that wait fail. May be repeated."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def told(frame: bytes) -> serr.SigmaError:
+    """The error that a server gave in place of a reply."""
+    try:
+        return wire.error_from_pb(Rerror.FromString(frame))
+    except DecodeError as error:
+        return serr.IOErr("line", f"not a reply: {error}")
