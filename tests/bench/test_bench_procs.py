@@ -5,6 +5,7 @@ Goals: one at a time at most 1.5 x Ray's task and 0.5 x Dask's; in bulk at least
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -88,6 +89,15 @@ def test_spawn_and_wait_beside_a_ray_task(instance: Tstate) -> None:
 
     ours = ("proc", one_at_a_time(instance.sc))
     compare("spawn + wait_exit", ours, ("Ray task", tasks), times=TIMES, goal=1.5)
+    print(f"  of a proc's time, half of the procs take at most: {stages(instance.sc)}; the rest is RPC")
+
+
+def stages(sc: SigmaClnt) -> str:
+    """Where the time of spawns goes, as the schedd has counted: Ray is ``ray`` and ``end``, the runner ``setup`` and
+    ``run``."""
+    [schedd] = sc.get_dir("name/schedd")
+    latencies = json.loads(sc.get_file(f"name/schedd/{schedd.name}/.statsd"))["spawn_latency"]
+    return ", ".join(f"{stage} {latency['p50_us'] / 1e3:.2f} ms" for stage, latency in latencies.items())
 
 
 def test_spawn_and_wait_beside_dask(instance: Tstate, dask: Client) -> None:
