@@ -55,6 +55,8 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     db_url: str = ""
     """Of the database, which may hold a password; empty: ``db_file``."""
     log_dir: str = ""
+    referee: tuple[str, str] = ("", "")
+    """The schedd that all others of the instance ask for their shares: its actor's name and namespace."""
     debug: str = ""
     perf: str = ""
     fail: str = ""

@@ -78,6 +78,8 @@ class Boot:
         self._nameds: Nameds | None = None
         self._nodes: dict[str, Node] = {}
         self._realms = self._new_realms()
+        self._home_id = ""
+        """Of the kernel node beside this process, once Ray runs."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
         self._created_s = psutil.Process().create_time()
@@ -179,6 +181,7 @@ class Boot:
         if self._etcd is not None:
             self._own(self._restart_child(self._etcd.child))
         services = self._request.services
+        self._home_id = kernel_id_of(self._our_node_id())
         here = self._ray_nodes()
         if "named" in services:
             await self._start_nameds(here)
@@ -310,6 +313,7 @@ class Boot:
             ux_root=str(self._state_dir / "ux"),
             db_url=os.environ.get("SIGMAOS_DB_URL", ""),  # no part of the request, which everybody sees: a secret
             log_dir=str(self._logs),
+            referee=(f"schedd-{self._home_id}", self._namespace),
             debug=self._request.debug,
             perf=self._request.perf,
             fail=self._request.fail,

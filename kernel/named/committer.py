@@ -224,6 +224,10 @@ class Committer:
                 if found:
                     return found
                 continue
+            except etcd_module.Full:
+                if await self._is_marked(marker):
+                    return self._last_revision
+                raise
             if succeeded:
                 if _commit_crash.on:
                     _commit_crash.passed()
@@ -246,6 +250,28 @@ class Committer:
             raise serr.Inval("named", f"etcd cannot store it: {error}") from error
         return await self._etcd.transaction(compare, then)
 
+    async def _is_marked(self, asked: bytes) -> bool:
+        """Whether a transaction that is not under way any more took effect, and put the marker ``asked``. IOErr if the
+        leadership ends before etcd tells."""
+        while True:
+            self._guard_unknown()
+            try:
+                found = await self._etcd.get(self._keys.txn)
+                break
+            except serr.SigmaError as error:
+                _log(f"outcome unknown: {error}")
+                await asyncio.sleep(_LOOK_AGAIN_S)
+        if found is None or found.value != asked:
+            return False
+        self._last_revision = found.mod_revision
+        return True
+
+    def _guard_unknown(self) -> None:
+        try:
+            self._guard()
+        except serr.Closed as error:
+            raise serr.IOErr("named", "etcd did not tell whether the write took effect") from error
+
     async def _took_effect(self, asked: bytes) -> int:
         """The revision of the transaction that put the marker ``asked``; 0 if it did not take effect and never will.
 
@@ -256,10 +282,7 @@ class Committer:
         probes: set[bytes] = set()
         refused = False
         while True:
-            try:
-                self._guard()
-            except serr.Closed as error:
-                raise serr.IOErr("named", "etcd did not tell whether the write took effect") from error
+            self._guard_unknown()
             try:
                 found = await self._etcd.get(self._keys.txn)
                 known = self._read_marker(found, asked, probes, refused=refused)

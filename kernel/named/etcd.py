@@ -50,6 +50,10 @@ class UnknownOutcome(Exception):
     """A transaction was sent, and nothing says whether it took effect."""
 
 
+class Full(serr.Error):
+    """etcd has no room. It says so also of the transaction that filled it, which took effect; of no later one."""
+
+
 class Compacted(Exception):
     """A watch asked for revisions that etcd no longer has."""
 
@@ -148,7 +152,7 @@ class Etcd:
 
     async def transaction(self, compare: list[Any], then: list[Any]) -> tuple[bool, int]:
         """Whether it took effect, and its revision. UnknownOutcome if that cannot be told; NotFound if a lease in it
-        is gone, Inval if etcd refuses it, Error if etcd has no space left."""
+        is gone, Inval if etcd refuses it, Full if it has no space left."""
         client, endpoint = await self._connected()
         request = rpc.TxnRequest(compare=compare, success=then)
         try:
@@ -157,7 +161,7 @@ class Etcd:
             if error.code() is rpc.StatusCode.NOT_FOUND:
                 raise serr.NotFound("lease", error.details()) from error
             if _is_full(error):
-                raise serr.Error("etcd", error.details()) from error
+                raise Full("etcd", error.details()) from error
             if error.code() in _REFUSALS:
                 raise serr.Inval("etcd", error.details()) from error
             _log(f"transaction: {error.code().name} {error.details()}")

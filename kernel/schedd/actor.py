@@ -4,11 +4,13 @@ shell's loop all the same."""
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
 import ray
 
 from kernel.schedd.server import RayPlace, ScheddServer
+from kernel.schedd.shares import Shares, Turn
 from kernel.shell import KernelActor, KernelArgs, KernelService
 from sigmaos_ray.sigmap import ROOT_REALM
 
@@ -57,6 +59,7 @@ class ScheddActor:
         )
         self._shell = _Shell(service_name, args, place)
         self._parked: dict[str, asyncio.Future[None]] = {}
+        self._shares = Shares()
 
     async def start(self) -> tuple[Endpoint, ServiceInfo]:
         return await asyncio.to_thread(self._shell.start)
@@ -72,6 +75,10 @@ class ScheddActor:
 
     async def began(self, pid: str, os_pid: int) -> bool:
         return bool(await self._shell.call(self._shell.schedd.began(pid, os_pid)))
+
+    async def busy(self, realm: str, kernel_id: str) -> Turn:
+        """For all schedds of the instance, if this is the one they ask."""
+        return self._shares.busy(realm, kernel_id, time.monotonic())
 
     async def meet(self, count: int) -> None:
         await self._shell.call(self._shell.schedd.meet(count))

@@ -1,7 +1,8 @@
 """Which best-effort procs Ray has, and which wait here: so that latency-critical ones come first (C-2). Pure.
 
 Ray lets small requests overtake a large one for ever. So it gets only as many plain best-effort procs as keep its slots
-busy; and while a latency-critical proc waits, only as many as leave its cores free.
+busy; and while a latency-critical proc waits, only as many as leave its cores free. Nor does Ray share between realms:
+of several that have procs waiting, each hands over no more than its share of the slots.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+from kernel.schedd.shares import Turn
 
 if TYPE_CHECKING:
     from kernel.schedd.state import ProcState
@@ -31,6 +34,7 @@ class Backlog:
 
     def __init__(self, be_per_core: int, size: ClusterSize) -> None:
         self.size = size
+        self.turn = Turn()
         self._be_per_core = be_per_core
         self._waiting: OrderedDict[ProcState, None] = OrderedDict()
         self._handed: set[ProcState] = set()
@@ -84,7 +88,8 @@ class Backlog:
 
     def _window(self, now_s: float) -> int:
         if self.holds_until(now_s) is None:
-            return max(_WINDOW_MIN, int(self.size.cores * self._be_per_core * _PER_SLOT))
+            slots = int(self.size.cores * self._be_per_core)
+            return max(_WINDOW_MIN, slots * _PER_SLOT) if self.turn.is_alone else self.turn.share(slots)
         taken = (proc for proc, until_s in self._reserving.items() if until_s == 0 or until_s > now_s)
         left = self.size.cores - sum(proc.spec.mcpu for proc in taken) / 1000
-        return max(0, int(left * self._be_per_core))
+        return self.turn.share(max(0, int(left * self._be_per_core)))

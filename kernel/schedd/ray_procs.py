@@ -4,6 +4,7 @@ scheduler. Best-effort procs are tasks, latency-critical ones actors; Ray never 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import os
@@ -18,10 +19,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from kernel.schedd import endings, worker
 from kernel.schedd.backlog import Backlog, ClusterSize
 from kernel.schedd.counters import NodeSize
+from kernel.schedd.shares import Turn
 from sigmaos_ray import debug
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
     from concurrent.futures import Future
 
@@ -34,6 +35,8 @@ _MIB: Final = 1 << 20
 _CPU_GRAIN: Final = 1e-4
 """Ray counts cores in ten-thousandths."""
 _WARM_MAX: Final = 8
+_ASK_TURN_S: Final = 0.1
+_TURN_TIMEOUT_S: Final = 1.0
 _SIZE_STALE_S: Final = 5.0
 """How often Ray is asked for the size of the cluster, while procs wait."""
 
@@ -46,6 +49,10 @@ class RayContext(msgspec.Struct, frozen=True, kw_only=True):
     runtime_env: dict[str, Any] | None = None
     """The realm's; never with per-proc data in it."""
     be_per_core: int
+    realm: str = ""
+    kernel_id: str = ""
+    referee: tuple[str, str] = ("", "")
+    """As in ``KernelArgs``."""
 
 
 def size_of_node(node_id: str) -> NodeSize:
@@ -87,6 +94,8 @@ class RayProcs:
         self._backlog = Backlog(context.be_per_core, ClusterSize(own, own))
         self._size_asked_s = -_SIZE_STALE_S
         self._going_on: asyncio.TimerHandle | None = None
+        self._sharing: asyncio.Task[None] | None = None
+        self._referee: Any = None
         plain: dict[str, Any] = {"num_cpus": 1 / context.be_per_core, "max_retries": 0}
         if context.runtime_env:
             plain["runtime_env"] = context.runtime_env
@@ -129,6 +138,8 @@ class RayProcs:
         if not self._backlog:
             return
         self._refresh_size()
+        if self._sharing is None and self._context.referee[0]:
+            self._sharing = self._loop.create_task(self._share(), name="schedd-share")
         until_s = self._backlog.holds_until(now_s)
         if until_s is not None and self._going_on is None:
             self._going_on = self._loop.call_at(until_s, self._on_held_long)
@@ -136,6 +147,30 @@ class RayProcs:
     def _on_held_long(self) -> None:
         self._going_on = None
         self._go_on()
+
+    async def _share(self) -> None:
+        """Asks what share this schedd has, as long as procs wait."""
+        while self._backlog:
+            try:
+                turn = await self._ask_turn()
+            except (ValueError, TimeoutError, ray.exceptions.RayError) as error:  # the referee is away: each for itself
+                _log(f"no word of shares: {error}")
+                self._referee, turn = None, Turn()
+            if turn != self._backlog.turn:
+                self._backlog.turn = turn
+                self._go_on()
+            await asyncio.sleep(_ASK_TURN_S)
+        self._backlog.turn = Turn()
+        self._sharing = None
+
+    async def _ask_turn(self) -> Turn:
+        context = self._context
+        if self._referee is None:
+            name, namespace = context.referee
+            self._referee = await self._loop.run_in_executor(self._creator, ray.get_actor, name, namespace)
+        asked = self._referee.busy.remote(context.realm, context.kernel_id)
+        turn: Turn = await asyncio.wait_for(asyncio.wrap_future(asked.future()), _TURN_TIMEOUT_S)
+        return turn
 
     @property
     def cores_of_largest_node(self) -> float:
@@ -287,6 +322,8 @@ class RayProcs:
     def close(self) -> None:
         if self._going_on is not None:
             self._going_on.cancel()
+        if self._sharing is not None:
+            self._sharing.cancel()
         self._creator.shutdown(wait=False, cancel_futures=True)
 
 

@@ -80,6 +80,9 @@ class ScheddServer(KernelService):
             namespace=place.namespace,
             runtime_env=place.runtime_env,
             be_per_core=self._config.procs.be_per_core,
+            realm=args.realm,
+            kernel_id=args.kernel_id,
+            referee=args.referee,
         )
         self._procs.start(context, msgspec.json.encode(self._node_args(endpoint)))
         is_tenant = args.realm != ROOT_REALM

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aetcd import rpc
 
-from kernel.named.etcd import Compacted, Etcd, KeyValue, UnknownOutcome
+from kernel.named.etcd import Compacted, Etcd, Full, KeyValue, UnknownOutcome
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ class Fate(enum.Enum):
     """It takes effect, and the sender does not know."""
     LATE = enum.auto()
     """It arrives after the next one, and the sender does not know."""
+    FILLED = enum.auto()
+    """It takes effect, and the sender is told that etcd is full."""
+    FULL = enum.auto()
+    """It does not, since etcd is full."""
 
 
 class FakeEtcd(Etcd):
@@ -90,13 +94,15 @@ class FakeEtcd(Etcd):
         try:
             if fate is Fate.LATE:
                 self._late.append((compare, then))
-            elif fate is not Fate.LOST:
+            elif fate not in (Fate.LOST, Fate.FULL):
                 ran = self._run(compare, then)
                 if fate is Fate.ANSWERED:
                     return ran
         finally:
             for each in late:
                 self._run(*each)
+        if fate in (Fate.FILLED, Fate.FULL):
+            raise Full("etcd", "no space")
         raise UnknownOutcome(fate.name)
 
     async def get(self, key: bytes, revision: int = 0) -> KeyValue | None:

@@ -308,3 +308,23 @@ async def test_close_refuses_what_waits_and_what_comes(leader: Leader) -> None:
     with pytest.raises(serr.Closed):
         await leader.write(4)
     await leader.committer.close()
+
+
+@pytest.mark.parametrize("silent_gets", [0, 1])
+async def test_the_write_that_fills_etcd_took_effect(leader: Leader, silent_gets: int) -> None:
+    leader.etcd.fates.append(Fate.FILLED)
+    leader.etcd.silent_gets = silent_gets
+    await leader.write(2)
+    assert leader.applied == [2]
+    await leader.write(3)
+    assert leader.lost == []
+
+
+async def test_a_full_etcd_refuses(leader: Leader) -> None:
+    leader.etcd.fates.append(Fate.FULL)
+    with pytest.raises(serr.Error, match="no space"):
+        await leader.write(2)
+    assert leader.applied == []
+    assert not leader.stored(2)
+    await leader.write(3)
+    assert leader.lost == []

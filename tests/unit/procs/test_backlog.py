@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kernel.schedd.backlog import FIRST_FOR_S, Backlog, ClusterSize
+from kernel.schedd.shares import Turn
 from kernel.schedd.state import ProcState
 from sigmaos_ray.pb import proc_pb2 as pb
 
@@ -80,3 +81,17 @@ def test_withdrawn() -> None:
     assert not queue.withdraw(waiting)
     assert not queue.withdraw(handed)
     assert queue.due(0) == []
+
+
+def test_of_several_realms_each_hands_over_its_share() -> None:
+    queue = backlog(2, 40)
+    queue.turn = Turn(realms_count=2)
+    first = queue.due(0)
+    assert pids(first) == ["be-0", "be-1"]
+    queue.turn = Turn(realms_count=3, place=1)
+    assert queue.due(0) == []
+    for each in first:
+        queue.ended(each)
+    assert pids(queue.due(0)) == ["be-2"]
+    queue.turn = Turn()
+    assert len(queue.due(0)) == 7
