@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.leaseclnt import AsyncLease
+    from sigmaos_ray.protsrv.node import Node
 
 _log = debug.selector("SIGMASRV")
 
@@ -90,7 +91,8 @@ class SigmaSrv:
     Exists if the name is taken, unless ``replace``: for a server that knows its predecessor to be gone, as an elected
     one does. A ``pn`` that ends in ``/`` is a directory of servers: the entry is named after the address; NotFound or
     NotDir if it is none. ``pn=""``: not advertised. ``drain_s``: how long a server that stops waits for the calls that
-    run; as ``config.Rpc`` says, by default.
+    run; as ``config.Rpc`` says, by default. ``devices``: files of the server's own making at the root of its tree, as
+    ``protsrv.devices`` has them.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class SigmaSrv:
         host: str = "127.0.0.1",
         replace: bool = False,
         drain_s: float | None = None,
+        devices: Sequence[Node] = (),
     ) -> None:
         self._pathname = pn
         self._replace = replace
@@ -119,6 +122,7 @@ class SigmaSrv:
             host=host,
             fences=self.memfs.fences,
             leases=self.memfs.leases,
+            devices=devices,
         )
         self._advertisement: Advertisement | None = None
 

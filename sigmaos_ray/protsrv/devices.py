@@ -13,7 +13,9 @@ from sigmaos_ray.sigmap import (
     DMDIR,
     NO_FENCE,
     OACCESS_MASK,
+    OEXCL,
     OREAD,
+    OWRITE,
     Fence,
     Perm,
     Qid,
@@ -21,7 +23,7 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 OVERLAY_PATH: Final = 0xFFFF_FFFF_0000_0000
 """Qid paths of overlay objects lie above those that servers give out."""
@@ -142,8 +144,40 @@ class Snapshot(OpenFile):
         raise serr.NotSupported(self._name, "read-only")
 
 
+class CommandNode(DeviceNode):
+    """A file that is written only: each write is a command, which is carried out when the write returns. What
+    ``command`` raises is the write's error."""
+
+    def __init__(self, name: str, path: int, command: Callable[[str], Awaitable[None]]) -> None:
+        super().__init__(name, path, 0o222)
+        self._command = command
+
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        if how.mode & OACCESS_MASK != OWRITE:
+            raise serr.NotSupported(self.name, "commands are written, and cannot be read")
+        return _Commands(self.name, self._command)
+
+
+class _Commands(OpenFile):
+    def __init__(self, name: str, command: Callable[[str], Awaitable[None]]) -> None:
+        self._name = name
+        self._command = command
+
+    async def read(self, offset: int, count: int) -> bytes:
+        raise serr.NotSupported(self._name, "commands are written, and cannot be read")
+
+    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise serr.Inval(self._name, f"a command is text: {error}") from error
+        await self._command(text)
+        return len(data)
+
+
 class OverlayRoot(Dir):
-    """A server's root, with the server's own entries first (P-12). Those cannot be created, removed or renamed."""
+    """A server's root, with the server's own entries first (P-12). Those cannot be created, removed or renamed; a put
+    into one that can be written is a write."""
 
     def __init__(self, root: Dir, nodes: Sequence[Node]) -> None:
         self._root = root
@@ -201,6 +235,13 @@ class OverlayRoot(Dir):
         return await self._root.create(caller, name, how)
 
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
+        own = self._nodes.get(name)
+        if own is not None and own.perm & 0o222 and not how.mode & OEXCL:
+            file = await own.open(caller, how)
+            try:
+                return await file.write(offset, data, how.fence)
+            finally:
+                await file.close()
         self.check_name(name)
         return await self._root.put(caller, name, data, how, offset)
 

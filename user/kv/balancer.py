@@ -18,6 +18,7 @@ import msgspec
 from sigmaos_ray import SigmaClnt, Status, crash, debug, serr
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
 from sigmaos_ray.proc import Proc
+from sigmaos_ray.protsrv.devices import CommandNode
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmasrv import SigmaSrv
 from user.kv import config as cfg
@@ -25,7 +26,7 @@ from user.kv import kv_pb2 as pb
 from user.kv import leading
 from user.kv.fleet import BALANCER_MCPU, Fleet, members
 from user.kv.monitor import Monitor
-from user.kv.names import MOVER_PROGRAM, SHARDS_COUNT, Names
+from user.kv.names import CONTROL, MOVER_PROGRAM, SHARDS_COUNT, Names, group_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,8 @@ def main(argv: list[str]) -> Status | None:
         balancer = Balancer(sc.asynchronous, names)
         if not sc.run(balancer.start()):
             return Status.evicted()
-        server = SigmaSrv(names.balancer, KvBalancer(balancer), sc=sc, replace=True)
+        control = CommandNode(CONTROL, 0x100, balancer.control)
+        server = SigmaSrv(names.balancer, KvBalancer(balancer), sc=sc, replace=True, devices=[control])
         with server, crash.arm("KVBALANCER_CRASH"), crash.arm("KVBALANCER_PARTITION", lambda: sc.disconnect("name")):
             sc.wait_evict()
         sc.run(balancer.stop())
@@ -141,6 +143,21 @@ class Balancer:
         async with self._busy:
             await self._post(lambda config: config.without_group(group))
             await self._settle()
+
+    async def control(self, command: str) -> None:
+        """What is written into ``ctl``: ``add GROUP`` or ``del GROUP``. Inval for anything else; Retry while something
+        else is brought about."""
+        match command.split():
+            case ["add" | "del" as verb, group]:
+                group_number(group)
+            case _:
+                raise serr.Inval(command.strip(), "a command is `add grp-<number>` or `del grp-<number>`")
+        if self._busy.locked():
+            raise serr.Retry(self._names.job, "the balancer is busy")
+        if verb == "add":
+            await self.add(group, max(self._config.auto.members, 1))
+        else:
+            await self.remove(group)
 
     async def set_auto(self, auto: cfg.Auto) -> None:
         """From now on servers come and go by load; or no longer."""

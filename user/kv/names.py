@@ -2,6 +2,7 @@
 
 name/kv/<job>/config             who has which shard; the balancer's alone to write
 name/kv/<job>/kv-balancer        the balancer that leads; ``kv-balancer-elect`` tells which
+name/kv/<job>/kv-balancer/ctl    write ``add grp-<i>`` or ``del grp-<i>`` into it
 name/kv/<job>/grp-<i>            a server of shards; of its group the one that leads: ``grp-<i>-elect``
 name/kv/<job>/kvclerk-sem        what clerks wait for that are to start together
 name/ux/<kernel id>/kv/<job>/grp-<i>/   what the server of that group has written
@@ -20,6 +21,7 @@ ROOT: Final = "name/kv"
 SHARDS_COUNT: Final = 100
 BALANCERS_COUNT: Final = 3
 BALANCER_PROGRAM: Final = "user.kv.balancer"
+CONTROL: Final = "ctl"
 KVD_PROGRAM: Final = "user.kv.kvd"
 MOVER_PROGRAM: Final = "user.kv.mover"
 CLERK_PROGRAM: Final = "user.kv.clerk"
