@@ -1,7 +1,7 @@
 """Running a job, and looking at jobs: the call behind ``sigmaos mr``.
 
 The client plans the map tasks, starts two task servers and a group of coordinators, and keeps them alive while it
-lives. A job whose client died goes on with the coordinators that run; ``stop_job`` ends it.
+lives. A job whose client died goes on with what runs, and at its end that goes too; ``stop_job`` ends it earlier.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from user.mr.names import (
 )
 from user.mr.publishing import clean_up
 from user.mr.results import JobResult, Progress
+from user.mr.servers import end_group, end_servers
 from user.mr.splits import InputFile, bins_of
 
 if TYPE_CHECKING:
@@ -317,11 +318,8 @@ async def stop_job(sc: AsyncSigmaClnt, name: str) -> None:
     """Ends a job, whoever runs it. NotFound if there is none; a job that is over stays as it is."""
     names = Names(name)
     description = await read_description(sc, names)
-    for group in names.groups():
-        with contextlib.suppress(serr.NotFound):
-            await (await AsyncProcGroupMgr.recover_job(sc, group)).stop()
-    for service_id in (names.map_tasks, names.reduce_tasks):
-        await AsyncFtTaskSrvMgr(sc, service_id).clear()
+    await end_group(sc, names.group)
+    await end_servers(sc, names)
     await _say_stopped(sc, names, description.job)
 
 

@@ -23,6 +23,7 @@ from sigmaos_ray.leaderclnt import AsyncLeaderClnt
 from user.mr.names import MAPPER, REDUCER, Names, read_description
 from user.mr.publishing import MapOutput, Publisher, ReduceOutput
 from user.mr.results import JobResult, Phase, Progress
+from user.mr.servers import end_servers
 from user.mr.state import JobFailed, JobState
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _TELL_S: Final = 0.2
 """How often progress is written."""
 _KILL_S: Final = 0.5
 """How long a task that is not wanted any more may take to end."""
+_CLIENT_S: Final = 3.0
+"""A client that lives has ended the servers by then, and evicted the coordinators."""
 _ROUNDS_MAX: Final = 1_000_000
 _log = debug.selector("MR_COORD")
 
@@ -84,8 +87,10 @@ async def _lead(sc: AsyncSigmaClnt, names: Names, leader: AsyncLeaderClnt, evict
     try:
         if not await _first(evicted, coordinator.run()):
             return Status.evicted()
+        await _first(evicted, _tidy_up(sc, names))
     except JobFailed as failure:
         await coordinator.fail(str(failure))
+        await _first(evicted, _tidy_up(sc, names))
         return Status.fatal(str(failure))
     except serr.SigmaError:
         raise  # the next one tries again
@@ -100,6 +105,12 @@ async def _lead(sc: AsyncSigmaClnt, names: Names, leader: AsyncLeaderClnt, evict
         with contextlib.suppress(serr.SigmaError):  # it goes with our lease
             await leader.release_leadership()
     return Status.ok()
+
+
+async def _tidy_up(sc: AsyncSigmaClnt, names: Names) -> None:
+    """What a client that lives does at once, and a dead one never."""
+    await asyncio.sleep(_CLIENT_S)
+    await end_servers(sc, names)
 
 
 async def _watch(leader: AsyncLeaderClnt) -> None:

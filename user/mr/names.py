@@ -53,9 +53,9 @@ class Names:
     def inputs(self, number: int) -> str:
         return f"{self.dir}/inputs-{number}"
 
-    def groups(self) -> tuple[str, ...]:
-        """The names of the job's groups of procs, the coordinators first."""
-        return (self.group, f"fttask-{self.map_tasks}", f"fttask-{self.reduce_tasks}")
+    def server_groups(self) -> tuple[str, str]:
+        """The names of the groups of procs that are the task servers; ``group`` are the coordinators."""
+        return f"fttask-{self.map_tasks}", f"fttask-{self.reduce_tasks}"
 
 
 class Description(msgspec.Struct, frozen=True):

@@ -169,6 +169,16 @@ def test_a_job_outlives_its_client(sc: SigmaClnt, tstate_all: Tstate, texts: Tex
     client.wait()
     (tmp_path / "open").touch()
     sc.wait_create(f"name/mr/{name}/result", 60)
-    sc.run(stop_job(sc.asynchronous, name))  # nobody else ends its task servers
     assert sc.get_file_json(f"name/mr/{name}/result")["ok"]
+
+    def left() -> list[str]:
+        groups = [
+            stat.name for stat in sc.get_dir("name/grpmgr") if stat.name.startswith("fttask") and name in stat.name
+        ]
+        return groups + [
+            info.pid for info in sc.procs() if info.state != "exited" and any(name in arg for arg in info.args)
+        ]
+
+    until(lambda: not left())
+    sc.run(stop_job(sc.asynchronous, name))
     assert not [stat.name for stat in sc.get_dir("name/grpmgr") if name in stat.name]
