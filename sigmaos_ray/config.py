@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from sigmaos_ray import decoding
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
 
 
@@ -251,7 +252,10 @@ class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_json(cls, text: str) -> ProcEnv:
         """Raises msgspec.DecodeError if the text is not a ProcEnv."""
-        return msgspec.json.decode(text, type=cls)
+        return _decode_proc_env(text)
+
+
+_decode_proc_env: Final = decoding.json_decoder(ProcEnv)
 
 
 class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,6 +318,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2)
 
 
+_decode_instance: Final = decoding.json_decoder(Instance)
+
+
 STATE_FILE_NAME: Final = "instance.json"
 
 
@@ -339,4 +346,4 @@ def read_instance(path: str | os.PathLike[str] | None = None) -> Instance | None
         data = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return msgspec.json.decode(data, type=Instance)
+    return _decode_instance(data)

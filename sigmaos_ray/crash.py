@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, decoding, serr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,10 +109,13 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{label} needs delay_ms")
 
 
+_decode: Final = decoding.json_decoder(Spec)
+
+
 def parse(text: str) -> Spec:
     """Inval, with the place, for what is no SIGMAFAIL. The empty string asks for nothing."""
     try:
-        return msgspec.json.decode(text, type=Spec) if text.strip() else Spec()
+        return _decode(text) if text.strip() else Spec()
     except (msgspec.DecodeError, ValueError) as error:
         raise serr.Inval("SIGMAFAIL", str(error)) from error
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 from sigmaos_ray.sigmap import OEXCL, OWRITE, REALM, ROOT_REALM, path
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ class RealmRecord(msgspec.Struct, frozen=True):
     state: Literal["wanted", "up", "failed"] = "wanted"
     why: str = ""
     """It failed."""
+
+
+_decode: Final = decoding.json_decoder(RealmRecord)
 
 
 def is_name(name: str) -> bool:
@@ -79,7 +82,7 @@ class AsyncRealmClnt:
 
     async def _record(self, pathname: str) -> RealmRecord:
         try:
-            return msgspec.json.decode(await self._sc.get_file(pathname), type=RealmRecord)
+            return _decode(await self._sc.get_file(pathname))
         except msgspec.DecodeError as error:
             raise serr.Error(pathname, f"does not describe a realm: {error}") from error
 

@@ -3,14 +3,13 @@
 import os
 import sys
 
-import msgspec
-
 from kernel.boot.raychoice import choose
 from kernel.boot.request import BootRequest
+from sigmaos_ray import decoding
 
 
 def _main() -> int:
-    request = msgspec.json.decode(sys.argv[1], type=BootRequest)
+    request = decoding.json_decoder(BootRequest)(sys.argv[1])
     join_ray = choose(request)
     # Ray's library ends its process at once when the raylet is gone and this number is that of no living process; if
     # none is given, when the parent is init, as it is here. The daemon is to outlive a raylet, and to start another.

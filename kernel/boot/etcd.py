@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from kernel.boot.children import Child, free_port, is_port_free
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class _Ports(msgspec.Struct, frozen=True):
     client: int
     peer: int
+
+
+_decode_ports: Final = decoding.json_decoder(_Ports)
 
 
 class EmbeddedEtcd:
@@ -44,7 +47,7 @@ class EmbeddedEtcd:
         """Those of the last start if they are free, so that who remembers them finds etcd again."""
         file = self._data_dir / "ports.json"
         try:
-            ports = msgspec.json.decode(file.read_bytes(), type=_Ports)
+            ports = _decode_ports(file.read_bytes())
         except (FileNotFoundError, msgspec.DecodeError):
             ports = None
         if ports is None or not all(is_port_free(self._host, port) for port in (ports.client, ports.peer)):

@@ -18,7 +18,7 @@ import psutil
 
 from kernel.boot.children import end_recorded, is_alive
 from kernel.boot.raysession import end_session
-from kernel.boot.request import ALL_SERVICES, BootRequest, Report
+from kernel.boot.request import ALL_SERVICES, BootRequest, decode_report
 from sigmaos_ray import serr
 from sigmaos_ray.config import LOCAL, STATE_FILE_NAME, ChildProcess, Instance, read_instance
 
@@ -142,7 +142,7 @@ def _interrupts_deferred() -> Iterator[None]:
 
 def _follow(reports: Iterator[bytes], on_line: Callable[[str], None], logs: Path) -> None:
     for line in reports:
-        report = msgspec.json.decode(line, type=Report)
+        report = decode_report(line)
         if report.failed:
             raise serr.Error("start", report.failed)
         if report.ready:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
 import msgspec
 
-from sigmaos_ray import crash, perf
+from sigmaos_ray import crash, decoding, perf
 from sigmaos_ray.sigmap import ROOT_REALM
 
 NODE_SERVICES = ("schedd", "ux", "s3", "db")
@@ -65,3 +66,6 @@ class Report(msgspec.Struct, frozen=True):
     line: str = ""
     ready: bool = False
     failed: str = ""
+
+
+decode_report: Final = decoding.json_decoder(Report)

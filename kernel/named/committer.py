@@ -16,12 +16,10 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from kernel.named import etcd as etcd_module
 from kernel.named.etcd import Etcd, UnknownOutcome
 from kernel.named.fences import NamedFences, StoredFence
-from sigmaos_ray import crash, debug, serr
+from sigmaos_ray import crash, debug, decoding, serr
 from sigmaos_ray.sigmap import NO_FENCE, Fence
 
 if TYPE_CHECKING:
@@ -115,7 +113,7 @@ class Committer:
         marker = await self._etcd.get(self._keys.txn)
         self._last_revision = marker.mod_revision if marker else 0
         found = [kv async for kv in self._etcd.scan(self._keys.fences)]
-        decode = msgspec.msgpack.Decoder(StoredFence).decode
+        decode = decoding.msgpack_decoder(StoredFence)
         self.fences.load(
             (self._keys.parse_fence_key(kv.key), decode(kv.value).stored_at(kv.mod_revision)) for kv in found
         )

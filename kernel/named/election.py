@@ -23,7 +23,7 @@ from kernel.named.committer import LeaderKey
 from kernel.named.etcd import Compacted, Etcd, KeyValue, UnknownOutcome
 from kernel.named.keys import Keys
 from sigmaos_ray import config as configuration
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ class Candidate(msgspec.Struct, frozen=True):
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
+
+
+_decode_candidate: Final = decoding.json_decoder(Candidate)
 
 
 def _started_s(process: psutil.Process) -> float:
@@ -263,7 +266,7 @@ class Election:
 
 def _decode(value: bytes) -> Candidate | None:
     try:
-        return msgspec.json.decode(value, type=Candidate)
+        return _decode_candidate(value)
     except msgspec.DecodeError:
         return None
 

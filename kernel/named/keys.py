@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from kernel.named.state import Contents, Entry, Meta
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 
 if TYPE_CHECKING:
     from kernel.named.state import Plan
@@ -35,8 +35,8 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_contents = msgspec.msgpack.Decoder(_Stored).decode
-_decode_entry = msgspec.msgpack.Decoder(tuple[int, int]).decode
+_decode_contents = decoding.msgpack_decoder(_Stored)
+_decode_entry = decoding.msgpack_decoder(tuple[int, int])
 
 
 class Keys:

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 from sigmaos_ray.sigmap import Fence
 
 FENCES_FILE: Final = "fences"
@@ -94,7 +94,7 @@ def make_directory(path: str) -> Path | None:
 
 def _load(file: Path, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=kind)
+        return decoding.json_decoder(kind)(file.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:

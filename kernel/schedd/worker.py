@@ -19,7 +19,7 @@ from ray.experimental import internal_kv
 
 from kernel import whereis
 from kernel.schedd.runners import host_token
-from sigmaos_ray import debug
+from sigmaos_ray import debug, decoding
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
@@ -55,6 +55,9 @@ class NodeArgs(msgspec.Struct, frozen=True, kw_only=True):
     schedd: bytes
     """The schedd's actor handle, as Ray pickles it."""
     log_dir: str
+
+
+_decode_node_args: Final = decoding.json_decoder(NodeArgs)
 
 
 def publish_kernel(ray_node_id: str, kernel_id: str) -> None:
@@ -216,7 +219,7 @@ class Notices:
 
 @functools.lru_cache(maxsize=4)
 def _worker(node: bytes) -> Worker:
-    return Worker(msgspec.json.decode(node, type=NodeArgs))
+    return Worker(_decode_node_args(node))
 
 
 def run_proc(proc: bytes, node: bytes) -> bytes:

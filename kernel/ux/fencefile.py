@@ -16,7 +16,7 @@ import msgspec
 
 from kernel.ux import hostfile
 from kernel.ux.workshop import check_there
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 from sigmaos_ray.sigmap import Fence
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class FenceFile:
         finally:
             os.close(fd)
         try:
-            return msgspec.json.decode(data, type=list[Fence])
+            return decoding.json_decoder(list[Fence])(data)
         except msgspec.MsgspecError as error:
             raise serr.Error(FENCES_FILE, f"ux's file of fences is damaged: {error}") from error
 

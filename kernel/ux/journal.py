@@ -7,14 +7,15 @@ none: who reads the journal compares inodes (see ``passing``). A line that a cra
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from kernel.ux.hostdir import translated
+from sigmaos_ray import decoding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from kernel.ux.hostdir import HostDir
 
@@ -43,7 +44,8 @@ class Gone(msgspec.Struct, frozen=True, array_like=True, tag="gone"):
 
 
 Record = At | Moved | Gone
-_decoder: Final = msgspec.json.Decoder(Record)
+_as_record: Any = Record  # mypy knows no type of a union
+_decode: Final[Callable[[bytes], Record]] = decoding.json_decoder(_as_record)
 
 
 def places(data: bytes) -> dict[str, list[tuple[str, ...]]]:
@@ -51,7 +53,7 @@ def places(data: bytes) -> dict[str, list[tuple[str, ...]]]:
     found: dict[str, dict[tuple[str, ...], None]] = {}
     for line in data.splitlines():
         try:
-            record = _decoder.decode(line)
+            record = _decode(line)
         except msgspec.MsgspecError:
             continue
         if isinstance(record, At):

@@ -28,6 +28,7 @@ from sigmaos_ray.sigmap import (
     STATSD,
     Endpoint,
     Fence,
+    decode_fence,
     path,
 )
 
@@ -245,6 +246,6 @@ class Servers(Transfer):
 
 def _fence_from(data: bytes) -> Fence:
     try:
-        return msgspec.json.decode(data, type=Fence)
+        return decode_fence(data)
     except msgspec.DecodeError as error:
         raise serr.IOErr(FENCES, f"not a fence: {error}") from error

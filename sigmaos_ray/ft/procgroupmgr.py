@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.ft.groupstate import GroupState
 from sigmaos_ray.proc import Proc, Status
 
@@ -50,6 +50,10 @@ class GroupRecord(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
     pids: list[str] = []
     starts: list[int] = []
+
+
+decode_record: Final = decoding.json_decoder(GroupRecord)
+"""Raises msgspec.DecodeError."""
 
 
 class AsyncProcGroupMgr:
@@ -233,7 +237,7 @@ class AsyncProcGroupMgr:
     @classmethod
     async def _recovered(cls, sc: AsyncSigmaClnt, name: str) -> Self:
         try:
-            record = msgspec.json.decode(await sc.get_file(f"{DIR}/{name}"), type=GroupRecord)
+            record = decode_record(await sc.get_file(f"{DIR}/{name}"))
         except msgspec.DecodeError as error:
             raise serr.Inval(f"{DIR}/{name}", f"not a persisted group: {error}") from error
         manager = cls(sc, record.n, record.program, record.args, record.mcpu, record.job, record.env)

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.perf import pyspy, recording
 from sigmaos_ray.perf.profile import Profile
 from sigmaos_ray.perf.recording import Taken
@@ -36,6 +36,9 @@ class _Question(msgspec.Struct, frozen=True):
     rate_hz: float
 
 
+_decode_question: Final = decoding.msgpack_decoder(_Question)
+
+
 class _Answer(msgspec.Struct, frozen=True):
     stacks: bytes = b""
     unit: str = ""
@@ -43,6 +46,9 @@ class _Answer(msgspec.Struct, frozen=True):
     error_code: int = 0
     error_obj: str = ""
     error_msg: str = ""
+
+
+_decode_answer: Final = decoding.msgpack_decoder(_Answer)
 
 
 def kind_of(name: str) -> Kind:
@@ -98,7 +104,7 @@ def _ask(os_pid: int, question: _Question, denied: str, over: threading.Event) -
             _send(connection, msgspec.msgpack.encode(question))
             if over.wait(question.seconds):
                 connection.shutdown(socket.SHUT_WR)  # the agent sees the end
-            answer = msgspec.msgpack.decode(_receive(connection), type=_Answer)
+            answer = _decode_answer(_receive(connection))
         except TimeoutError as error:
             raise serr.Timeout(str(os_pid), "the process does not answer: it may hold the interpreter") from error
         except (OSError, msgspec.DecodeError) as error:
@@ -164,7 +170,7 @@ class Agent:
         told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         if _CREDENTIALS.unpack(told)[1] not in (os.getuid(), 0):
             return
-        question = msgspec.msgpack.decode(_receive(connection), type=_Question)
+        question = _decode_question(_receive(connection))
         _send(connection, msgspec.msgpack.encode(_answer(question, connection)))
 
     def close(self) -> None:

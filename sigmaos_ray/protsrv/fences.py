@@ -9,7 +9,7 @@ import msgspec
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.devices import ReadOnlyDir, ReportNode
-from sigmaos_ray.sigmap import DEV_FENCE, FENCES, NO_FENCE, Fence
+from sigmaos_ray.sigmap import DEV_FENCE, FENCES, NO_FENCE, Fence, decode_fence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -130,7 +130,7 @@ class FencesDir(ReadOnlyDir):
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         """Stale for a fence older than the one that is known. Inval unless the data are a fence of that name."""
         try:
-            fence = msgspec.json.decode(data, type=Fence)
+            fence = decode_fence(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise serr.Inval(name, f"not a fence: {error}") from error
         if not all(0 <= number < 1 << 64 for number in (fence.epoch, fence.seqno)):

@@ -56,7 +56,7 @@ from sigmaos_ray.sigmap.constants import (
     Perm,
     named_election,
 )
-from sigmaos_ray.sigmap.types import NO_FENCE, Endpoint, EndpointType, Fence, Qid, Secret, Stat
+from sigmaos_ray.sigmap.types import NO_FENCE, Endpoint, EndpointType, Fence, Qid, Secret, Stat, decode_fence
 
 __all__ = [
     "ANY",
@@ -119,5 +119,6 @@ __all__ = [
     "Qid",
     "Secret",
     "Stat",
+    "decode_fence",
     "named_election",
 ]

@@ -7,6 +7,7 @@ from typing import Final, Self
 
 import msgspec
 
+from sigmaos_ray.decoding import json_decoder
 from sigmaos_ray.sigmap.constants import DMDIR, DMMOUNT, DMSYMLINK, PERM_MASK
 
 
@@ -96,6 +97,8 @@ class Fence(msgspec.Struct, frozen=True):
 
 
 NO_FENCE = Fence()
+decode_fence: Final = json_decoder(Fence)
+"""From JSON. Raises msgspec.DecodeError."""
 
 
 ADDRS_MAX: Final = 16
@@ -137,7 +140,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     def from_bytes(cls, data: bytes) -> Endpoint | None:
         """The endpoint that an endpoint file's contents name; None if they are something else, a pathname say."""
         try:
-            endpoint = msgspec.json.decode(data, type=_EndpointFile).endpoint
+            endpoint = _decode_endpoint_file(data).endpoint
             return endpoint if len(endpoint.addrs) <= ADDRS_MAX else None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
@@ -145,3 +148,6 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 class _EndpointFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: Endpoint
+
+
+_decode_endpoint_file: Final = json_decoder(_EndpointFile)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -93,7 +93,7 @@ def encode(operations: list[Operation]) -> bytes:
 
 def decode(data: bytes) -> list[Operation]:
     """Raises msgspec.DecodeError if the data is no history."""
-    found = msgspec.msgpack.decode(data, type=list[Operation])
+    found = decoding.msgpack_decoder(list[Operation])(data)
     return [
         msgspec.structs.replace(each, result=tuple(each.result)) if isinstance(each.result, list) else each
         for each in found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 from sigmaos_ray.sigmap import path
 
 if TYPE_CHECKING:
@@ -48,12 +48,15 @@ class CacheConfig(msgspec.Struct, frozen=True):
     def from_bytes(cls, data: bytes) -> CacheConfig:
         """Inval for what is none."""
         try:
-            config = msgspec.json.decode(data, type=cls)
+            config = _decode(data)
         except msgspec.DecodeError as error:
             raise serr.Inval("config", f"not a cache's: {error}") from error
         if len(config.owners) != SHARDS_COUNT:
             raise serr.Inval("config", f"{len(config.owners)} shards: a cache has {SHARDS_COUNT}")
         return config
+
+
+_decode: Final = decoding.json_decoder(CacheConfig)
 
 
 EMPTY: Final = CacheConfig(0, (), (NOBODY,) * SHARDS_COUNT)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.ft.fttask.names import make_dirs
 from sigmaos_ray.ft.fttask.table import Change
 from sigmaos_ray.sigmap import OEXCL, OWRITE
@@ -33,7 +33,7 @@ _FILE_BYTES_MAX: Final = 900_000
 _LOGS_MAX: Final = 200
 """So many files, and a snapshot takes their place."""
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[Change]).decode
+_decode = decoding.msgpack_decoder(list[Change])
 
 
 class Journal:

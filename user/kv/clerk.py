@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sigmaos_ray import SigmaClnt, Status, serr
+from sigmaos_ray import SigmaClnt, Status, decoding, serr
 from sigmaos_ray.semclnt import Semaphore
 from user.kv.blocking import KvClerk
 from user.kv.clnt import AsyncKvClerk
@@ -34,6 +34,9 @@ class Entry(msgspec.Struct, frozen=True):
     pid: str
     key: str
     n: int
+
+
+_decode: Final = decoding.json_decoder(Entry)
 
 
 def main(argv: list[str]) -> Status:
@@ -102,7 +105,7 @@ async def _until_evicted(sc: AsyncSigmaClnt, job: str) -> Status:
 
 def check_entries(value: bytes, pid: str, key: str, last: int) -> None:
     """ValueError unless a clerk's own entries are 0, 1, 2, ... ``last``."""
-    entries = (msgspec.json.decode(line, type=Entry) for line in value.splitlines())
+    entries = (_decode(line) for line in value.splitlines())
     own = [entry.n for entry in entries if entry.pid == pid]
     if own != list(range(last + 1)):
         raise ValueError(f"key {key}: {own} instead of 0..{last}")

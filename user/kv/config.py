@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 from user.kv.changes import Number
 from user.kv.names import SHARDS_COUNT, group_number
 
@@ -181,10 +181,13 @@ def scaled(utilization: dict[str, float], auto: Auto, high: float = 0.85, low: f
     return None
 
 
+_decode: Final = decoding.json_decoder(Config)
+
+
 def decode(data: bytes, pn: str) -> Config:
     """Inval for what is no configuration."""
     try:
-        return msgspec.json.decode(data, type=Config)
+        return _decode(data)
     except msgspec.DecodeError as error:
         raise serr.Inval(pn, f"no configuration of a kv store: {error}") from error
 

@@ -9,10 +9,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from sigmaos_ray import debug, serr
-from sigmaos_ray.ft.procgroupmgr import DIR, AsyncProcGroupMgr, GroupRecord
+from sigmaos_ray.ft.procgroupmgr import DIR, AsyncProcGroupMgr, decode_record
 from user.kv.names import BALANCER_PROGRAM, BALANCERS_COUNT, KVD_PROGRAM
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ _log = debug.selector("KVBAL")
 async def members(sc: AsyncSigmaClnt, name: str) -> list[Tpid]:
     """The procs of a persisted group; none if there is no such group."""
     try:
-        record = msgspec.json.decode(await sc.get_file(f"{DIR}/{name}"), type=GroupRecord)
+        record = decode_record(await sc.get_file(f"{DIR}/{name}"))
     except serr.NotFound:
         return []
     return [pid for pid in record.pids if pid]

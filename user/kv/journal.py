@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.sigmap import OEXCL, OWRITE
 from user.kv.changes import AnyChange
 from user.kv.names import SHARDS_COUNT
@@ -40,7 +40,7 @@ _LOG_BYTES_MIN: Final = 16 << 20
 _GROWTH: Final = 3
 """... of so many times what the last one had."""
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[AnyChange]).decode
+_decode = decoding.msgpack_decoder(list[AnyChange])
 
 
 class Journal:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import psutil
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.sigmap import FENCES, NAMED, Fence, path
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class LeaderData(msgspec.Struct, frozen=True):
             return True
         except psutil.Error:
             return False
+
+
+_decode: Final = decoding.json_decoder(LeaderData)
 
 
 async def lead(sc: AsyncSigmaClnt, leader: AsyncLeaderClnt, pn: str, dirs: Sequence[str]) -> bool:
@@ -89,7 +92,7 @@ async def bury_dead(sc: AsyncSigmaClnt, pn: str) -> bool:
     try:
         shown = path.join(NAMED, FENCES, pn.replace("/", "-"))
         epoch: int = (await sc.get_file_json(shown))["epoch"]
-        data = msgspec.json.decode(await sc.get_file(pn), type=LeaderData)
+        data = _decode(await sc.get_file(pn))
         if not data.is_dead(sc.kernel_id):
             return False
         # The fence: if another one leads by now, this is of its predecessor, and refused.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 from user.kv import kv_pb2 as pb
 from user.kv.changes import (
     Dropped,
@@ -47,7 +47,7 @@ _NO_STAGING: Final = (_NONE, 0)
 C = TypeVar("C", bound="AnyChange")
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_part = msgspec.msgpack.Decoder(Part).decode
+_decode_part = decoding.msgpack_decoder(Part)
 
 
 class _Client:

@@ -32,7 +32,7 @@ from user.mr.names import (
     read_description,
 )
 from user.mr.publishing import clean_up
-from user.mr.results import JobResult, Progress
+from user.mr.results import JobResult, Progress, decode_progress, decode_result
 from user.mr.servers import end_group, end_servers
 from user.mr.splits import InputFile, bins_of
 
@@ -183,7 +183,7 @@ class AsyncMapReduce:
         """Once it is written. The job goes on while named is away, and so does this."""
         while True:
             try:
-                return msgspec.json.decode(await self._sc.get_file_watch(self.names.result), type=JobResult)
+                return decode_result(await self._sc.get_file_watch(self.names.result))
             except serr.SESSION_ERRORS:
                 if self._sc.is_closed:
                     raise
@@ -255,7 +255,7 @@ async def find_input(sc: AsyncSigmaClnt, pn: str) -> list[InputFile]:
 async def read_progress(sc: AsyncSigmaClnt, names: Names) -> Progress:
     """Of a job that has not begun, nothing."""
     try:
-        return msgspec.json.decode(await sc.get_file(names.progress), type=Progress)
+        return decode_progress(await sc.get_file(names.progress))
     except serr.NotFound:
         return Progress()
 
@@ -301,7 +301,7 @@ async def _info(sc: AsyncSigmaClnt, names: Names) -> JobInfo | None:
         return None
     result: JobResult | None = None
     with contextlib.suppress(serr.NotFound):
-        result = msgspec.json.decode(await sc.get_file(names.result), type=JobResult)
+        result = decode_result(await sc.get_file(names.result))
     state = "running" if result is None else "done" if result.ok else "failed"
     return JobInfo(
         name=names.job,

@@ -15,9 +15,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from sigmaos_ray import AsyncSigmaClnt, Proc, Status, crash, debug, serr
+from sigmaos_ray import AsyncSigmaClnt, Proc, Status, crash, debug, decoding, serr
 from sigmaos_ray.ft.fttask import AsyncFtTaskClnt, AsyncFtTaskCoord, TaskResult, TaskStatus
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
 from user.mr.names import MAPPER, REDUCER, Names, read_description
@@ -205,9 +203,10 @@ class Coordinator:
 
     async def _outputs(self, kind: Kind, count: int, shape: type[Any]) -> list[Any]:
         outputs: list[Any] = []
+        decode = decoding.json_decoder(shape)
         for begin in range(0, count, 1000):
             found = await self._tasks[kind].get_task_outputs(range(begin, min(begin + 1000, count)))
-            outputs += [msgspec.json.decode(found[number], type=shape) for number in sorted(found)]
+            outputs += [decode(found[number]) for number in sorted(found)]
         return outputs
 
     async def _finish(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 import msgspec
 import yaml
 
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 from sigmaos_ray.sigmap import NAMED, path
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         if not isinstance(fields, dict):
             raise serr.Inval(where, "not a list of fields, each a name and a value")
         try:
-            return msgspec.convert({name: _value(name, value) for name, value in fields.items()}, cls)
+            return decoding.converted({name: _value(name, value) for name, value in fields.items()}, cls)
         except msgspec.ValidationError as error:
             raise serr.Inval(where, f"not a job: {error}") from error
 

@@ -11,9 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from sigmaos_ray import Status
+from sigmaos_ray import Status, decoding
 from user.mr import shuffle
 from user.mr.app import load
 from user.mr.cutting import CUTS
@@ -35,7 +33,7 @@ async def main(argv: list[str]) -> Status:
         sys.exit(USAGE)
 
     async def work(sc: AsyncSigmaClnt, names: Names, task: int) -> Status:
-        return Status.info("", await _map(sc, names, task, msgspec.json.decode(argv[2], type=list[Split])))
+        return Status.info("", await _map(sc, names, task, decoding.json_decoder(list[Split])(argv[2])))
 
     return await perform(argv, "MRMAP_CRASH", "MRMAP_PARTITION", work)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 from sigmaos_ray.sigmap import path
 from user.mr.app import AnyShipped
 from user.mr.job import Job
@@ -67,10 +67,13 @@ class Description(msgspec.Struct, frozen=True):
     maps_count: int = 0
 
 
+_decode: Final = decoding.json_decoder(Description)
+
+
 async def read_description(sc: AsyncFsLib, names: Names) -> Description:
     """NotFound if there is no such job."""
     try:
-        return msgspec.json.decode(await sc.get_file(names.description), type=Description)
+        return _decode(await sc.get_file(names.description))
     except msgspec.DecodeError as error:
         raise serr.Inval(names.description, f"not a job: {error}") from error
 

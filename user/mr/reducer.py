@@ -12,9 +12,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from sigmaos_ray import Status, serr
+from sigmaos_ray import Status, decoding, serr
 from user.mr import shuffle
 from user.mr.app import load
 from user.mr.engine import ReduceSide
@@ -44,7 +42,7 @@ async def main(argv: list[str]) -> Status:
 async def _reduce(sc: AsyncSigmaClnt, names: Names, task: int, inputs: int) -> Status:
     began_s = time.monotonic()
     description = await read_description(sc, names)
-    directories = msgspec.json.decode(await sc.get_file(names.inputs(inputs)), type=list[str])
+    directories = decoding.json_decoder(list[str])(await sc.get_file(names.inputs(inputs)))
     pairs = ReduceSide(load(description.app))
     source = _Source(sc, [f"{directory}/r-{task}" for directory in directories])
     async for part in source.parts():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
+from sigmaos_ray import decoding
 from user.mr.state import Counters
 
 
@@ -30,6 +33,9 @@ class Progress(msgspec.Struct, frozen=True):
     shuffle_bytes: int = 0
 
 
+decode_progress: Final = decoding.json_decoder(Progress)
+
+
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a job ended. ``outputs``: the files of its output, one for each reducer; none if it failed."""
 
@@ -48,3 +54,6 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     def mb_per_s(self) -> float:
         """Input, in MB of a million bytes, for each second of the whole job."""
         return self.input_bytes / 1e6 / self.duration_s if self.duration_s else 0.0
+
+
+decode_result: Final = decoding.json_decoder(JobResult)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
-from sigmaos_ray import serr
+from sigmaos_ray import decoding, serr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ _FNV_OFFSET: Final = 2166136261
 _FNV_PRIME: Final = 16777619
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(dict)
+_decode: Final = decoding.msgpack_decoder(dict)
 
 
 def fnv1a(key: bytes) -> int:
@@ -56,6 +56,6 @@ def encode(pairs: Mapping[Key, Any]) -> bytes:
 def decode(data: bytes, pathname: str) -> dict[Key, Any]:
     """Inval for what is no intermediate file."""
     try:
-        return _decoder.decode(data)
+        return _decode(data)
     except msgspec.DecodeError as error:
         raise serr.Inval(pathname, f"not an intermediate file: {error}") from error
