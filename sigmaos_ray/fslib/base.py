@@ -160,6 +160,11 @@ class FsBase:
         return await self._walker.retry(once, _is_lost if idempotent else _is_never_sent)
 
 
+def is_lost(error: BaseException) -> bool:
+    """The server, or what it kept for the client, went away: what only looks may look again, after another walk."""
+    return _is_lost(error) or isinstance(error, serr.UnknownFid)
+
+
 def _is_lost(error: BaseException) -> bool:
     return isinstance(error, serr.IOErr) or _is_never_sent(error)
 

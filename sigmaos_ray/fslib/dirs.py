@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
+from sigmaos_ray.fslib.base import is_lost
 from sigmaos_ray.fslib.files import Files
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.union import dir_pages
@@ -46,7 +47,17 @@ class Dirs(Files):
     async def get_dir(self, pn: str) -> list[Stat]:
         """All entries, in order of name. NotDir for what is no directory: ``pn/`` follows a link. Inval for one with
         more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
-        return await self._collected(pn, self.scan_dir_pages(pn))
+        with about(pn):
+            for is_last in (False, True):
+                fid = await self._open_dir(pn)
+                try:
+                    return await self._collected(pn, dir_pages(fid, self._config))
+                except serr.SigmaError as error:
+                    if is_last or self.is_closed or not is_lost(error):
+                        raise
+                finally:
+                    await fid.clunk_quietly()
+        raise AssertionError("unreachable: the last try returns or raises")
 
     async def _collected(self, pn: str, pages: AsyncIterator[list[Stat]]) -> list[Stat]:
         stats: list[Stat] = []
@@ -74,16 +85,20 @@ class Dirs(Files):
                 await fid.clunk_quietly()
 
     async def _open_dir(self, pn: str) -> RemoteFid:
+        """Walks once more if the server is lost between the walk and the open."""
         parts, resolve = self._split(pn)
-        fid = await self._walker.walk(parts, resolve=resolve)
-        try:
-            qid = await fid.open(OREAD)
-            if not qid.is_dir:
-                raise serr.NotDir(pn)
-        except BaseException:  # a cancellation too: the fid is freed, and it goes on
-            await fid.clunk_quietly()
-            raise
-        return fid
+        for is_last in (False, True):
+            fid = await self._walker.walk(parts, resolve=resolve)
+            try:
+                qid = await fid.open(OREAD)
+                if not qid.is_dir:
+                    raise serr.NotDir(pn)
+                return fid
+            except BaseException as error:  # a cancellation too: the fid is freed, and it goes on
+                await fid.clunk_quietly()
+                if is_last or self.is_closed or not is_lost(error):
+                    raise
+        raise AssertionError("unreachable: the last try returns or raises")
 
     async def process_dir(self, pn: str, visit: Callable[[Stat], bool | Awaitable[bool]]) -> bool:
         """Hands ``visit`` each entry, in order of name, until it returns true; tells whether it did. Its errors

@@ -14,6 +14,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from sigmaos_ray import serr
+from sigmaos_ray.fslib.base import is_lost
 from sigmaos_ray.fslib.dirs import Dirs
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.pb import sigmap_pb2 as pb
@@ -51,6 +52,7 @@ class DirWatch:
         """The read under way. It outlives a time-out, and ends with the block."""
 
     async def __aenter__(self) -> Self:
+        was_lost = False
         with about(self._pathname):
             while self._watch is None:
                 self._dir = await self._dirs._open_dir(self._pathname)
@@ -58,9 +60,11 @@ class DirWatch:
                     self._watch = await self._dir.watch()
                 except serr.Version:
                     await self._dir.clunk_quietly()
-                except BaseException:  # a cancellation too: the fid is freed, and it goes on
+                except BaseException as error:  # a cancellation too: the fid is freed, and it goes on
                     await self._dir.clunk_quietly()
-                    raise
+                    if was_lost or self._dirs.is_closed or not is_lost(error):
+                        raise
+                    was_lost = True
         return self
 
     async def __aexit__(
