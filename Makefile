@@ -7,7 +7,7 @@ INPUT  ?=
 
 # Two halves that run side by side (tools/rings.py), about as long as each other: much of the second is waiting for
 # processes.
-SHARED := $(addprefix tests/integration/,fsspec named realms)
+SHARED := $(addprefix tests/integration/,fsspec named)
 FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz tests/apps tests/exercises tests/faults $(SHARED)
 SECOND := tests/integration $(addprefix --ignore=,$(SHARED))
 

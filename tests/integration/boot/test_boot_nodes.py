@@ -68,6 +68,7 @@ def _wait_for_roles(box: Box, wanted: list[list[str]]) -> None:
         assert box.processes(), "the instance is gone"
 
 
+@pytest.mark.soak  # tests/faults/test_standby_instance.py has the same on one node
 @pytest.mark.parametrize("second_node", [2], indirect=True)
 def test_a_standby_on_a_node_of_its_own(box: Box, second_node: subprocess.Popen[bytes]) -> None:
     """One named per node first; what ran on a node that is gone runs on one that is left."""

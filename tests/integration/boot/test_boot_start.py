@@ -24,7 +24,7 @@ def test_it_says_what_it_starts(box: Box) -> None:
         assert re.fullmatch(pattern, line)
 
 
-QUICK = {("boot", signal.SIGINT), ("etcd", signal.SIGTERM), ("named", signal.SIGHUP)}
+QUICK = {("boot", signal.SIGINT), ("named", signal.SIGTERM)}
 MOMENTS = [
     pytest.param(after, number, marks=() if (after, number) in QUICK else pytest.mark.soak)
     for after in ("boot", "etcd", "named")

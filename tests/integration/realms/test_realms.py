@@ -120,16 +120,6 @@ def nap(argv: list[str]) -> None:
     time.sleep(float(argv[-1]))
 
 
-def test_a_flood_of_one_realm_does_not_hold_up_another(red: SigmaClnt, blue: SigmaClnt) -> None:
-    flood = [red.spawn(Proc(nap, ["0.1"])) for _ in range(FLOOD_COUNT)]
-    few = [blue.spawn(Proc(nap, ["0.1"])) for _ in range(5)]
-    for pid in few:
-        assert blue.wait_exit(pid, 60).is_ok()
-    assert _left_count(red) > FLOOD_COUNT // 5
-    for pid in flood:
-        assert red.wait_exit(pid, 60).is_ok()
-
-
 def test_realms_with_much_to_do_get_about_the_same(red: SigmaClnt, blue: SigmaClnt) -> None:
     """Over seconds: Ray leaves a worker with whom has it for half a second."""
     floods = [(sc, [sc.spawn(Proc(nap, ["0.2"])) for _ in range(FLOOD_COUNT)]) for sc in (red, blue)]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.rpcclnt.channel import Channel
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 60.0
 UNHEARD_S = 0.3
 
 
