@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import ray
+from rays import start_ray
 
 from kernel.schedd.actor import CONCURRENCY_MAX, ScheddActor
 from kernel.shell import KernelArgs
@@ -60,21 +61,7 @@ def ray_instance() -> Iterator[None]:
     directory = tempfile.mkdtemp(prefix="sray-")
     saved = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO), str(HERE)])
-    for is_last in (False, True):
-        try:
-            ray.init(
-                num_cpus=2,
-                namespace="procs-test",
-                include_dashboard=False,
-                log_to_driver=False,
-                object_store_memory=100 << 20,
-                _temp_dir=directory,
-            )
-            break
-        except Exception as error:  # Ray has no class for it
-            ray.shutdown()
-            if is_last or "timed out during startup" not in str(error):  # its 30 s are fixed, and machines are busy
-                raise
+    start_ray(directory, num_cpus=2)
     yield
     ray.shutdown()
     if saved is None:

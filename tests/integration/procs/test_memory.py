@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import ray
+from rays import start_ray
 
 from sigmaos_ray import Proc
 
@@ -33,13 +34,9 @@ def ray_instance() -> Iterator[None]:
     directory = tempfile.mkdtemp(prefix="sray-")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[2]), str(HERE)]))
-        ray.init(
+        start_ray(
+            directory,
             num_cpus=2,
-            namespace="procs-memory-test",
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100 << 20,
-            _temp_dir=directory,
             _system_config={
                 "memory_usage_threshold": threshold,
                 "memory_monitor_refresh_ms": 50,
