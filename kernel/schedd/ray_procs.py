@@ -150,18 +150,19 @@ class RayProcs:
 
     async def _share(self) -> None:
         """Asks what share this schedd has, as long as procs wait."""
-        while self._backlog:
-            try:
-                turn = await self._ask_turn()
-            except (ValueError, TimeoutError, ray.exceptions.RayError) as error:  # the referee is away: each for itself
-                _log(f"no word of shares: {error}")
-                self._referee, turn = None, Turn()
-            if turn != self._backlog.turn:
-                self._backlog.turn = turn
-                self._go_on()
-            await asyncio.sleep(_ASK_TURN_S)
-        self._backlog.turn = Turn()
-        self._sharing = None
+        try:
+            while self._backlog:
+                try:
+                    turn = await self._ask_turn()
+                except (ValueError, TimeoutError, ray.exceptions.RayError) as error:  # the referee is away
+                    _log(f"no word of shares, each for itself: {error}")
+                    self._referee, turn = None, Turn()
+                if turn != self._backlog.turn:
+                    self._backlog.turn = turn
+                    self._go_on()
+                await asyncio.sleep(_ASK_TURN_S)
+        finally:
+            self._backlog.turn, self._sharing = Turn(), None
 
     async def _ask_turn(self) -> Turn:
         context = self._context

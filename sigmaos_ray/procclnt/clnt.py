@@ -7,7 +7,6 @@ client remembers which; pids of others are looked for at every schedd.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -80,14 +79,22 @@ class AsyncProcClnt:
         return proc.pid
 
     async def _spawn(self, kernel: str, spec: pb.ProcSpec) -> None:
-        request = pb.SpawnRequest(proc=spec)
         try:
-            await self._call(kernel, "Spawn", request, pb.SpawnReply)
-        except serr.IOErr as error:
-            # Sent, fate unknown; the schedd knows whether it came.
-            _log(f"spawn {spec.pid} again: {error}")
-            with contextlib.suppress(serr.Exists):
-                await self._call(kernel, "Spawn", request, pb.SpawnReply)
+            await self._call(kernel, "Spawn", pb.SpawnRequest(proc=spec), pb.SpawnReply)
+        except serr.IOErr:
+            # Sent, fate unknown. Not again: a schedd that took the place of a dead one would run the proc twice.
+            if not await self._has(kernel, spec.pid):
+                raise
+
+    async def _has(self, kernel: str, pid: Tpid) -> bool:
+        """Whether the schedd that answers now knows a proc."""
+        try:
+            await self._call(kernel, "WaitStart", self._request(pid, 0.0), pb.EmptyReply)
+        except serr.Timeout:  # it has not started
+            return True
+        except (serr.NotFound, *serr.SESSION_ERRORS):
+            return False
+        return True
 
     async def _choose(self, proc: Proc) -> str:
         """The kernel node whose schedd gets the proc (X-33)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -72,7 +72,7 @@ class Balancer:
         self._config: Config = cfg.Config()
         self._busy = asyncio.Lock()
         self._posting = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self._servers: dict[str, AsyncRPCClnt] = {}
         self.longest_move_s = 0.0
 
@@ -154,10 +154,14 @@ class Balancer:
                 raise serr.Inval(command.strip(), "a command is `add grp-<number>` or `del grp-<number>`")
         if self._busy.locked():
             raise serr.Retry(self._names.job, "the balancer is busy")
-        if verb == "add":
-            await self.add(group, max(self._config.auto.members, 1))
-        else:
-            await self.remove(group)
+        change = self.add(group, max(self._config.auto.members, 1)) if verb == "add" else self.remove(group)
+        changing: asyncio.Task[object] = asyncio.create_task(change, name="kv-control")
+        self._tasks.append(changing)
+        try:
+            await asyncio.shield(changing)  # it goes on when the writer goes
+        finally:
+            if changing.done():
+                self._tasks.remove(changing)
 
     async def set_auto(self, auto: cfg.Auto) -> None:
         """From now on servers come and go by load; or no longer."""
