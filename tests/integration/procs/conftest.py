@@ -1,4 +1,4 @@
-"""One Ray, one named (memfs stands in for it) and one schedd actor for all tests of a module."""
+"""One Ray for all modules; one named (memfs stands in for it) and one schedd actor for all tests of a module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import ray
-from rays import start_ray
+from rays import joined, own_ray
 
 from kernel.schedd.actor import CONCURRENCY_MAX, ScheddActor
 from kernel.shell import KernelArgs
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-HERE = Path(__file__).parent
-REPO = HERE.parents[2]
 KERNEL_ID = "sigma-0000abcd"
 
 
@@ -56,19 +54,16 @@ def log_dir() -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    with own_ray() as address:
+        yield address
+
+
 @pytest.fixture(scope="module")
-def ray_instance() -> Iterator[None]:
-    directory = tempfile.mkdtemp(prefix="sray-")
-    saved = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(REPO), str(HERE)])
-    start_ray(directory, num_cpus=2)
-    yield
-    ray.shutdown()
-    if saved is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = saved
-    shutil.rmtree(directory, ignore_errors=True)
+def ray_instance(ray_address: str) -> Iterator[None]:
+    with joined(ray_address):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-import ray
-from rays import start_ray
+from rays import joined, own_ray
 
 from sigmaos_ray import Proc
 
@@ -20,7 +15,6 @@ if TYPE_CHECKING:
 
     from sigmaos_ray import SigmaClnt
 
-HERE = Path(__file__).parent
 WAIT_S = 60
 ROOM_MB = 2500
 HOG_MB = 2 * ROOM_MB
@@ -31,21 +25,13 @@ def ray_instance() -> Iterator[None]:
     """A Ray that takes the machine for full once little more is used than is now."""
     memory = psutil.virtual_memory()
     threshold = (memory.total - memory.available + (ROOM_MB << 20)) / memory.total
-    directory = tempfile.mkdtemp(prefix="sray-")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[2]), str(HERE)]))
-        start_ray(
-            directory,
-            num_cpus=2,
-            _system_config={
-                "memory_usage_threshold": threshold,
-                "memory_monitor_refresh_ms": 50,
-                "max_kill_memory_buffer_bytes": 0,
-            },
-        )
+    limits = {
+        "memory_usage_threshold": threshold,
+        "memory_monitor_refresh_ms": 50,
+        "max_kill_memory_buffer_bytes": 0,
+    }
+    with own_ray(_system_config=limits) as address, joined(address):
         yield
-        ray.shutdown()
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.mark.parametrize("mcpu", [0, 500])
