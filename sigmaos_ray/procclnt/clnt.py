@@ -206,7 +206,7 @@ class AsyncProcClnt:
 
     async def close(self) -> None:
         """Gives up all waits. The channels end with the client's sessions."""
-        await self._collector.now()
+        await self._collector.close()
         await self._exits.close()
 
     # -- schedds

@@ -22,6 +22,7 @@ _log = debug.selector("PROCCLNT")
 _AHEAD_MAX: Final = 256
 """Procs whose end is waited for ahead, at a time; the end of others is asked for when somebody wants to know."""
 _COLLECT_AFTER_S: Final = 0.002
+_CLOSE_WAIT_S: Final = 1.0
 
 
 class Exits:
@@ -128,6 +129,18 @@ class Collector:
             self.soon()
         if self._telling:
             await asyncio.wait(self._telling)
+
+    async def close(self) -> None:
+        """As ``now``, but not for long: a schedd that is gone has nothing to forget."""
+        if self._taken:
+            self.soon()
+        telling = list(self._telling)
+        if telling:
+            _, late = await asyncio.wait(telling, timeout=_CLOSE_WAIT_S)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
 
     async def _send(self, kernel: str, pids: list[Tpid]) -> None:
         try:
