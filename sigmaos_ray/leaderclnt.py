@@ -54,13 +54,16 @@ class AsyncLeaderClnt:
         fence = await self._elect.acquire_leadership(data, timeout_s)
         try:
             for directory in dirs:
-                await self._fence(directory, fence)
+                await self.fence_dir(directory)
         except BaseException:  # a cancellation too: what was begun is undone, and it goes on
             await self._elect.release_leadership()
             raise
         return fence
 
-    async def _fence(self, directory: str, fence: Fence) -> None:
+    async def fence_dir(self, directory: str) -> None:
+        """One more: this leader's changes below it carry the fence from now on, and its server refuses older leaders.
+        Blocks for the server; raises its error."""
+        fence = self.fence
         resolved = (await self._sc.resolve_unions(directory)).rstrip("/")
         await self._sc.fence_dir(resolved, fence)
         self._dirs.append(resolved)
@@ -101,6 +104,10 @@ class LeaderClnt:
         """See ``AsyncLeaderClnt.lead_and_fence``."""
         fence: Fence = self._sc.run(self._clnt.lead_and_fence(data, dirs, timeout_s))
         return fence
+
+    def fence_dir(self, directory: str) -> None:
+        """See ``AsyncLeaderClnt.fence_dir``."""
+        self._sc.run(self._clnt.fence_dir(directory))
 
     def release_leadership(self) -> None:
         """See ``AsyncLeaderClnt.release_leadership``."""

@@ -21,7 +21,8 @@ Tpid: TypeAlias = str
 
 Program: TypeAlias = str | Callable[..., object]
 """``"example"`` (module ``user.example``, or what a package registered under the entry-point group
-``sigmaos.programs``), ``"pkg.module"``, the pathname of an executable (``"name/ux/~local/bin/x"``), or a function."""
+``sigmaos.programs``), ``"pkg.module"``, the pathname of an executable (``"name/ux/~local/bin/x"``, with the parent's
+``~local``), or a function."""
 
 _PROGRAM_TEXT: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 

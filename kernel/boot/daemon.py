@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 import psutil
-import ray
 
 from kernel.boot.etcd import EmbeddedEtcd
 from kernel.boot.kernels import KernelPart, kernel_id_of, with_named
 from kernel.boot.nameds import Nameds, Place
-from kernel.boot.raynode import RayCluster
+from kernel.boot.placing import NODES_DIR_NAME, numbered
+from kernel.boot.raynode import RayCluster, live_nodes, own_node_id
 from kernel.boot.realms import Realms
 from kernel.boot.request import BootRequest, Report
 from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile
@@ -79,6 +79,8 @@ class Boot:
         self._nodes: dict[str, Node] = {}
         self._realms = self._new_realms()
         self._home_id = ""
+        self._numbers: dict[str, int] = {}
+        """Of nodes among those of their host."""
         """Of the kernel node beside this process, once Ray runs."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
@@ -126,8 +128,9 @@ class Boot:
     def _start_children(self) -> None:
         request = self._request
         if request.clean:
-            for kept in [self._state_dir / name for name in ("etcd", "ux", "db")] + [*self._state_dir.glob("ux-*")]:
-                shutil.rmtree(kept, ignore_errors=True)
+            for pattern in ("etcd", "ux", "ux-*", "db", NODES_DIR_NAME):
+                for kept in self._state_dir.glob(pattern):
+                    shutil.rmtree(kept, ignore_errors=True)
         (self._logs / "procs").mkdir(parents=True, exist_ok=True)
         if not request.etcd:
             self._etcd = EmbeddedEtcd(request.host, self._state_dir, self._logs, self._config)
@@ -181,7 +184,7 @@ class Boot:
         if self._etcd is not None:
             self._own(self._restart_child(self._etcd.child))
         services = self._request.services
-        self._home_id = kernel_id_of(self._our_node_id())
+        self._home_id = kernel_id_of(own_node_id())
         here = self._ray_nodes()
         if "named" in services:
             await self._start_nameds(here)
@@ -202,7 +205,7 @@ class Boot:
 
     async def _start_nameds(self, here: dict[str, str]) -> None:
         def args(place: Place) -> KernelArgs:
-            return with_named(self._kernel_args(), place.kernel_id, Endpoint(), place.host)
+            return with_named(self._kernel_args(), place, Endpoint())
 
         count = self._request.named_count
         self._nameds = Nameds(count, args, self._namespace, self._config, self._write_state)
@@ -212,9 +215,13 @@ class Boot:
 
     def _places(self, nodes: dict[str, str]) -> list[Place]:
         """Where nameds can run, our own node first."""
-        ours = self._our_node_id()
+        ours = own_node_id()
         ordered = sorted(nodes, key=lambda node_id: node_id != ours)
-        return [Place(node_id, kernel_id_of(node_id), self._host_of(node_id, nodes[node_id])) for node_id in ordered]
+        return [self._place(node_id, nodes[node_id]) for node_id in ordered]
+
+    def _place(self, ray_node_id: str, host: str) -> Place:
+        number = self._numbers.get(ray_node_id, 1)
+        return Place(ray_node_id, kernel_id_of(ray_node_id), self._host_of(ray_node_id, host), number)
 
     def _new_realms(self) -> Realms:
         def places() -> list[Place]:
@@ -229,13 +236,9 @@ class Boot:
             pid="boot-realms", realm=self._request.realm, named=self._named_endpoint(), state_file=state_file
         )
 
-    def _our_node_id(self) -> str:
-        node_id: str = ray.get_runtime_context().get_node_id()
-        return node_id
-
     def _host_of(self, ray_node_id: str, host: str) -> str:
         # Ours: on loopback, unless told otherwise.
-        return self._request.host if ray_node_id == self._our_node_id() else host
+        return self._request.host if ray_node_id == own_node_id() else host
 
     @property
     def _namespace(self) -> str:
@@ -260,8 +263,9 @@ class Boot:
             self._write_state()
 
     def _ray_nodes(self) -> dict[str, str]:
-        """The live Ray nodes and their addresses."""
-        return {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+        alive = live_nodes()
+        self._numbers = numbered(alive, self._numbers, own_node_id())
+        return alive
 
     async def _follow_nodes(self) -> None:
         """Keeps one kernel node on every live Ray node, as they come and go."""
@@ -287,19 +291,19 @@ class Boot:
 
     async def _add_node(self, ray_node_id: str, host: str) -> None:
         services = [service for service in self._request.services if service != "named"]
-        host = self._host_of(ray_node_id, host)
-        node = self._nodes[ray_node_id] = Node(kernel_id_of(ray_node_id), host, ray_node_id)
+        place = self._place(ray_node_id, host)
+        node = self._nodes[ray_node_id] = Node(place.kernel_id, place.host, ray_node_id)
         for service in services:
-            node.parts[service] = self._part(service, ray_node_id, node.kernel_id, host)
+            node.parts[service] = self._part(service, place)
         await asyncio.gather(*(part.start() for part in node.parts.values()))
         if services:
             self._say(f"kernel node {node.kernel_id}: {' '.join(services)}")
 
-    def _part(self, service: str, ray_node_id: str, kernel_id: str, host: str) -> KernelPart:
+    def _part(self, service: str, place: Place) -> KernelPart:
         def args() -> KernelArgs:
-            return with_named(self._kernel_args(), kernel_id, self._named_endpoint(), host)
+            return with_named(self._kernel_args(), place, self._named_endpoint())
 
-        return KernelPart(service, args, lambda: ray_node_id, self._namespace, self._config, self._write_state)
+        return KernelPart(service, args, lambda: place.ray_node_id, self._namespace, self._config, self._write_state)
 
     def _kernel_args(self) -> KernelArgs:
         return KernelArgs(

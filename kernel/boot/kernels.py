@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from kernel.boot.placing import NODES_DIR_NAME
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kernel.boot.nameds import Place
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config, ServiceInfo
 
@@ -164,5 +167,11 @@ def kernel_id_of(ray_node_id: str) -> str:
     return f"sigma-{ray_node_id[:8]}"
 
 
-def with_named(args: KernelArgs, kernel_id: str, named: Endpoint, host: str) -> KernelArgs:
-    return msgspec.structs.replace(args, kernel_id=kernel_id, named=named, host=host)
+def with_named(args: KernelArgs, place: Place, named: Endpoint) -> KernelArgs:
+    """The arguments of a realm for a node. Of several nodes of one host each has files of its own: no two ux serve one
+    directory, since neither would know of the other's fences and leases."""
+    ux_root = args.ux_root
+    if place.number > 1:
+        root = Path(ux_root)
+        ux_root = str(root.parent / NODES_DIR_NAME / str(place.number) / root.name)
+    return msgspec.structs.replace(args, kernel_id=place.kernel_id, named=named, host=place.host, ux_root=ux_root)

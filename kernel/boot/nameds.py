@@ -36,6 +36,8 @@ class Place(NamedTuple):
     ray_node_id: str
     kernel_id: str
     host: str
+    number: int = 1
+    """Among the nodes of one host."""
 
 
 class Nameds:

@@ -1,12 +1,16 @@
-"""On which node each of a realm's nameds runs: one per node first. Pure."""
+"""On which node each of a realm's nameds runs: one per node first; and which nodes share a host. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+NODES_DIR_NAME: Final = "nodes"
+"""In the state directory: below it, by number, what further nodes of one host keep."""
 
 
 def place(count: int, nodes: Sequence[str], present: Mapping[int, str], stays: int | None = None) -> dict[int, str]:
@@ -27,6 +31,16 @@ def place(count: int, nodes: Sequence[str], present: Mapping[int, str], stays: i
             load[target] += 1
             placed[slot] = target
     return placed
+
+
+def numbered(hosts: Mapping[str, str], present: Mapping[str, int], first: str) -> dict[str, int]:
+    """Node -> its number among those of its host, from 1. ``hosts``: node -> host. A node keeps the number that it has;
+    ``first``, if there, is a 1 while no other has that."""
+    found = {node: number for node, number in present.items() if node in hosts}
+    for node in sorted(hosts.keys() - found.keys(), key=lambda node: (node != first, node)):
+        taken = {number for other, number in found.items() if hosts[other] == hosts[node]}
+        found[node] = next(number for number in range(1, len(hosts) + 1) if number not in taken)
+    return found
 
 
 def _emptiest(nodes: Sequence[str], load: Counter[str]) -> str:

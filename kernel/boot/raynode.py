@@ -97,6 +97,18 @@ class RayCluster:
             end_session(directory)
 
 
+def own_node_id() -> str:
+    """Ray's id of the node that this process runs on."""
+    node_id: str = ray.get_runtime_context().get_node_id()
+    return node_id
+
+
+def live_nodes() -> dict[str, str]:
+    """The live Ray nodes and their addresses. Blocks for Ray's control store."""
+    nodes: Any = ray.nodes  # Ray does not type it
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in nodes() if node["Alive"]}
+
+
 def _runtime_env() -> dict[str, Any]:
     """Programs come from where ``sigmaos start`` was called, and from its PYTHONPATH."""
     paths = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]

@@ -44,7 +44,7 @@ class RealmParts:
         return self._nameds.endpoint
 
     def _named_args(self, place: Place) -> KernelArgs:
-        return with_named(self._args(), place.kernel_id, self.named, place.host)
+        return with_named(self._args(), place, self.named)
 
     async def start(self, places: Sequence[Place]) -> None:
         """Returns once named and all services answer. A SigmaError if they do not; ``stop`` then ends what runs."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from kernel.boot.placing import NODES_DIR_NAME
 from kernel.boot.realmparts import RealmParts
 from kernel.named import etcd as etcds
 from kernel.named.keys import Keys
@@ -36,7 +37,9 @@ def args_of(root: KernelArgs, realm: str) -> KernelArgs:
 
 
 def _remove_files(args: KernelArgs) -> None:
-    shutil.rmtree(args.ux_root, ignore_errors=True)
+    root = Path(args.ux_root)
+    for ux_root in [root, *(root.parent / NODES_DIR_NAME).glob(f"*/{root.name}")]:
+        shutil.rmtree(ux_root, ignore_errors=True)
     for file in args.db_file.parent.glob(f"{args.db_file.name}*"):
         file.unlink(missing_ok=True)
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from user.kv.job import KvJob
 
 DEFAULT: Final = "kv"
-_HEADER: Final = ("GROUP", "STATE", "SHARDS", "KEYS", "BYTES", "GETS", "WRITES", "CPU", "AGE", "NOTE")
+_HEADER: Final = ("GROUP", "STATE", "SHARDS", "KEYS", "BYTES", "GETS", "WRITES", "CPU", "AGE", "COPIES", "NOTE")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Store = Annotated[str, typer.Option("--store", "-s", help="The store's name.")]
-Members = Annotated[int, typer.Option(min=1, help="Servers of a group: one serves, the others stand by.")]
+Members = Annotated[int, typer.Option(min=1, help="Servers of a group: one serves, the others stand by; and copies.")]
 
 kv = typer.Typer(no_args_is_help=True, help="Key-value stores: sharded, durable, growing while they serve.")
 
@@ -168,15 +168,24 @@ def _described(group: Any) -> dict[str, Any]:
         "writes": server.writes,
         "cpu_s": server.cpu_s,
         "uptime_s": server.uptime_s,
+        "nodes": list(server.nodes),
     }
 
 
 def _row(group: dict[str, Any]) -> list[str]:
     if not group["serves"]:
-        return [group["group"], group["state"], *["-"] * 7, shown(group["trouble"])]
+        return [group["group"], group["state"], *["-"] * 8, shown(group["trouble"])]
     counts = [str(group[name]) for name in ("keys", "value_bytes", "gets", "writes")]
     times = [f"{group['cpu_s']:.1f} s", f"{group['uptime_s']:.1f} s"]
-    return [group["group"], group["state"], str(len(group["shards"])), *counts, *times, group["pid"]]
+    return [
+        group["group"],
+        group["state"],
+        str(len(group["shards"])),
+        *counts,
+        *times,
+        str(len(group["nodes"])),
+        group["pid"],
+    ]
 
 
 @kv.command(name="ls")

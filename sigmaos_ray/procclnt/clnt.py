@@ -7,6 +7,7 @@ client remembers which; pids of others are looked for at every schedd.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -59,6 +60,9 @@ class AsyncProcClnt:
             raise serr.Closed(proc.pid, "the proc has exited, and cannot spawn")
         began_s = time.perf_counter()
         spec = spawning.child_spec(proc, self._env)
+        if "/~local/" in spec.program:  # the parent's, wherever the proc runs
+            with contextlib.suppress(serr.SigmaError):  # its status will say so
+                spec.program = await self._sc.resolve_unions(spec.program)
         kernel = await self._choose(proc)
         await self._collector.before(proc.pid)
         ahead = self._is_open(kernel)

@@ -9,7 +9,6 @@ leads next goes on where it was left.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +23,7 @@ from sigmaos_ray.sigmasrv import SigmaSrv
 from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
 from user.kv import leading
+from user.kv.copies import remove_copies
 from user.kv.fleet import BALANCER_MCPU, Fleet, members
 from user.kv.monitor import Monitor
 from user.kv.names import CONTROL, MOVER_PROGRAM, SHARDS_COUNT, Names, group_number
@@ -132,8 +132,7 @@ class Balancer:
         """Blocks until the group has its share. The name of the group, chosen here if it is empty."""
         async with self._busy:
             name = group or f"grp-{next_number(self._config)}"
-            store = await self._store_of(name)
-            description = cfg.Group(store, max(members_count, 1))
+            description = cfg.Group(max(members_count, 1))
             await self._post(lambda config: config.with_group(name, description))
             await self._settle()
         return name
@@ -176,16 +175,6 @@ class Balancer:
         return self._fleet.starts_count(group)
 
     # -- bringing it about
-
-    async def _store_of(self, group: str) -> str:
-        """A directory on the ux that has the fewest groups."""
-        nodes = [stat.name for stat in await self._sc.get_dir("name/ux")]
-        if not nodes:
-            raise serr.Unreachable("name/ux", "no ux runs, and servers need one to write to")
-        taken = [each.store.split("/")[2] for each in self._config.groups.values()]
-        own = self._sc.kernel_id
-        node = min(nodes, key=lambda name: (taken.count(name), name != own, name))
-        return f"name/ux/{node}/kv/{self._names.job}/{group}"
 
     async def _post(self, change: Callable[[Config], Config]) -> None:
         """Writes the next configuration, if the change makes a difference. Stale ends this balancer: another one
@@ -279,8 +268,7 @@ class Balancer:
 
     async def _let_go(self, group: str) -> None:
         await self._fleet.end(group)
-        with contextlib.suppress(serr.NotFound):
-            await self._sc.rmdir(self._config.groups[group].store)
+        await remove_copies(self._sc, self._names, group)
         self._servers.pop(group, None)
         await self._post(lambda config: config.forgotten(group))
 

@@ -22,9 +22,8 @@ NOBODY = ""
 class Group(msgspec.Struct, frozen=True):
     """One server, with those that stand by for it."""
 
-    store: str
-    """The directory on a ux where its leader writes."""
     members: int = 1
+    """So many procs, and copies of what was written, if there are as many nodes."""
     state: Literal["joining", "active", "leaving"] = "joining"
 
 

@@ -72,7 +72,7 @@ class Fleet:
 
     async def keep(self, group: str, description: Group, mcpu: float) -> None:
         """From now on the servers of a group run."""
-        args = [self._names.job, group, description.store]
+        args = [self._names.job, group, str(description.members)]
         name = self._names.procs(group)
         await self._keep(name, AsyncProcGroupMgr(self._sc, description.members, KVD_PROGRAM, args, mcpu, name))
 

@@ -15,6 +15,7 @@ from user.kv import config as cfg
 from user.kv import fleet
 from user.kv import kv_pb2 as pb
 from user.kv.balancer import next_number
+from user.kv.copies import remove_copies
 from user.kv.names import ROOT, Names
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class AsyncKvJob:
 
     async def start(self, servers: int = 1, members: int = 1, groups_max: int = 0, mcpu: float = _MCPU) -> list[str]:
         """Starts a store with so many groups of servers, of ``members`` each: one that serves, the others stand by.
+        What it writes is kept at so many kernel nodes, if there are as many: all but one of them may be lost.
         ``groups_max``: groups come and go by load, up to so many. ``mcpu``: what each server reserves. Exists if it
         runs. Returns the groups once they serve; if that fails, what was started is ended."""
         if servers < 1 or members < 1:
@@ -126,9 +128,10 @@ class AsyncKvJob:
         with contextlib.suppress(serr.NotFound):
             groups = (await self.config()).groups  # none changes it any more
         await asyncio.gather(*(fleet.end_group(self._sc, names.procs(group)) for group in groups))
-        for pn in (*(group.store for group in groups.values()), names.dir):
-            with contextlib.suppress(serr.NotFound):
-                await self._sc.rmdir(pn)
+        for group in groups:
+            await remove_copies(self._sc, names, group)
+        with contextlib.suppress(serr.NotFound):
+            await self._sc.rmdir(names.dir)
 
     async def close(self) -> None:
         """The store goes on."""

@@ -1,10 +1,10 @@
-"""Where a server keeps what happened to its shards: files on ux, written under the fence of its group's leader.
+"""How a server keeps what happened to its shards: files, of which ``copies`` knows where they are.
 
 Changes that waited while others were written are written together. Once the files hold much more than the shards do,
 a snapshot takes their place; it is made shard by shard while changes go on.
 
-<dir>/log-<number>    changes, in order: frames, each of which is written at once
-<dir>/snap-<number>   all shards, each as it was at some moment after that log began
+log-<number>    changes, in order: frames, each of which is written at once
+snap-<number>   all shards, each as it was at some moment after that log began
 
 A frame is its length and CRC, 4 bytes each, and msgpack. A write that was cut short leaves a frame that does not fit:
 nobody was told of it, and nothing comes behind it, as each life of a server begins a log of its own.
@@ -15,19 +15,17 @@ from __future__ import annotations
 import asyncio
 import struct
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from sigmaos_ray import debug, decoding, serr
-from sigmaos_ray.sigmap import OEXCL, OWRITE
 from user.kv.changes import AnyChange
 from user.kv.names import SHARDS_COUNT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-    from sigmaos_ray import AsyncSigmaClnt
     from user.kv.state import ShardTable
 
 _log = debug.selector("KVGRP")
@@ -43,26 +41,39 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = decoding.msgpack_decoder(list[AnyChange])
 
 
+class Files(Protocol):
+    """A directory, or several that are kept equal. Every call raises ``serr`` errors."""
+
+    async def sizes(self) -> dict[str, int]: ...
+    async def read(self, name: str) -> bytes: ...
+    async def create(self, name: str) -> None: ...
+    async def append(self, name: str, data: bytes) -> None: ...
+    async def close_file(self, name: str) -> None: ...
+    async def rename(self, name: str, new: str) -> None: ...
+    async def remove(self, name: str) -> None: ...
+
+
 class Journal:
-    """What one server wrote and writes. ``load`` it once, then ``write``. ``on_lost`` is told when a write failed: what
-    is in memory is then not what is written, and the process must end."""
+    """What one server wrote and writes. ``load`` it once, then ``add``, and ``close`` it. ``on_lost`` is told when a
+    write failed: what is in memory is then not what is written, and the process must end. ``on_snapshot`` hears of each
+    snapshot, and of the log that began before it."""
 
     def __init__(
         self,
-        sc: AsyncSigmaClnt,
-        directory: str,
+        files: Files,
         table: ShardTable,
         on_lost: Callable[[serr.SigmaError], None],
+        on_snapshot: Callable[[str, str], Awaitable[None]] | None = None,
         log_bytes_min: int = _LOG_BYTES_MIN,
     ) -> None:
-        self._sc = sc
-        self._dir = directory
+        self._files = files
         self._table = table
+        self._on_snapshot = on_snapshot
         self._on_lost = on_lost
         self._log_bytes_min = log_bytes_min
         self._number = 0
-        """Of the log that is written."""
-        self._fd = -1
+        """Of the log that is written; 0: none yet."""
+        self._turn_asked = False
         self.log_bytes = 0
         """Of all logs since the last snapshot."""
         self._snapshot_bytes = 0
@@ -80,29 +91,29 @@ class Journal:
     # -- reading
 
     async def load(self) -> None:
-        """Applies all that was written, and begins a log of its own. The directory must be there, and be fenced."""
-        names = sorted(stat.name for stat in await self._sc.get_dir(self._dir))
+        """Applies all that was written, and begins a log of its own. Nobody else may write there."""
+        names = await self._files.sizes()
         snapshots = [_number_of(name) for name in names if name.startswith("snap-")]
         logs = [_number_of(name) for name in names if name.startswith("log-")]
         first = max(snapshots, default=0)
         if first:
-            self._snapshot_bytes = await self._apply_file(self._snapshot_pn(first), whole=True)
+            self._snapshot_bytes = await self._apply_file(_snapshot_name(first), whole=True)
         for number in sorted(logs):
             if number >= first:
-                self.log_bytes += await self._apply_file(self._log_pn(number), whole=False)
+                self.log_bytes += await self._apply_file(_log_name(number), whole=False)
         self._number = max([first, *logs], default=0)
-        await self._begin_log()
+        await self._begin_log(first=True)
         await self._forget(first)
 
-    async def _apply_file(self, pn: str, *, whole: bool) -> int:
-        data = await self._sc.get_file(pn)
+    async def _apply_file(self, name: str, *, whole: bool) -> int:
+        data = await self._files.read(name)
         at = 0
         while at < len(data):
             frame = _frame_at(data, at)
             if frame is None:
                 if whole:
-                    raise serr.IOErr(pn, f"is damaged at byte {at}")
-                debug.error(f"{pn}: the last {len(data) - at} bytes were never acknowledged")
+                    raise serr.IOErr(name, f"is damaged at byte {at}")
+                debug.error(f"{name}: the last {len(data) - at} bytes were never acknowledged")
                 break
             for change in _decode(frame):
                 self._table.apply(change)
@@ -110,27 +121,29 @@ class Journal:
             await asyncio.sleep(0)  # a large file: the lease's keeper wants its turn
         return at
 
-    def _log_pn(self, number: int) -> str:
-        return f"{self._dir}/log-{number:09}"
-
-    def _snapshot_pn(self, number: int) -> str:
-        return f"{self._dir}/snap-{number:09}"
-
     # -- writing
 
     def add(self, *changes: AnyChange) -> int:
         """Takes changes that have taken place; returns what ``written`` is to reach until they are written."""
         self._waiting.extend(changes)
         self.last += len(changes)
+        self._begin_writing()
+        return self.last
+
+    def turn(self) -> None:
+        """Begins a new log and a snapshot, as soon as no other one is being made."""
+        self._turn_asked = True
+        self._begin_writing()
+
+    def _begin_writing(self) -> None:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all(), name="kv-journal")
-        return self.last
 
     async def wait(self, position: int) -> None:
         """Blocks until so many changes are written. IOErr once one could not be."""
         while self.written < position:
             if self._failed is not None:
-                raise serr.IOErr(self._dir, f"not written: {self._failed}")
+                raise serr.IOErr("kvd", f"not written: {self._failed}")
             if self._next is None:
                 self._next = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._next)
@@ -139,15 +152,15 @@ class Journal:
         """Until nothing waits. After a failure nothing is written any more: the process ends."""
         try:
             await asyncio.sleep(0)  # whoever is ready to add does, before the first of them is written
-            while self._waiting:
+            while self._waiting or self._is_turn_due():
+                if self._is_turn_due():
+                    await self._turn()
                 changes, self._waiting = self._waiting, []
                 for frame in _frames(changes):
-                    await self._sc.write(self._fd, frame)
+                    await self._files.append(_log_name(self._number), frame)
                     self.log_bytes += len(frame)
                 self.written += len(changes)
                 self._tell()
-                if self.log_bytes > max(self._log_bytes_min, _GROWTH * self._snapshot_bytes):
-                    await self._turn()
         except serr.SigmaError as error:
             self._failed = error
             self._on_lost(error)
@@ -158,54 +171,71 @@ class Journal:
         if told is not None and not told.done():
             told.set_result(None)
 
-    async def _begin_log(self) -> None:
-        self._number += 1
-        old = self._fd
-        self._fd = await self._sc.create(self._log_pn(self._number), mode=OWRITE | OEXCL)
-        if old >= 0:
-            await self._sc.close_fd(old)
+    async def _begin_log(self, *, first: bool = False) -> None:
+        old = self._number
+        await self._files.create(_log_name(old + 1))
+        self._number = old + 1
+        if not first:
+            await self._files.close_file(_log_name(old))
+
+    def _is_turn_due(self) -> bool:
+        if self._snapshot is not None and not self._snapshot.done():
+            return False
+        return self._turn_asked or self.log_bytes > max(self._log_bytes_min, _GROWTH * self._snapshot_bytes)
 
     async def _turn(self) -> None:
         """Begins a new log, and a snapshot that takes the older ones' place."""
-        if self._snapshot is not None and not self._snapshot.done():
-            return
+        self._turn_asked = False
         await self._begin_log()
         self.log_bytes = 0
         self._snapshot = asyncio.create_task(self._make_snapshot(self._number), name="kv-snapshot")
 
     async def _make_snapshot(self, number: int) -> None:
-        temporary = f"{self._dir}/tmp-{number:09}"
+        temporary = f"tmp-{number:09}"
         size = 0
         try:
-            fd = await self._sc.create(temporary, mode=OWRITE)
+            await self._files.create(temporary)
             for shard in range(SHARDS_COUNT):
                 for frame in _frames(list(self._table.images(shard))):
-                    size += await self._sc.write(fd, frame)
-            await self._sc.close_fd(fd)
+                    await self._files.append(temporary, frame)
+                    size += len(frame)
+            await self._files.close_file(temporary)
             # What the snapshot tells of must be written before it counts.
             await self.wait(self.last)
-            await self._sc.rename(temporary, self._snapshot_pn(number))
+            await self._files.rename(temporary, _snapshot_name(number))
             self._snapshot_bytes = size
             await self._forget(number)
+            if self._on_snapshot is not None:
+                await self._on_snapshot(_snapshot_name(number), _log_name(number))
         except serr.SigmaError as error:
             self._failed = error
             self._on_lost(error)
         else:
-            _log(f"{self._dir}: snapshot {number} of {size} bytes")
+            _log(f"snapshot {number} of {size} bytes")
+        if self._turn_asked:
+            self._begin_writing()
 
     async def _forget(self, number: int) -> None:
         """Removes what snapshot ``number`` made superfluous, and what came of snapshots that were not finished."""
-        for stat in await self._sc.get_dir(self._dir):
-            if stat.name.startswith("tmp-") or _number_of(stat.name) < number:
-                await self._sc.remove(f"{self._dir}/{stat.name}")
+        for name in await self._files.sizes():
+            if name.startswith("tmp-") or _number_of(name) < number:
+                await self._files.remove(name)
 
     async def close(self) -> None:
         """Waits for what is being written."""
         for task in (self._writer, self._snapshot):
             if task is not None:
                 await asyncio.wait({task})
-        if self._fd >= 0:
-            await self._sc.close_fd(self._fd)
+        if self._number and self._failed is None:
+            await self._files.close_file(_log_name(self._number))
+
+
+def _log_name(number: int) -> str:
+    return f"log-{number:09}"
+
+
+def _snapshot_name(number: int) -> str:
+    return f"snap-{number:09}"
 
 
 def _number_of(name: str) -> int:

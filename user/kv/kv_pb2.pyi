@@ -188,7 +188,7 @@ class NothingReply(_message.Message):
     def __init__(self) -> None: ...
 
 class ServerStatsReply(_message.Message):
-    __slots__ = ("shards", "keys", "value_bytes", "gets", "writes", "cpu_s", "uptime_s", "pid", "log_bytes")
+    __slots__ = ("shards", "keys", "value_bytes", "gets", "writes", "cpu_s", "uptime_s", "pid", "log_bytes", "nodes")
     SHARDS_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     VALUE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +198,7 @@ class ServerStatsReply(_message.Message):
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     LOG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
     shards: _containers.RepeatedScalarFieldContainer[int]
     keys: int
     value_bytes: int
@@ -207,7 +208,8 @@ class ServerStatsReply(_message.Message):
     uptime_s: float
     pid: str
     log_bytes: int
-    def __init__(self, shards: _Optional[_Iterable[int]] = ..., keys: _Optional[int] = ..., value_bytes: _Optional[int] = ..., gets: _Optional[int] = ..., writes: _Optional[int] = ..., cpu_s: _Optional[float] = ..., uptime_s: _Optional[float] = ..., pid: _Optional[str] = ..., log_bytes: _Optional[int] = ...) -> None: ...
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, shards: _Optional[_Iterable[int]] = ..., keys: _Optional[int] = ..., value_bytes: _Optional[int] = ..., gets: _Optional[int] = ..., writes: _Optional[int] = ..., cpu_s: _Optional[float] = ..., uptime_s: _Optional[float] = ..., pid: _Optional[str] = ..., log_bytes: _Optional[int] = ..., nodes: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AddRequest(_message.Message):
     __slots__ = ("group", "members")

@@ -1,6 +1,6 @@
-"""A server of shards: ``kvd PROCS JOB GROUP STORE``, one of a group of which one leads and serves.
+"""A server of shards: ``kvd PROCS JOB GROUP MEMBERS``, one of a group of which one leads and serves.
 
-The others stand by; whoever follows finds in STORE, a directory of a ux, all that was acknowledged.
+The others stand by; whoever follows finds in the group's copies, MEMBERS at most, all that was acknowledged.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import SigmaClnt, Status, crash, debug
-from sigmaos_ray.ft.fttask.names import make_dirs
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
 from sigmaos_ray.sigmasrv import SigmaSrv
 from user.kv import leading
+from user.kv.copies import Copies
 from user.kv.fleet import members
 from user.kv.journal import Journal
 from user.kv.line import LineServer
@@ -25,7 +25,7 @@ from user.kv.state import ShardTable
 if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
 
-USAGE: Final = "usage: kvd PROCS JOB GROUP STORE"
+USAGE: Final = "usage: kvd PROCS JOB GROUP MEMBERS"
 LOST_EXIT_CODE: Final = 3
 _HOST: Final = "127.0.0.1"
 """Servers listen where ``SigmaSrv`` does."""
@@ -35,12 +35,12 @@ _log = debug.selector("KVGRP")
 def main(argv: list[str]) -> Status | None:
     if len(argv) != 4:
         sys.exit(USAGE)
-    _, job, group, store = argv
+    _, job, group, members_count = argv
     group_number(group)
     names = Names(job)
     with SigmaClnt() as sc:
         sc.started()
-        kvd = _Kvd(sc.asynchronous, names, group, store)
+        kvd = _Kvd(sc.asynchronous, names, group, int(members_count))
         if not sc.run(kvd.start()):
             return Status.evicted()
         server = SigmaSrv(names.group(group), *kvd.services, sc=sc, host=_HOST, replace=True)
@@ -54,15 +54,20 @@ def main(argv: list[str]) -> Status | None:
 class _Kvd:
     """The parts of one server, on the client's loop."""
 
-    def __init__(self, sc: AsyncSigmaClnt, names: Names, group: str, store: str) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, names: Names, group: str, members_count: int) -> None:
         self._sc = sc
         self._elect = names.elect(group)
         self._group = group
         self._procs = names.procs(group)
-        self._store = store
         self.leader = AsyncLeaderClnt(sc, self._elect)
         self._table = ShardTable()
-        self._journal = Journal(sc, store, self._table, lambda error: leading.end(str(error), LOST_EXIT_CODE))
+        self._copies = Copies(sc, names, group, self.leader, members_count)
+        self._journal = Journal(
+            self._copies,
+            self._table,
+            lambda error: leading.end(str(error), LOST_EXIT_CODE),
+            self._copies.caught_up,
+        )
         self._watch: asyncio.Task[None] | None = None
         self._shards: Shards | None = None
         self._lines: LineServer | None = None
@@ -70,8 +75,7 @@ class _Kvd:
 
     async def start(self) -> bool:
         """Returns once this server leads, and knows what is written; False if it is evicted before."""
-        await make_dirs(self._sc, self._store)
-        if not await leading.lead(self._sc, self.leader, self._elect, [self._store]):
+        if not await leading.lead(self._sc, self.leader, self._elect, []):
             return False
         self._watch = leading.end_when_lost(self.leader, self._group, LOST_EXIT_CODE)
         if self._sc.pid not in await members(self._sc, self._procs):  # nobody knows of this one, and none would end it
@@ -79,12 +83,14 @@ class _Kvd:
             return False
         # The leader's file hangs on this lease: a client has one at named.
         lease = await self._sc.leases.ask_lease(self._elect)
+        await self._copies.open()
         await self._journal.load()
+        self._copies.keep(self._journal.turn)
         self._shards = Shards(self._table, self._journal, lambda: lease.is_in_doubt)
         self._shards.start_aging()
         self._lines = LineServer(self._shards.handlers(), _HOST)
         await self._lines.start()
-        self.services = (KvSrv(self._shards, self._lines), KvMove(self._shards, self._sc.pid))
+        self.services = (KvSrv(self._shards, self._lines), KvMove(self._shards, self._copies, self._sc.pid))
         return True
 
     async def stop(self) -> None:
@@ -93,7 +99,9 @@ class _Kvd:
         assert self._lines is not None
         await self._lines.stop()
         await self._shards.stop()
+        await self._copies.stop_growing()
         await self._journal.close()
+        await self._copies.close()
         await self._resign()
 
     async def _resign(self) -> None:

@@ -4,8 +4,9 @@ name/kv/<job>/config             who has which shard; the balancer's alone to wr
 name/kv/<job>/kv-balancer        the balancer that leads; ``kv-balancer-elect`` tells which
 name/kv/<job>/kv-balancer/ctl    write ``add grp-<i>`` or ``del grp-<i>`` into it
 name/kv/<job>/grp-<i>            a server of shards; of its group the one that leads: ``grp-<i>-elect``
+name/kv/<job>/grp-<i>-conf       the nodes whose copies of what that server wrote are in step
 name/kv/<job>/kvclerk-sem        what clerks wait for that are to start together
-name/ux/<kernel id>/kv/<job>/grp-<i>/   what the server of that group has written
+name/ux/<kernel id>/kv/<job>/grp-<i>/   what the server of that group has written: a copy per node
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sigmaos_ray import serr
 from sigmaos_ray.sigmap import path
 
 ROOT: Final = "name/kv"
+UX: Final = "name/ux"
 SHARDS_COUNT: Final = 100
 BALANCERS_COUNT: Final = 3
 BALANCER_PROGRAM: Final = "user.kv.balancer"
@@ -68,6 +70,13 @@ class Names:
 
     def elect(self, group: str) -> str:
         return f"{self.dir}/{group}-elect"
+
+    def conf(self, group: str) -> str:
+        return f"{self.dir}/{group}-conf"
+
+    def store(self, group: str, node: str) -> str:
+        """Where a group keeps its copy at a kernel node."""
+        return f"{UX}/{node}/kv/{self.job}/{group}"
 
     def procs(self, group: str) -> str:
         """The name of the group of procs, as ``procgroupmgr`` keeps it."""

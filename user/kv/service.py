@@ -13,6 +13,7 @@ from user.kv.state import EMPTY
 if TYPE_CHECKING:
     from sigmaos_ray.protsrv.rpcdev import RpcContext
     from user.kv.changes import AnyChange, Number
+    from user.kv.copies import Copies
     from user.kv.line import LineServer
     from user.kv.shards import Shards
 
@@ -45,8 +46,9 @@ class KvSrv:
 class KvMove:
     """What movers and the balancer ask. Each step may be repeated."""
 
-    def __init__(self, shards: Shards, pid: str) -> None:
+    def __init__(self, shards: Shards, copies: Copies, pid: str) -> None:
         self._shards = shards
+        self._copies = copies
         self._table = shards.table
         self._pid = pid
         self._began_s = time.monotonic()
@@ -112,6 +114,7 @@ class KvMove:
             uptime_s=time.monotonic() - self._began_s,
             pid=self._pid,
             log_bytes=self._shards.log_bytes,
+            nodes=self._copies.nodes,
         )
 
 

@@ -13,6 +13,7 @@ from sigmaos_ray.ft.fttask.names import make_dirs
 from sigmaos_ray.sigmap import OAPPEND, OWRITE
 from sigmaos_ray.testing.tstate import clnt_env
 from user.kv import kv_pb2 as pb
+from user.kv.copies import Store
 from user.kv.journal import Journal
 from user.kv.names import SHARDS_COUNT, shard_of
 from user.kv.state import EMPTY, ShardTable
@@ -43,7 +44,8 @@ class Life:
     def __init__(self, sc: AsyncSigmaClnt, directory: str, log_bytes_min: int = 1 << 20) -> None:
         self.table = ShardTable()
         self.errors: list[serr.SigmaError] = []
-        self.journal = Journal(sc, directory, self.table, self.errors.append, log_bytes_min)
+        self.store = Store(sc, "here", directory)
+        self.journal = Journal(self.store, self.table, self.errors.append, log_bytes_min=log_bytes_min)
         self._seqno = 0
 
     async def create(self) -> None:
@@ -107,7 +109,7 @@ async def test_what_cannot_be_written_is_not_acknowledged(sc: AsyncSigmaClnt, di
     life = Life(sc, directory)
     await life.journal.load()
     await life.create()
-    await sc.close_fd(life.journal._fd)
+    await life.store.abandon()
     with pytest.raises(serr.IOErr, match="not written"):
         await life.append("k", b"x")
     assert life.errors

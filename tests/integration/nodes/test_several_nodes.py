@@ -75,8 +75,16 @@ def test_a_proc_runs_on_the_node_that_it_was_given(ts: Tstate, second: str) -> N
         assert status.data == {"kernel_id": kernel_id, "local": kernel_id}
 
 
+def test_each_node_has_files_of_its_own(ts: Tstate, second: str) -> None:
+    """Also on one host: two servers of one directory would not know of each other's fences and leases."""
+    ts.sc.put_file(f"name/ux/{second}/there", b"x")
+    with pytest.raises(serr.NotFound):
+        ts.sc.get_file(f"name/ux/{first(ts)}/there")
+
+
 def test_an_executable_is_a_program_on_every_node(ts: Tstate, second: str) -> None:
-    ts.sc.put_file("name/ux/~any/end.sh", b"#!/bin/sh\nexit 3\n")
+    """``~local`` is where its parent is."""
+    ts.sc.put_file(f"name/ux/{first(ts)}/end.sh", b"#!/bin/sh\nexit 3\n")
     for kernel_id in (first(ts), second):
         assert run(ts.sc, Proc("name/ux/~local/end.sh", kernels=[kernel_id])).msg == "exit status 3"
 

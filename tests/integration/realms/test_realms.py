@@ -121,8 +121,10 @@ def nap(argv: list[str]) -> None:
 
 
 def test_realms_with_much_to_do_get_about_the_same(red: SigmaClnt, blue: SigmaClnt) -> None:
-    """Over seconds: Ray leaves a worker with whom has it for half a second."""
+    """Over seconds: Ray leaves a worker with whom has it for half a second. Counted once both have workers."""
     floods = [(sc, [sc.spawn(Proc(nap, ["0.2"])) for _ in range(FLOOD_COUNT)]) for sc in (red, blue)]
+    while max(_left_count(sc) for sc, _ in floods) > FLOOD_COUNT - 4:
+        time.sleep(0.05)
     before = {sc: _left_count(sc) for sc, _ in floods}
     assert min(before.values()) > FLOOD_COUNT // 2
     while min(_left_count(sc) for sc in before) > FLOOD_COUNT // 4:

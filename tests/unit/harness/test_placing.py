@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.boot.placing import place
+from kernel.boot.placing import numbered, place
 
 
 def test_one_per_node_first() -> None:
@@ -42,3 +42,9 @@ def test_never_two_where_one_has_none_and_nobody_moves_for_nothing(
         assert second[stays] == first[stays]
     if count <= len(before) and set(first.values()) <= set(after):
         assert second == first
+
+
+def test_nodes_of_one_host_are_numbered() -> None:
+    assert numbered({"a": "h1", "b": "h1", "c": "h2"}, {}, "b") == {"a": 2, "b": 1, "c": 1}
+    assert numbered({"b": "h1", "d": "h1"}, {"a": 2, "b": 1}, "b") == {"b": 1, "d": 2}
+    assert numbered({"c": "h1", "d": "h1"}, {"c": 2}, "b") == {"c": 2, "d": 1}

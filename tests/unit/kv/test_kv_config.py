@@ -21,7 +21,7 @@ def grown(groups: int) -> Config:
     config = Config()
     for number in range(groups):
         name = f"grp-{number}"
-        config = config.with_group(name, Group("name/ux/u/x")).activated(name)
+        config = config.with_group(name, Group()).activated(name)
         config = settled(config.planned((1, number)))
     return config
 
@@ -67,7 +67,7 @@ def test_what_is_fixed_stays_and_no_more_moves_than_must(owners: list[str], fixe
 
 
 def test_moves_stay_until_they_ended() -> None:
-    config = grown(1).with_group("grp-1", Group("s")).activated("grp-1").planned((1, 5))
+    config = grown(1).with_group("grp-1", Group()).activated("grp-1").planned((1, 5))
     assert len(config.moves) == 50
     assert config.planned((1, 6)) is config
     move = config.moves[0]
@@ -85,7 +85,7 @@ def test_the_last_group_stays() -> None:
     with pytest.raises(serr.Inval, match="last server"):
         config.without_group("grp-1")
     with pytest.raises(serr.Retry):
-        config.with_group("grp-0", Group("s"))
+        config.with_group("grp-0", Group())
 
 
 def test_the_monitor() -> None:

@@ -1,0 +1,248 @@
+"""Copies of what a group wrote, at several nodes: each of those in step will do, and a node may be lost (KV-8)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from kv_clients import KvClients
+from kv_model import KeyModel
+
+from sigmaos_ray import AsyncSigmaClnt, serr
+from sigmaos_ray.ft.fttask.names import make_dirs
+from sigmaos_ray.leaderclnt import AsyncLeaderClnt
+from sigmaos_ray.testing import Tstate
+from sigmaos_ray.testing.linearizability import check
+from sigmaos_ray.testing.tstate import clnt_env
+from user.kv import copies as cp
+from user.kv import kv_pb2 as pb
+from user.kv.copies import Copies, Store
+from user.kv.job import AsyncKvJob
+from user.kv.journal import Journal
+from user.kv.names import SHARDS_COUNT, Names
+from user.kv.state import EMPTY, ShardTable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+GROUP = "grp-0"
+WAIT_S = 60
+
+
+@pytest.fixture(scope="module")
+def ts() -> Iterator[Tstate]:
+    """Two nodes."""
+    with Tstate.all() as ts:
+        ts.boot_node(1, num_cpus=1)
+        yield ts
+
+
+class Leader:
+    """A group's leader, without a service: what it wrote, and where."""
+
+    def __init__(self, ts: Tstate, names: Names, node: str, count: int = 2) -> None:
+        self.sc = AsyncSigmaClnt(msgspec.structs.replace(clnt_env(ts.instance, "leader"), kernel_id=node))
+        self.leader = AsyncLeaderClnt(self.sc, names.elect(GROUP))
+        self.copies = Copies(self.sc, names, GROUP, self.leader, count)
+        self.table = ShardTable()
+        self.errors: list[serr.SigmaError] = []
+        self.journal = Journal(self.copies, self.table, self.errors.append, self.copies.caught_up)
+        self._seqno = 0
+
+    async def lead(self) -> None:
+        await self.leader.lead_and_fence(b"", [], WAIT_S)
+        await self.copies.open()
+        await self.journal.load()
+        if not self.table.here():
+            changes = [
+                change for n in range(SHARDS_COUNT) for change in self.table.install(n, (1, 1), 0, 0, EMPTY, last=True)
+            ]
+            await self.journal.wait(self.journal.add(*changes))
+
+    async def append(self, value: bytes) -> None:
+        """To the key "k", as a client of this leader's."""
+        self._seqno += 1
+        write = pb.Write(seqno=self._seqno, kind=pb.APPEND, key="k", value=value)
+        told, change = self.table.write(id(self), self._seqno, write)
+        assert told == pb.DONE
+        assert change is not None
+        await self.journal.wait(self.journal.add(change))
+
+    async def until_nodes(self, count: int) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while len(self.copies.nodes) != count:  # noqa: ASYNC110  # they come by themselves
+                await asyncio.sleep(0.05)
+
+    async def resign(self) -> None:
+        await self.copies.stop_growing()
+        await self.journal.close()
+        await self.copies.close()
+        await self.leader.release_leadership()
+        await self.leader.unfence()
+        await self.sc.close()
+
+    async def crash(self) -> None:
+        """Says nothing more, and leaves what it opened; its leadership goes on until its lease ends."""
+        await self.copies.stop_growing()
+        await self.sc.close()
+
+
+@pytest.fixture
+async def names(ts: Tstate) -> AsyncIterator[Names]:
+    names = Names(f"copies-{secrets.token_hex(4)}")
+    async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
+        for pn in ("name/kv", names.dir):
+            with contextlib.suppress(serr.Exists):
+                await sc.mkdir(pn)
+        yield names
+        await cp.remove_copies(sc, names, GROUP)
+        await sc.rmdir(names.dir)
+
+
+def nodes_of(ts: Tstate) -> list[str]:
+    """The first one cannot be killed."""
+    return [node.id for node in ts.instance.kernel_nodes]
+
+
+async def in_step(sc: AsyncSigmaClnt, names: Names) -> list[str]:
+    nodes: list[str] = (await sc.get_file_json(names.conf(GROUP)))["nodes"]
+    return nodes
+
+
+async def test_a_second_copy_comes_while_writes_go_on(ts: Tstate, names: Names) -> None:
+    one = Leader(ts, names, nodes_of(ts)[0])
+    await one.lead()
+    await one.append(b"a")
+    one.copies.keep(one.journal.turn)
+    while len(one.copies.nodes) < 2:
+        await one.append(b"b")
+    await one.append(b"c")
+    assert await in_step(one.sc, names) == one.copies.nodes
+    value = one.table.get("k")
+    second = ShardTable()
+    store = Store(one.sc, "", names.store(GROUP, one.copies.nodes[1]))
+    await Journal(store, second, one.errors.append).load()
+    assert second.get("k") == value
+    assert value[1].startswith(b"ab")
+    assert value[1].endswith(b"c")
+    assert not one.errors
+    await one.resign()
+
+
+async def test_copies_that_differ_are_made_equal(ts: Tstate, names: Names) -> None:
+    """A leader that died while it wrote left more in one copy than in the other."""
+    one = Leader(ts, names, nodes_of(ts)[0])
+    await one.lead()
+    one.copies.keep(one.journal.turn)
+    await one.until_nodes(2)
+    await one.append(b"a")
+    first, second = one.copies.nodes
+    behind = await Store(one.sc, "", names.store(GROUP, second)).sizes()
+    stopped = one.copies._stores.pop()
+    await one.append(b"b")  # as if it ended before the second copy had it, and nobody was told
+    assert stopped.node == second
+    await one.crash()
+    two = Leader(ts, names, nodes_of(ts)[1])
+    await two.lead()
+    assert two.copies.nodes == [first, second]
+    sizes = [await Store(two.sc, "", names.store(GROUP, node)).sizes() for node in (first, second)]
+    assert sizes[0] == sizes[1] != behind
+    assert two.table.get("k")[1] == b"ab"
+    await two.resign()
+
+
+async def test_one_that_was_replaced_cannot_write_anywhere(ts: Tstate, names: Names) -> None:
+    one = Leader(ts, names, nodes_of(ts)[0])
+    await one.lead()
+    one.copies.keep(one.journal.turn)
+    await one.until_nodes(2)
+    await one.append(b"a")
+    await one.copies.stop_growing()
+    await one.sc.remove(names.elect(GROUP))  # somebody takes it for dead
+    two = Leader(ts, names, nodes_of(ts)[1])
+    await two.lead()
+    with pytest.raises(serr.IOErr, match="not written"):
+        await one.append(b"b")
+    assert isinstance(one.errors[0], serr.Stale)
+    assert two.table.get("k")[1] == b"a"
+    await one.sc.close()
+    await two.resign()
+
+
+async def test_the_node_of_the_first_copy_is_lost(ts: Tstate, names: Names) -> None:
+    """What was acknowledged is at the other one, writes go on there, and a third node takes the lost one's place."""
+    head = nodes_of(ts)[0]
+    victim = ts.boot_node(1, num_cpus=1)[0]
+    one = Leader(ts, names, victim)
+    await one.lead()
+    one.copies.keep(one.journal.turn)
+    await one.until_nodes(2)
+    await one.append(b"a")
+    assert one.copies.nodes[0] == victim
+    await asyncio.to_thread(ts.kill_node, victim)
+    await one.append(b"b")
+    assert victim not in await in_step(one.sc, names)
+    await one.until_nodes(2)
+    await one.append(b"c")
+    assert not one.errors
+    await one.crash()
+    two = Leader(ts, names, head)
+    await two.lead()
+    assert two.table.get("k")[1] == b"abc"
+    assert victim not in two.copies.nodes
+    await two.resign()
+
+
+async def test_a_copy_that_is_not_in_step_is_not_read(ts: Tstate, names: Names) -> None:
+    """The next leader waits for one that is, rather than to go on from less."""
+    head, other = nodes_of(ts)[:2]
+    one = Leader(ts, names, head, count=1)
+    await one.lead()
+    await one.append(b"a")
+    await make_dirs(one.sc, names.store(GROUP, other))
+    await one.resign()
+    async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
+        await sc.rename(names.store(GROUP, head), names.store(GROUP, head) + "-away")
+        two = Leader(ts, names, other)
+        leading = asyncio.create_task(two.lead())
+        await sc.wait_create(names.elect(GROUP))
+        done, _ = await asyncio.wait({leading}, timeout=2)
+        assert not done
+        await sc.rename(names.store(GROUP, head) + "-away", names.store(GROUP, head))
+        await asyncio.wait_for(leading, WAIT_S)
+    assert two.table.get("k")[1] == b"a"
+    await two.resign()
+
+
+@pytest.mark.soak
+async def test_a_store_of_two_members_outlives_a_node(ts: Tstate) -> None:
+    await asyncio.to_thread(ts.boot_node, 1, num_cpus=1)
+    async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
+        job = AsyncKvJob(sc, f"copies-{secrets.token_hex(4)}")
+        await job.start(members=2)
+        names = Names(job.name)
+        await until_copies(job, 2)
+        envs = [clnt_env(ts.instance, f"clerk{number}") for number in range(2)]
+        async with KvClients(envs, job.name, seed=1) as working:
+            await working.wait_calls(100)
+            victim = next(node for node in await in_step(sc, names) if node != nodes_of(ts)[0])
+            await asyncio.to_thread(ts.kill_node, victim)
+            await working.wait_calls(200)
+            await until_copies(job, 2)
+            await working.wait_calls(100)
+            history = await working.history()
+        report = check(history, KeyModel())
+        assert report.is_ok, str(report)
+        assert victim not in await in_step(sc, names)
+        await job.stop()
+        await job.close()
+
+
+async def until_copies(job: AsyncKvJob, count: int) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while len((await job.stats()).groups[0].server.nodes) != count:  # noqa: ASYNC110  # they come by themselves
+            await asyncio.sleep(0.1)
