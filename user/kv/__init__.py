@@ -6,7 +6,7 @@ calls.
 
 A write that was acknowledged is in a journal on a ux, and outlives every process of the store. A group of n members has
 one that leads and serves; the others stand by and go on from the journal. It is kept at n kernel nodes, if there are as
-many: all but one of them may be lost, one after the other, and others take their places. With a group of one, what it has
-is lost with its node's disk, and, unless ux syncs (``Proxy.ux_fsync``), with that node's power if that fails in the
+many: all but one of them may be lost, one after the other, and others take their places. With a group of one, what it
+has is lost with its node's disk, and, unless ux syncs (``Proxy.ux_fsync``), with that node's power if that fails in the
 seconds after. A server whose lease at named is in doubt answers nothing.
 """
