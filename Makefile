@@ -24,7 +24,8 @@ help:
 
 setup: $(STAMP)
 
-# pip's own output only matters when it fails.
+# pip's own output only matters when it fails. Bytecode is made as pip makes it of what is not editable: every worker
+# process imports us, and whoever sets PYTHONDONTWRITEBYTECODE would wait for the compiler in each.
 $(STAMP): pyproject.toml
 	@echo "setting up $(VENV) (a minute or two, once)"
 	@test -n "$(HOST_PYTHON)" || { echo "python3.11 is needed: apt-get install python3.11 python3.11-venv" >&2; exit 1; }
@@ -33,6 +34,7 @@ $(STAMP): pyproject.toml
 	@test -x $(PYTHON) || $(HOST_PYTHON) -m venv $(VENV)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@sh tools/install-etcd.sh
+	@$(PYTHON) -m compileall -q sigmaos_ray kernel user tests
 	@touch $(STAMP)
 
 demo: setup
