@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from kernel import whereis
+from kernel import lean, whereis
 from sigmaos_ray import crash, debug
 from sigmaos_ray.config import ServiceInfo
 from sigmaos_ray.perf import session as profiling
@@ -24,6 +24,8 @@ from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+lean.install()  # at the import: Ray unpacks an actor's arguments next
 
 _log = debug.selector("KERNEL")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import ray
 
-from kernel.schedd.server import RayPlace, ScheddServer
+from kernel.schedd.places import RayPlace
 from kernel.schedd.shares import Shares, Turn
 from kernel.shell import KernelActor, KernelArgs, KernelService
 from sigmaos_ray.sigmap import ROOT_REALM
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from kernel.schedd.server import ScheddServer
     from sigmaos_ray.config import ServiceInfo
     from sigmaos_ray.sigmap import Endpoint
 
@@ -33,6 +34,9 @@ class _Shell(KernelActor):
         self._place = place
 
     def make_service(self, args: KernelArgs) -> KernelService:
+        # Here: whoever has a handle on the actor, as every worker does, imports this module with it.
+        from kernel.schedd.server import ScheddServer
+
         return ScheddServer(args, self._place)
 
     async def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -41,8 +45,8 @@ class _Shell(KernelActor):
 
     @property
     def schedd(self) -> ScheddServer:
-        assert isinstance(self._service, ScheddServer), "not started"
-        return self._service
+        assert self._service is not None, "not started"
+        return cast("ScheddServer", self._service)
 
 
 class ScheddActor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,22 +23,13 @@ from sigmaos_ray.sigmap import ROOT_REALM, SCHEDD, Endpoint, path
 from sigmaos_ray.sigmasrv import Advertisement
 
 if TYPE_CHECKING:
+    from kernel.schedd.places import RayPlace
     from sigmaos_ray.proc import Tpid
 
 
 _log = debug.selector("SCHEDD")
 
 _FIRST_WORKER_S: Final = 3.0
-
-
-class RayPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """What an actor knows of itself, and its schedd needs."""
-
-    node_id: str
-    namespace: str | None
-    handle: bytes
-    """The actor's own, pickled by Ray: workers call back through it."""
-    runtime_env: dict[str, Any] | None = None
 
 
 class ScheddServer(KernelService):

@@ -17,7 +17,7 @@ import msgspec
 import ray
 from ray.experimental import internal_kv
 
-from kernel import whereis
+from kernel import lean, whereis
 from kernel.schedd.runners import host_token
 from sigmaos_ray import debug, decoding
 from sigmaos_ray.config import ProcEnv
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from sigmaos_ray.procclnt.parking import Awaited
 
 T = TypeVar("T")
+
+lean.install()  # at the import: Ray unpacks a task's arguments next
 
 _log = debug.selector("RUNNER")
 

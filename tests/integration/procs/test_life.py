@@ -260,3 +260,20 @@ def test_started_and_exited_outside_of_a_proc(sc: SigmaClnt) -> None:
         sc.started()
     with pytest.raises(serr.NotFound):
         sc.wait_evict(1)
+
+
+def packs_arrow(_argv: list[str]) -> Status:
+    import sys
+
+    before = [name for name in ("pydantic", "pyarrow") if name in sys.modules]
+    import pyarrow
+    import ray
+
+    column = ray.get(ray.put(pyarrow.table({"number": list(range(1000))}).slice(7, 2)))["number"].to_pylist()
+    return Status.info("", {"before": before, "column": column})
+
+
+def test_a_worker_has_what_ray_registers_once_it_is_needed(sc: SigmaClnt) -> None:
+    """Most never pay for importing it."""
+    status = run(sc, Proc(packs_arrow, fresh=True))
+    assert status.data == {"before": [], "column": [7, 8]}, status

@@ -30,7 +30,7 @@ ORDER: Final = (
     *("sigmaos_ray.executables", "sigmaos_ray.ft"),
     *("sigmaos_ray.protsrv", "sigmaos_ray.memfs", "sigmaos_ray.sigmasrv"),
     FRONT,
-    *("kernel.whereis", "kernel.shell"),
+    *("kernel.lean", "kernel.whereis", "kernel.shell"),
     "kernel.<service>",
     *("kernel.node", "kernel.boot"),
     *("sigmaos_ray.testing", "sigmaos_ray.cli"),
