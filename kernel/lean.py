@@ -58,12 +58,12 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname not in _NAMES:
+        if fullname not in _NAMES or self not in sys.meta_path:
             return None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
-        if spec is None or spec.loader is None:
+        if spec is None or spec.loader is None:  # not installed: it waits for another one
+            sys.meta_path.insert(0, self)
             return None
         spec.loader = _Loader(spec.loader, self._addons)
         return spec

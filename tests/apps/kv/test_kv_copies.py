@@ -108,6 +108,16 @@ def nodes_of(ts: Tstate) -> list[str]:
     return [node.id for node in ts.instance.kernel_nodes]
 
 
+async def with_two_copies(ts: Tstate, names: Names, node: str) -> Leader:
+    """One at that node, the other at another; "k" has b"a"."""
+    leader = Leader(ts, names, node)
+    await leader.lead()
+    leader.copies.keep(leader.journal.turn)
+    await leader.until_nodes(2)
+    await leader.append(b"a")
+    return leader
+
+
 async def in_step(sc: AsyncSigmaClnt, names: Names) -> list[str]:
     nodes: list[str] = (await sc.get_file_json(names.conf(GROUP)))["nodes"]
     return nodes
@@ -135,11 +145,7 @@ async def test_a_second_copy_comes_while_writes_go_on(ts: Tstate, names: Names) 
 
 async def test_copies_that_differ_are_made_equal(ts: Tstate, names: Names) -> None:
     """A leader that died while it wrote left more in one copy than in the other."""
-    one = Leader(ts, names, nodes_of(ts)[0])
-    await one.lead()
-    one.copies.keep(one.journal.turn)
-    await one.until_nodes(2)
-    await one.append(b"a")
+    one = await with_two_copies(ts, names, nodes_of(ts)[0])
     first, second = one.copies.nodes
     behind = await Store(one.sc, "", names.store(GROUP, second)).sizes()
     stopped = one.copies._stores.pop()
@@ -156,11 +162,7 @@ async def test_copies_that_differ_are_made_equal(ts: Tstate, names: Names) -> No
 
 
 async def test_one_that_was_replaced_cannot_write_anywhere(ts: Tstate, names: Names) -> None:
-    one = Leader(ts, names, nodes_of(ts)[0])
-    await one.lead()
-    one.copies.keep(one.journal.turn)
-    await one.until_nodes(2)
-    await one.append(b"a")
+    one = await with_two_copies(ts, names, nodes_of(ts)[0])
     await one.copies.stop_growing()
     await one.sc.remove(names.elect(GROUP))  # somebody takes it for dead
     two = Leader(ts, names, nodes_of(ts)[1])
@@ -177,11 +179,7 @@ async def test_the_node_of_the_first_copy_is_lost(ts: Tstate, names: Names) -> N
     """What was acknowledged is at the other one, writes go on there, and a third node takes the lost one's place."""
     head = nodes_of(ts)[0]
     victim = ts.boot_node(1, num_cpus=1)[0]
-    one = Leader(ts, names, victim)
-    await one.lead()
-    one.copies.keep(one.journal.turn)
-    await one.until_nodes(2)
-    await one.append(b"a")
+    one = await with_two_copies(ts, names, victim)
     assert one.copies.nodes[0] == victim
     await asyncio.to_thread(ts.kill_node, victim)
     await one.append(b"b")

@@ -20,6 +20,11 @@ serialization_addons.apply("first")
 serialization_addons.apply("second")
 assert registered == [], registered
 assert "pyarrow" not in sys.modules and "pydantic" not in sys.modules
+lean._NAMES += ("not_installed",)
+try:
+    import not_installed
+except ModuleNotFoundError:
+    assert registered == [], registered
 import pyarrow
 assert registered == ["first", "second"], registered
 assert type(pyarrow.__spec__.loader) is type(pyarrow.__loader__) is SourceFileLoader
