@@ -170,6 +170,8 @@ async def test_one_that_was_replaced_cannot_write_anywhere(ts: Tstate, names: Na
     with pytest.raises(serr.IOErr, match="not written"):
         await one.append(b"b")
     assert isinstance(one.errors[0], serr.Stale)
+    with pytest.raises(serr.Stale):
+        await one.copies._tell(one.copies._stores)
     assert two.table.get("k")[1] == b"a"
     await one.sc.close()
     await two.resign()
