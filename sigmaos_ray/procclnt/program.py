@@ -11,8 +11,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Final
 
-from sigmaos_ray import callables, serr
-from sigmaos_ray.proc import Status
+from sigmaos_ray import serr
+from sigmaos_ray.proc import Status, callables
 from sigmaos_ray.procclnt import proclog
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from typing import Any, Final, Self, TypeAlias
 
 import msgspec
 
-from sigmaos_ray import callables, serr
+from sigmaos_ray import serr
+from sigmaos_ray.proc import callables
 from user.mr.cutting import CUTS
 from user.mr.shuffle import Key
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigmaos_ray import Proc, Status, callables, serr
+from sigmaos_ray import Proc, Status, serr
 from sigmaos_ray.pb import proc_pb2 as pb
-from sigmaos_ray.proc import StatusCode
+from sigmaos_ray.proc import StatusCode, callables
 
 json_like = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

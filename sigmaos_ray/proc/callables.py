@@ -68,7 +68,7 @@ def _importable(module: ModuleType) -> bool:
         return True
     depth = module.__name__.count(".") + (Path(file).stem == "__init__")
     root = Path(file).resolve().parents[depth]
-    return root in _roots() or root == Path(__file__).resolve().parents[1]
+    return root in _roots() or root == Path(__file__).resolve().parents[2]
 
 
 def _roots() -> set[Path]:

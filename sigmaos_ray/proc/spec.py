@@ -1,19 +1,16 @@
-"""Proc, what a client asks to be run; Status, how it ended; ProcInfo, what a schedd tells about one. No I/O."""
+"""Proc: what a client asks to be run, checked when it is made. No I/O."""
 
 from __future__ import annotations
 
-import enum
-import json
 import math
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Self, TypeAlias
+from typing import Final, TypeAlias
 
-import msgspec
-
-from sigmaos_ray import callables, serr
+from sigmaos_ray import serr
 from sigmaos_ray.pb import proc_pb2 as pb
+from sigmaos_ray.proc import callables
 from sigmaos_ray.sigmap import NAMED, path
 
 Tpid: TypeAlias = str
@@ -25,102 +22,6 @@ Program: TypeAlias = str | Callable[..., object]
 ``~local``), or a function."""
 
 _PROGRAM_TEXT: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
-
-
-class StatusCode(enum.IntEnum):
-    OK = 1
-    EVICTED = 2
-    ERROR = 3
-    FATAL = 4
-
-
-class Status(msgspec.Struct, frozen=True):
-    """How a proc ended (X-10). ``data`` is JSON-like; numbers keep their type, tuples arrive as lists."""
-
-    code: StatusCode = StatusCode.OK
-    msg: str = ""
-    data: object = None
-    crashed: bool = False
-    """The proc did not report itself: ``msg`` says what happened to its process (X-11)."""
-
-    @classmethod
-    def ok(cls) -> Self:
-        return cls()
-
-    @classmethod
-    def info(cls, msg: str, data: object = None) -> Self:
-        """OK, with something to tell. Inval if ``data`` is not JSON-like."""
-        return cls(StatusCode.OK, str(msg), _checked(data))
-
-    @classmethod
-    def err(cls, msg: str, data: object = None) -> Self:
-        """An error that another try may cure. Inval if ``data`` is not JSON-like."""
-        return cls(StatusCode.ERROR, str(msg), _checked(data))
-
-    @classmethod
-    def evicted(cls, msg: str = "") -> Self:
-        return cls(StatusCode.EVICTED, msg)
-
-    @classmethod
-    def fatal(cls, msg: str) -> Self:
-        """An error that no other try cures (X-12)."""
-        return cls(StatusCode.FATAL, str(msg))
-
-    @classmethod
-    def crash(cls, msg: str) -> Self:
-        """``msg`` in the words of X-11: ``exit status 7``, ``signal: killed``."""
-        return cls(StatusCode.ERROR, msg, None, True)
-
-    def is_ok(self) -> bool:
-        return self.code is StatusCode.OK
-
-    def is_evicted(self) -> bool:
-        return self.code is StatusCode.EVICTED
-
-    def is_err(self) -> bool:
-        """True for errors that the proc reported and for crashes."""
-        return self.code is StatusCode.ERROR
-
-    def is_fatal(self) -> bool:
-        return self.code is StatusCode.FATAL
-
-    def is_crash(self) -> bool:
-        return self.crashed
-
-    def __str__(self) -> str:
-        told = self.code.name
-        if self.msg:
-            told += f": {self.msg}"
-        if self.data is not None:
-            told += f" {json.dumps(self.data)}"
-        return told
-
-    def to_pb(self) -> pb.ProcStatus:
-        """Inval if ``data`` is not JSON-like."""
-        data = b"" if self.data is None else _encoded(self.data)
-        return pb.ProcStatus(code=self.code.name, msg=self.msg, data=data, crash=self.crashed)
-
-    @classmethod
-    def from_pb(cls, message: pb.ProcStatus) -> Self:
-        """A code that is not known is an error that says so."""
-        try:
-            code = StatusCode(message.code)
-        except ValueError:
-            return cls(StatusCode.ERROR, f"unknown status code {message.code}: {message.msg}")
-        return cls(code, message.msg, json.loads(message.data) if message.data else None, message.crash)
-
-
-def _encoded(data: object) -> bytes:
-    try:
-        return json.dumps(data, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise serr.Inval("status data", f"not JSON-like: {error}") from error
-
-
-def _checked(data: object) -> object:
-    if data is not None:
-        _encoded(data)
-    return data
 
 
 class Proc:
@@ -237,46 +138,3 @@ def _amount(what: str, value: object) -> float:
     if not math.isfinite(value) or value < 0:
         raise serr.Inval(what, f"{value}: a number over 0, or 0 for none")
     return value
-
-
-class ProcInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a schedd tells about a proc. Times are in seconds since 1970; 0: not yet."""
-
-    pid: Tpid
-    program: str
-    args: tuple[str, ...] = ()
-    state: str = ""
-    """queued, starting, running or exited."""
-    note: str = ""
-    """What it waits for."""
-    parent_pid: Tpid = ""
-    realm: str = ""
-    kernel_id: str = ""
-    mcpu: float = 0
-    mem_mb: float = 0
-    spawned_s: float = 0
-    started_s: float = 0
-    ended_s: float = 0
-    os_pid: int = 0
-    status: Status | None = None
-
-    @classmethod
-    def from_pb(cls, info: pb.ProcInfo) -> Self:
-        proc = info.proc
-        return cls(
-            pid=proc.pid,
-            program=proc.program,
-            args=tuple(proc.args),
-            state=info.state,
-            note=info.note,
-            parent_pid=proc.parent_pid,
-            realm=proc.realm,
-            kernel_id=proc.kernel_id,
-            mcpu=proc.mcpu,
-            mem_mb=proc.mem_mb,
-            spawned_s=proc.spawned_s,
-            started_s=info.started_s,
-            ended_s=info.ended_s,
-            os_pid=info.os_pid,
-            status=Status.from_pb(info.status) if info.HasField("status") else None,
-        )
