@@ -14,7 +14,7 @@ from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.leases import LeaseKeeper
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.protsrv.pipe import Pipe
 from sigmaos_ray.sigmap import (
     DEV_MEMFS,
@@ -39,6 +39,7 @@ from sigmaos_ray.sigmap import (
 if TYPE_CHECKING:
     from sigmaos_ray.config import Store
     from sigmaos_ray.protsrv.watch import WatchTable
+    from sigmaos_ray.rpcsrv import Caller
 
 _log = debug.selector("MEMFS")
 

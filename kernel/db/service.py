@@ -10,7 +10,7 @@ from sigmaos_ray.pb import db_pb2 as pb
 
 if TYPE_CHECKING:
     from kernel.db.store import DbStore
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.rpcsrv import RpcContext
 
 _log = debug.selector("DB")
 

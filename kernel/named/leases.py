@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kernel.named.etcd import Etcd
     from kernel.named.keys import Keys
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.rpcsrv import RpcContext
 
 _log = debug.selector("NAMED_LDR")
 

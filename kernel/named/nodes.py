@@ -10,7 +10,7 @@ from kernel.named import transactions
 from kernel.named.fs import CONTENTS, Key, NamedFs
 from kernel.named.state import Inode, merged, page
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Caller, Change, Changed, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Change, Changed, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_NAMED,
     DMDIR,
@@ -28,6 +28,8 @@ from sigmaos_ray.sigmap import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
+
+    from sigmaos_ray.rpcsrv import Caller
 
 
 def node_of(fs: NamedFs, inode: Inode) -> NamedNode:

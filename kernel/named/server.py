@@ -19,9 +19,10 @@ from kernel.named.state import ROOT_INO, Contents, Meta, Plan
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
 from sigmaos_ray import crash, debug, serr
-from sigmaos_ray.protsrv.node import Caller, OpenHow
+from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import (
     DMDIR,
     DMMOUNT,

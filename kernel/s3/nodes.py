@@ -21,7 +21,7 @@ from kernel.s3.writer import Writer
 from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.locks import LockTable
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_S3,
     DMDIR,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from kernel.s3.store import Account, S3Store
     from sigmaos_ray.protsrv.watch import WatchTable
+    from sigmaos_ray.rpcsrv import Caller
 
 _log = debug.selector("S3")
 

@@ -8,7 +8,7 @@ from kernel.s3 import state
 from kernel.s3.s3file import Reader
 from kernel.s3.writer import Writer
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     NO_FENCE,
     OACCESS_MASK,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kernel.s3.nodes import S3Dir, S3Fs
     from kernel.s3.state import ObjectInfo
     from kernel.s3.store import Account
+    from sigmaos_ray.rpcsrv import Caller
 
 FILE_PERM: Final = 0o777
 """S3 keeps no permissions."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kernel.s3.requests import Chunk, Part, Range
     from kernel.s3.state import KeyPage, Listing, ObjectInfo
     from sigmaos_ray.config import Proxy
-    from sigmaos_ray.protsrv.node import Caller
+    from sigmaos_ray.rpcsrv import Caller
     from sigmaos_ray.sigmap import Secret
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import msgspec
 from kernel.schedd.state import Phase
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.devices import Snapshot, StaticDir
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_PSTAT,
     DMDIR,
@@ -24,6 +24,7 @@ from sigmaos_ray.sigmap import (
 if TYPE_CHECKING:
     from kernel.schedd.state import ProcState, ProcTable
     from sigmaos_ray.protsrv.watch import WatchTable
+    from sigmaos_ray.rpcsrv import Caller
 
 _ROOT_PATH: Final = 0x20
 _PIDS_PATH: Final = 2

@@ -13,7 +13,7 @@ from sigmaos_ray.pb import observe_pb2
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
 from sigmaos_ray.proc import Status
-from sigmaos_ray.protsrv.rpcdev import RpcContext, immediate
+from sigmaos_ray.rpcsrv import RpcContext, immediate
 
 if TYPE_CHECKING:
     from kernel.schedd.node_procs import NodeProcs

@@ -31,7 +31,7 @@ from sigmaos_ray import serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.leases import LeaseKeeper
 from sigmaos_ray.protsrv.locks import LockTable
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.protsrv.pipe import Pipe
 from sigmaos_ray.sigmap import (
     DEV_UX,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from kernel.ux.store import UxStore
     from kernel.ux.workshop import Prepared
     from sigmaos_ray.protsrv.watch import WatchTable
+    from sigmaos_ray.rpcsrv import Caller
 
 
 class UxFs:

@@ -6,7 +6,7 @@ import abc
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_STAT,
     DMDEVICE,
@@ -24,6 +24,8 @@ from sigmaos_ray.sigmap import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+    from sigmaos_ray.rpcsrv import Caller
 
 OVERLAY_PATH: Final = 0xFFFF_FFFF_0000_0000
 """Qid paths of overlay objects lie above those that servers give out."""

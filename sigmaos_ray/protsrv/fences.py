@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from sigmaos_ray.config import Store
-    from sigmaos_ray.protsrv.node import Caller, Node, OpenHow
+    from sigmaos_ray.protsrv.node import Node, OpenHow
+    from sigmaos_ray.rpcsrv import Caller
 
 _log = debug.selector("FENCE")
 

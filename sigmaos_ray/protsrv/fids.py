@@ -9,8 +9,9 @@ from sigmaos_ray import serr
 if TYPE_CHECKING:
     import asyncio
 
-    from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenFile
+    from sigmaos_ray.protsrv.node import Dir, Node, OpenFile
     from sigmaos_ray.protsrv.watch import Watch
+    from sigmaos_ray.rpcsrv import Caller
     from sigmaos_ray.sigmap import Mode
 
 

@@ -18,7 +18,7 @@ from sigmaos_ray.sigmap import NO_LEASE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.rpcsrv import RpcContext
 
 _log = debug.selector("LEASESRV")
 

@@ -19,25 +19,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, OREAD, Fence, Mode, Perm, Qid, Secret, Stat, path
+from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, OREAD, Fence, Mode, Perm, Qid, Stat, path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-class Caller(msgspec.Struct, frozen=True):
-    """Who asks: as the attach said, kept with the session."""
-
-    session_id: int = 0
-    client_id: int = 0
-    realm: str = ""
-    principal: str = ""
-    token: str = ""
-    secrets: tuple[Secret, ...] = ()
-
-    def secret(self, service: str) -> Secret | None:
-        """What the caller shows to a service; None if nothing."""
-        return next((secret for secret in self.secrets if secret.service == service), None)
+    from sigmaos_ray.rpcsrv import Caller
 
 
 class OpenHow(msgspec.Struct, frozen=True):

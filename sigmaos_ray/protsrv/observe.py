@@ -8,7 +8,7 @@ from pathlib import Path
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import observe_pb2 as pb
 from sigmaos_ray.perf import recording, remote
-from sigmaos_ray.protsrv.rpcdev import RpcContext  # noqa: TC001  # read from the annotations at run time
+from sigmaos_ray.rpcsrv import RpcContext  # noqa: TC001  # read from the annotations at run time
 
 
 class Observe:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from google.protobuf.message import DecodeError, Message
@@ -20,9 +20,10 @@ from google.protobuf.message import DecodeError, Message
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import Part, RpcReply, RpcRequest
 from sigmaos_ray.protsrv.devices import DeviceNode, ReportNode, StaticDir
-from sigmaos_ray.protsrv.node import Caller, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import OpenFile, OpenHow
 from sigmaos_ray.protsrv.payloads import Held, Payloads
 from sigmaos_ray.protsrv.rpclines import LineListener
+from sigmaos_ray.rpcsrv import RpcContext, is_immediate
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import DEV_RPC, NO_FENCE, RPC_DEV, Fence
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.config import Config
     from sigmaos_ray.protsrv.rpctrunks import Connection
     from sigmaos_ray.protsrv.stats import ServerStats
+    from sigmaos_ray.rpcsrv import Caller
 
 _log = debug.selector("RPCSRV")
 
@@ -39,37 +41,11 @@ _UNKNOWN_METHOD: Final = "?"
 _LINES_MAX: Final = 256
 
 
-class RpcContext(msgspec.Struct, frozen=True):
-    """Who calls, and how long the caller waits. Handed to every handler as ``ctx``."""
-
-    caller: Caller
-    timeout_s: float | None = None
-    """When the call arrived."""
-    ends_s: float | None = None
-    """The same, as a moment of ``time.monotonic``."""
-
-    def remaining_s(self) -> float | None:
-        """What is left of the caller's time, for calls that the handler makes itself; None: it waits for ever."""
-        return None if self.ends_s is None else max(self.ends_s - time.monotonic(), 0.0)
-
-
 class _Method(msgspec.Struct, frozen=True):
     handler: Callable[[RpcContext, Any], Any]
     request_class: type[Message]
     is_async: bool
     is_immediate: bool
-
-
-H = TypeVar("H", bound=Callable[..., Message])
-
-_IMMEDIATE: Final = "_rpc_is_immediate"
-
-
-def immediate(handler: H) -> H:
-    """For a handler that answers from memory, in microseconds, and is no coroutine: it is called on the server's loop,
-    without a thread or a task, and while it runs everything else waits."""
-    setattr(handler, _IMMEDIATE, True)
-    return handler
 
 
 class RpcTable:
@@ -166,10 +142,10 @@ def _describe(name: str, handler: Callable[..., Any]) -> _Method:
             raise serr.Inval(name, f"{wanted}: {error}; import the message's class at run time") from error
     if not (isinstance(request_class, type) and issubclass(request_class, Message)):
         raise serr.Inval(name, wanted)
-    is_async, is_immediate = inspect.iscoroutinefunction(handler), getattr(handler, _IMMEDIATE, False)
-    if is_async and is_immediate:
+    is_async, answers_at_once = inspect.iscoroutinefunction(handler), is_immediate(handler)
+    if is_async and answers_at_once:
         raise serr.Inval(name, "a coroutine is not immediate")
-    return _Method(handler, request_class, is_async, is_immediate)
+    return _Method(handler, request_class, is_async, answers_at_once)
 
 
 class RpcDevice:

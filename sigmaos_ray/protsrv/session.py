@@ -12,10 +12,11 @@ from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.protsrv import limits, pages
 from sigmaos_ray.protsrv.devices import own_dir
 from sigmaos_ray.protsrv.fids import Fid, FidTable
-from sigmaos_ray.protsrv.node import Caller, Dir, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Dir, OpenFile, OpenHow
 from sigmaos_ray.protsrv.stats import WAITS_OF
 from sigmaos_ray.protsrv.transact import change_from_pb
 from sigmaos_ray.protsrv.walk import as_dir, parent_on_the_way, read_whole, refuse_link, walk, walk_to, walk_to_dir
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import (
     DMDIR,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Caller, Dir, Node, OpenHow
+from sigmaos_ray.protsrv.node import Dir, Node, OpenHow
 from sigmaos_ray.sigmap import DMNAMEDPIPE, OREAD, path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.protsrv.fids import Fid
+    from sigmaos_ray.rpcsrv import Caller
 
 _TO_READ: Final = OpenHow(OREAD)
 

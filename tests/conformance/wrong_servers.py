@@ -21,7 +21,8 @@ from sigmaos_ray.testing.conformance.suites import *  # noqa: F403  # pytest col
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from sigmaos_ray.protsrv.node import Caller, Node, OpenFile, OpenHow
+    from sigmaos_ray.protsrv.node import Node, OpenFile, OpenHow
+    from sigmaos_ray.rpcsrv import Caller
     from sigmaos_ray.sigmap import Stat
 
 

@@ -6,12 +6,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.protsrv.rpcdev import immediate
+from sigmaos_ray.rpcsrv import RpcContext, immediate
 from user.cache import cache_pb2 as pb
 from user.cache.config import CacheConfig
 
 if TYPE_CHECKING:
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
     from user.cache.state import CacheState, Entry
 
 _REPLY_BYTES_MAX: Final = 64 << 20

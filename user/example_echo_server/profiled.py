@@ -15,7 +15,7 @@ from user.example_echo_server import server
 from user.example_echo_server.echo_pb2 import EchoReply, EchoRequest  # noqa: TC001  # read at run time
 
 if TYPE_CHECKING:
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.rpcsrv import RpcContext
 
 USAGE = "usage: user.example_echo_server.profiled PATHNAME"
 

@@ -10,7 +10,7 @@ from sigmaos_ray.sigmasrv import SigmaSrv
 from user.example_echo_server.echo_pb2 import AddReply, AddRequest, EchoReply, EchoRequest
 
 if TYPE_CHECKING:
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.rpcsrv import RpcContext
 
 DEFAULT_PATHNAME: Final = "name/example/echo-server"
 

@@ -14,7 +14,7 @@ from user.example_echo_server import server
 from user.example_echo_server.echo_pb2 import CountReply, EchoReply, EchoRequest
 
 if TYPE_CHECKING:
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.rpcsrv import RpcContext
 
 USAGE = "usage: user.example_echo_server.stored PATHNAME [DATABASE]"
 

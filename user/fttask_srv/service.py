@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sigmaos_ray.ft.fttask.table import Change
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.rpcsrv import RpcContext
     from user.fttask_srv.journal import Journal
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmaos_ray import AsyncSigmaClnt
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.rpcsrv import RpcContext
     from user.kv.changes import Number
     from user.kv.config import Config, Move
 

@@ -11,7 +11,7 @@ from user.kv.changes import State
 from user.kv.state import EMPTY
 
 if TYPE_CHECKING:
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+    from sigmaos_ray.rpcsrv import RpcContext
     from user.kv.changes import AnyChange, Number
     from user.kv.copies import Copies
     from user.kv.line import LineServer

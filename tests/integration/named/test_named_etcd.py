@@ -17,7 +17,8 @@ from kernel.named.keys import Keys
 from sigmaos_ray import serr
 from sigmaos_ray.config import Named
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
-from sigmaos_ray.protsrv.node import Caller, OpenHow
+from sigmaos_ray.protsrv.node import OpenHow
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import OREAD, OWRITE
 
 if TYPE_CHECKING:

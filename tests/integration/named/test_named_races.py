@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Caller, OpenHow
+from sigmaos_ray.protsrv.node import OpenHow
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import DMDIR, OREAD, OTRUNC, OWRITE
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from kernel.shell import KernelArgs
 from sigmaos_ray import SigmaClnt, loopthread
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.memfs import MemFs
-from sigmaos_ray.protsrv.node import Caller, OpenHow
+from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import DMDIR, NAMED_ROOT_DIRS, OREAD, Endpoint
 
 if TYPE_CHECKING:

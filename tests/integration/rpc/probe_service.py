@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, LeaseReply, LeaseRequest, Part, RpcReply, RpcRequest
-from sigmaos_ray.protsrv.rpcdev import immediate
-
-if TYPE_CHECKING:
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
+from sigmaos_ray.rpcsrv import RpcContext, immediate
 
 
 class Probe:

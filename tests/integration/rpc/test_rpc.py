@@ -16,16 +16,14 @@ from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest, RpcReply, RpcRequest
-from sigmaos_ray.protsrv.rpcdev import immediate
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCError
+from sigmaos_ray.rpcsrv import RpcContext, immediate
 from sigmaos_ray.sessp.channel import close_channels
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from sigmaos_ray.protsrv.rpcdev import RpcContext
 
 
 class Arith:

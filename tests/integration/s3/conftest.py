@@ -15,9 +15,10 @@ from kernel.s3.nodes import S3Fs
 from kernel.s3.store import S3Store
 from sigmaos_ray.config import Proxy
 from sigmaos_ray.memfs import MemFs
-from sigmaos_ray.protsrv.node import Caller, OpenHow
+from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sessp.channel import close_channels
 from sigmaos_ray.sigmap import DMDIR, OREAD
 

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from kernel.s3.nodes import S3Dir, S3Fs
-from sigmaos_ray.protsrv.node import Caller, Node, OpenHow
+from sigmaos_ray.protsrv.node import Node, OpenHow
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import OREAD, OTRUNC, OWRITE, Mode
 
 if TYPE_CHECKING:

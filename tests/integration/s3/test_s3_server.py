@@ -19,8 +19,8 @@ from kernel.s3.store import S3Store
 from kernel.shell import KernelArgs
 from sigmaos_ray import serr
 from sigmaos_ray.config import ProcEnv
-from sigmaos_ray.protsrv.node import Caller
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 
 if TYPE_CHECKING:

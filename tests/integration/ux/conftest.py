@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest_asyncio
 
 from sigmaos_ray.memfs import MemFs
-from sigmaos_ray.protsrv.node import Caller, OpenHow
+from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sessp.channel import close_channels
 from sigmaos_ray.sigmap import DMDIR, OREAD
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kernel.ux.nodes import UxDir, UxFile, UxFs, UxPipe
 from kernel.ux.store import UxStore
-from sigmaos_ray.protsrv.node import Caller, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import OpenFile, OpenHow
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import DMDIR, DMNAMEDPIPE, NO_LEASE, OREAD, OTRUNC, OWRITE, Fence, Mode, Perm
 
 if TYPE_CHECKING:
