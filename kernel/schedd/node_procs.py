@@ -16,7 +16,7 @@ from kernel.schedd.state import Kill, KillLater, Moved, Phase, ProcTable, Submit
 from kernel.schedd.waits import Waits
 from sigmaos_ray import crash, debug, serr
 from sigmaos_ray.proc import Status, check_pid
-from sigmaos_ray.procclnt import proclog
+from sigmaos_ray.runner import proclog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from sigmaos_ray import debug
-from sigmaos_ray.procclnt import proclog
+from sigmaos_ray.runner import proclog
 
 _log = debug.selector("SCHEDD")
 

@@ -24,10 +24,11 @@ from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
 from sigmaos_ray.proc import Status
-from sigmaos_ray.procclnt import children, parkedloop, parking
-from sigmaos_ray.procclnt.redirect import keep_log
-from sigmaos_ray.procclnt.runner import run_program
-from sigmaos_ray.procclnt.spawntimes import SpawnTimes
+from sigmaos_ray.procclnt import parking
+from sigmaos_ray.runner import children, parkedloop
+from sigmaos_ray.runner.redirect import keep_log
+from sigmaos_ray.runner.run import run_program
+from sigmaos_ray.runner.spawntimes import SpawnTimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Procs, the client's side: spawn, wait, evict; and the runner that a Ray worker executes a program with."""
+"""Procs, the client's side: spawn, wait, evict; and what a proc says of itself. What runs a program is ``runner``."""
 
 from sigmaos_ray.proc import ProcInfo
 from sigmaos_ray.procclnt.clnt import AsyncProcClnt

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from sigmaos_ray import Proc, SigmaClnt, Status, serr
-from sigmaos_ray.procclnt import proclog
+from sigmaos_ray.runner import proclog
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sigmaos_ray.procclnt import parking
-from sigmaos_ray.procclnt.parkedloop import ParkingSelector
+from sigmaos_ray.runner.parkedloop import ParkingSelector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

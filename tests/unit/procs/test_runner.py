@@ -12,9 +12,10 @@ import pytest
 
 from sigmaos_ray import Proc, Status
 from sigmaos_ray.config import ProcEnv
-from sigmaos_ray.procclnt import children, proclog, program, redirect, reports
-from sigmaos_ray.procclnt.program import module_names
-from sigmaos_ray.procclnt.runner import run_program
+from sigmaos_ray.procclnt import reports
+from sigmaos_ray.runner import children, proclog, program, redirect
+from sigmaos_ray.runner.program import module_names
+from sigmaos_ray.runner.run import run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,7 @@ ORDER: Final = (
     *("sigmaos_ray.leaderclnt", "sigmaos_ray.lockclnt", "sigmaos_ray.barrierclnt", "sigmaos_ray.dbclnt"),
     *("sigmaos_ray.proc", "sigmaos_ray.procclnt"),
     *("sigmaos_ray.blocking", "sigmaos_ray.sigmaclnt", "sigmaos_ray.realmclnt", "sigmaos_ray.fsspec"),
-    *("sigmaos_ray.executables", "sigmaos_ray.ft"),
+    *("sigmaos_ray.runner", "sigmaos_ray.ft"),
     *("sigmaos_ray.rpcsrv", "sigmaos_ray.protsrv", "sigmaos_ray.memfs", "sigmaos_ray.sigmasrv"),
     FRONT,
     *("kernel.lean", "kernel.whereis", "kernel.shell"),

@@ -19,7 +19,7 @@ STAMPS = {
     "sigmaos_ray/debug.py": "lines of logs",
     "sigmaos_ray/memfs.py": "times of files",
     "sigmaos_ray/perf/series.py": "records over time",
-    "sigmaos_ray/procclnt/spawntimes.py": "stages of a spawn, across processes, as shown",
+    "sigmaos_ray/runner/spawntimes.py": "stages of a spawn, across processes, as shown",
     "sigmaos_ray/protsrv/stats.py": "when a server started, as shown",
 }
 

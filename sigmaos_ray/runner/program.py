@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
 from sigmaos_ray.proc import Status, callables
-from sigmaos_ray.procclnt import proclog
+from sigmaos_ray.runner import proclog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 USER_PACKAGE: Final = "user"
 ENTRY_POINTS: Final = "sigmaos.programs"
 """The group under which installed packages register programs: ``name = "package.module:main"``."""
-_LAUNCHER: Final = "sigmaos_ray.executables"
-"""The program that runs executable files."""
 
 
 class NoProgram(Exception):  # told to the parent as it is
@@ -45,8 +43,9 @@ def load(spec: pb.ProcSpec) -> Callable[..., object]:
         except Exception as error:  # whatever the function's own imports raise
             raise NoProgram(f"function {spec.program!r} cannot be loaded here: {_last_line(error)}") from error
     if "/" in spec.program:
-        launcher = importlib.import_module(_LAUNCHER)
-        return functools.partial(_launch, launcher.main, spec.program)
+        from sigmaos_ray.runner import executables  # brings the whole client: only procs that are files pay for it
+
+        return functools.partial(_launch, executables.main, spec.program)
     names = module_names(spec.program)
     for name in names:
         main = _imported(name, spec.program) or _registered(spec.program)

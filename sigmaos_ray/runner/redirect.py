@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from sigmaos_ray.procclnt import proclog
+from sigmaos_ray.runner import proclog
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ import psutil
 
 from sigmaos_ray import loopthread, serr
 from sigmaos_ray.proc import Status
-from sigmaos_ray.procclnt import proclog
+from sigmaos_ray.runner import proclog
 from sigmaos_ray.sigmaclnt import SigmaClnt
 
 if TYPE_CHECKING:

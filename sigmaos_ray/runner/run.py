@@ -13,9 +13,10 @@ import msgspec
 
 from sigmaos_ray import crash, debug
 from sigmaos_ray.proc import Status
-from sigmaos_ray.procclnt import children, isolation, proclog, program, reports
-from sigmaos_ray.procclnt.redirect import Redirect
-from sigmaos_ray.procclnt.spawntimes import SpawnTimes
+from sigmaos_ray.procclnt import reports
+from sigmaos_ray.runner import children, isolation, proclog, program
+from sigmaos_ray.runner.redirect import Redirect
+from sigmaos_ray.runner.spawntimes import SpawnTimes
 from sigmaos_ray.sessp import wire
 
 if TYPE_CHECKING:
