@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sigmaos_ray import SigmaClnt, Status, crash, debug, serr
-from sigmaos_ray.leaderclnt import AsyncLeaderClnt
+from sigmaos_ray.ft.leading import Leadership
 from sigmaos_ray.proc import Proc
 from sigmaos_ray.protsrv.devices import CommandNode
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmasrv import SigmaSrv
 from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
-from user.kv import leading
 from user.kv.copies import remove_copies
 from user.kv.fleet import BALANCER_MCPU, Fleet, members
 from user.kv.monitor import Monitor
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from user.kv.config import Config, Move
 
 USAGE: Final = "usage: balancer PROCS JOB"
-LOST_EXIT_CODE: Final = 3
 _POST_TRIES_MAX: Final = 10
 _PAUSE_S: Final = 0.5
 _SERVER_START_TIMEOUT_S: Final = 60.0
@@ -67,7 +65,7 @@ class Balancer:
     def __init__(self, sc: AsyncSigmaClnt, names: Names) -> None:
         self._sc = sc
         self._names = names
-        self._leader = AsyncLeaderClnt(sc, names.balancer_elect)
+        self._leadership = Leadership(sc, names.balancer_elect, [names.dir])
         self._fleet = Fleet(sc, names)
         self._config: Config = cfg.Config()
         self._busy = asyncio.Lock()
@@ -87,16 +85,15 @@ class Balancer:
     async def start(self) -> bool:
         """Returns once this one leads; False if it is evicted before, or is nobody's: then it must not lead."""
         sc, names = self._sc, self._names
-        if not await leading.lead(sc, self._leader, names.balancer_elect, [names.dir]):
+        if not await self._leadership.lead():
             return False
-        self._tasks.append(leading.end_when_lost(self._leader, names.balancer, LOST_EXIT_CODE))
         if sc.pid not in await members(sc, names.balancers):
             await self.stop()
             return False
         try:
             self._config = cfg.decode(await sc.get_file(names.config), names.config)
         except serr.NotFound:
-            leading.end(f"{names.config} is gone", LOST_EXIT_CODE)
+            self._leadership.die(f"{names.config} is gone")
         await self._write(self._config)
         for work, name in ((self._recover(), "kv-recover"), (Monitor(self).run(), "kv-monitor")):
             self._tasks.append(asyncio.create_task(work, name=name))
@@ -109,8 +106,7 @@ class Balancer:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._fleet.abandon()
-        await self._leader.release_leadership()
-        await self._leader.unfence()
+        await self._leadership.resign()
 
     async def _recover(self) -> None:
         """Goes on where the last balancer was."""
@@ -121,7 +117,7 @@ class Balancer:
                     await self._settle()
                 return
             except serr.Stale as error:
-                leading.end(str(error), LOST_EXIT_CODE)
+                self._leadership.die(str(error))
             except serr.SigmaError as error:
                 debug.error(f"kv {self._names.job}: {error}")
                 await asyncio.sleep(_PAUSE_S)
@@ -185,22 +181,22 @@ class Balancer:
                 await self._write(config)
 
     async def _write(self, config: Config) -> None:
-        config = msgspec.structs.replace(config, epoch=self._leader.fence.epoch, seqno=self._next_number()[1])
+        config = msgspec.structs.replace(config, epoch=self._leadership.fence.epoch, seqno=self._next_number()[1])
         for attempt in range(_POST_TRIES_MAX):
             try:
                 await self._sc.put_file(self._names.config, cfg.encode(config))
                 break
             except serr.Stale as error:
-                leading.end(str(error), LOST_EXIT_CODE)
+                self._leadership.die(str(error))
             except serr.SESSION_ERRORS as error:  # again is the same: the whole file, under the fence
                 _log(f"{self._names.config}: {error}")
                 if attempt == _POST_TRIES_MAX - 1:
-                    leading.end(f"cannot write {self._names.config}: {error}", LOST_EXIT_CODE)
+                    self._leadership.die(f"cannot write {self._names.config}: {error}")
                 await asyncio.sleep(_PAUSE_S)
         self._config = config
 
     def _next_number(self) -> Number:
-        return self._leader.fence.epoch, self._config.seqno + 1
+        return self._leadership.fence.epoch, self._config.seqno + 1
 
     async def _settle(self) -> None:
         """Makes things as the configuration says."""

@@ -5,14 +5,12 @@ The others stand by; whoever follows finds in the group's copies, MEMBERS at mos
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import SigmaClnt, Status, crash, debug
-from sigmaos_ray.leaderclnt import AsyncLeaderClnt
+from sigmaos_ray.ft.leading import Leadership
 from sigmaos_ray.sigmasrv import SigmaSrv
-from user.kv import leading
 from user.kv.copies import Copies
 from user.kv.fleet import members
 from user.kv.journal import Journal
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
 
 USAGE: Final = "usage: kvd PROCS JOB GROUP MEMBERS"
-LOST_EXIT_CODE: Final = 3
 _HOST: Final = "127.0.0.1"
 """Servers listen where ``SigmaSrv`` does."""
 _log = debug.selector("KVGRP")
@@ -45,7 +42,7 @@ def main(argv: list[str]) -> Status | None:
             return Status.evicted()
         server = SigmaSrv(names.group(group), *kvd.services, sc=sc, host=_HOST, replace=True)
         with server, crash.arm("KVD_CRASH"), crash.arm("KVD_PARTITION", lambda: sc.disconnect("name")):
-            _log(f"{group}: serves, epoch {kvd.leader.fence.epoch}")
+            _log(f"{group}: serves, epoch {kvd.leadership.fence.epoch}")
             sc.wait_evict()
         sc.run(kvd.stop())
         return Status.evicted()
@@ -57,29 +54,26 @@ class _Kvd:
     def __init__(self, sc: AsyncSigmaClnt, names: Names, group: str, members_count: int) -> None:
         self._sc = sc
         self._elect = names.elect(group)
-        self._group = group
         self._procs = names.procs(group)
-        self.leader = AsyncLeaderClnt(sc, self._elect)
+        self.leadership = Leadership(sc, self._elect)
         self._table = ShardTable()
-        self._copies = Copies(sc, names, group, self.leader, members_count)
+        self._copies = Copies(sc, names, group, self.leadership.leader, members_count)
         self._journal = Journal(
             self._copies,
             self._table,
-            lambda error: leading.end(str(error), LOST_EXIT_CODE),
+            lambda error: self.leadership.die(str(error)),
             self._copies.caught_up,
         )
-        self._watch: asyncio.Task[None] | None = None
         self._shards: Shards | None = None
         self._lines: LineServer | None = None
         self.services: tuple[object, ...] = ()
 
     async def start(self) -> bool:
         """Returns once this server leads, and knows what is written; False if it is evicted before."""
-        if not await leading.lead(self._sc, self.leader, self._elect, []):
+        if not await self.leadership.lead():
             return False
-        self._watch = leading.end_when_lost(self.leader, self._group, LOST_EXIT_CODE)
         if self._sc.pid not in await members(self._sc, self._procs):  # nobody knows of this one, and none would end it
-            await self._resign()
+            await self.leadership.resign()
             return False
         # The leader's file hangs on this lease: a client has one at named.
         lease = await self._sc.leases.ask_lease(self._elect)
@@ -102,11 +96,4 @@ class _Kvd:
         await self._copies.stop_growing()
         await self._journal.close()
         await self._copies.close()
-        await self._resign()
-
-    async def _resign(self) -> None:
-        assert self._watch is not None
-        self._watch.cancel()
-        await asyncio.wait({self._watch})
-        await self.leader.release_leadership()
-        await self.leader.unfence()
+        await self.leadership.resign()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 import time
 import traceback
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sigmaos_ray import AsyncSigmaClnt, Proc, Status, crash, debug, decoding, serr
 from sigmaos_ray.ft.fttask import AsyncFtTaskClnt, AsyncFtTaskCoord, TaskResult, TaskStatus
-from sigmaos_ray.leaderclnt import AsyncLeaderClnt
+from sigmaos_ray.ft.leading import Leadership, unless_evicted
 from user.mr.names import MAPPER, REDUCER, Names, read_description
 from user.mr.publishing import MapOutput, Publisher, ReduceOutput
 from user.mr.results import JobResult, Phase, Progress
@@ -27,11 +26,11 @@ from user.mr.state import JobFailed, JobState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sigmaos_ray.sigmap import Fence
     from user.mr.names import Description
     from user.mr.state import Kind
 
 USAGE: Final = "usage: mr.coord JOB"
-LOST_EXIT_CODE: Final = 3
 _TELL_S: Final = 0.2
 """How often progress is written."""
 _KILL_S: Final = 0.5
@@ -49,46 +48,26 @@ async def main(argv: list[str]) -> Status:
     async with AsyncSigmaClnt() as sc:
         await sc.started()
         loop = asyncio.get_running_loop()
-        leader = AsyncLeaderClnt(sc, names.leader)
+        leadership = Leadership(sc, names.leader, [names.dir])
 
         def cut_off() -> None:
             asyncio.run_coroutine_threadsafe(sc.disconnect("name"), loop)
 
         with crash.arm("MRCOORD_CRASH"), crash.arm("MRCOORD_PARTITION", cut_off):
-            evicted = asyncio.create_task(sc.wait_evict(), name="mr-evicted")
-            try:
-                if not await _first(evicted, leader.lead_and_fence(sc.pid.encode(), [names.dir])):
-                    return Status.evicted()
-                return await _lead(sc, names, leader, evicted)
-            finally:
-                evicted.cancel()
-                await asyncio.wait({evicted})
+            if not await leadership.lead():
+                return Status.evicted()
+            return await _lead(sc, names, leadership)
 
 
-async def _first(evicted: asyncio.Task[None], work: Any) -> bool:
-    """Does the work, unless the proc is evicted first: then False. Raises what the work raises."""
-    doing = asyncio.ensure_future(work)
+async def _lead(sc: AsyncSigmaClnt, names: Names, leadership: Leadership) -> Status:
+    coordinator = Coordinator(sc, names, leadership.fence)
     try:
-        await asyncio.wait({evicted, doing}, return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
-            return False
-        doing.result()
-        return True
-    finally:
-        doing.cancel()
-        await asyncio.wait({doing})
-
-
-async def _lead(sc: AsyncSigmaClnt, names: Names, leader: AsyncLeaderClnt, evicted: asyncio.Task[None]) -> Status:
-    watch = asyncio.create_task(_watch(leader), name="mr-leader")
-    coordinator = Coordinator(sc, names, leader)
-    try:
-        if not await _first(evicted, coordinator.run()):
+        if not await unless_evicted(sc, coordinator.run()):
             return Status.evicted()
-        await _first(evicted, _tidy_up(sc, names))
+        await unless_evicted(sc, _tidy_up(sc, names))
     except JobFailed as failure:
         await coordinator.fail(str(failure))
-        await _first(evicted, _tidy_up(sc, names))
+        await unless_evicted(sc, _tidy_up(sc, names))
         return Status.fatal(str(failure))
     except serr.SigmaError:
         raise  # the next one tries again
@@ -97,11 +76,9 @@ async def _lead(sc: AsyncSigmaClnt, names: Names, leader: AsyncLeaderClnt, evict
         await coordinator.fail(f"{type(error).__name__}: {error}")
         return Status.fatal(str(error))
     finally:
-        watch.cancel()
-        await asyncio.wait({watch})
         await coordinator.close()
         with contextlib.suppress(serr.SigmaError):  # it goes with our lease
-            await leader.release_leadership()
+            await leadership.resign()
     return Status.ok()
 
 
@@ -111,20 +88,13 @@ async def _tidy_up(sc: AsyncSigmaClnt, names: Names) -> None:
     await end_servers(sc, names)
 
 
-async def _watch(leader: AsyncLeaderClnt) -> None:
-    """A coordinator that leads no more ends at once: its tasks are somebody else's now."""
-    await leader.lost.wait()
-    debug.error("mr: leads no more")
-    os._exit(LOST_EXIT_CODE)
-
-
 class Coordinator:
     """The leader's work on one job. ``close`` it: tasks that still run are killed."""
 
-    def __init__(self, sc: AsyncSigmaClnt, names: Names, leader: AsyncLeaderClnt) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, names: Names, fence: Fence) -> None:
         self._sc = sc
         self._names = names
-        self._leader = leader
+        self._fence = fence
         self._state = JobState()
         self._tasks: dict[Kind, AsyncFtTaskClnt] = {
             "map": AsyncFtTaskClnt(sc, names.map_tasks),
@@ -132,7 +102,7 @@ class Coordinator:
         }
         self._running: dict[tuple[Kind, int], str] = {}
         self._progress = Progress()
-        self._inputs = leader.fence.epoch * _ROUNDS_MAX
+        self._inputs = fence.epoch * _ROUNDS_MAX
         """The number of the list that reducers read: of this leader, and this round."""
         self._began_s = time.monotonic()
         self._map_s = 0.0
@@ -143,7 +113,7 @@ class Coordinator:
         if await self._is_over():
             return
         for clnt in self._tasks.values():
-            await clnt.fence(self._leader.fence)
+            await clnt.fence(self._fence)
         maps = await self._tasks["map"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
         reduces = await self._tasks["reduce"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
         self._state.taken_over(maps, reduces)

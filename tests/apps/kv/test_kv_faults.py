@@ -20,12 +20,12 @@ from kv_clients import KvClients
 from kv_model import KeyModel
 
 from sigmaos_ray import AsyncSigmaClnt, serr
+from sigmaos_ray.ft.leading import LeaderData
 from sigmaos_ray.testing.linearizability import check
 from sigmaos_ray.testing.tstate import clnt_env
 from user.kv import kv_pb2 as pb
 from user.kv.clnt import AsyncKvClerk
 from user.kv.job import AsyncKvJob
-from user.kv.leading import LeaderData
 from user.kv.names import Names, shard_of
 from user.kv.servers import Server
 

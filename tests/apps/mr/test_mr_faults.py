@@ -47,7 +47,8 @@ def os_pid_of(sc: SigmaClnt, pid: str) -> int:
 
 def leader_of(sc: SigmaClnt, running: MapReduce) -> str:
     """The pid of the coordinator that leads."""
-    return sc.get_file(f"name/mr/{running.name}/coord-leader").decode()
+    pid: str = sc.get_file_json(f"name/mr/{running.name}/coord-leader")["pid"]
+    return pid
 
 
 def ends_well(sc: SigmaClnt, running: MapReduce, faultless: list[bytes]) -> JobResult:

@@ -33,8 +33,10 @@ class Realm:
         self._named = named
         self._realm = realm
 
-    async def clnt(self) -> AsyncSigmaClnt:
-        env = ProcEnv(pid=f"test-{secrets.token_hex(3)}", realm=self._realm, named=self._named.endpoint)
+    async def clnt(self, kernel_id: str = "") -> AsyncSigmaClnt:
+        """A client of its own, on a kernel node if one is named. It lives as long as the test."""
+        pid = f"test-{secrets.token_hex(3)}"
+        env = ProcEnv(pid=pid, realm=self._realm, named=self._named.endpoint, kernel_id=kernel_id)
         return await self._stack.enter_async_context(AsyncSigmaClnt(env))
 
 
