@@ -207,7 +207,7 @@ class _ServedLine(_Frames):
             self.transport.resume_reading()
 
 
-class AsyncLine(_Frames):
+class AsyncKvLine(_Frames):
     """A clerk's line. ``close`` it."""
 
     def __init__(self) -> None:
@@ -217,7 +217,7 @@ class AsyncLine(_Frames):
         self.is_lost = False
 
     @classmethod
-    async def open(cls, host: str, port: int, token: bytes, timeout_s: float) -> AsyncLine:
+    async def open(cls, host: str, port: int, token: bytes, timeout_s: float) -> AsyncKvLine:
         """Raises OSError if there is nobody, TimeoutError if nobody answers."""
         async with asyncio.timeout(timeout_s):
             transport, line = await asyncio.get_running_loop().create_connection(cls, host, port)
@@ -255,7 +255,7 @@ class AsyncLine(_Frames):
             self.transport.close()
 
 
-class BlockingLine:
+class BlockingKvLine:
     """A line for one thread at a time, one call at a time, without a loop. ``close`` it, also after any error."""
 
     def __init__(self, host: str, port: int, token: bytes, timeout_s: float) -> None:

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from sigmaos_ray import debug, serr
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from user.kv import kv_pb2 as pb
-from user.kv.line import METHODS, AsyncLine, BlockingLine
+from user.kv.line import METHODS, AsyncKvLine, BlockingKvLine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Server:
     def __init__(self, sc: AsyncSigmaClnt, pn: str) -> None:
         self._rpc = AsyncRPCClnt(sc, pn)
         self._pathname = pn
-        self._line: AsyncLine | None = None
+        self._line: AsyncKvLine | None = None
         self._opening = asyncio.Lock()
         self._no_line_until_s = 0.0
 
@@ -59,7 +59,7 @@ class Server:
         """Where the leader takes lines."""
         return await self._rpc.rpc("KvSrv.Line", pb.NothingRequest(), pb.LineReply, ATTEMPT_S)
 
-    async def _open(self) -> AsyncLine | None:
+    async def _open(self) -> AsyncKvLine | None:
         """A line; None if the server can be reached by its session alone."""
         async with self._opening:
             if self._line is not None and not self._line.is_lost:
@@ -68,7 +68,7 @@ class Server:
                 return None
             at = await self.where()
             try:
-                self._line = await AsyncLine.open(at.host, at.port, at.token, _DIAL_S)
+                self._line = await AsyncKvLine.open(at.host, at.port, at.token, _DIAL_S)
             except (OSError, TimeoutError) as error:
                 _log(f"{self._pathname}: no line to {at.host}:{at.port}: {error}")
                 self._no_line_until_s = time.monotonic() + _WITHOUT_LINE_S
@@ -89,7 +89,7 @@ class ThreadLines:
 
     def __init__(self, sc: SigmaClnt) -> None:
         self._sc = sc
-        self._idle: dict[str, list[BlockingLine]] = {}
+        self._idle: dict[str, list[BlockingKvLine]] = {}
         self._not_until_s: dict[str, float] = {}
         self._closed = False
 
@@ -97,7 +97,7 @@ class ThreadLines:
         self, method: str, requests: Mapping[str, Message], servers: Mapping[str, Server], reply_class: type[R]
     ) -> dict[str, R]:
         """Asks several groups' leaders at a time, at most once each; who did not answer, or refused, is left out."""
-        asked: dict[str, BlockingLine] = {}
+        asked: dict[str, BlockingKvLine] = {}
         replies: dict[str, R] = {}
         try:
             for group, request in requests.items():
@@ -115,7 +115,7 @@ class ThreadLines:
                 line.close()
         return replies
 
-    def _take(self, group: str, servers: Mapping[str, Server]) -> BlockingLine | None:
+    def _take(self, group: str, servers: Mapping[str, Server]) -> BlockingKvLine | None:
         idle = self._idle.get(group)
         if idle:
             with contextlib.suppress(IndexError):  # another thread was quicker
@@ -125,12 +125,12 @@ class ThreadLines:
             return None
         at = self._sc.run(server.where())
         try:
-            return BlockingLine(at.host, at.port, at.token, ATTEMPT_S)
+            return BlockingKvLine(at.host, at.port, at.token, ATTEMPT_S)
         except OSError:
             self._not_until_s[group] = time.monotonic() + _WITHOUT_LINE_S
             raise
 
-    def _put_back(self, group: str, line: BlockingLine) -> None:
+    def _put_back(self, group: str, line: BlockingKvLine) -> None:
         if self._closed:
             line.close()
         else:

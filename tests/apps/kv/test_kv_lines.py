@@ -12,7 +12,7 @@ from sigmaos_ray import serr
 from user.kv import kv_pb2 as pb
 from user.kv import servers
 from user.kv.blocking import KvClerk
-from user.kv.line import GET, SCAN, WRITE, AsyncLine, BlockingLine, LineServer
+from user.kv.line import GET, SCAN, WRITE, AsyncKvLine, BlockingKvLine, LineServer
 
 if TYPE_CHECKING:
     import socket
@@ -44,8 +44,8 @@ async def server() -> AsyncIterator[LineServer]:
     await server.stop()
 
 
-async def dial(server: LineServer) -> AsyncLine:
-    return await AsyncLine.open(server.host, server.port, server.token, TIMEOUT_S)
+async def dial(server: LineServer) -> AsyncKvLine:
+    return await AsyncKvLine.open(server.host, server.port, server.token, TIMEOUT_S)
 
 
 async def test_calls_run_side_by_side(server: LineServer) -> None:
@@ -71,7 +71,7 @@ async def test_errors_travel(server: LineServer) -> None:
 
 async def test_a_blocking_line(server: LineServer) -> None:
     def talk() -> int:
-        line = BlockingLine(server.host, server.port, server.token, TIMEOUT_S)
+        line = BlockingKvLine(server.host, server.port, server.token, TIMEOUT_S)
         try:
             line.send(GET, pb.GetRequest(keys=["a"]))
             reply = line.receive(pb.GetReply)
@@ -117,8 +117,8 @@ def test_a_clerk_without_lines(tstate_all: Tstate, store: str, monkeypatch: pyte
     def refuse(*_: object) -> socket.socket:
         raise ConnectionRefusedError("no way")
 
-    monkeypatch.setattr(servers.AsyncLine, "open", refuse)
-    monkeypatch.setattr(servers, "BlockingLine", refuse)
+    monkeypatch.setattr(servers.AsyncKvLine, "open", refuse)
+    monkeypatch.setattr(servers, "BlockingKvLine", refuse)
     with KvClerk(tstate_all.sc, store) as clerk:
         clerk.put("without", b"line")
         assert clerk.get("without") == b"line"
