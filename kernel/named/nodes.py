@@ -10,7 +10,7 @@ from kernel.named import transactions
 from kernel.named.fs import CONTENTS, Key, NamedFs
 from kernel.named.state import Inode, merged, page
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Change, Changed, Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import ChangeOutcome, Dir, EntryChange, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_NAMED,
     DMDIR,
@@ -219,7 +219,9 @@ class NamedDir(NamedNode, Dir):
         replace = bool(how.mode & OTRUNC)
         return await node.write_held(data, offset, replace=replace, fence=how.fence, lease=how.lease)
 
-    async def transact(self, caller: Caller, changes: Sequence[Change], fence: Fence = NO_FENCE) -> list[Changed]:
+    async def transact(
+        self, caller: Caller, changes: Sequence[EntryChange], fence: Fence = NO_FENCE
+    ) -> list[ChangeOutcome]:
         wanted = []
         for change in changes:
             if not isinstance(change.directory, NamedDir):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kernel.named.fs import CONTENTS, Key, Prepared
 from kernel.named.state import Plan
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Change, Changed, ChangeKind, OpenHow
+from sigmaos_ray.protsrv.node import ChangeKind, ChangeOutcome, EntryChange, OpenHow
 from sigmaos_ray.protsrv.transact import sequential_name
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Wanted(NamedTuple):
     """A change, and the inode of its directory."""
 
-    change: Change
+    change: EntryChange
     directory: Inode
 
     @property
@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
         return None if self.change.sequential else self.directory.children.get(self.change.name)
 
 
-async def transact(fs: NamedFs, wanted: Sequence[Wanted], fence: Fence) -> list[Changed]:
+async def transact(fs: NamedFs, wanted: Sequence[Wanted], fence: Fence) -> list[ChangeOutcome]:
     """Makes all changes, or none (see ``Dir.transact``)."""
     _refuse_tangled(wanted)
     while True:
@@ -133,8 +133,8 @@ def _check_room(fs: NamedFs, whole: Prepared, fence: Fence) -> None:
         raise serr.Inval("transaction", f"{count} keys: one has at most {fs.config.commit_ops_max}")
 
 
-def _told(each: Wanted, name: str, prepared: Prepared | None) -> Changed:
+def _told(each: Wanted, name: str, prepared: Prepared | None) -> ChangeOutcome:
     if each.change.kind is ChangeKind.REMOVE:
-        return Changed(name, 0)
+        return ChangeOutcome(name, 0)
     inode = prepared.inode if prepared is not None else each.directory.children[name]
-    return Changed(name, inode.version)
+    return ChangeOutcome(name, inode.version)

@@ -126,7 +126,7 @@ class FencesDir(ReadOnlyDir):
         return cls(table.newest, check, forget)
 
     def nodes(self) -> dict[str, Node]:
-        return {shown_name(fence): _FenceFile(fence, self._forget) for fence in self._newest()}
+        return {shown_name(fence): _ShownFence(fence, self._forget) for fence in self._newest()}
 
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         """Stale for a fence older than the one that is known. Inval unless the data are a fence of that name."""
@@ -142,7 +142,7 @@ class FencesDir(ReadOnlyDir):
         return len(data)
 
 
-class _FenceFile(ReportNode):
+class _ShownFence(ReportNode):
     dev = DEV_FENCE
 
     def __init__(self, shown: Fence, forget: Callable[[str], Awaitable[None]]) -> None:

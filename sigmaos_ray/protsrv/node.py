@@ -49,7 +49,7 @@ class ChangeKind(enum.IntEnum):
     CHECK = 3
 
 
-class Change(msgspec.Struct, frozen=True):
+class EntryChange(msgspec.Struct, frozen=True):
     """One of the changes that ``Dir.transact`` makes together."""
 
     kind: ChangeKind
@@ -63,7 +63,7 @@ class Change(msgspec.Struct, frozen=True):
     sequential: bool = False
 
 
-class Changed(msgspec.Struct, frozen=True):
+class ChangeOutcome(msgspec.Struct, frozen=True):
     """What a change of a transaction came to."""
 
     name: str
@@ -207,7 +207,9 @@ class Dir(Node):
         An existing directory is IsDir; an existing entry keeps its permissions."""
         raise serr.NotSupported(name, "put")
 
-    async def transact(self, caller: Caller, changes: Sequence[Change], fence: Fence = NO_FENCE) -> list[Changed]:
+    async def transact(
+        self, caller: Caller, changes: Sequence[EntryChange], fence: Fence = NO_FENCE
+    ) -> list[ChangeOutcome]:
         """Makes all changes at one moment, in directories of this server, or none. A name stands in one of them at
         most, and none is below a directory that another one makes or removes (Inval). Version if an object has
         another one; else the errors of ``create``, ``put`` and ``remove``, about the name concerned."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.config import Config
-    from sigmaos_ray.protsrv.rpctrunks import Connection
+    from sigmaos_ray.protsrv.rpctrunks import RpcConnection
     from sigmaos_ray.protsrv.stats import ServerStats
     from sigmaos_ray.rpcsrv import Caller
 
@@ -217,7 +217,7 @@ class _Channel(OpenFile):
         self._id = device.next_channel()
         self._payloads = Payloads(device.held)
         self.is_closed = False
-        self.lines: set[Connection] = set()
+        self.lines: set[RpcConnection] = set()
 
     async def read(self, offset: int, count: int) -> bytes:
         return f"{self._id:x}".encode()[offset : offset + count]

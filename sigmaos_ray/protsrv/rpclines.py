@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.config import Config
-    from sigmaos_ray.protsrv.rpctrunks import Calls, Connection
+    from sigmaos_ray.protsrv.rpctrunks import ChannelCalls, RpcConnection
 
 _log = debug.selector("RPCSRV")
 
@@ -36,10 +36,10 @@ class LineListener:
         self.config = config
         self._server: asyncio.Server | None = None
         self._starting = asyncio.Lock()
-        self._tokens: dict[bytes, tuple[Calls, bool]] = {}
-        self.connections: set[Connection] = set()
+        self._tokens: dict[bytes, tuple[ChannelCalls, bool]] = {}
+        self.connections: set[RpcConnection] = set()
 
-    async def offer(self, calls: Calls, *, trunk: bool = False) -> Line:
+    async def offer(self, calls: ChannelCalls, *, trunk: bool = False) -> Line:
         """Where a line or a trunk for this channel can be had, once and soon. Retry if too many were offered."""
         if len(self._tokens) >= _WAITING_MAX:
             raise serr.Retry("line", f"{_WAITING_MAX} were offered and not taken yet")
@@ -52,7 +52,7 @@ class LineListener:
         asyncio.get_running_loop().call_later(self.config.session.hello_timeout_s, self._tokens.pop, token, None)
         return Line(port=self._server.sockets[0].getsockname()[1], token=token)
 
-    def redeem(self, token: bytes) -> tuple[Calls, bool] | None:
+    def redeem(self, token: bytes) -> tuple[ChannelCalls, bool] | None:
         """The channel that a connection is for, and whether it is a trunk; None for a stranger. A token is good for
         one connection."""
         return self._tokens.pop(token, None)
@@ -74,7 +74,7 @@ class ServedLine(asyncio.Protocol):
         self._listener = listener
         self._frame_bytes_max = lines.HEADER_BYTES_MAX + listener.config.rpc.inline_bytes_max
         self._buffer = bytearray()
-        self._calls: Calls | None = None
+        self._calls: ChannelCalls | None = None
         self._transport: asyncio.Transport | None = None
         self._running: asyncio.Task[None] | None = None
         self._has_begun = False
@@ -128,7 +128,7 @@ class ServedLine(asyncio.Protocol):
         self._calls.lines.add(self)
         return True
 
-    def _become_trunk(self, calls: Calls) -> None:
+    def _become_trunk(self, calls: ChannelCalls) -> None:
         assert self._transport is not None
         connections = self._listener.connections
         trunk = ServedTrunk(calls, self._transport, connections.discard)

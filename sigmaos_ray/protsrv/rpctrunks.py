@@ -16,10 +16,10 @@ _log = debug.selector("RPCSRV")
 _MESSAGE_BYTES_MAX: Final = lines.HEADER_BYTES_MAX + lines.TRUNK_ARGUMENT_BYTES_MAX
 
 
-class Calls(Protocol):
+class ChannelCalls(Protocol):
     """A channel, as its connections see it."""
 
-    lines: set[Connection]
+    lines: set[RpcConnection]
 
     @property
     def is_closed(self) -> bool: ...
@@ -29,7 +29,7 @@ class Calls(Protocol):
     async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]: ...
 
 
-class Connection(Protocol):
+class RpcConnection(Protocol):
     """A line or a trunk."""
 
     def end(self, why: str) -> None:
@@ -41,7 +41,7 @@ def refusal(error: serr.SigmaError) -> bytes:
     return wire.error_to_pb(error).SerializeToString()
 
 
-async def answered(calls: Calls, frames: Sequence[bytes]) -> tuple[Sequence[bytes], int]:
+async def answered(calls: ChannelCalls, frames: Sequence[bytes]) -> tuple[Sequence[bytes], int]:
     """The frames of a reply, and its flag. Raises nothing but a cancellation."""
     try:
         return await calls.writeread(frames), 0
@@ -54,7 +54,9 @@ async def answered(calls: Calls, frames: Sequence[bytes]) -> tuple[Sequence[byte
 class ServedTrunk(asyncio.Protocol):
     """One trunk, which takes a connection over once that has shown its token."""
 
-    def __init__(self, calls: Calls, transport: asyncio.Transport, on_lost: Callable[[ServedTrunk], None]) -> None:
+    def __init__(
+        self, calls: ChannelCalls, transport: asyncio.Transport, on_lost: Callable[[ServedTrunk], None]
+    ) -> None:
         self._calls = calls
         self._transport = transport
         self._on_lost = on_lost
@@ -147,7 +149,7 @@ class ServedTrunk(asyncio.Protocol):
         self._serve()
 
     def end(self, why: str) -> None:
-        """See ``Connection``."""
+        """See ``RpcConnection``."""
         if self._transport.is_closing():
             return
         _log(f"trunk: {why}")

@@ -26,7 +26,7 @@ are no load of the server's own."""
 _WAITS: Final = frozenset(WAITS_OF.values())
 
 
-class Load:
+class ServerLoad:
     """How many requests are worked on at a time, and how much of a core the process uses: decaying averages over 1, 10
     and 60 s, as a machine's load averages. ``tick`` once a second. Pure."""
 
@@ -71,7 +71,7 @@ class ServerStats:
         self.rpc_latencies: defaultdict[str, Latency] = defaultdict(Latency)
         self.sections: dict[str, Callable[[], dict[str, Any]]] = {}
         """What a server adds of its own, by name; asked at each read."""
-        self._load = Load(time.monotonic(), time.process_time())
+        self._load = ServerLoad(time.monotonic(), time.process_time())
         self._ticking: asyncio.TimerHandle | None = None
 
     def start(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv import limits
-from sigmaos_ray.protsrv.node import Change, ChangeKind
+from sigmaos_ray.protsrv.node import ChangeKind, EntryChange
 
 if TYPE_CHECKING:
     from sigmaos_ray.pb import sigmap_pb2 as pb
@@ -20,7 +20,7 @@ def sequential_name(prefix: str, number: int) -> str:
     return f"{prefix}{number:0{SEQUENCE_DIGITS}d}"
 
 
-def change_from_pb(change: pb.Change, directory: Dir) -> Change:
+def change_from_pb(change: pb.Change, directory: Dir) -> EntryChange:
     """A change in that directory. Inval if it asks for what no server does."""
     name = change.name
     try:
@@ -35,4 +35,4 @@ def change_from_pb(change: pb.Change, directory: Dir) -> Change:
         raise serr.Inval(name, "what is made has no version before")
     if kind not in (ChangeKind.CREATE, ChangeKind.PUT) and change.data:
         raise serr.Inval(name, "contents for a change that writes nothing")
-    return Change(kind, directory, name, change.version, change.perm, change.lease, change.data, change.sequential)
+    return EntryChange(kind, directory, name, change.version, change.perm, change.lease, change.data, change.sequential)

@@ -11,7 +11,7 @@ from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.rpcclnt.channel import Answered
 from sigmaos_ray.rpcclnt.clnt import AsyncRPCClnt, parsed
-from sigmaos_ray.rpcclnt.line import BlockingLine, Lines
+from sigmaos_ray.rpcclnt.line import BlockingLine, LinePool
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -38,7 +38,7 @@ class BlockingCalls:
         self.sc = sc
         self.clnt = clnt
         self.inline_bytes_max = configuration.current().rpc.inline_bytes_max
-        self.lines = Lines(lambda: sc.run(clnt.line()))
+        self.lines = LinePool(lambda: sc.run(clnt.line()))
 
     def rpc(
         self, method: str, request: Message, reply_class: type[R], timeout_s: float | None, *, idempotent: bool = False

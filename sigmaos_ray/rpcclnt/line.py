@@ -90,7 +90,7 @@ class BlockingLine:
         self._socket.close()
 
 
-class Lines:
+class LinePool:
     """The lines of one client to one server, for as many threads as come. ``close`` it."""
 
     def __init__(self, offer: Callable[[], tuple[Channel, str, Line]]) -> None:

@@ -51,7 +51,7 @@ class Cost(NamedTuple):
     """True if it waits for somebody else, for how long nobody knows."""
 
 
-class Load:
+class RequestLoad:
     """What the requests of one session that run hold. Those that come to an end by themselves hold up later ones once
     they are too much; those that wait for somebody else cannot, since a later one may be what they wait for."""
 

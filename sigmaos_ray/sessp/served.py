@@ -11,8 +11,8 @@ import grpc
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import eager, wire
-from sigmaos_ray.sessp.outbox import Cost, Load, Outbox
-from sigmaos_ray.sessp.state import KeptBytes, ServerState, Verdict
+from sigmaos_ray.sessp.outbox import Cost, Outbox, RequestLoad
+from sigmaos_ray.sessp.state import KeptBytes, ServerState, Treatment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -61,7 +61,7 @@ class ServedSession:
         self._reader: asyncio.Task[None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._running: dict[asyncio.Task[Reply], tuple[int, Cost]] = {}
-        self._load = Load(limits)
+        self._load = RequestLoad(limits)
         self._outbox = Outbox()
         self._writing = False
         self._flusher: asyncio.Task[None] | None = None
@@ -123,12 +123,12 @@ class ServedSession:
 
     def _take_request(self, request: Request, message_bytes: int) -> None:
         seqno = request.seqno
-        verdict = self.state.arrived(seqno)
-        if verdict is Verdict.RUN:
+        treatment = self.state.arrived(seqno)
+        if treatment is Treatment.RUN:
             self._run(request, message_bytes)
-        elif verdict is Verdict.RESEND:
+        elif treatment is Treatment.RESEND:
             self._outbox.put(self.state.kept(seqno))
-        elif verdict is Verdict.REFUSE:
+        elif treatment is Treatment.REFUSE:
             self._outbox.put(wire.reply_frame(_failure(self.state.refusal(seqno), seqno)))
 
     def _run(self, request: Request, message_bytes: int) -> None:

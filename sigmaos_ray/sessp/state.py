@@ -130,7 +130,7 @@ class ClientState:
         return len(self._sent) + len(self._unsent)
 
 
-class Verdict(enum.Enum):
+class Treatment(enum.Enum):
     """What a server does with a request that arrived."""
 
     RUN = enum.auto()
@@ -174,15 +174,15 @@ class ServerState:
         self._of_server = of_server or KeptBytes(kept_bytes_max)
         self._has_forgotten = False
 
-    def arrived(self, seqno: int) -> Verdict:
+    def arrived(self, seqno: int) -> Treatment:
         if seqno in self._running:
-            return Verdict.WAIT
+            return Treatment.WAIT
         if seqno in self._kept:
-            return Verdict.RESEND
+            return Treatment.RESEND
         if not self._see(seqno):
-            return Verdict.REFUSE
+            return Treatment.REFUSE
         self._running.add(seqno)
-        return Verdict.RUN
+        return Treatment.RUN
 
     def _see(self, seqno: int) -> bool:
         """Marks a number as seen; False if it was, or cannot be one. Numbers mostly come in order: a mark says up to

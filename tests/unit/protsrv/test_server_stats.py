@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sigmaos_ray.protsrv.latency import Latency
-from sigmaos_ray.protsrv.stats import Load, ServerStats
+from sigmaos_ray.protsrv.stats import ServerLoad, ServerStats
 
 
 def latency_of(*micros: float) -> Latency:
@@ -44,7 +44,7 @@ def test_a_report_sums_up() -> None:
 
 
 def test_load_is_work_per_time() -> None:
-    load = Load(100.0, 0.0)
+    load = ServerLoad(100.0, 0.0)
     for second in range(1, 601):
         load.tick(100.0 + second, worked_s=2.5 * second, cpu_s=0.5 * second)
     assert load.averages == pytest.approx([2.5] * 3, rel=1e-3)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sigmaos_ray import serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
-from sigmaos_ray.sessp.state import ClientState, ServerState, Verdict
+from sigmaos_ray.sessp.state import ClientState, ServerState, Treatment
 
 SERVER_ID = 7
 
@@ -63,11 +63,11 @@ class World:
             self.to_server.append(frames)
         self.server.acknowledged(frames.acks)
         for request in frames.requests:
-            verdict = self.server.arrived(request.seqno)
-            if verdict is Verdict.RUN:
+            treatment = self.server.arrived(request.seqno)
+            if treatment is Treatment.RUN:
                 self.ran[request.seqno] += 1
                 self.running.append(request.seqno)
-            elif verdict is Verdict.RESEND:
+            elif treatment is Treatment.RESEND:
                 self.to_client.append(Reply.FromString(self.server.kept(request.seqno)))
 
     def finish(self) -> None:
@@ -121,30 +121,30 @@ def test_nothing_runs_twice_and_everything_is_answered(seed: int, steps: list[st
 
 def test_replies_go_when_they_are_acknowledged() -> None:
     server = ServerState()
-    assert server.arrived(1) is Verdict.RUN
-    assert server.arrived(1) is Verdict.WAIT
+    assert server.arrived(1) is Treatment.RUN
+    assert server.arrived(1) is Treatment.WAIT
     server.replied(1, b"reply")
-    assert server.arrived(1) is Verdict.RESEND
+    assert server.arrived(1) is Treatment.RESEND
     server.acknowledged([1])
     assert server.kept_count == 0
-    assert server.arrived(1) is Verdict.REFUSE
+    assert server.arrived(1) is Treatment.REFUSE
 
 
 def test_an_early_acknowledgement_of_a_running_request_changes_nothing() -> None:
     server = ServerState()
     server.arrived(1)
     server.acknowledged([1, 99])
-    assert server.arrived(1) is Verdict.WAIT
+    assert server.arrived(1) is Treatment.WAIT
 
 
 def test_requests_out_of_order_run_once_each() -> None:
     server = ServerState()
-    verdicts = [server.arrived(seqno) for seqno in (3, 1, 2, 3, 1)]
-    assert verdicts == [Verdict.RUN, Verdict.RUN, Verdict.RUN, Verdict.WAIT, Verdict.WAIT]
+    treatments = [server.arrived(seqno) for seqno in (3, 1, 2, 3, 1)]
+    assert treatments == [Treatment.RUN, Treatment.RUN, Treatment.RUN, Treatment.WAIT, Treatment.WAIT]
 
 
 def test_seqno_zero_is_refused() -> None:
-    assert ServerState().arrived(0) is Verdict.REFUSE
+    assert ServerState().arrived(0) is Treatment.REFUSE
 
 
 def test_a_reply_may_overtake_the_repeat_of_its_request() -> None:
@@ -166,9 +166,9 @@ def test_resume_forgets_what_the_client_has() -> None:
     server.replied(1, b"reply")
     server.replied(2, b"reply")
     server.resumed([2, 3])
-    assert server.arrived(1) is Verdict.REFUSE
-    assert server.arrived(2) is Verdict.RESEND
-    assert server.arrived(3) is Verdict.WAIT
+    assert server.arrived(1) is Treatment.REFUSE
+    assert server.arrived(2) is Treatment.RESEND
+    assert server.arrived(3) is Treatment.WAIT
 
 
 def test_another_life_of_the_server_ends_the_session_with_unknown_outcomes() -> None:
