@@ -5,7 +5,7 @@ subclass those that you want. What your server cannot do you declare (``Capabili
 says so. See ``docs/conformance.md``. Needs pytest and pytest-asyncio.
 """
 
-from sigmaos_ray.testing.conformance.base import Suite, Tree, needs
+from sigmaos_ray.testing.conformance.base import Suite, Tree
 from sigmaos_ray.testing.conformance.capabilities import Capabilities
 from sigmaos_ray.testing.conformance.contents import ContentsTests
 from sigmaos_ray.testing.conformance.dirs import DirTests
@@ -20,6 +20,7 @@ from sigmaos_ray.testing.conformance.pipes import PipeTests
 from sigmaos_ray.testing.conformance.protocol import ProtocolTests
 from sigmaos_ray.testing.conformance.puts import PutTests
 from sigmaos_ray.testing.conformance.races import ConcurrencyTests
+from sigmaos_ray.testing.conformance.refusals import needs
 from sigmaos_ray.testing.conformance.renames import RenameTests
 from sigmaos_ray.testing.conformance.semaphores import SemaphoreTests
 from sigmaos_ray.testing.conformance.sessions import SessionTests

@@ -1,11 +1,10 @@
-"""What all suites share: the directory to work in, more clients, and what becomes of tests that a server declines."""
+"""What all suites share: a directory to work in, more clients, and ways to wait, to race and to compare errors."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -17,10 +16,9 @@ from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sessp.channel import close_channels
-from sigmaos_ray.testing.conformance import refusals
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 
     from sigmaos_ray.sigmap import Endpoint
     from sigmaos_ray.testing.conformance.capabilities import Capabilities
@@ -29,9 +27,6 @@ PATIENCE_S = 5.0
 """Tests wait so long for what must come; it comes much sooner."""
 
 T = TypeVar("T")
-S = TypeVar("S", bound="Suite")
-P = ParamSpec("P")
-Test: TypeAlias = "Callable[Concatenate[S, Tree, P], Coroutine[Any, Any, None]]"
 
 
 class Tree:
@@ -112,27 +107,6 @@ class Suite:
             pytest.fail(f"the fixture 'sc' is to be an AsyncFsLib, not a {type(sc).__name__}", pytrace=False)
         async with AsyncExitStack() as stack:
             yield Tree(sc, root.rstrip("/"), capabilities, stack)
-
-
-def needs(
-    *capabilities: str,
-) -> Callable[[Test[S, P]], Test[S, P]]:
-    """A test of what only servers with these capabilities do; those without must refuse it."""
-    unknown = set(capabilities) - set(refusals.REFUSALS)
-    assert not unknown, f"nothing says how {unknown} are refused"
-
-    def decorate(test: Test[S, P]) -> Test[S, P]:
-        @functools.wraps(test)
-        async def run(self: S, tree: Tree, *args: P.args, **kwargs: P.kwargs) -> None:
-            missing = [each for each in capabilities if not getattr(tree.can, each)]
-            if missing:
-                await refusals.REFUSALS[missing[0]](tree)
-            else:
-                await test(self, tree, *args, **kwargs)
-
-        return cast("Test[S, P]", run)
-
-    return decorate
 
 
 async def outcomes(calls: Iterable[Awaitable[T]], *losing: type[serr.SigmaError]) -> list[bool]:

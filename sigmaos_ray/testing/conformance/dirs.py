@@ -10,7 +10,8 @@ from sigmaos_ray import serr
 from sigmaos_ray.fslib import present
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import OREAD, Stat
-from sigmaos_ray.testing.conformance.base import Suite, Tree, all_raise, needs
+from sigmaos_ray.testing.conformance.base import Suite, Tree, all_raise
+from sigmaos_ray.testing.conformance.refusals import needs
 
 FILES_IN_FLIGHT = 64
 

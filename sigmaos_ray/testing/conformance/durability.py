@@ -8,7 +8,8 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import Fence
-from sigmaos_ray.testing.conformance.base import Suite, Tree, needs
+from sigmaos_ray.testing.conformance.base import Suite, Tree
+from sigmaos_ray.testing.conformance.refusals import needs
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncFsLib

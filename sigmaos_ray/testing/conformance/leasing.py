@@ -9,7 +9,8 @@ import pytest
 from sigmaos_ray import serr
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
 from sigmaos_ray.sigmap import DMTMP, OEXCL, OWRITE
-from sigmaos_ray.testing.conformance.base import PATIENCE_S, Suite, Tree, all_raise, needs
+from sigmaos_ray.testing.conformance.base import PATIENCE_S, Suite, Tree, all_raise
+from sigmaos_ray.testing.conformance.refusals import needs
 
 TTL_S = 2.0
 """Long enough that a machine with other work to do extends it in time."""

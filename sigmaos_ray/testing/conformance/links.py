@@ -6,7 +6,8 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import OREAD, OWRITE, Endpoint
-from sigmaos_ray.testing.conformance.base import Suite, Tree, all_raise, needs
+from sigmaos_ray.testing.conformance.base import Suite, Tree, all_raise
+from sigmaos_ray.testing.conformance.refusals import needs
 
 
 class LinkTests(Suite):

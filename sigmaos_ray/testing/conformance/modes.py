@@ -6,7 +6,8 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import OAPPEND, OEXEC, ORDWR, OREAD, OTRUNC, OWRITE
-from sigmaos_ray.testing.conformance.base import Suite, Tree, needs
+from sigmaos_ray.testing.conformance.base import Suite, Tree
+from sigmaos_ray.testing.conformance.refusals import needs
 
 
 class OpenModeTests(Suite):

@@ -9,7 +9,8 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import DMNAMEDPIPE, ORDWR, OREAD, OTRUNC, OWRITE
-from sigmaos_ray.testing.conformance.base import Suite, Tree, all_raise, needs, soon
+from sigmaos_ray.testing.conformance.base import Suite, Tree, all_raise, soon
+from sigmaos_ray.testing.conformance.refusals import needs
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncFsLib

@@ -8,7 +8,8 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import DMDIR, NO_OFFSET, OAPPEND, OEXCL, OREAD, OTRUNC, OWRITE
-from sigmaos_ray.testing.conformance.base import Suite, Tree, all_raise, needs, outcomes
+from sigmaos_ray.testing.conformance.base import Suite, Tree, all_raise, outcomes
+from sigmaos_ray.testing.conformance.refusals import needs
 
 
 class PutTests(Suite):

@@ -9,7 +9,8 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import OAPPEND, OWRITE
-from sigmaos_ray.testing.conformance.base import Suite, Tree, needs, outcomes
+from sigmaos_ray.testing.conformance.base import Suite, Tree, outcomes
+from sigmaos_ray.testing.conformance.refusals import needs
 
 
 class ConcurrencyTests(Suite):

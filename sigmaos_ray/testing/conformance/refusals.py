@@ -1,8 +1,13 @@
-"""How a server says that it cannot do something: NotSupported, and nothing has changed."""
+"""What a server must do instead of what it cannot: raise NotSupported, and change nothing.
+
+``needs`` marks the tests of what only some servers can; on the others the refusal is tested in their place, so that no
+suite is skipped in silence.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import functools
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar, cast
 
 import pytest
 
@@ -11,9 +16,13 @@ from sigmaos_ray.fslib import Create
 from sigmaos_ray.sigmap import DMDEVICE, FENCES, OAPPEND, ORDWR, OWRITE, STATSD, Endpoint, Fence, path
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
-    from sigmaos_ray.testing.conformance.base import Tree
+    from sigmaos_ray.testing.conformance.base import Suite, Tree
+
+S = TypeVar("S", bound="Suite")
+P = ParamSpec("P")
+Test: TypeAlias = "Callable[Concatenate[S, Tree, P], Coroutine[Any, Any, None]]"
 
 
 async def _refused(call: Awaitable[object], kind: type[serr.SigmaError] = serr.NotSupported) -> None:
@@ -144,3 +153,23 @@ REFUSALS: Final[dict[str, Callable[[Tree], Awaitable[None]]]] = {
     "reports": _reports,
 }
 """By capability: what a server without it must do."""
+
+
+def needs(*capabilities: str) -> Callable[[Test[S, P]], Test[S, P]]:
+    """Marks a test of what only servers with these ``Capabilities`` do. For a server that declares one of them missing
+    the test's body is replaced by its entry of ``REFUSALS``."""
+    unknown = set(capabilities) - set(REFUSALS)
+    assert not unknown, f"nothing says how {unknown} are refused"
+
+    def decorate(test: Test[S, P]) -> Test[S, P]:
+        @functools.wraps(test)
+        async def run(self: S, tree: Tree, *args: P.args, **kwargs: P.kwargs) -> None:
+            missing = [each for each in capabilities if not getattr(tree.can, each)]
+            if missing:
+                await REFUSALS[missing[0]](tree)
+            else:
+                await test(self, tree, *args, **kwargs)
+
+        return cast("Test[S, P]", run)
+
+    return decorate

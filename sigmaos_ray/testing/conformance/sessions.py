@@ -8,7 +8,8 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import OREAD, OWRITE
-from sigmaos_ray.testing.conformance.base import PATIENCE_S, Suite, Tree, all_raise, needs
+from sigmaos_ray.testing.conformance.base import PATIENCE_S, Suite, Tree, all_raise
+from sigmaos_ray.testing.conformance.refusals import needs
 
 
 async def fid_count(tree: Tree) -> int:

@@ -8,7 +8,8 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import OREAD
-from sigmaos_ray.testing.conformance.base import PATIENCE_S, Suite, Tree, all_raise, needs, soon
+from sigmaos_ray.testing.conformance.base import PATIENCE_S, Suite, Tree, all_raise, soon
+from sigmaos_ray.testing.conformance.refusals import needs
 
 
 class WatchTests(Suite):
