@@ -7,6 +7,7 @@ too, and a module that may not know another one must not name its types either.
 from __future__ import annotations
 
 import ast
+import functools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -121,12 +122,17 @@ def _targets(node: ast.Import | ast.ImportFrom | ast.Call, package: str, known: 
     if isinstance(node, ast.ImportFrom):
         base = _base(node, package)
         full = (f"{base}.{alias.name}" for alias in node.names)
-        return {name if name in known or name == f"{FRONT}.pb" else base for name in full}
+        return {name if name in known or _is_generated(name) else base for name in full}
     if _called(node).endswith(("import_module", "__import__")) and node.args:
         first = node.args[0]
         if isinstance(first, ast.Constant) and isinstance(first.value, str):
             return [first.value]
     return []
+
+
+def _is_generated(name: str) -> bool:
+    """Generated modules are not among those that are read, but an import of one is none of its package."""
+    return name == f"{FRONT}.pb" or name.endswith("_pb2")
 
 
 def _base(node: ast.ImportFrom, package: str) -> str:
@@ -147,12 +153,50 @@ def _type_checking_blocks(tree: ast.AST) -> Iterator[ast.stmt]:
             yield from node.body
 
 
-def all_imports(root: Path) -> list[Import]:
-    """Every import of every module of ours below ``root``."""
+@functools.cache
+def all_imports(root: Path) -> tuple[Import, ...]:
+    """Every import of every module of ours below ``root``, as it was when it was first asked for."""
     files = list(modules(root))
     known = frozenset(name for name, _ in files)
+    return tuple(
+        each for name, file in files for each in imports_of(name, file.read_text(), str(file.relative_to(root)), known)
+    )
+
+
+class Circle(NamedTuple):
+    """Modules of which each imports each other, by way of the others; and the imports that make it so."""
+
+    modules: frozenset[str]
+    imports: tuple[Import, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(["  ".join(sorted(self.modules)), *(f"    {each}" for each in self.imports)])
+
+
+def circles(imports: Iterable[Import]) -> list[Circle]:
+    """The strongly connected components of more than one module."""
+    arrows = sorted({each for each in imports if each.module != each.target})
+    targets: dict[str, set[str]] = {}
+    for arrow in arrows:
+        targets.setdefault(arrow.module, set()).add(arrow.target)
+    reach = {module: _reachable(module, targets) for module in targets}
+    rings = {
+        frozenset(other for other in reach[module] if module in reach.get(other, ()))
+        for module in targets
+        if module in reach[module]
+    }
     return [
-        found
-        for name, file in files
-        for found in imports_of(name, file.read_text(), str(file.relative_to(root)), known)
+        Circle(ring, tuple(each for each in arrows if each.module in ring and each.target in ring))
+        for ring in sorted(rings, key=min)
     ]
+
+
+def _reachable(start: str, targets: dict[str, set[str]]) -> set[str]:
+    """What is imported from ``start`` on, in any number of steps."""
+    seen: set[str] = set()
+    ahead = [start]
+    while ahead:
+        new = targets.get(ahead.pop(), set()) - seen
+        seen |= new
+        ahead += new
+    return seen
