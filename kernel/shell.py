@@ -18,7 +18,7 @@ import msgspec
 
 from kernel import lean, whereis
 from sigmaos_ray import crash, debug
-from sigmaos_ray.config import ServiceInfo
+from sigmaos_ray.instance import ServiceInfo
 from sigmaos_ray.perf import session as profiling
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 

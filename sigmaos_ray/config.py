@@ -1,4 +1,4 @@
-"""Every tunable, in frozen classes, and ``ProcEnv``: what a client must know to find its instance.
+"""Every tunable, in frozen classes, and ``ProcEnv``: what a proc knows of itself and of its instance.
 
 Values are for one machine; ``REMOTE`` changes those that a real network asks for.
 """
@@ -6,7 +6,6 @@ Values are for one machine; ``REMOTE`` changes those that a real network asks fo
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -256,94 +255,3 @@ class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decode_proc_env: Final = decoding.json_decoder(ProcEnv)
-
-
-class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One kernel service, as ``status --json`` reports it."""
-
-    host: str
-    port: int
-    pid: int
-
-
-class KernelNode(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    host: str
-    ray_node_id: str = ""
-    services: dict[str, ServiceInfo] = {}
-
-
-class ChildProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that the instance started: its id, and when it started, so that a reused id is not mistaken for it."""
-
-    name: str
-    pid: int
-    created_s: float
-
-
-class RealmInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant that runs."""
-
-    named: Endpoint
-
-
-class Instance(msgspec.Struct, frozen=True, kw_only=True):
-    """The running instance, as its state file says. Written by boot alone, whole, by rename."""
-
-    realm: str
-    state_dir: str
-    boot_pid: int
-    boot_created_s: float
-    ready: bool = False
-    etcd_endpoints: list[str] = []
-    etcd_version: str = ""
-    s3_endpoint: str | None = None
-    s3_credentials_profile: str | None = None
-    ray_address: str = ""
-    ray_temp_dir: str = ""
-    """Of an own Ray; empty for one that was joined."""
-    named: Endpoint = Endpoint()
-    kernel_nodes: list[KernelNode] = []
-    children: list[ChildProcess] = []
-    realms: dict[str, RealmInfo] = {}
-    """The tenants; the root realm's own is ``named``."""
-
-    def named_of(self, realm: str) -> Endpoint | None:
-        """Where a realm's named answers; None for a realm that is not up. Without addresses: not known yet."""
-        if realm == self.realm:
-            return self.named
-        return self.realms[realm].named if realm in self.realms else None
-
-    def to_json(self) -> bytes:
-        return msgspec.json.format(msgspec.json.encode(self), indent=2)
-
-
-_decode_instance: Final = decoding.json_decoder(Instance)
-
-
-STATE_FILE_NAME: Final = "instance.json"
-
-
-def state_dir() -> Path:
-    """Where the instance of this user keeps its state: ``SIGMAOS_STATE_DIR``, else below XDG_STATE_HOME."""
-    configured = os.environ.get("SIGMAOS_STATE_DIR")
-    if configured:
-        return Path(configured).expanduser().absolute()
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "sigmaos-ray"
-
-
-def logs_dir(state_dir: Path, realm: str) -> Path:
-    """Where the kernel parts and procs of one realm leave what they print."""
-    root = state_dir / "logs"
-    return root if realm in ("", ROOT_REALM) else root / "realms" / realm
-
-
-def read_instance(path: str | os.PathLike[str] | None = None) -> Instance | None:
-    """The instance that a state file names (default: this user's); None if there is no such file."""
-    file = Path(path) if path else state_dir() / STATE_FILE_NAME
-    try:
-        data = file.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return _decode_instance(data)

@@ -8,74 +8,25 @@ the running instance, or in ``SIGMAOS_NAMED``.
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import msgspec
-
-from sigmaos_ray import config as configuration
-from sigmaos_ray import loopthread, s3keys, serr
+from sigmaos_ray import loopthread, serr
 from sigmaos_ray.blocking import FsLib
-from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
+from sigmaos_ray.instance import PROC_ENV_VARIABLE, find_proc_env
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
 from sigmaos_ray.procclnt import AsyncProcClnt, parking
-from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from types import TracebackType
 
+    from sigmaos_ray.config import ProcEnv
     from sigmaos_ray.proc import Proc, Status
     from sigmaos_ray.procclnt import ProcInfo
 
 T = TypeVar("T")
-
-PROC_ENV_VARIABLE = "SIGMACONFIG"
-
-
-def find_proc_env() -> ProcEnv:
-    """Who this process is: the proc that its environment names, else a client outside of the running instance.
-    Unreachable if there is no instance."""
-    text = os.environ.get(PROC_ENV_VARIABLE)
-    if text:
-        try:
-            return ProcEnv.from_json(text)
-        except msgspec.DecodeError as error:
-            raise serr.Inval(PROC_ENV_VARIABLE, f"not a ProcEnv: {error}") from error
-    return outside_proc_env()
-
-
-def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEnv:
-    """The environment of a client outside of any proc, of the instance that a state file names. NotFound if the realm
-    is none of the instance's."""
-    file = os.fspath(state_file or configuration.state_dir() / configuration.STATE_FILE_NAME)
-    instance = configuration.read_instance(file)
-    pid = f"client-{os.getpid()}-{secrets.token_hex(4)}"
-    addresses = os.environ.get("SIGMAOS_NAMED", "")
-    debug, perf = os.environ.get("SIGMADEBUG", ""), os.environ.get("SIGMAPERF", "")
-    if instance is None:
-        if not addresses:
-            raise serr.Unreachable("name", "no running instance: start one with `sigmaos start`")
-        realm = os.environ.get("SIGMAOS_REALM", ROOT_REALM)
-        named = Endpoint(addrs=tuple(addresses.split(",")))
-        return ProcEnv(pid=pid, realm=realm, secrets=s3keys.secrets_of(), named=named, debug=debug, perf=perf)
-    nodes = instance.kernel_nodes
-    realm = os.environ.get("SIGMAOS_REALM") or instance.realm
-    found = instance.named_of(realm)
-    if found is None:
-        raise serr.NotFound(realm, "no such realm, or it is not up: `sigmaos realm ls` shows them")
-    return ProcEnv(
-        pid=pid,
-        realm=realm,
-        secrets=s3keys.secrets_of(),
-        kernel_id=nodes[0].id if nodes else "",
-        named=found,
-        state_file=file,
-        debug=debug,
-        perf=perf,
-    )
 
 
 class AsyncSigmaClnt(AsyncFsLib):

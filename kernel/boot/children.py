@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.config import ChildProcess
+from sigmaos_ray.instance import ChildProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -31,7 +31,8 @@ from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile
 from kernel.shell import KernelArgs
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
-from sigmaos_ray.config import STATE_FILE_NAME, ChildProcess, Instance, KernelNode, ProcEnv
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, KernelNode
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:

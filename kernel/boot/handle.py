@@ -20,7 +20,8 @@ from kernel.boot.children import end_recorded, is_alive
 from kernel.boot.raysession import end_session
 from kernel.boot.request import ALL_SERVICES, BootRequest, decode_report
 from sigmaos_ray import serr
-from sigmaos_ray.config import LOCAL, STATE_FILE_NAME, ChildProcess, Instance, read_instance
+from sigmaos_ray.config import LOCAL
+from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, read_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

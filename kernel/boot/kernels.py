@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from kernel.boot.nameds import Place
     from kernel.shell import KernelArgs
-    from sigmaos_ray.config import Config, ServiceInfo
+    from sigmaos_ray.config import Config
+    from sigmaos_ray.instance import ServiceInfo
 
 _log = debug.selector("BOOT")
 

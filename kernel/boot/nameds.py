@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from kernel.named.election import Candidate
     from kernel.shell import KernelArgs
-    from sigmaos_ray.config import Config, ServiceInfo
+    from sigmaos_ray.config import Config
+    from sigmaos_ray.instance import ServiceInfo
 
 P = ParamSpec("P")
 

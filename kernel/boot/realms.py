@@ -13,9 +13,8 @@ from kernel.boot.placing import NODES_DIR_NAME
 from kernel.boot.realmparts import RealmParts
 from kernel.named import etcd as etcds
 from kernel.named.keys import Keys
-from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, realmclnt, serr
-from sigmaos_ray.config import ProcEnv, RealmInfo
+from sigmaos_ray.instance import RealmInfo, logs_dir
 from sigmaos_ray.realmclnt import RealmRecord
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 from sigmaos_ray.sigmap import REALM, path
@@ -25,14 +24,14 @@ if TYPE_CHECKING:
 
     from kernel.boot.nameds import Place
     from kernel.shell import KernelArgs
-    from sigmaos_ray.config import Config
+    from sigmaos_ray.config import Config, ProcEnv
 
 _log = debug.selector("BOOT")
 
 
 def args_of(root: KernelArgs, realm: str) -> KernelArgs:
     """What a tenant's services are started with: the root realm's, with trees and logs of the tenant's own."""
-    log_dir = configuration.logs_dir(Path(root.state_dir), realm)
+    log_dir = logs_dir(Path(root.state_dir), realm)
     return msgspec.structs.replace(root, realm=realm, ux_root=f"{root.ux_root}-{realm}", log_dir=str(log_dir))
 
 

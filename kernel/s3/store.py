@@ -12,7 +12,7 @@ from kernel.s3.clients import Clients
 from kernel.s3.errors import BOTO_ERRORS, About, from_boto, refusal
 from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
-from sigmaos_ray.s3keys import SERVICE
+from sigmaos_ray.instance import S3_SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -46,7 +46,7 @@ class S3Store:
 
     def of(self, caller: Caller) -> Account:
         """S3 as this caller sees it. Perm for one without credentials where the node's own are not for callers."""
-        secret = caller.secret(SERVICE)
+        secret = caller.secret(S3_SERVICE)
         if secret is None and not self.limits.s3_own_credentials:
             raise serr.Perm("s3", "show S3 credentials: SIGMAOS_S3_KEY and SIGMAOS_S3_SECRET")
         return Account(self.calls, (caller.session_id, caller.client_id), secret)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kernel.schedd.server import ScheddServer
-    from sigmaos_ray.config import ServiceInfo
+    from sigmaos_ray.instance import ServiceInfo
     from sigmaos_ray.sigmap import Endpoint
 
 CONCURRENCY_MAX: Final = 20_000

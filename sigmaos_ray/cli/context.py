@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Never
 
 import msgspec
 
-from sigmaos_ray import config, serr
+from sigmaos_ray import serr
+from sigmaos_ray.instance import STATE_FILE_NAME, read_instance
+from sigmaos_ray.instance import state_dir as default_state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sigmaos_ray import SigmaClnt
-    from sigmaos_ray.config import Instance
+    from sigmaos_ray.instance import Instance
 
 
 class Options:
@@ -36,12 +38,12 @@ options = Options()
 
 
 def state_dir() -> Path:
-    return options.state_dir or config.state_dir()
+    return options.state_dir or default_state_dir()
 
 
 def instance() -> Instance:
     """The running instance. Unreachable if there is none."""
-    found = config.read_instance(state_dir() / config.STATE_FILE_NAME)
+    found = read_instance(state_dir() / STATE_FILE_NAME)
     if found is None:
         raise serr.Unreachable("sigmaos", "no running instance: start one with `sigmaos start`")
     return found
@@ -51,14 +53,14 @@ def instance() -> Instance:
 def client() -> Iterator[SigmaClnt]:
     """A client of the instance, for one command. Unreachable at once if the instance is gone."""
     from sigmaos_ray import SigmaClnt
-    from sigmaos_ray.sigmaclnt import outside_proc_env
+    from sigmaos_ray.instance import outside_proc_env
 
     if "SIGMAOS_NAMED" not in os.environ:
         found = instance()
         check_boot_lives(found)
         if not found.named.addrs:
             raise serr.Unreachable("sigmaos", "the instance is starting: named is not there yet")
-    with SigmaClnt(outside_proc_env(state_dir() / config.STATE_FILE_NAME)) as sc:
+    with SigmaClnt(outside_proc_env(state_dir() / STATE_FILE_NAME)) as sc:
         yield sc
 
 

@@ -21,7 +21,7 @@ from sigmaos_ray.testing.tstate import clnt_env
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sigmaos_ray.config import Instance
+    from sigmaos_ray.instance import Instance
 
 BUCKET: Final = "sigmaos-demo"
 PREFIX: Final = "gutenberg"

@@ -12,9 +12,10 @@ from typing import Annotated
 
 import typer
 
-from sigmaos_ray import config, crash, serr
+from sigmaos_ray import crash, serr
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json, print_table
+from sigmaos_ray.instance import logs_dir
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -132,7 +133,7 @@ def logs(
 ) -> None:
     """Print the logs of kernel parts and procs; all of them without an argument."""
     realm = os.environ.get("SIGMAOS_REALM", "")
-    directory = config.logs_dir(context.state_dir(), realm)
+    directory = logs_dir(context.state_dir(), realm)
     found = _matching(directory, which)
     if not found and not directory.is_dir() and realm:
         raise serr.NotFound(realm, "no realm that ever ran: `sigmaos realm ls` shows them")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from sigmaos_ray import config, debug, serr
+from sigmaos_ray import debug, serr
+from sigmaos_ray.instance import read_instance
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class NamedLocator:
             return None
         self._read, self._read_s = self._state_file(), time.monotonic()
         try:
-            instance = config.read_instance(self._proc_env.state_file)
+            instance = read_instance(self._proc_env.state_file)
         except (OSError, msgspec.DecodeError) as error:
             _log(f"state file {self._proc_env.state_file}: {error}")
             return None

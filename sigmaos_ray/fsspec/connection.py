@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sigmaos_ray import config, serr
-from sigmaos_ray.sigmaclnt import PROC_ENV_VARIABLE, SigmaClnt, find_proc_env, outside_proc_env
+from sigmaos_ray import serr
+from sigmaos_ray.instance import PROC_ENV_VARIABLE, STATE_FILE_NAME, find_proc_env, outside_proc_env
+from sigmaos_ray.sigmaclnt import SigmaClnt
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import ProcEnv
@@ -33,7 +34,7 @@ class Connection:
         realm: str | None,
     ) -> None:
         if state_file is None and state_dir is not None:
-            state_file = Path(state_dir) / config.STATE_FILE_NAME
+            state_file = Path(state_dir) / STATE_FILE_NAME
         self._state_file = state_file
         self._realm = realm
         self._lock = threading.Lock()

@@ -9,7 +9,7 @@ import psutil
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sigmaos_ray.config import Instance
+    from sigmaos_ray.instance import Instance
 
 END_WAIT_S = 5.0
 """How long processes may take to end once their instance has stopped."""

@@ -17,7 +17,7 @@ from sigmaos_ray import serr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sigmaos_ray.config import Instance
+    from sigmaos_ray.instance import Instance
 
 START_TIMEOUT_S: Final = 60.0
 _LOOK_AGAIN_S: Final = 0.05

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from sigmaos_ray.config import Instance
+    from sigmaos_ray.instance import Instance
 
 
 _KEYS_PER_CALL: Final = 1000

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.config import STATE_FILE_NAME, Instance, ProcEnv, read_instance
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.instance import STATE_FILE_NAME, Instance, read_instance
 from sigmaos_ray.testing.leaks import Processes
 from sigmaos_ray.testing.raynodes import RayNodes
 

@@ -8,7 +8,8 @@ import sys
 import time
 
 from sigmaos_ray import SigmaClnt
-from sigmaos_ray.config import ProcEnv, read_instance
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.instance import read_instance
 from user.kv.blocking import KvClerk
 
 KEYS_COUNT = 1000

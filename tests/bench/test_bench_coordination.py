@@ -24,8 +24,8 @@ from kazoo.client import KazooClient
 from measure import compare
 from peers import PeerMissing
 
-from sigmaos_ray.config import STATE_FILE_NAME
 from sigmaos_ray.ft.fttask import FtTaskClnt, FtTaskSrvMgr
+from sigmaos_ray.instance import STATE_FILE_NAME
 from sigmaos_ray.leaderclnt import LeaderClnt
 from sigmaos_ray.lockclnt import Lock
 from sigmaos_ray.semclnt import Semaphore

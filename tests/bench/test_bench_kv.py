@@ -20,7 +20,7 @@ import redis
 from measure import compare
 from peers import PeerMissing
 
-from sigmaos_ray.config import STATE_FILE_NAME
+from sigmaos_ray.instance import STATE_FILE_NAME
 from user.kv.blocking import KvClerk
 from user.kv.job import KvJob
 

@@ -21,8 +21,8 @@ from cutter import Cutter
 from nameds import Nameds
 
 from sigmaos_ray import serr
-from sigmaos_ray.config import Instance
 from sigmaos_ray.ft.fttask import AsyncFtTaskClnt, TaskStatus
+from sigmaos_ray.instance import Instance
 from sigmaos_ray.sigmap import STATSD, Endpoint
 
 if TYPE_CHECKING:

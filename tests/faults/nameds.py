@@ -17,7 +17,8 @@ from named_process import NamedRequest
 
 from kernel.named.election import Candidate, follow_candidates
 from kernel.shell import KernelArgs
-from sigmaos_ray.config import STATE_FILE_NAME, Instance, ProcEnv
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.instance import STATE_FILE_NAME, Instance
 from sigmaos_ray.sessp.channel import close_channels
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 from sigmaos_ray.sigmap import Endpoint

@@ -25,8 +25,7 @@ import pytest
 from kernel import boot
 from kernel.boot.raychoice import TOKEN_FILE_NAME
 from sigmaos_ray import Proc, SigmaClnt, serr
-from sigmaos_ray.config import STATE_FILE_NAME, Instance, read_instance
-from sigmaos_ray.sigmaclnt import outside_proc_env
+from sigmaos_ray.instance import STATE_FILE_NAME, Instance, outside_proc_env, read_instance
 from sigmaos_ray.testing import Tstate
 
 if TYPE_CHECKING:

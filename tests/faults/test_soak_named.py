@@ -19,7 +19,7 @@ from file_clients import ClientsRequest
 from lincheck import ClientProcesses, check_kept, summary
 
 from sigmaos_ray import serr
-from sigmaos_ray.config import STATE_FILE_NAME
+from sigmaos_ray.instance import STATE_FILE_NAME
 from sigmaos_ray.sigmap import OAPPEND, OEXCL, OWRITE
 from sigmaos_ray.testing import Tstate
 

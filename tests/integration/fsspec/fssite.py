@@ -13,7 +13,7 @@ from kernel.named.server import NamedServer
 from kernel.s3.server import S3Server
 from kernel.shell import KernelArgs
 from kernel.ux.server import UxServer
-from sigmaos_ray.config import STATE_FILE_NAME, Instance, KernelNode
+from sigmaos_ray.instance import STATE_FILE_NAME, Instance, KernelNode
 from sigmaos_ray.sessp.channel import close_channels
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.fsspec import SigmaFileSystem
-from sigmaos_ray.sigmaclnt import PROC_ENV_VARIABLE, outside_proc_env
+from sigmaos_ray.instance import PROC_ENV_VARIABLE, outside_proc_env
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from sigmaos_ray import loopthread, serr
-from sigmaos_ray.config import STATE_FILE_NAME, ChildProcess, Instance
+from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable

@@ -12,7 +12,7 @@ import pytest
 
 from kernel.boot import start_instance, stop_instance
 from sigmaos_ray import SigmaClnt, serr
-from sigmaos_ray.config import STATE_FILE_NAME, Instance, read_instance
+from sigmaos_ray.instance import STATE_FILE_NAME, Instance, read_instance
 from sigmaos_ray.realmclnt import RealmClnt
 from sigmaos_ray.testing.tstate import clnt_env
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from sigmaos_ray.cli import system
-from sigmaos_ray.config import STATE_FILE_NAME, Instance
+from sigmaos_ray.instance import STATE_FILE_NAME, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sigmaos_ray import serr
-from sigmaos_ray.config import Instance, ProcEnv
+from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import locate
 from sigmaos_ray.fslib.locate import NamedLocator
+from sigmaos_ray.instance import Instance
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kernel.s3.budget import Budget
 from kernel.s3.keeping import FENCES_FILE, Begun, FenceFile, Journal, make_directory
 from kernel.s3.turns import Turns
-from sigmaos_ray import s3keys, serr
+from sigmaos_ray import instance, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.proc import Proc
 from sigmaos_ray.procclnt.spawning import child_spec
@@ -136,18 +136,18 @@ def test_uploads_that_a_server_left_are_found_by_the_next(tmp_path: Path) -> Non
 
 
 def test_credentials_from_the_environment(tmp_path: Path) -> None:
-    assert s3keys.secrets_of({}) == ()
-    pair = {s3keys.KEY: "k", s3keys.SECRET: "s"}
-    assert s3keys.secrets_of(pair) == (Secret("s3", "k", "s"),)
-    assert s3keys.secrets_of({**pair, s3keys.TOKEN: "t"}) == (Secret("s3", "k", "s", "t"),)
+    assert instance.s3_secrets({}) == ()
+    pair = {instance.S3_KEY: "k", instance.S3_SECRET: "s"}
+    assert instance.s3_secrets(pair) == (Secret("s3", "k", "s"),)
+    assert instance.s3_secrets({**pair, instance.S3_TOKEN: "t"}) == (Secret("s3", "k", "s", "t"),)
     for half in pair:
         with pytest.raises(serr.Inval):
-            s3keys.secrets_of({half: "x"})
+            instance.s3_secrets({half: "x"})
     (tmp_path / "credentials").write_text("[mine]\naws_access_key_id = k\naws_secret_access_key = s%\n")
     files = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"), "AWS_CONFIG_FILE": str(tmp_path / "no")}
-    assert s3keys.secrets_of({**files, s3keys.PROFILE: "mine"}) == (Secret("s3", "k", "s%"),)
+    assert instance.s3_secrets({**files, instance.S3_PROFILE: "mine"}) == (Secret("s3", "k", "s%"),)
     with pytest.raises(serr.Perm, match="other"):
-        s3keys.secrets_of({**files, s3keys.PROFILE: "other"})
+        instance.s3_secrets({**files, instance.S3_PROFILE: "other"})
 
 
 def test_secrets_are_not_shown() -> None:

@@ -1,0 +1,203 @@
+"""Where an instance is, what it says of itself, and who a client of it is: its ``ProcEnv`` and its credentials.
+
+The instance of a user says what it is in one file, ``instance.json`` of its state directory. A client outside of it
+starts there, or at ``SIGMAOS_NAMED``; a proc starts from its environment.
+
+S3 credentials of a client come from its environment, and procs inherit those of who spawned them: ``SIGMAOS_S3_KEY``
+and ``SIGMAOS_S3_SECRET`` (and ``SIGMAOS_S3_TOKEN``, of credentials that end by themselves), or
+``SIGMAOS_S3_PROFILE``: an AWS profile whose keys stand in AWS's credentials file. None of them: s3 uses its node's own.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sigmaos_ray import decoding, serr
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+STATE_FILE_NAME: Final = "instance.json"
+PROC_ENV_VARIABLE: Final = "SIGMACONFIG"
+
+
+class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One kernel service, as ``status --json`` reports it."""
+
+    host: str
+    port: int
+    pid: int
+
+
+class KernelNode(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    host: str
+    ray_node_id: str = ""
+    services: dict[str, ServiceInfo] = {}
+
+
+class ChildProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that the instance started: its id, and when it started, so that a reused id is not mistaken for it."""
+
+    name: str
+    pid: int
+    created_s: float
+
+
+class RealmInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant that runs."""
+
+    named: Endpoint
+
+
+class Instance(msgspec.Struct, frozen=True, kw_only=True):
+    """The running instance, as its state file says. Written by boot alone, whole, by rename."""
+
+    realm: str
+    state_dir: str
+    boot_pid: int
+    boot_created_s: float
+    ready: bool = False
+    etcd_endpoints: list[str] = []
+    etcd_version: str = ""
+    s3_endpoint: str | None = None
+    s3_credentials_profile: str | None = None
+    ray_address: str = ""
+    ray_temp_dir: str = ""
+    """Of an own Ray; empty for one that was joined."""
+    named: Endpoint = Endpoint()
+    kernel_nodes: list[KernelNode] = []
+    children: list[ChildProcess] = []
+    realms: dict[str, RealmInfo] = {}
+    """The tenants; the root realm's own is ``named``."""
+
+    def named_of(self, realm: str) -> Endpoint | None:
+        """Where a realm's named answers; None for a realm that is not up. Without addresses: not known yet."""
+        if realm == self.realm:
+            return self.named
+        return self.realms[realm].named if realm in self.realms else None
+
+    def to_json(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self), indent=2)
+
+
+_decode_instance: Final = decoding.json_decoder(Instance)
+
+
+def state_dir() -> Path:
+    """Where the instance of this user keeps its state: ``SIGMAOS_STATE_DIR``, else below XDG_STATE_HOME."""
+    configured = os.environ.get("SIGMAOS_STATE_DIR")
+    if configured:
+        return Path(configured).expanduser().absolute()
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "sigmaos-ray"
+
+
+def logs_dir(state_dir: Path, realm: str) -> Path:
+    """Where the kernel parts and procs of one realm leave what they print."""
+    root = state_dir / "logs"
+    return root if realm in ("", ROOT_REALM) else root / "realms" / realm
+
+
+def read_instance(path: str | os.PathLike[str] | None = None) -> Instance | None:
+    """The instance that a state file names (default: this user's); None if there is no such file."""
+    file = Path(path) if path else state_dir() / STATE_FILE_NAME
+    try:
+        data = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return _decode_instance(data)
+
+
+# -- who a client is
+
+
+def find_proc_env() -> ProcEnv:
+    """Who this process is: the proc that its environment names, else a client outside of the running instance.
+    Unreachable if there is no instance."""
+    text = os.environ.get(PROC_ENV_VARIABLE)
+    if text:
+        try:
+            return ProcEnv.from_json(text)
+        except msgspec.DecodeError as error:
+            raise serr.Inval(PROC_ENV_VARIABLE, f"not a ProcEnv: {error}") from error
+    return outside_proc_env()
+
+
+def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEnv:
+    """The environment of a client outside of any proc, of the instance that a state file names. NotFound if the realm
+    is none of the instance's."""
+    file = os.fspath(state_file or state_dir() / STATE_FILE_NAME)
+    instance = read_instance(file)
+    pid = f"client-{os.getpid()}-{secrets.token_hex(4)}"
+    addresses = os.environ.get("SIGMAOS_NAMED", "")
+    debug, perf = os.environ.get("SIGMADEBUG", ""), os.environ.get("SIGMAPERF", "")
+    if instance is None:
+        if not addresses:
+            raise serr.Unreachable("name", "no running instance: start one with `sigmaos start`")
+        realm = os.environ.get("SIGMAOS_REALM", ROOT_REALM)
+        named = Endpoint(addrs=tuple(addresses.split(",")))
+        return ProcEnv(pid=pid, realm=realm, secrets=s3_secrets(), named=named, debug=debug, perf=perf)
+    nodes = instance.kernel_nodes
+    realm = os.environ.get("SIGMAOS_REALM") or instance.realm
+    named_now = instance.named_of(realm)
+    if named_now is None:
+        raise serr.NotFound(realm, "no such realm, or it is not up: `sigmaos realm ls` shows them")
+    return ProcEnv(
+        pid=pid,
+        realm=realm,
+        secrets=s3_secrets(),
+        kernel_id=nodes[0].id if nodes else "",
+        named=named_now,
+        state_file=file,
+        debug=debug,
+        perf=perf,
+    )
+
+
+# -- its credentials
+
+
+S3_SERVICE: Final = "s3"
+S3_KEY: Final = "SIGMAOS_S3_KEY"
+S3_SECRET: Final = "SIGMAOS_S3_SECRET"
+S3_TOKEN: Final = "SIGMAOS_S3_TOKEN"
+S3_PROFILE: Final = "SIGMAOS_S3_PROFILE"
+
+
+def s3_secrets(environ: Mapping[str, str] = os.environ) -> tuple[Secret, ...]:
+    """What the environment says; empty if nothing. Inval for half of a pair, Perm for a profile without keys."""
+    key, secret = environ.get(S3_KEY, ""), environ.get(S3_SECRET, "")
+    if bool(key) != bool(secret):
+        raise serr.Inval(S3_KEY if secret else S3_SECRET, f"{S3_KEY} and {S3_SECRET} are set together")
+    if key:
+        return (Secret(S3_SERVICE, key, secret, environ.get(S3_TOKEN, "")),)
+    profile = environ.get(S3_PROFILE, "")
+    return (_of_profile(profile, environ),) if profile else ()
+
+
+def _of_profile(profile: str, environ: Mapping[str, str]) -> Secret:
+    files = {
+        environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"): profile,
+        environ.get("AWS_CONFIG_FILE", "~/.aws/config"): f"profile {profile}",
+    }
+    for file, section in files.items():
+        parser = configparser.ConfigParser(strict=False, interpolation=None)
+        try:
+            parser.read(Path(file).expanduser())
+            found = parser[section]
+            key, secret = found["aws_access_key_id"], found["aws_secret_access_key"]
+        except (configparser.Error, KeyError, UnicodeDecodeError):
+            continue
+        return Secret(S3_SERVICE, key, secret, found.get("aws_session_token", ""))
+    named = " or ".join(files)
+    raise serr.Perm(profile, f"{S3_PROFILE}: no aws_access_key_id and aws_secret_access_key of this profile in {named}")
