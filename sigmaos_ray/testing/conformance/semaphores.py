@@ -38,6 +38,21 @@ class SemaphoreTests(Suite):
             await semaphore.init()
             await asyncio.wait_for(asyncio.gather(semaphore.down(), semaphore.up(), semaphore.down()), PATIENCE_S)
 
+    @needs("watches", "leases")
+    async def test_an_owner_that_dies_lets_go_who_waits(self, tree: Tree) -> None:
+        """Y-2: a semaphore under a lease goes up with the lease; one that blocks already is not taken over."""
+        owner = await tree.client()
+        lease = await tree.lease(owner)
+        semaphore = AsyncSemaphore(owner, tree / "sem")
+        await semaphore.init_lease(lease)
+        with pytest.raises(serr.Exists):
+            await semaphore.init_lease(lease)
+        waiting = tree.start(AsyncSemaphore(tree.sc, tree / "sem").down(PATIENCE_S))
+        await tree.until_served()
+        assert not waiting.done()
+        await lease.end()  # as it ends by itself some time after its owner died
+        await waiting
+
     @needs("watches")
     async def test_without_its_directory(self, tree: Tree) -> None:
         """Y-5."""

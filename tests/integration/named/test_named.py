@@ -138,6 +138,15 @@ async def test_acknowledged_writes_survive_kill_9_of_etcd(realm: Realm, etcd: Et
         assert await again.get_file(f"name/ux/{number}") == str(number).encode()
 
 
+async def test_what_etcd_was_asked_for_is_shown(realm: Realm) -> None:
+    """D-9."""
+    sc = await realm.clnt(await realm.named())
+    for data in (b"1", b"2"):
+        await sc.put_file("name/f", data)
+    assert await sc.get_file("name/f") == b"2"
+    assert (await sc.read_pstats())["name/f"] == {"gets": 0, "puts": 2}  # contents are in memory
+
+
 # -- leadership
 
 
