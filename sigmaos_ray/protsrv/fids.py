@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import Dir, Node, OpenFile
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
-    from sigmaos_ray.protsrv.node import Dir, Node, OpenFile
     from sigmaos_ray.protsrv.watch import Watch
     from sigmaos_ray.rpcsrv import Caller
     from sigmaos_ray.sigmap import Mode
@@ -31,7 +32,7 @@ class Fid:
         "watch",
     )
 
-    def __init__(self, node: Node, caller: Caller) -> None:
+    def __init__(self, node: Node, caller: Caller, parent: Dir | None = None) -> None:
         self.node = node
         self.caller = caller
         self.version = node.qid().version
@@ -45,8 +46,15 @@ class Fid:
         self.dir_cursor: str = ""
         """A directory that is read: the last name returned."""
         self.watch: Watch | None = None
-        self.parent: Dir | None = None
+        self.parent = parent
         """The directory that a walk found the node in; None at the root of an attach."""
+
+    def at_end_of(self, way: Sequence[Node]) -> Fid:
+        """A new fid for where a walk from this one led; of a walk that made no step (a clone), for the same place."""
+        if not way:
+            return Fid(self.node, self.caller, self.parent)
+        above = way[-2] if len(way) > 1 else self.node
+        return Fid(way[-1], self.caller, above if isinstance(above, Dir) else None)
 
     @property
     def is_open(self) -> bool:

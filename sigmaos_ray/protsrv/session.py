@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
-from sigmaos_ray.protsrv import limits, pages
+from sigmaos_ray.protsrv import limits
 from sigmaos_ray.protsrv.devices import own_dir
 from sigmaos_ray.protsrv.fids import Fid, FidTable
 from sigmaos_ray.protsrv.node import Dir, OpenFile, OpenHow
 from sigmaos_ray.protsrv.stats import WAITS_OF
 from sigmaos_ray.protsrv.transact import change_from_pb
-from sigmaos_ray.protsrv.walk import as_dir, parent_on_the_way, read_whole, refuse_link, walk, walk_to, walk_to_dir
+from sigmaos_ray.protsrv.walk import as_dir, read_whole, refuse_link, walk, walk_to, walk_to_dir
 from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.protsrv.stats import ServerStats
-    from sigmaos_ray.protsrv.watch import WatchTable
+    from sigmaos_ray.protsrv.watch import Watch, WatchTable
 
 _log = debug.selector("PROTSRV")
 
@@ -193,8 +193,7 @@ class ProtSession:
         if t.newfid != t.fid:
             self._fids.check_free(t.newfid)
         way = await walk(fid.node, limits.checked_names(t.names, self._config), fid.caller)
-        reached = Fid(way[-1] if way else fid.node, fid.caller)
-        reached.parent = parent_on_the_way(fid, way)
+        reached = fid.at_end_of(way)
         if t.newfid == t.fid:
             if not self._fids.has(t.fid, fid):
                 raise serr.UnknownFid(t.fid, "clunked, or used for something else, while it walked")
@@ -271,11 +270,10 @@ class ProtSession:
             if file is not None:
                 await file.abort()
             raise serr.UnknownFid(t.fid, "clunked, or used for something else, while the entry was made")
-        made = Fid(node, fid.caller)
-        made.parent = directory
-        made.mode = None if t.perm & DMNAMEDPIPE else OREAD if t.perm & DMDIR else t.mode
-        made.file = file
-        self._fids.replace(t.fid, made)
+        created = Fid(node, fid.caller, directory)
+        created.mode = None if t.perm & DMNAMEDPIPE else OREAD if t.perm & DMDIR else t.mode
+        created.file = file
+        self._fids.replace(t.fid, created)
         qid = wire.qid_to_pb(node.qid())
         return Reply(create=pb.Rcreate(qid=qid, iounit=self._config.wire.io_bytes_max))
 
@@ -285,11 +283,11 @@ class ProtSession:
         fid = self._fids.get(t.fid)
         count = min(t.count, self._config.wire.io_bytes_max)
         if fid.watch is not None:
-            return Reply(read=pb.Rread(data=await pages.of_watch(fid, self._config.wire)))
+            return Reply(read=pb.Rread(data=await self._read_events(fid.watch)))
         if fid.mode is None:
             raise serr.Inval(fid.node.name, "the fid is not open")
         if fid.node.is_dir:
-            return Reply(read=pb.Rread(data=await pages.of_dir(fid, count, self._config.wire)))
+            return Reply(read=pb.Rread(data=await self._read_entries(fid, count)))
         file = fid.open_file()
         if fid.mode & OACCESS_MASK == OWRITE:
             raise serr.Perm(fid.node.name, "open for writing only")
@@ -297,6 +295,23 @@ class ProtSession:
         reply = Reply()
         reply.read.data = await file.read(t.offset, count)  # set in place: a message given to a message is copied
         return reply
+
+    async def _read_events(self, watch: Watch) -> bytes:
+        """The events that nobody has read, a page of them; waits until there is one."""
+        events = await watch.read(self._config.wire.watch_page_events)
+        encoded = [pb.WatchEvent(kind=int(event.kind), name=event.name) for event in events]  # type: ignore[arg-type]
+        return pb.WatchEventList(events=encoded).SerializeToString()
+
+    async def _read_entries(self, fid: Fid, count: int) -> bytes:
+        """The directory's next entries, in ``count`` bytes at most; the fid's cursor moves behind them. Inval if not
+        even one fits."""
+        stats = await as_dir(fid.node).entries(fid.caller, fid.dir_cursor, self._config.wire.dir_page_entries)
+        data, entry_count = wire.pack_dir(stats, count)
+        if stats and not entry_count:
+            raise serr.Inval(fid.node.name, f"no entry fits in {count} bytes")
+        if entry_count:
+            fid.dir_cursor = stats[entry_count - 1].name
+        return data
 
     async def _write(self, t: pb.Twrite) -> Reply:
         fid = self._fids.get(t.fid)

@@ -11,7 +11,6 @@ from sigmaos_ray.sigmap import DMNAMEDPIPE, OREAD, path
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sigmaos_ray.protsrv.fids import Fid
     from sigmaos_ray.rpcsrv import Caller
 
 _TO_READ: Final = OpenHow(OREAD)
@@ -74,14 +73,6 @@ def as_dir(node: Node) -> Dir:
     if not isinstance(node, Dir):
         raise serr.NotDir(node.name)
     return node
-
-
-def parent_on_the_way(start: Fid, way: list[Node]) -> Dir | None:
-    """The directory that the end of a walk was found in; a clone keeps the one it had."""
-    if not way:
-        return start.parent
-    above = way[-2] if len(way) > 1 else start.node
-    return above if isinstance(above, Dir) else None
 
 
 async def read_whole(node: Node, caller: Caller, offset: int, count: int) -> bytes:

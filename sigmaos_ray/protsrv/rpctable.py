@@ -1,0 +1,127 @@
+"""The RPC methods of a server's service objects, and how each is run. See ``rpcsrv`` for what handlers look like."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from google.protobuf.message import DecodeError, Message
+
+from sigmaos_ray import serr
+from sigmaos_ray.rpcsrv import RpcContext, is_immediate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class _Method(msgspec.Struct, frozen=True):
+    handler: Callable[[RpcContext, Any], Any]
+    request_class: type[Message]
+    is_async: bool
+    is_immediate: bool
+
+
+class RpcTable:
+    """The methods of a server's service objects, by ``Class.Method``. ``close`` it."""
+
+    def __init__(self, services: Sequence[object], threads_max: int) -> None:
+        self._methods: dict[str, _Method] = {}
+        self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="rpc-handler")
+        for service in services:
+            self._register(service)
+
+    def _register(self, service: object) -> None:
+        class_name = type(service).__name__
+        for name, handler in inspect.getmembers(service, inspect.ismethod):
+            if not name.startswith("_"):
+                self._methods[f"{class_name}.{name}"] = _describe(f"{class_name}.{name}", handler)
+
+    def names(self) -> list[str]:
+        return sorted(self._methods)
+
+    def has(self, method: str) -> bool:
+        return method in self._methods
+
+    def is_immediate(self, method: str) -> bool:
+        known = self._methods.get(method)
+        return known is not None and known.is_immediate
+
+    def call_at_once(self, method: str, argument: bytes, ctx: RpcContext) -> Message:
+        """``call`` of an immediate method."""
+        known = self._methods[method]
+        return _checked(method, known.handler(ctx, _parsed(method, known, argument)))
+
+    async def call(self, method: str, argument: bytes, ctx: RpcContext) -> Message:
+        """Runs one method. NotFound for an unknown one, Inval for an argument that is not its message, Timeout past
+        the caller's time; serr errors pass, others become ``Error`` that tells class and text."""
+        known = self._methods.get(method)
+        if known is None:
+            raise serr.NotFound(method, "no such RPC method")
+        request = _parsed(method, known, argument)
+        if ctx.timeout_s is None:
+            reply = await self._run(known, ctx, request)
+        else:
+            reply = await self._run_in_time(method, known, ctx, request)
+        return _checked(method, reply)
+
+    async def _run(self, method: _Method, ctx: RpcContext, request: Message) -> object:
+        if method.is_immediate:
+            return method.handler(ctx, request)
+        if method.is_async:
+            return await method.handler(ctx, request)
+        call = partial(contextvars.copy_context().run, method.handler, ctx, request)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def _run_in_time(self, name: str, method: _Method, ctx: RpcContext, request: Message) -> object:
+        limit = asyncio.timeout(ctx.remaining_s())
+        try:
+            async with limit:
+                return await self._run(method, ctx, request)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise serr.Timeout(name, f"the handler took more than {ctx.timeout_s:g} s") from error
+
+    def close(self) -> None:
+        """Blocking handlers that run, run on; those that wait for a thread, end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _parsed(name: str, method: _Method, argument: bytes) -> Message:
+    try:
+        return method.request_class.FromString(argument)
+    except DecodeError as error:
+        raise serr.Inval(name, f"not a {method.request_class.__name__}: {error}") from error
+
+
+def _checked(name: str, reply: object) -> Message:
+    if not isinstance(reply, Message):
+        raise serr.Error(name, f"the handler returned {type(reply).__name__}, not a message")
+    return reply
+
+
+def _describe(name: str, handler: Callable[..., Any]) -> _Method:
+    """A handler as its annotations tell. Inval, when the server is made, for one that cannot be called remotely."""
+    parameters = list(inspect.signature(handler).parameters.values())
+    wanted = "an RPC method is method(self, ctx, request: SomeMessage) -> SomeMessage"
+    if len(parameters) != 2:
+        raise serr.Inval(name, wanted)
+    request_class = parameters[1].annotation
+    if isinstance(request_class, str):
+        # Only this one is evaluated: what else the annotations name may be imported for type checkers alone.
+        try:
+            request_class = eval(request_class, getattr(handler, "__globals__", {}))
+        except NameError as error:
+            raise serr.Inval(name, f"{wanted}: {error}; import the message's class at run time") from error
+    if not (isinstance(request_class, type) and issubclass(request_class, Message)):
+        raise serr.Inval(name, wanted)
+    is_async, answers_at_once = inspect.iscoroutinefunction(handler), is_immediate(handler)
+    if is_async and answers_at_once:
+        raise serr.Inval(name, "a coroutine is not immediate")
+    return _Method(handler, request_class, is_async, answers_at_once)
