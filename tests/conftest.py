@@ -6,9 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from etcd_child import EtcdChild
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Speed is measured in benchmarks: on a busy machine any example may take long once, which says nothing about it.
+settings.register_profile("without a clock", deadline=None)
+settings.load_profile("without a clock")
 
 
 @pytest.fixture(scope="session")
