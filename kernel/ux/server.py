@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from kernel.shell import KernelArgs, KernelService
-from kernel.ux.nodes import UxFs
+from kernel.ux.fs import UxFs
 from kernel.ux.store import UxStore
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr

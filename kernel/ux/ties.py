@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import NO_LEASE
@@ -11,13 +11,33 @@ from sigmaos_ray.sigmap import NO_LEASE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kernel.ux.nodes import UxFile, UxNode
+    from kernel.ux.hostdir import HostDir
     from kernel.ux.passing import Passing
     from kernel.ux.state import HostStat
 
-
 _STUCK: Final = -1
 """No lease has this number: what should be gone, and is still there."""
+
+
+class TiedNode(Protocol):
+    """What ``Ties`` needs of a node."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_dir(self) -> bool: ...
+
+    host: HostStat
+    lease: int
+    mark: str
+
+    def way(self) -> list[str]: ...
+
+    def open_parent(self) -> HostDir: ...
+
+    def vanish(self) -> None:
+        """Takes the entry out; what the host put in its place stays."""
 
 
 class Ties:
@@ -28,7 +48,7 @@ class Ties:
 
     def __init__(self, passing: Passing) -> None:
         self._passing = passing
-        self._by_lease: dict[int, set[UxNode]] = {}
+        self._by_lease: dict[int, set[TiedNode]] = {}
         self._pipes: set[tuple[int, int]] = set()
         self._count = 0
 
@@ -39,7 +59,7 @@ class Ties:
         """True for a pipe that this server made. May be asked from any thread."""
         return host.inode in self._pipes
 
-    def tie(self, node: UxNode, lease: int, mark: str) -> None:
+    def tie(self, node: TiedNode, lease: int, mark: str) -> None:
         """``mark`` stands for the node's inode; it takes the place of the one the node had."""
         if node.mark:
             self._passing.forget(node.mark)
@@ -51,7 +71,7 @@ class Ties:
             self._pipes.add(node.host.inode)
         self._shorten()
 
-    def tie_existing(self, node: UxNode, lease: int) -> None:
+    def tie_existing(self, node: TiedNode, lease: int) -> None:
         """Ties a file that is there to a lease, instead of the one it hangs on."""
         if node.mark:
             self._hang(node, lease)
@@ -62,31 +82,31 @@ class Ties:
             mark = passing.mark_checked(node.name, directory, node.host.inode)
         try:
             passing.expect(mark, way)
-        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
+        except BaseException:
             passing.forget(mark)
             raise
         self.tie(node, lease, mark)
 
-    def untie(self, node: UxNode, lease: int) -> None:
+    def untie(self, node: TiedNode, lease: int) -> None:
         """Hangs a file on the lease that it had before, or on none."""
         if lease == NO_LEASE:
             self.forget(node)
         elif node.mark:
             self._hang(node, lease)
 
-    def _hang(self, node: UxNode, lease: int) -> None:
+    def _hang(self, node: TiedNode, lease: int) -> None:
         self._unhang(node)
         node.lease = lease
         self._by_lease.setdefault(lease, set()).add(node)
 
-    def _unhang(self, node: UxNode) -> None:
+    def _unhang(self, node: TiedNode) -> None:
         nodes = self._by_lease.get(node.lease)
         if nodes is not None:
             nodes.discard(node)
             if not nodes:
                 del self._by_lease[node.lease]
 
-    def moves(self, node: UxNode, old: Sequence[str], new: Sequence[str]) -> None:
+    def moves(self, node: TiedNode, old: Sequence[str], new: Sequence[str]) -> None:
         """A node is about to be renamed; ``moved`` follows."""
         if node.mark:
             self._passing.expect(node.mark, new)
@@ -97,7 +117,7 @@ class Ties:
         """A rename was done, or failed."""
         self._shorten()
 
-    def forget(self, node: UxNode) -> None:
+    def forget(self, node: TiedNode) -> None:
         """The node's entry is gone."""
         if not node.mark:
             return
@@ -112,7 +132,7 @@ class Ties:
         """Removes the files of a lease; watches hear of it. What cannot be removed is left to the next server."""
         for node in sorted(self._by_lease.get(lease, set()), key=lambda node: node.name):
             try:
-                vanish(node)
+                node.vanish()
             except serr.SigmaError as error:
                 debug.error(f"ux: the lease of {node.name!r} ended, and it cannot be removed: {error}")
                 self._hang(node, _STUCK)
@@ -129,42 +149,3 @@ class Ties:
             for node in nodes:
                 with contextlib.suppress(serr.NotFound):  # the host took a directory above it away
                     yield node.mark, node.way()
-
-
-def vanish(node: UxNode) -> None:
-    """Takes an entry out, as ``remove`` does, since its lease is over; what the host put in its place stays."""
-    parent = node.parent
-    if parent is None:
-        return
-    try:
-        directory = node.open_parent()
-    except (serr.NotFound, serr.NotDir, serr.Perm):  # the host took a directory above it away
-        parent.lose(node.name, node)
-        return
-    with directory:
-        found = directory.peek_any(node.name)
-        if found is None or found.inode != node.host.inode:
-            parent.lose(node.name, node)
-            return
-        directory.remove(node.name, is_dir=False)
-    parent.taken_out(node.name, node)
-
-
-@contextlib.contextmanager
-def leased(node: UxFile, lease: int) -> Iterator[None]:
-    """A block that changes a file, which hangs on ``lease`` from then on, unless there is none or the block fails."""
-    if lease == NO_LEASE:
-        yield
-        return
-    fs, before = node.fs, node.lease
-    fs.ties.tie_existing(node, lease)
-    try:
-        yield
-    except BaseException:  # a cancellation too: what was begun is undone, and it goes on
-        try:
-            fs.leases.check(before)
-        except serr.NotFound:
-            vanish(node)
-        else:
-            fs.ties.untie(node, before)
-        raise

@@ -13,7 +13,7 @@ from kernel.s3.keeping import make_directory
 from kernel.s3.nodes import S3Fs
 from kernel.s3.store import S3Store
 from kernel.shell import KernelArgs
-from kernel.ux.nodes import UxFs
+from kernel.ux.fs import UxFs
 from kernel.ux.store import UxStore
 from sigmaos_ray import config
 from sigmaos_ray.config import ProcEnv

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kernel.named.server import NamedServer
 from kernel.shell import KernelArgs
-from kernel.ux.nodes import UxFs
+from kernel.ux.fs import UxFs
 from kernel.ux.store import UxStore
 from sigmaos_ray import config
 from sigmaos_ray.memfs import MemFs

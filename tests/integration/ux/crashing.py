@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from kernel.ux.nodes import UxFs
+from kernel.ux.fs import UxFs
 from kernel.ux.store import UxStore
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable

@@ -13,7 +13,7 @@ STAMPS = {
     "kernel/s3/nodes.py": "times of files, and versions, which S3 itself does not keep",
     "kernel/schedd/node_procs.py": "when procs came and went, as shown",
     "kernel/schedd/ray_procs.py": "the same",
-    "kernel/ux/nodes.py": "versions of what others change on the disk",
+    "kernel/ux/node.py": "versions of what others change on the disk",
     "sigmaos_ray/cli/procs.py": "the same",
     "sigmaos_ray/cli/stats.py": "how long a server runs, as shown",
     "sigmaos_ray/debug.py": "lines of logs",

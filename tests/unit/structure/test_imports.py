@@ -17,7 +17,6 @@ STANDING_CIRCLES = [
     {"kernel.s3.readahead", "kernel.s3.store"},
     {"kernel.s3.nodes", "kernel.s3.objects", "kernel.s3.s3file", "kernel.s3.writer"},
     {"kernel.schedd.counters", "kernel.schedd.state"},
-    {"kernel.ux.creating", "kernel.ux.nodes", "kernel.ux.puts", "kernel.ux.ties", "kernel.ux.uxfile"},
     {"user.kv.balancer", "user.kv.monitor"},
     {"sigmaos_ray.fsspec.filesystem", "sigmaos_ray.fsspec.openfiles"},
 ]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from uxtree import ME, UxTree, make_dir, make_file, open_tree, put
 
-from kernel.ux.nodes import UxFs
+from kernel.ux.fs import UxFs
 from kernel.ux.store import UxStore
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import OpenHow

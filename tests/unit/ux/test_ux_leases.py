@@ -79,7 +79,7 @@ async def test_create_under_a_lease_is_exclusive_and_may_bring_contents(tree: Ux
             await tree.root.create(ME, "leased", OpenHow(mode, 0o644, lease))
     with pytest.raises(serr.Exists):
         await put(tree.root, "leased", b"", OWRITE | OEXCL, lease=lease)
-    assert len(tree.fs.ties) == 1
+    assert len(tree.fs.shared.ties) == 1
 
 
 async def test_leases_that_are_over_or_make_no_sense(tree: UxTree) -> None:
@@ -190,7 +190,7 @@ async def test_remove_ends_the_tie(tree: UxTree) -> None:
     (tree.host / "replaced").write_text("the host's")
     tree.fs.leases.end(lease)
     assert await tree.names() == ["removed", "replaced", "victim"]
-    assert len(tree.fs.ties) == 0
+    assert len(tree.fs.shared.ties) == 0
 
 
 async def test_an_open_file_stays_readable_past_its_lease(tree: UxTree) -> None:
@@ -234,7 +234,7 @@ async def test_a_directory_taken_away_by_the_host_takes_its_leased_files_along(t
     (tree.host / "dir").rename(tree.host.parent / "elsewhere")
     tree.fs.leases.end(lease)
     assert (tree.host.parent / "elsewhere" / "leased").exists(), "what the host took is the host's"
-    assert len(tree.fs.ties) == 0
+    assert len(tree.fs.shared.ties) == 0
 
 
 async def test_leased_files_do_not_outlive_the_server(tree: UxTree) -> None:
@@ -260,7 +260,7 @@ async def test_without_hard_links_there_are_no_leased_files(tree: UxTree, monkey
             await put(tree.root, name, b"new", mode, lease=lease)
     assert await tree.names() == ["file"]
     assert (tree.host / "file").read_bytes() == b"old"
-    assert len(tree.fs.ties) == 0
+    assert len(tree.fs.shared.ties) == 0
 
 
 async def test_a_journal_that_cannot_be_written_refuses_the_lease(

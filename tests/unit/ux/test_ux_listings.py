@@ -13,7 +13,7 @@ from kernel.ux.listing import Listing, Listings
 from kernel.ux.store import INLINE_NAMES_MAX
 
 if TYPE_CHECKING:
-    from kernel.ux.nodes import UxDir
+    from kernel.ux.directory import UxDir
 
 LARGE_COUNT = 20_000
 PAGE = 4096

@@ -62,7 +62,7 @@ async def test_removing_it_wakes_who_waits(tree: UxTree) -> None:
     with pytest.raises(serr.NotFound):
         await pipe.open(ME, OpenHow(OREAD))
     assert await tree.names() == []
-    assert len(tree.fs.ties) == 0
+    assert len(tree.fs.shared.ties) == 0
 
 
 @pytest.mark.parametrize("how", ["unlinked", "replaced"])

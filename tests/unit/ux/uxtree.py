@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kernel.ux.nodes import UxDir, UxFile, UxFs, UxPipe
+from kernel.ux.directory import UxDir
+from kernel.ux.file import UxFile
+from kernel.ux.fs import UxFs
+from kernel.ux.pipe import UxPipe
 from kernel.ux.store import UxStore
 from sigmaos_ray.protsrv.node import OpenFile, OpenHow
 from sigmaos_ray.protsrv.watch import WatchTable

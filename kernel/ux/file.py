@@ -1,0 +1,195 @@
+"""Files as nodes, and their openings. Symlinks and endpoint files of SigmaOS are files here, too."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from kernel.ux import hostfile
+from kernel.ux.hostfile import Handle
+from kernel.ux.node import UxNode
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import OpenFile
+from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, OACCESS_MASK, OREAD, OTRUNC, Fence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kernel.ux.node import Parent
+    from kernel.ux.shared import UxShared
+    from kernel.ux.state import HostStat
+    from kernel.ux.workshop import Prepared
+    from sigmaos_ray.protsrv.node import OpenHow
+    from sigmaos_ray.rpcsrv import Caller
+
+
+class UxFile(UxNode):
+    """A regular file of the host."""
+
+    def __init__(self, shared: UxShared, name: str, host: HostStat, parent: Parent | None) -> None:
+        super().__init__(shared, name, host, parent)
+        self.files = OpenFiles(self)
+
+    def see(self, host: HostStat) -> None:
+        super().see(host)
+        # The host's programs move no version, but each of their writes moves the inode's time.
+        self.version = max(self.version, host.ctime_ns)
+
+    def _look(self) -> HostStat:
+        # An open file is asked itself: its name may be gone by now, or stand for another one.
+        handle = self.files.handle
+        return super()._look() if handle is None else hostfile.status(handle.fd, self._name)
+
+    async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        writes = how.mode & OACCESS_MASK != OREAD or bool(how.mode & OTRUNC)
+        file = self.files.open(writes=writes)
+        if how.mode & OTRUNC:
+            try:
+                await file.truncate(how.fence)
+            except BaseException:
+                await file.close()
+                raise
+        return file
+
+    def open_fd(self, *, writable: bool) -> int:
+        """The caller closes it."""
+        with self.open_parent() as directory:
+            return directory.open_file(self._name, writable=writable)
+
+    def replaced(self, prepared: Prepared) -> None:
+        """The file has new contents, in a new inode; who has it open goes over to that."""
+        self.see(hostfile.status(prepared.fd, self._name))
+        self.touch()
+        self.files.replace(prepared)
+
+    @contextlib.contextmanager
+    def leased(self, lease: int) -> Iterator[None]:
+        """A block that changes the file, which hangs on ``lease`` from then on, unless there is none or the block
+        fails."""
+        if lease == NO_LEASE:
+            yield
+            return
+        before = self.lease
+        # Tied first: if the server is killed within the block, the next one must know that the file is to go.
+        self.shared.ties.tie_existing(self, lease)
+        try:
+            yield
+        except BaseException:
+            try:
+                self.shared.leases.check(before)
+            except serr.NotFound:  # it ended meanwhile, and did not find the file among its own
+                self.vanish()
+            else:
+                self.shared.ties.untie(self, before)
+            raise
+
+
+class OpenFiles:
+    """All that have one file open, through one descriptor: where the file goes, as in a put that replaces it, they
+    go along. The descriptor is there while somebody has the file open; it writes once somebody opened it to write."""
+
+    def __init__(self, node: UxFile) -> None:
+        self._node = node
+        self.handle: Handle | None = None
+        self._count = 0
+
+    def open(self, *, writes: bool) -> OpenUxFile:
+        if self.handle is None or (writes and not self.handle.writable):
+            self._swap(Handle(self._node.open_fd(writable=writes), writable=writes))
+        return self._opened()
+
+    def adopt(self, fd: int) -> OpenUxFile:
+        """Opens a file that was just made, by the descriptor that made it."""
+        self._swap(Handle(fd, writable=True))
+        return self._opened()
+
+    def replace(self, prepared: Prepared) -> None:
+        """The file has another inode now."""
+        if self.handle is not None:
+            self._swap(Handle(prepared.take_fd(), writable=True))
+
+    def _opened(self) -> OpenUxFile:
+        self._count += 1
+        return OpenUxFile(self._node)
+
+    def closed(self) -> None:
+        """One opening is over; the last one closes the descriptor."""
+        self._count -= 1
+        if not self._count:
+            self._swap(None)
+
+    def _swap(self, handle: Handle | None) -> None:
+        # Reads and writes under way hold the old one, and finish on it.
+        old, self.handle = self.handle, handle
+        if old is not None:
+            old.release()
+
+
+class OpenUxFile(OpenFile):
+    """One opening of a file."""
+
+    def __init__(self, node: UxFile) -> None:
+        self._node = node
+        self._is_closed = False
+        self._is_dirty = False
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[Handle]:
+        """The file's descriptor, which stays open for the block, whoever closes or replaces the file meanwhile."""
+        handle = self._node.files.handle
+        if handle is None or self._is_closed:
+            raise serr.Closed(self._node.name)
+        handle.hold()
+        try:
+            yield handle
+        finally:
+            handle.release()
+
+    async def read(self, offset: int, count: int) -> bytes:
+        node, shared = self._node, self._node.shared
+        with self._held() as handle:
+            if shared.locks.is_readable(handle.inode):
+                data = shared.store.read_now(handle.fd, offset, count, node.name)
+                if data is not None:
+                    return data
+            async with shared.locks.hold(shared=[handle.inode]):
+                return await shared.store.read(handle.fd, offset, count, node.name)
+
+    async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE, lease: int = NO_LEASE) -> int:
+        """``lease``: the file hangs on it from now on, unless there is none."""
+        node, shared = self._node, self._node.shared
+        with self._held() as handle:
+            async with shared.locks.hold(exclusive=[handle.inode]):
+                # Under the lock: whoever waited for it may have been overtaken meanwhile.
+                shared.check(fence, lease)
+                with node.leased(lease):
+                    count = await shared.store.write(handle.fd, offset, data, node.name)
+                node.touch()
+                self._is_dirty = True
+                return count
+
+    async def truncate(self, fence: Fence = NO_FENCE) -> None:
+        """Empties the file."""
+        node, shared = self._node, self._node.shared
+        with self._held() as handle:
+            async with shared.locks.hold(exclusive=[handle.inode]):
+                shared.check(fence)
+                hostfile.truncate(handle.fd, node.name)
+                node.touch()
+                self._is_dirty = True
+
+    async def close(self) -> None:
+        """Makes durable what was written: the server's end loses nothing; for the machine's, see ``ux_fsync``."""
+        if self._is_closed:
+            return
+        try:
+            if self._is_dirty and self._node.shared.store.syncs:
+                with self._held() as handle:
+                    await self._node.shared.store.sync_file(handle.fd, self._node.name)
+        finally:
+            await self.abort()
+
+    async def abort(self) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._node.files.closed()
