@@ -104,10 +104,9 @@ class AsyncElectClnt:
         parts = path.split(self._pathname)
         if len(parts) < 2 or parts[0] != NAMED:
             raise serr.Inval(self._pathname, f"an election is held at a pathname below {NAMED!r}")
-        for length in range(2, len(parts)):
-            with contextlib.suppress(serr.Exists):
-                await self._sc.mkdir("/".join(parts[:length]))
-        if (await self._sc.stat("/".join(parts[:-1]) + "/")).dev != DEV_NAMED:
+        parent = "/".join(parts[:-1]) + "/"
+        await self._sc.makedirs(parent)
+        if (await self._sc.stat(parent)).dev != DEV_NAMED:
             raise serr.NotSupported(self._pathname, "elections are held in named, which keeps their epochs")
 
     async def _make_leader_file(self, data: bytes, lease_id: int) -> int:

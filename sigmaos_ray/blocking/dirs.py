@@ -18,6 +18,9 @@ class DirsFace(Face):
     def mkdir(self, pn: str, perm: Perm = 0o777) -> None:
         self.run(self._clnt.mkdir(pn, perm))
 
+    def makedirs(self, pn: str, perm: Perm = 0o777) -> None:
+        self.run(self._clnt.makedirs(pn, perm))
+
     def mkdir_path(self, directory: str, rel: str, perm: Perm = 0o777) -> None:
         self.run(self._clnt.mkdir_path(directory, rel, perm))
 

@@ -117,8 +117,6 @@ def _run(state_dir: Path, inputs: Inputs, view: View) -> int:
 
 async def _count_all(instance: Instance, files: Sequence[Path], view: View) -> int:
     async with AsyncSigmaClnt(clnt_env(instance, "demo")) as sc:
-        with contextlib.suppress(serr.Exists):
-            await sc.mkdir(DIRECTORY)
         failures = await _upload_all(sc, files, view)
         began = time.monotonic()
         uploaded = [file for file in files if file not in failures]
@@ -150,8 +148,7 @@ async def _upload_all(sc: AsyncSigmaClnt, files: Sequence[Path], view: View) -> 
                 failures[file] = f"cannot be read: {error.strerror or error}"
 
     view.begin(f"putting files into {DIRECTORY}", len(files))
-    with contextlib.suppress(serr.Exists):
-        await sc.mkdir(DIRECTORY)
+    await sc.makedirs(DIRECTORY)
     await asyncio.gather(*(one(file) for file in files))
     view.end()
     return failures

@@ -135,18 +135,9 @@ def mkdir(
     with client() as sc:
         for pathname in pathnames:
             if parents:
-                _make_all(sc, pathname)
+                sc.makedirs(pathname)
             else:
                 sc.mkdir(pathname)
-
-
-def _make_all(sc: SigmaClnt, pathname: str) -> None:
-    parts = pathname.strip("/").split("/")
-    for length in range(2, len(parts) + 1):
-        try:
-            sc.mkdir("/".join(parts[:length]))
-        except serr.Exists:
-            continue
 
 
 def stat(pathname: Annotated[str, typer.Argument(metavar="PATH")], as_json: Json = False) -> None:

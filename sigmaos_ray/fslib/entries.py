@@ -8,6 +8,7 @@ from sigmaos_ray import serr
 from sigmaos_ray.fslib.descriptors import Descriptors, lease_id_of
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.sigmap import (
+    DB,
     DMDEVICE,
     DMDIR,
     DMNAMEDPIPE,
@@ -15,17 +16,22 @@ from sigmaos_ray.sigmap import (
     NO_FENCE,
     ORDWR,
     OWRITE,
+    S3,
+    SCHEDD,
+    UX,
     Endpoint,
     Fence,
     Perm,
     Qid,
     Stat,
+    path,
 )
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib.fidclnt import RemoteFid
 
 _ROOT_PERM: Final = DMDIR | 0o777
+_SERVERS: Final = frozenset({DB, S3, SCHEDD, UX})
 
 
 class Entries(Descriptors):
@@ -161,7 +167,9 @@ class Entries(Descriptors):
         """Makes a leased device file that holds ``data``, and the directories above it; returns what it was made as:
         in named the version is the epoch of the leadership that it is. Exists if somebody leads."""
         lease_id = lease_id_of(pn, lease)
-        await self._make_parents(pn, fence)
+        parts, _ = self._split(pn)
+        with about(pn):
+            await self._make_dirs(parts[:-1], 0o777, fence)
         try:
             return await self.create_whole(pn, data, DMDEVICE | 0o777, lease_id, fence)
         except serr.NotSupported:
@@ -172,15 +180,51 @@ class Entries(Descriptors):
             await fid.clunk()
             return fid.made
 
-    async def _make_parents(self, pn: str, fence: Fence) -> None:
+    async def makedirs(self, pn: str, perm: Perm = 0o777) -> None:
+        """Makes a directory and what is missing above it; one that is there, or a link to one, is fine. Exists, or
+        NotDir, if something else stands in the way. What was made stays if it fails half-way; any number of clients
+        may make the same at a time."""
         parts, _ = self._split(pn)
-        for length in range(2, len(parts)):
-            directory = "/".join(parts[:length])
+        with about(pn):
+            await self._make_dirs(parts, perm, NO_FENCE)
+
+    async def _make_dirs(self, parts: list[str], perm: Perm, fence: Fence) -> None:
+        # From the far end: most often it is there, or its parent is, and then nothing above it need be looked at.
+        there = len(parts)
+        while not await self._make_dir(parts[:there], perm, fence):
+            there -= 1
+        for length in range(there + 1, len(parts) + 1):
+            if not await self._make_dir(parts[:length], perm, fence):
+                raise serr.NotFound("/".join(parts[:length]), "a link to nothing, or removed while it was made")
+
+    async def _make_dir(self, parts: list[str], perm: Perm, fence: Fence) -> bool:
+        """True if the directory is there now; False if the one above it is missing, or it was removed meanwhile."""
+        # Nobody makes a root or a union. Nor a node's server: where one just went, a directory of its name would keep
+        # it from coming back.
+        if len(parts) < 2 or path.is_union(parts[-1]) or path.join(*parts[:-1]) in _SERVERS:
+            await self._check_is_dir(parts)
+            return True
+        try:
+            fid = await self._create_fid("/".join(parts), DMDIR | perm, 0, fence=fence)
+        except serr.NotFound:
+            return False
+        except (serr.Exists, serr.NoCreate, serr.NotSupported) as refusal:
             try:
-                fid = await self._create_fid(directory, _ROOT_PERM, 0, fence=fence)
-            except serr.Exists:
-                continue
+                await self._check_is_dir(parts)
+            except serr.NotDir:
+                raise refusal from None
+            except serr.NotFound:
+                if isinstance(refusal, serr.Exists):  # removed between the two calls
+                    return False
+                raise refusal from None
+        else:
             await fid.clunk_quietly()
+        return True
+
+    async def _check_is_dir(self, parts: list[str]) -> None:
+        """NotFound; NotDir if something else is there. Links are followed."""
+        if not (await self.stat("/".join(parts) + "/")).is_dir:
+            raise serr.NotDir("/".join(parts))
 
 
 async def _are_one(one: RemoteFid, other: RemoteFid) -> bool:

@@ -164,10 +164,10 @@ class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
 
     async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
         path = self._strip_protocol(path)
-        if exist_ok:
-            await self._ensure_dir(path)
-        else:
+        if not exist_ok:
             await self._mkdir(path)
+        elif not entries.is_top(path):
+            await self._ensure_dir(path)
 
     @on_client_loop
     async def _ensure_dir(self, path: str) -> None:
@@ -175,16 +175,9 @@ class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
         key = (os.getpid(), path)
         making = self._making.get(key)
         if making is None:
-            making = self._making[key] = asyncio.create_task(self._make_unless_there(path), name="fsspec-mkdir")
+            making = self._making[key] = asyncio.create_task(self._sc.makedirs(path), name="fsspec-mkdir")
             making.add_done_callback(lambda _: self._making.pop(key, None))
         await asyncio.shield(making)
-
-    async def _make_unless_there(self, path: str) -> None:
-        try:
-            await self._mkdir(path)
-        except serr.SigmaError:
-            if not await self._isdir(path):
-                raise
 
     @on_client_loop
     async def _make(self, path: str) -> None:

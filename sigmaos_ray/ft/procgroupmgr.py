@@ -215,8 +215,7 @@ class AsyncProcGroupMgr:
             [member.pid for member in members],
             [member.starts_count for member in members],
         )
-        with contextlib.suppress(serr.Exists):
-            await self._sc.mkdir(DIR)
+        await self._sc.makedirs(DIR)
         await self._sc.put_file(f"{DIR}/{self._job}", msgspec.json.encode(record))
         self._persisted = True
 

@@ -9,7 +9,7 @@ import threading
 
 from sigmaos_ray import SigmaClnt, serr
 from sigmaos_ray.config import ProcEnv
-from sigmaos_ray.ft.fttask.names import leader_pathname, make_dirs, server_pathname, state_pathname
+from sigmaos_ray.ft.fttask.names import leader_pathname, server_pathname, state_pathname
 from sigmaos_ray.ft.fttask.table import TaskTable
 from sigmaos_ray.leaderclnt import LeaderClnt
 from sigmaos_ray.sigmasrv import SigmaSrv
@@ -21,7 +21,7 @@ def main(state_file: str, realm: str, service_id: str) -> None:
     with SigmaClnt(ProcEnv(pid=f"tasks-{os.getpid()}", realm=realm, state_file=state_file)) as sc:
         state = state_pathname(service_id)
         for directory in (server_pathname(service_id).rpartition("/")[0], state):
-            sc.run(make_dirs(sc.asynchronous, directory))
+            sc.makedirs(directory)
         leader = LeaderClnt(sc, leader_pathname(service_id))
         leader.lead_and_fence(b"", [state])
         threading.Thread(target=lambda: leader.lost.wait() and os._exit(3), daemon=True).start()

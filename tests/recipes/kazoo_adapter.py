@@ -183,17 +183,11 @@ class NamespaceClient:
 
     def ensure_path(self, path: str, acl: object = None) -> bool | str:
         """True if it was there."""
-        was_there = True
-        pn = self._root
-        for name in path.split("/"):
-            pn = f"{pn}/{name}" if name else pn
-            with _translated(), _below_ephemeral():
-                try:
-                    self._sc.mkdir(pn)
-                    was_there = False
-                except serr.Exists:
-                    continue
-        return was_there or path
+        if self.exists(path):
+            return True
+        with _translated(), _below_ephemeral():
+            self._sc.makedirs(self._pn(path))
+        return path
 
     def exists(self, path: str, watch: Watcher | None = None) -> ZnodeStat | None:
         if watch is not None:

@@ -54,9 +54,7 @@ class AsyncCacheJob:
 
     async def start(self) -> None:
         """Returns once the cache takes calls. Of one that runs already, the number of servers stays as it is."""
-        for directory in ("name/cache", self._names.dir, self._names.servers):
-            with contextlib.suppress(serr.Exists):
-                await self._sc.mkdir(directory)
+        await self._sc.makedirs(self._names.servers)
         async with AsyncLock(self._sc, self._names.lock):
             with contextlib.suppress(serr.Exists):
                 await self._sc.put_file(self._names.config, EMPTY.to_bytes(), mode=OWRITE | OEXCL)

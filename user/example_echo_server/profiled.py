@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     if len(argv) != 1:
         sys.exit(USAGE)
     with SigmaClnt() as sc, Perf("ECHO_SERVER") as perf:
-        server.make_parents(sc, argv[0])
+        sc.makedirs(argv[0].rpartition("/")[0])
         with SigmaSrv(argv[0], EchoSrv(perf), sc=sc):
             sc.started()
             sc.wait_evict()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import SigmaClnt, debug, serr
@@ -43,14 +42,6 @@ def serve(pn: str, *services: object, sc: SigmaClnt | None = None) -> None:
     """Serves until the proc is evicted. Exists if the name is taken. A ``pn`` that ends in ``/`` is a directory of
     servers, as many as you like."""
     with sc or SigmaClnt() as client:
-        make_parents(client, pn)
+        client.makedirs(pn.rpartition("/")[0])
         with SigmaSrv(pn, *services, sc=client) as server:
             server.serve()
-
-
-def make_parents(sc: SigmaClnt, pn: str) -> None:
-    """Makes the directories above ``pn``, or all of it if it ends in ``/``."""
-    parts = pn.split("/")[:-1]
-    for length in range(2, len(parts) + 1):
-        with contextlib.suppress(serr.Exists):  # another server was quicker, or it was there all the time
-            sc.mkdir("/".join(parts[:length]))

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from sigmaos_ray import AsyncSigmaClnt, SigmaClnt, Status, crash, debug
-from sigmaos_ray.ft.fttask.names import leader_pathname, make_dirs, server_pathname, state_pathname
+from sigmaos_ray import SigmaClnt, Status, crash, debug
+from sigmaos_ray.ft.fttask.names import leader_pathname, server_pathname, state_pathname
 from sigmaos_ray.ft.fttask.table import TaskTable
 from sigmaos_ray.ft.leading import Leadership
 from sigmaos_ray.sigmasrv import SigmaSrv
@@ -26,8 +26,9 @@ def main(argv: list[str]) -> Status | None:
     service_id = argv[1]
     with SigmaClnt() as sc:
         sc.started()
-        sc.run(_make_directories(sc.asynchronous, service_id))
         state = state_pathname(service_id)
+        for directory in (server_pathname(service_id).rpartition("/")[0], state):
+            sc.makedirs(directory)
         leadership = Leadership(sc.asynchronous, leader_pathname(service_id), [state])
         if not sc.run(leadership.lead()):
             return Status.evicted()
@@ -42,8 +43,3 @@ def main(argv: list[str]) -> Status | None:
         sc.run(journal.close())
         sc.run(leadership.resign())
         return Status.evicted()
-
-
-async def _make_directories(sc: AsyncSigmaClnt, service_id: str) -> None:
-    for directory in (server_pathname(service_id).rpartition("/")[0], state_pathname(service_id)):
-        await make_dirs(sc, directory)

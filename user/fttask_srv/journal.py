@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sigmaos_ray import debug, decoding, serr
-from sigmaos_ray.ft.fttask.names import make_dirs
 from sigmaos_ray.ft.fttask.table import Change
 from sigmaos_ray.sigmap import OEXCL, OWRITE
 
@@ -57,7 +56,7 @@ class Journal:
     async def load(self, table: TaskTable) -> None:
         """Applies all that was written. Makes the directories if this is the first server."""
         for directory in (self._logs, self._snapshots):
-            await make_dirs(self._sc, directory)
+            await self._sc.makedirs(directory)
         last = await self._load_snapshot(table)
         numbers = sorted(int(stat.name) for stat in await self._sc.get_dir(self._logs))
         for number in numbers:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from sigmaos_ray import debug, decoding, serr
-from sigmaos_ray.ft.fttask.names import make_dirs
 from sigmaos_ray.sigmap import NO_FENCE, OEXCL, OWRITE
 from user.kv.names import UX
 
@@ -120,7 +119,7 @@ class Store:
 
     async def clear(self) -> None:
         """Makes it an empty directory."""
-        await make_dirs(self._sc, self.directory)
+        await self._sc.makedirs(self.directory)
         for name in await self.sizes():
             await self.remove(name)
 
@@ -228,7 +227,7 @@ class Copies:
 
     async def _is_cleared(self, store: Store) -> bool:
         try:
-            await make_dirs(self._sc, store.directory)
+            await self._sc.makedirs(store.directory)
             await self._leader.fence_dir(store.directory)
             await store.clear()
         except serr.SigmaError as error:

@@ -8,7 +8,6 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.ft.fttask.names import make_dirs
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmap import OEXCL, OWRITE
 from user.kv import config as cfg
@@ -60,7 +59,7 @@ class AsyncKvJob:
         runs. Returns the groups once they serve; if that fails, what was started is ended."""
         if servers < 1 or members < 1:
             raise serr.Inval(self._names.job, f"{servers} groups of {members} servers")
-        await make_dirs(self._sc, self._names.dir)
+        await self._sc.makedirs(self._names.dir)
         config = cfg.Config(mcpu=mcpu, auto=cfg.Auto(groups_max, members))
         try:
             await self._sc.put_file(self._names.config, cfg.encode(config), mode=OWRITE | OEXCL)

@@ -27,7 +27,6 @@ from user.mr.names import (
     Names,
     anywhere,
     is_objects,
-    make_directories,
     output_directory,
     read_description,
 )
@@ -97,7 +96,7 @@ class AsyncMapReduce:
         bins = bins_of(await find_input(sc, job.input), job.binsz)
         if len(bins) > MAPS_MAX:
             raise serr.Inval("binsz", f"{len(bins)} map tasks, over {MAPS_MAX}: make it larger")
-        await make_directories(sc, output_directory(job.output, names.job))
+        await sc.makedirs(output_directory(job.output, names.job))
         await self._claim_name()
         input_bytes = sum(split.length for splits in bins for split in splits)
         await sc.put_file(
@@ -113,8 +112,7 @@ class AsyncMapReduce:
             raise group.exceptions[0] from group
 
     async def _claim_name(self) -> None:
-        with contextlib.suppress(serr.Exists):
-            await self._sc.mkdir(ROOT)
+        await self._sc.makedirs(ROOT)
         try:
             await self._sc.mkdir(self.names.dir)
         except serr.Exists as error:
@@ -155,7 +153,7 @@ class AsyncMapReduce:
         for file in sorted(source.rglob("*")):
             if file.is_file():
                 pn = f"{target}/{file.relative_to(source).as_posix()}"
-                await make_directories(self._sc, pn.rpartition("/")[0])
+                await self._sc.makedirs(pn.rpartition("/")[0])
                 await self._sc.upload_file(file, pn)
 
     async def wait(self) -> JobResult:

@@ -16,7 +16,7 @@ from user.mr import shuffle
 from user.mr.app import load
 from user.mr.cutting import CUTS
 from user.mr.engine import MapSide
-from user.mr.names import Description, Names, anywhere, here, is_objects, local, make_directories, read_description
+from user.mr.names import Description, Names, anywhere, here, is_objects, local, read_description
 from user.mr.reading import blocks
 from user.mr.splits import Split
 from user.mr.tasks import perform
@@ -78,5 +78,5 @@ async def _make_directory(sc: AsyncSigmaClnt, intermediate: str, job: str, name:
     root = intermediate.rstrip("/")
     root = here(root) if is_objects(root) else local(root, sc.kernel_id)
     directory = f"{root}/{job}/{name}"
-    await make_directories(sc, directory)
+    await sc.makedirs(directory)
     return anywhere(directory)

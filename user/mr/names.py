@@ -11,7 +11,6 @@ name/mr/<job>/result          how it ended: the last thing that is written
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -102,11 +101,3 @@ def output_directory(output: str, job: str) -> str:
     """Where a job's files of output stand. On S3 by way of the own node."""
     root = output.rstrip("/")
     return f"{here(root) if is_objects(root) else root}/{job}"
-
-
-async def make_directories(sc: AsyncFsLib, pn: str) -> None:
-    """Makes what is missing below a server's root, or below a bucket."""
-    parts = pn.rstrip("/").split("/")
-    for length in range(5 if is_objects(pn) else 4, len(parts) + 1):
-        with contextlib.suppress(serr.Exists):
-            await sc.mkdir("/".join(parts[:length]))

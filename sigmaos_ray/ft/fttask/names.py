@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import path
-
-if TYPE_CHECKING:
-    from sigmaos_ray.fslib import AsyncFsLib
 
 SERVICES: Final = "name/fttask"
 STATES: Final = "name/fttask-state"
@@ -27,14 +23,6 @@ def state_pathname(service_id: str) -> str:
 
 def leader_pathname(service_id: str) -> str:
     return f"{LEADERS}/{service_id}"
-
-
-async def make_dirs(sc: AsyncFsLib, pn: str) -> None:
-    """Makes a directory and what is missing above it."""
-    parts = path.split(pn)
-    for length in range(2, len(parts) + 1):
-        with contextlib.suppress(serr.Exists):
-            await sc.mkdir("/".join(parts[:length]))
 
 
 def check_id(service_id: str) -> str:

@@ -48,6 +48,26 @@ class DirTests(Suite):
         with pytest.raises(serr.Exists):
             await tree.sc.mkdir_path(tree.root, "a/b")
 
+    async def test_makedirs(self, tree: Tree) -> None:
+        """What is there is fine, what is missing is made; Exists or NotDir if something else stands in the way."""
+        for _ in range(2):
+            await tree.sc.makedirs(tree / "a/b/c")
+        await tree.sc.makedirs(tree / "a/b/d/e")
+        await tree.sc.makedirs(tree / "a")
+        assert await tree.names("a/b") == ["c", "d"]
+        assert await tree.names("a/b/d") == ["e"]
+        await tree.sc.put_file(tree / "a/f", b"here")
+        with pytest.raises(serr.Exists) as caught:
+            await tree.sc.makedirs(tree / "a/f")
+        assert caught.value.obj == tree / "a/f"
+        await all_raise(serr.NotDir, tree.sc.makedirs(tree / "a/f/g"), tree.sc.makedirs(tree / "a/f/g/h"))
+        assert await tree.sc.get_file(tree / "a/f") == b"here"
+
+    async def test_many_make_the_same_directories(self, tree: Tree) -> None:
+        """None of them fails."""
+        await asyncio.gather(*(tree.sc.makedirs(tree / f"x/y/z/{number % 2}") for number in range(16)))
+        assert await tree.names("x/y/z") == ["0", "1"]
+
     async def test_remove(self, tree: Tree) -> None:
         """P-11, E Notempty: an empty directory goes, a full one stays as it is."""
         await tree.sc.mkdir_path(tree.root, "d/e")

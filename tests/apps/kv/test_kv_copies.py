@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from kv_clients import KvClients
 from kv_model import KeyModel
 
 from sigmaos_ray import AsyncSigmaClnt, serr
-from sigmaos_ray.ft.fttask.names import make_dirs
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
 from sigmaos_ray.testing import Tstate
 from sigmaos_ray.testing.linearizability import check
@@ -95,9 +93,7 @@ class Leader:
 async def names(ts: Tstate) -> AsyncIterator[Names]:
     names = Names(f"copies-{secrets.token_hex(4)}")
     async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
-        for pn in ("name/kv", names.dir):
-            with contextlib.suppress(serr.Exists):
-                await sc.mkdir(pn)
+        await sc.makedirs(names.dir)
         yield names
         await cp.remove_copies(sc, names, GROUP)
         await sc.rmdir(names.dir)
@@ -203,7 +199,7 @@ async def test_a_copy_that_is_not_in_step_is_not_read(ts: Tstate, names: Names) 
     one = Leader(ts, names, head, count=1)
     await one.lead()
     await one.append(b"a")
-    await make_dirs(one.sc, names.store(GROUP, other))
+    await one.sc.makedirs(names.store(GROUP, other))
     await one.resign()
     async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
         await sc.rename(names.store(GROUP, head), names.store(GROUP, head) + "-away")

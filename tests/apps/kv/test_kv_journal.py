@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sigmaos_ray import AsyncSigmaClnt, serr
-from sigmaos_ray.ft.fttask.names import make_dirs
 from sigmaos_ray.sigmap import OAPPEND, OWRITE
 from sigmaos_ray.testing.tstate import clnt_env
 from user.kv import kv_pb2 as pb
@@ -33,7 +32,7 @@ async def sc(tstate_all: Tstate) -> AsyncIterator[AsyncSigmaClnt]:
 @pytest.fixture
 async def directory(sc: AsyncSigmaClnt) -> AsyncIterator[str]:
     pn = await sc.resolve_unions(f"name/ux/~local/kv-journal-{secrets.token_hex(4)}")
-    await make_dirs(sc, pn)
+    await sc.makedirs(pn)
     yield pn
     await sc.rmdir(pn)
 

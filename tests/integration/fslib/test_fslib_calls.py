@@ -6,11 +6,13 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from fslib_servers import until
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib import names
+from sigmaos_ray.config import LOCAL
+from sigmaos_ray.fslib import names, present
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, RpcRequest
 from sigmaos_ray.sigmap import DMDEVICE, DMNAMEDPIPE, OAPPEND, ORDWR, OREAD, OWRITE, Endpoint, Fence
@@ -147,6 +149,55 @@ async def test_mkdir_path(sc: AsyncFsLib) -> None:
         await sc.mkdir_path("name", "a/b")
     with pytest.raises(serr.NotFound):
         await sc.mkdir_path("name/missing", "a")
+
+
+async def test_makedirs(servers: Servers, sc: AsyncFsLib) -> None:
+    """What nobody can make is there or is not: a root, a server, a union."""
+    await sc.makedirs("name")
+    await sc.makedirs("name/a/b/")
+    assert await sc.is_dir("name/a/b")
+    await sc.makedirs("name/a/b")
+    assert sc.stats()["sp"]["stat"] == 3, "one that is there is looked at, and nothing above it"
+    with pytest.raises(serr.NotFound):
+        await sc.makedirs("elsewhere/a")
+    await sc.mk_endpoint_file("name/srv", (await servers.another()).endpoint)
+    await sc.makedirs("name/srv")
+    await sc.makedirs("name/srv/c/d")
+    await sc.makedirs("name/~any")
+    await sc.makedirs("name/~any/c/e")
+    assert names(await sc.get_dir("name/srv/c")) == ["d", "e"]
+    await sc.mkdir("name/ux")
+    with pytest.raises(serr.NotFound):
+        await sc.makedirs("name/ux/a-node-that-went/d")
+    impatient = msgspec.structs.replace(LOCAL, walk=msgspec.structs.replace(LOCAL.walk, retries_max=0))
+    with pytest.raises(serr.NotFound):
+        await servers.clnt(config=impatient).makedirs("name/a/~any/b")
+
+
+async def test_makedirs_follows_links(sc: AsyncFsLib) -> None:
+    """A link to a directory is one; one that leads nowhere is not made good."""
+    await sc.mkdir("name/d")
+    await sc.symlink("name/d", "name/l")
+    await sc.makedirs("name/l")
+    await sc.makedirs("name/l/e/f")
+    assert await sc.is_dir("name/d/e/f")
+    await sc.symlink("name/nowhere", "name/m")
+    for pn in ("name/m", "name/m/e"):
+        with pytest.raises(serr.NotFound):
+            await sc.makedirs(pn)
+    assert present(await sc.get_dir("name"), ["d", "l", "m"])
+
+
+async def test_makedirs_under_a_fence(sc: AsyncFsLib, servers: Servers) -> None:
+    """Directories are changes like others: of a deposed leader they are refused."""
+    await sc.mkdir("name/d")
+    newer = servers.clnt()
+    await newer.fence_dir("name/d", Fence("name/lead", 2))
+    await newer.makedirs("name/d/new")
+    await sc.fence_dir("name/d", Fence("name/lead", 1))
+    with pytest.raises(serr.Stale):
+        await sc.makedirs("name/d/a/b")
+    assert names(await sc.get_dir("name/d")) == ["new"]
 
 
 async def test_process_dir(sc: AsyncFsLib) -> None:

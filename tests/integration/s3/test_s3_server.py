@@ -76,8 +76,12 @@ async def test_an_object_by_pathname(named: Endpoint, s3_endpoint: str, boto: S3
             await sc.remove(f"{directory}/{name}")
         assert [stat.name for stat in await sc.get_dir(f"name/s3/~any/{bucket}")] == ["large"]
         assert bucket in [stat.name for stat in await sc.get_dir("name/s3/~any/")]
+        await sc.makedirs(f"name/s3/~any/{bucket}/new/er")
+        assert await sc.is_dir(f"name/s3/~any/{bucket}/new")
+        await sc.makedirs(f"name/s3/~any/{bucket}")
         for refused, error in (
             (sc.mkdir("name/s3/~any/new-bucket"), serr.NoCreate),
+            (sc.makedirs("name/s3/~any/new-bucket/x"), serr.NoCreate),
             (sc.remove(f"name/s3/~any/{bucket}"), serr.NoRemove),
             (sc.rename(f"name/s3/~any/{bucket}/large", f"name/s3/~any/{bucket}/small"), serr.NotSupported),
             (sc.get_file("name/s3/~any/no-such-bucket/x"), serr.NotFound),

@@ -73,6 +73,11 @@ class FakeClnt:
             raise serr.Exists(pathname)
         self.files[pathname] = None
 
+    def makedirs(self, pathname: str) -> None:
+        parts = pathname.split("/")
+        for length in range(1, len(parts) + 1):
+            self.files.setdefault("/".join(parts[:length]))
+
     def remove(self, pathname: str) -> None:
         self._at(pathname)
         del self.files[pathname]
