@@ -11,7 +11,7 @@ SHARED := $(addprefix tests/integration/,fsspec named)
 FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz tests/apps tests/exercises tests/faults $(SHARED)
 SECOND := tests/integration $(addprefix --ignore=,$(SHARED))
 
-.PHONY: help demo test bench soak lint format protos clean setup
+.PHONY: help demo test bench soak lint format lock protos clean setup
 
 help:
 	@echo "make demo [INPUT=DIR]  count words in S3 with procs on Ray, on this machine"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench             measure, beside the peers"
 	@echo "make soak              long fault and scale runs"
 	@echo "make lint              ruff and mypy"
+	@echo "make lock              write constraints.txt anew, with the newest versions"
 	@echo "make protos            regenerate sigmaos_ray/pb from protos/"
 	@echo "make clean             remove what these commands made"
 
@@ -26,13 +27,14 @@ setup: $(STAMP)
 
 # pip's own output only matters when it fails. Bytecode is made as pip makes it of what is not editable: every worker
 # process imports us, and whoever sets PYTHONDONTWRITEBYTECODE would wait for the compiler in each.
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (a minute or two, once)"
 	@test -n "$(HOST_PYTHON)" || { echo "python3.11 is needed: apt-get install python3.11 python3.11-venv" >&2; exit 1; }
 	@$(HOST_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or later is needed, this is $$($(HOST_PYTHON) --version)" >&2; exit 1; }
 	@test -x $(PYTHON) || $(HOST_PYTHON) -m venv $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
 	@sh tools/install-etcd.sh
 	@$(PYTHON) -m compileall -q sigmaos_ray kernel user tests
 	@touch $(STAMP)
@@ -57,6 +59,9 @@ lint: setup
 format: setup
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
+
+lock: setup
+	@$(PYTHON) tools/lock.py
 
 protos: setup
 	@$(PYTHON) -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. --grpc_python_out=. \

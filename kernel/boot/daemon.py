@@ -27,7 +27,7 @@ from kernel.boot.placing import NODES_DIR_NAME, numbered
 from kernel.boot.raynode import RayCluster, live_nodes, own_node_id
 from kernel.boot.realms import Realms
 from kernel.boot.request import BootRequest, Report
-from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile
+from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile, is_emulated
 from kernel.shell import KernelArgs
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
@@ -136,7 +136,7 @@ class Boot:
         if not request.etcd:
             self._etcd = EmbeddedEtcd(request.host, self._state_dir, self._logs, self._config)
             self._etcd.start()
-        if "s3" in request.services and request.s3_endpoint is None and not has_profile():
+        if is_emulated(request):
             self._s3 = EmulatedS3(self._logs, self._config)
             self._s3.start()
         self._ray.prepare()

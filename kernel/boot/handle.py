@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import psutil
 
+from kernel.boot import installed
 from kernel.boot.children import end_recorded, is_alive
 from kernel.boot.raysession import end_session
 from kernel.boot.request import ALL_SERVICES, BootRequest, decode_report
@@ -43,7 +44,8 @@ def start_instance(
     """Starts an instance and blocks until it is ready; ``on_line`` is told what it consists of, line by line.
 
     If one runs already in ``state_dir``, it is left as it is and returned. What a crashed one left is ended first.
-    Error with the cause if a part fails; then, and after an interrupt, everything is taken down again.
+    MissingExtra if what it needs is not installed. Error with the cause if a part fails; then, and after an interrupt,
+    everything is taken down again.
     """
     directory = Path(state_dir).absolute()
     _check_services(services)
@@ -66,6 +68,7 @@ def start_instance(
             own_ray=own_ray,
             dashboard=dashboard,
         )
+        installed.check(request)
         _launch(directory, request, on_line)
         started = read_instance(directory / STATE_FILE_NAME)
     if started is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from kernel.boot.children import Child, free_port
 
 if TYPE_CHECKING:
+    from kernel.boot.request import BootRequest
     from sigmaos_ray.config import Config
 
 PROFILE: Final = "sigmaos"
@@ -49,6 +50,11 @@ class EmulatedS3:
 
     def line(self) -> str:
         return f"s3 emulator (moto) at {self.endpoint}; it keeps objects in memory only"
+
+
+def is_emulated(request: BootRequest) -> bool:
+    """True if the request asks for S3 and nobody has configured one."""
+    return "s3" in request.services and request.s3_endpoint is None and not has_profile()
 
 
 def has_profile() -> bool:

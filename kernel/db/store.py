@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, event, exc, text
 from sqlalchemy.engine import make_url
 
 from kernel.db.errors import shortened, translated
-from sigmaos_ray import serr
+from sigmaos_ray import extras, serr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,6 +45,8 @@ class DbStore:
         try:
             parsed = make_url(url)
             self.shown_url = parsed.render_as_string(hide_password=True)
+            if parsed.get_driver_name() in extras.PACKAGES:
+                extras.need(parsed.get_driver_name(), for_="this database")
             self._engine = create_engine(
                 parsed,
                 pool_size=limits.db_connections,

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from sigmaos_ray import serr
+from sigmaos_ray import extras, serr
 from sigmaos_ray.cli import debug as debug_verb
 from sigmaos_ray.cli import files, kv, mr, perf, procs, stats, system
 from sigmaos_ray.cli import realm as realm_verbs
@@ -72,6 +72,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         _leave(0)
     except serr.SigmaError as error:
+        _tell(str(error))
+        _leave(1)
+    except extras.MissingExtra as error:
         _tell(str(error))
         _leave(1)
     except OSError as error:

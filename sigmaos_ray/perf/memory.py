@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from sigmaos_ray import extras
 from sigmaos_ray.perf.profile import BYTES, Profile, frame_label
 
 if TYPE_CHECKING:
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 class MemoryRecord:
     """Between ``start`` and ``stop``; one at a time in a process (RuntimeError for a second). The raw record is
-    memray's own format, for ``memray flamegraph`` and its other reports."""
+    memray's own format, for ``memray flamegraph`` and its other reports. MissingExtra without memray."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._tracker: memray.Tracker | None = None
 
     def start(self) -> None:
+        extras.need("memray", for_="a profile of memory")
         import memray  # costs a process some memory itself: only for those that ask
 
         destination = memray.FileDestination(self._file, overwrite=True, compress_on_exit=False)

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+from sigmaos_ray import extras
 from sigmaos_ray.perf.profile import Profile
 from sigmaos_ray.perf.sampler import OWN_THREADS
 
@@ -43,7 +44,7 @@ def find() -> str:
     beside = Path(sysconfig.get_path("scripts")) / "py-spy"
     found = str(beside) if beside.exists() else shutil.which("py-spy")
     if found is None:
-        raise Denied("py-spy is not installed: pip install py-spy")
+        raise Denied(f"py-spy is not installed: {extras.install('perf')}")
     return found
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, extras, serr
 from sigmaos_ray.perf import flame, pyspy
 from sigmaos_ray.perf.contention import Contention
 from sigmaos_ray.perf.memory import MemoryRecord
@@ -73,7 +73,7 @@ class Recording:
 
     def start(self) -> None:
         """Blocks until it records, some tenths of a second with py-spy. RuntimeError for a kind that is recorded
-        already."""
+        already, MissingExtra for one whose recorder is not installed."""
         recorder = self._make()
         recorder.start()
         self._recorder = recorder
@@ -159,7 +159,8 @@ def take(
     may_spy: bool = True,
     wait: Callable[[float], object] = time.sleep,
 ) -> Taken:
-    """Profiles this process for so long; blocks for it. Inval for what cannot be, Exists while another is taken.
+    """Profiles this process for so long; blocks for it. Inval for what cannot be, Exists while another is taken,
+    NotSupported where the package that takes it is not installed.
     ``may_spy``: by py-spy if the system lets it. ``wait``: may return earlier, and the profile ends then."""
     check(kind, seconds, rate_hz)
     if not _taking.acquire(blocking=False):
@@ -170,6 +171,8 @@ def take(
             recording.start()
         except RuntimeError as error:
             raise serr.Exists("profile", str(error)) from error
+        except extras.MissingExtra as error:
+            raise serr.NotSupported("profile", str(error)) from error
         wait(seconds)
         return Taken(recording.stop(), recording.how)
     finally:

@@ -8,7 +8,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, extras, serr
 from sigmaos_ray.perf import selection
 from sigmaos_ray.perf.recording import PROFILES, Recording, write_graphs
 from sigmaos_ray.perf.sampler import RATE_HZ
@@ -75,7 +75,8 @@ class Perf:
         recording = Recording(kind, self._file(kind), self._rate_hz)
         try:
             recording.start()
-        except RuntimeError as error:  # recorded by somebody else in this process: the program runs all the same
+        except (RuntimeError, extras.MissingExtra) as error:
+            # Recorded by somebody else in this process, or not to be recorded here: the program runs all the same.
             debug.error(f"{kind.value} of {self._pid}: {error}")
             return
         self._profiles[kind] = recording

@@ -7,12 +7,9 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection
 
 from sigmaos_ray import config as configuration
-from sigmaos_ray import serr
+from sigmaos_ray import extras, serr
 from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.protsrv.devices import OverlayRoot, ReportNode
 from sigmaos_ray.protsrv.fences import FencesDir
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sigmaos_ray.protsrv.fences import FenceTable
+    from sigmaos_ray.protsrv.health import Health
     from sigmaos_ray.protsrv.leases import LeaseKeeper
     from sigmaos_ray.protsrv.node import Dir, Node
     from sigmaos_ray.protsrv.watch import WatchTable
@@ -81,20 +79,23 @@ class FileServer:
         self.root = OverlayRoot(root, own)
         self._sessions = SessionServer(self._make_session, self._config)
         self._server: grpc.aio.Server | None = None
-        self._health = HealthServicer()
+        self._health: Health | None = None
         self.endpoint = Endpoint()
 
     def _make_session(self, session_id: int) -> ProtSession:
         return ProtSession(session_id, self.root, self.watches, self.stats, self._config, self._guard, self._realm)
 
     async def start(self) -> Endpoint:
-        """Binds and serves; returns where. Unreachable if the address cannot be bound."""
+        """Binds and serves; returns where. Unreachable if the address cannot be bound; MissingExtra where only the
+        client is installed."""
+        extras.need("grpc_health", "grpc_reflection", for_="a server")
+        from sigmaos_ray.protsrv.health import Health  # late: clients import this module, and have no such packages
+
         keep_freed_memory()
         options: list[tuple[str, Any]] = list(server_options(self._config))
         server = grpc.aio.server(options=options)
         self._sessions.add_to(server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((_SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        self._health = Health(server, _SERVICE_NAME)
         try:
             port = server.add_insecure_port(f"{self._host}:{self._port}")
         except RuntimeError as error:
@@ -104,8 +105,7 @@ class FileServer:
         self.stats.start()
         if self._leases is not None:
             self._leases.start()
-        for service in ("", _SERVICE_NAME):
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.serves()
         self.endpoint = Endpoint(addrs=(f"{self._host}:{port}",), realm=self._realm)
         return self.endpoint
 
@@ -124,7 +124,8 @@ class FileServer:
         self.stats.stop()
         if self._leases is not None:
             self._leases.stop()
-        await self._health.enter_graceful_shutdown()
+        if self._health is not None:
+            await self._health.ends()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._sessions.close(), drain_s)
         await server.stop(grace=min(drain_s, 0.1))

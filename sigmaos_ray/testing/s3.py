@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Final
 
-from sigmaos_ray import serr
+from sigmaos_ray import extras, serr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,6 +87,7 @@ def _translated(what: str) -> Iterator[None]:
 
 
 def _client(instance: Instance) -> S3Client:
+    extras.need("boto3", for_="the harness's S3")
     import boto3  # late: it takes half a second, and most tests do without
     from botocore.config import Config
 

@@ -6,10 +6,7 @@ import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Self
 
-from pymemcache import PooledClient
-from pymemcache.exceptions import MemcacheError
-
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug, extras, serr
 from user.cache.asking import batches
 from user.cache.config import fnv1a
 from user.cache.face import check_key, miss, packed, unpacked
@@ -32,9 +29,14 @@ class MemcachedClnt:
     at two of them. A look at one that does not answer is a miss, a change is Unreachable. A context manager."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        """Inval for addresses that are none."""
+        """Inval for addresses that are none; MissingExtra without pymemcache."""
+        extras.need("pymemcache", for_="MemcachedClnt")
+        from pymemcache import PooledClient  # late: whoever uses the cache's own servers does without
+        from pymemcache.exceptions import MemcacheError
+
         if not addresses:
             raise serr.Inval("memcached", "no addresses")
+        self._errors: tuple[type[Exception], ...] = (OSError, MemcacheError)
         self._clients: list[Any] = [
             PooledClient(
                 _host_and_port(address),
@@ -82,7 +84,7 @@ class MemcachedClnt:
         for server, part in self._by_server(keys).items():
             try:
                 found.update(self._clients[server].get_many(part))
-            except (OSError, MemcacheError) as error:
+            except self._errors as error:
                 _log(f"{self._addresses[server]}: {error}")
         return found
 
@@ -134,7 +136,7 @@ class MemcachedClnt:
     def _unreachable(self, server: int) -> Iterator[None]:
         try:
             yield
-        except (OSError, MemcacheError) as error:
+        except self._errors as error:
             raise serr.Unreachable(self._addresses[server], f"memcached: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:

