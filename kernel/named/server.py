@@ -1,4 +1,4 @@
-"""named as a kernel service: follows etcd as a candidate, takes over when it is elected, serves (section D)."""
+"""named as a kernel service: follows etcd as a candidate, takes over when it is elected, serves."""
 
 from __future__ import annotations
 

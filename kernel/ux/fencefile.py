@@ -1,4 +1,4 @@
-"""The newest fences on the disk, so that a server that starts again still refuses who was deposed (L-21, design 14).
+"""The newest fences on the disk, so that a server that starts again still refuses who was deposed (L-21).
 
 One file in the hidden directory, replaced as a whole and synced, since the change that a fence came with may be by
 the last leader before everything stops. Two servers of one tree, of which one is about to end, keep what both know.

@@ -1,4 +1,4 @@
-"""Descriptors: small numbers for open files (section F). Errors on one are never retried (E-7)."""
+"""Descriptors: small numbers for open files. Errors on one are never retried (E-7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directories: making, listing, emptying (section F)."""
+"""Directories: making, listing, emptying."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names: what is behind them, taking them away, giving others, and entries that are no files (section F)."""
+"""Names: what is behind them, taking them away, giving others, and entries that are no files."""
 
 from __future__ import annotations
 

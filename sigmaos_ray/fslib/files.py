@@ -1,4 +1,4 @@
-"""Whole files in one call (section F)."""
+"""Whole files in one call."""
 
 from __future__ import annotations
 

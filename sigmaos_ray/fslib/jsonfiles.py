@@ -1,4 +1,4 @@
-"""Files that hold JSON (section F)."""
+"""Files that hold JSON."""
 
 from __future__ import annotations
 

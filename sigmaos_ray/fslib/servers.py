@@ -1,4 +1,4 @@
-"""Servers behind names: endpoint files, mounts, fences that servers have seen, their counters (sections F, N, L)."""
+"""Servers behind names: endpoint files, mounts, fences that servers have seen, their counters."""
 
 from __future__ import annotations
 

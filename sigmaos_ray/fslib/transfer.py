@@ -1,4 +1,4 @@
-"""Copies: from server to server, and from this machine's files into the namespace (section F)."""
+"""Copies: from server to server, and from this machine's files into the namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watches: waiting for entries to come and go (section W).
+"""Watches: waiting for entries to come and go (W-1 to W-12).
 
 A watch is set relative to the version that a directory had when it was opened; if it changed since, the server says
 Version and everything starts over, so that no change falls between looking and waiting (W-3).

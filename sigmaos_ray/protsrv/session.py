@@ -1,4 +1,4 @@
-"""The server's side of sigmap: one session's requests, carried out on nodes (section P)."""
+"""The server's side of sigmap: one session's requests, carried out on nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What holds when a part of an instance is killed with signal 9 (D-3, D-6, X-28, design 7).
+"""What holds when a part of an instance is killed with signal 9 (D-3, D-6, X-28, K-4).
 
 | promise | test |
 |---|---|

@@ -1,4 +1,4 @@
-"""MapReduce (A1): jobs over files of any size, with maps and reduces of your own, that outlive crashes.
+"""MapReduce (MR-1 to MR-13): jobs over files of any size, with maps and reduces of your own, that outlive crashes.
 
 from user.mr import App, Job, output_of, run
 

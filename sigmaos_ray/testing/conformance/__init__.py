@@ -1,4 +1,4 @@
-"""The semantics of sigmap as tests, for any file server: those of this project, and yours.
+"""What sigmap means, as tests, for any file server: those of this project, and yours.
 
 Give your test module three fixtures (``Suite`` says which) and import the suites: all of them from ``.suites``, or
 subclass those that you want. What your server cannot do you declare (``Capabilities``); the tests then ask that it

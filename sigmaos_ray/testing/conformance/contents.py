@@ -18,11 +18,11 @@ def data_of(size_bytes: int) -> bytes:
 
 
 class ContentsTests(Suite):
-    """What descriptors and streams read and write (section F)."""
+    """What descriptors and streams read and write."""
 
     @needs("read_write")
     async def test_offsets(self, tree: Tree) -> None:
-        """F Read, Write, Pread, Seek; F-3: past the end there is nothing."""
+        """Each read and write moves the offset, ``pread`` does not; F-3: past the end there is nothing."""
         fd = await tree.sc.create(tree / "f", mode=ORDWR)
         assert await tree.sc.write(fd, b"hello ") == 6
         assert await tree.sc.write(fd, memoryview(b"world")) == 5
@@ -48,7 +48,7 @@ class ContentsTests(Suite):
 
     @needs("writes_in_place")
     async def test_a_write_past_the_end_fills_with_zeros(self, tree: Tree) -> None:
-        """P-10 (R): of a put, and of a descriptor; and what was there stays."""
+        """P-10: of a put, and of a descriptor; and what was there stays."""
         await tree.sc.set_file(tree / "f", b"x", offset=3)
         assert await tree.sc.get_file(tree / "f") == b"\0\0\0x"
         fd = await tree.sc.open(tree / "f", OWRITE)
@@ -68,7 +68,7 @@ class ContentsTests(Suite):
 
     @needs("writes_in_place")
     async def test_a_write_in_the_middle_of_a_large_file(self, tree: Tree) -> None:
-        """F Write: only what was written changes."""
+        """Only what was written changes."""
         size = min(3 * MIB, tree.can.file_bytes_max or 3 * MIB)
         data = bytearray(data_of(size))
         await tree.sc.put_file(tree / "f", bytes(data))
@@ -81,7 +81,7 @@ class ContentsTests(Suite):
 
     @pytest.mark.parametrize("size_bytes", [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])
     async def test_files_of_any_size(self, tree: Tree, size_bytes: int) -> None:
-        """Design 12.1: the client cuts what is larger than a message; design 14, too large: Inval with the limit."""
+        """The client cuts what is larger than a message. Too large for the server: Inval with the limit."""
         data = data_of(size_bytes)
         if tree.can.file_bytes_max is not None and size_bytes > tree.can.file_bytes_max:
             with pytest.raises(serr.Inval, match=str(tree.can.file_bytes_max)):
@@ -96,7 +96,7 @@ class ContentsTests(Suite):
         await tree.sc.close_fd(fd)
 
     async def test_writes_in_pieces(self, tree: Tree) -> None:
-        """F Write: each moves the offset."""
+        """Each moves the offset."""
         data = data_of(100_000)
         fd = await tree.sc.create(tree / "f")
         for start in range(0, len(data), 7919):
@@ -105,13 +105,13 @@ class ContentsTests(Suite):
         assert await tree.sc.get_file(tree / "f") == data
 
     async def test_all_bytes(self, tree: Tree) -> None:
-        """F GetFile: contents are bytes, not text."""
+        """Contents are bytes, not text."""
         data = bytes(range(256)) * 3
         await tree.sc.put_file(tree / "f", data)
         assert await tree.sc.get_file(tree / "f") == data
 
     async def test_streams(self, tree: Tree) -> None:
-        """F streams, F-2: what a writer took is there at its close."""
+        """F-2: what a writer took is there at its close."""
         data = data_of(500_000)
         async with tree.sc.create_writer(tree / "f", buffer_bytes=65_536) as writer:
             for start in range(0, len(data), 30_011):
@@ -124,14 +124,14 @@ class ContentsTests(Suite):
             assert await reader.read() == data[50:-50]
 
     async def test_a_region(self, tree: Tree) -> None:
-        """F OpenReaderRegion: reading region (3, 20) of "hello" gives "lo", then the end."""
+        """F-3: reading region (3, 20) of "hello" gives "lo", then the end."""
         await tree.sc.put_file(tree / "f", b"hello")
         async with tree.sc.open_reader(tree / "f", 3, 20) as reader:
             assert await reader.read(20) == b"lo"
             assert await reader.read(20) == b""
 
     async def test_a_writer_replaces_or_appends(self, tree: Tree) -> None:
-        """F CreateWriter, OpenWriter; P-4."""
+        """P-4: by its mode."""
         await tree.sc.put_file(tree / "f", b"long contents")
         async with tree.sc.create_writer(tree / "f") as writer:
             await writer.write(b"ab")
@@ -149,7 +149,7 @@ class ContentsTests(Suite):
         assert await tree.sc.get_file(tree / "f") == b"abcd"
 
     async def test_a_writer_whose_block_raises(self, tree: Tree) -> None:
-        """Design 14: what appears only at the close does not appear; elsewhere what was written stays."""
+        """F-2: what appears only at the close does not appear; elsewhere what was written stays."""
 
         async def break_off() -> None:
             async with tree.sc.create_writer(tree / "f") as writer:
@@ -162,7 +162,7 @@ class ContentsTests(Suite):
         assert await tree.names() == (["f"] if tree.can.writes_in_place else [])
 
     async def test_chunks_for_several_readers(self, tree: Tree) -> None:
-        """F OpenParallelFileReader: successive chunks, then the end."""
+        """Successive chunks, then the end."""
         await tree.sc.put_file(tree / "f", b"0123456789")
         chunks = []
         async with tree.sc.open_parallel_reader(tree / "f") as parallel:
@@ -171,7 +171,7 @@ class ContentsTests(Suite):
         assert chunks == [(b"0123", 0), (b"4567", 4), (b"89", 8)]
 
     async def test_copies(self, tree: Tree) -> None:
-        """F CopyFile: the target must not exist."""
+        """The target must not exist."""
         data = data_of(300_000)
         await tree.sc.put_file(tree / "f", data)
         assert await tree.sc.copy_file(tree / "f", tree / "copy") == len(data)
@@ -184,7 +184,7 @@ class ContentsTests(Suite):
 
     @pytest.mark.parametrize("size_bytes", [10, MIB + 1])
     async def test_atomic_replacement(self, tree: Tree, size_bytes: int) -> None:
-        """F PutFileAtomic: old or new, and nothing else is left."""
+        """Old or new, and nothing else is left."""
         if tree.can.file_bytes_max is not None:
             size_bytes = min(size_bytes, tree.can.file_bytes_max)
         await tree.sc.put_file(tree / "f", b"old")
@@ -195,7 +195,7 @@ class ContentsTests(Suite):
         assert await tree.names() == ["f"]
 
     async def test_json(self, tree: Tree) -> None:
-        """F JSON."""
+        """What is put as JSON is got as JSON; what is none is Inval."""
         value = {"a": [1, 2.5, None, "x"]}
         await tree.sc.put_file_json(tree / "f", value)
         assert await tree.sc.get_file_json(tree / "f") == value
@@ -210,7 +210,7 @@ class ContentsTests(Suite):
 
     @needs("append")
     async def test_json_records(self, tree: Tree) -> None:
-        """F AppendFileJson: one record a call, at the end."""
+        """One record a call, at the end."""
         for number in (1, 2):
             await tree.sc.append_file_json(tree / "log", {"n": number})
         assert await tree.sc.get_file(tree / "log") == b'{"n":1}\n{"n":2}\n'

@@ -23,10 +23,10 @@ async def make_files(tree: Tree, names: list[str]) -> None:
 
 
 class DirTests(Suite):
-    """Directory calls of section F, and N-14."""
+    """Calls on directories, and ``.`` (N-14)."""
 
     async def test_mkdir(self, tree: Tree) -> None:
-        """F MkDir: Exists if present, be it a file; the parent is not made."""
+        """Exists if present, be it a file; the parent is not made."""
         await tree.sc.mkdir(tree / "d")
         await tree.sc.put_file(tree / "f", b"")
         assert await tree.sc.is_dir(tree / "d")
@@ -41,7 +41,7 @@ class DirTests(Suite):
             await tree.sc.is_dir(tree / "x")
 
     async def test_mkdir_path(self, tree: Tree) -> None:
-        """F MkDirPath: existing ones are fine, except the last."""
+        """Existing ones are fine, except the last."""
         await tree.sc.mkdir_path(tree.root, "a/b/c")
         await tree.sc.mkdir_path(tree.root, "a/b/d")
         assert await tree.names("a/b") == ["c", "d"]
@@ -69,7 +69,7 @@ class DirTests(Suite):
         assert await tree.names("x/y/z") == ["0", "1"]
 
     async def test_remove(self, tree: Tree) -> None:
-        """P-11, E Notempty: an empty directory goes, a full one stays as it is."""
+        """P-11: an empty directory goes, a full one stays as it is."""
         await tree.sc.mkdir_path(tree.root, "d/e")
         await tree.sc.put_file(tree / "d/f", b"")
         with pytest.raises(serr.NotEmpty) as caught:
@@ -82,7 +82,7 @@ class DirTests(Suite):
         assert await tree.names() == []
 
     async def test_rmdir_is_recursive(self, tree: Tree) -> None:
-        """F RmDir, RmDirEntries."""
+        """With all that is below; what is beside it stays."""
         await tree.sc.mkdir_path(tree.root, "d/e/deep")
         for name in ("d/f", "d/e/g", "d/e/deep/h"):
             await tree.sc.put_file(tree / name, b"x")
@@ -104,7 +104,7 @@ class DirTests(Suite):
             await tree.sc.rmdir(tree / "d")
 
     async def test_listings_are_sorted(self, tree: Tree) -> None:
-        """P-12, F GetDir: by name, whatever sort of entry; with what stat tells of each."""
+        """P-12: by name, whatever sort of entry; with what stat tells of each."""
         for name in ("b", "a-file", "Z", "10", "9", "é", "a"):
             await tree.sc.put_file(tree / name, name.encode())
         await tree.sc.mkdir(tree / "aa")
@@ -188,7 +188,7 @@ class DirTests(Suite):
         assert await tree.names() == ["f"]
 
     async def test_process_dir(self, tree: Tree) -> None:
-        """F ProcessDir, F-4: in order of name, until it is told to stop or an error ends it."""
+        """F-4: in order of name, until it is told to stop or an error ends it."""
         await make_files(tree, ["b", "a", "c"])
         seen: list[str] = []
 
@@ -203,12 +203,12 @@ class DirTests(Suite):
             await tree.sc.process_dir(tree.root, lambda _: bool(1 // 0))
 
     async def test_scan_dir(self, tree: Tree) -> None:
-        """Design 5: the same entries, one by one."""
+        """The same entries, one by one."""
         await make_files(tree, ["a", "b", "c"])
         assert [stat.name async for stat in tree.sc.scan_dir(tree.root)] == ["a", "b", "c"]
 
     async def test_copy_dir(self, tree: Tree) -> None:
-        """F CopyDir: files of one level."""
+        """Files of one level."""
         await tree.sc.mkdir_path(tree.root, "a/below")
         await tree.sc.mkdir(tree / "b")
         await tree.sc.put_file(tree / "a/f", b"1")
@@ -218,7 +218,7 @@ class DirTests(Suite):
         assert await tree.sc.get_file(tree / "b/g") == b"2"
 
     async def test_sprint_dir(self, tree: Tree) -> None:
-        """F SprintfDir: what is below, indented."""
+        """What is below, indented."""
         await tree.sc.mkdir(tree / "d")
         await tree.sc.put_file(tree / "d/f", b"123")
         assert await tree.sc.sprint_dir(tree.root) == f"{tree.root}\n  d/\n    f 3\n"

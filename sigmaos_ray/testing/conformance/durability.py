@@ -1,4 +1,4 @@
-"""What outlives the server's process (design 13, D-3, B-4)."""
+"""What outlives the server's process (D-3, B-4)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class DurabilityTests(Suite):
 
     @needs("versions")
     async def test_versions_do_not_go_back(self, tree: Tree, restart: Restart) -> None:
-        """Design 13: a version that was seen does not stand for other contents."""
+        """P-8: a version that was seen does not stand for other contents."""
         if not tree.can.durable:
             return
         await tree.sc.put_file(tree / "f", b"1")
@@ -62,7 +62,7 @@ class DurabilityTests(Suite):
 
     @needs("fences")
     async def test_fences(self, tree: Tree, restart: Restart) -> None:
-        """L-21, design 13: an old leader is still shut out, where fences last."""
+        """L-21: an old leader is still shut out, where fences last."""
         await tree.sc.put_file(tree / "f", b"")
         await tree.sc.remove(tree / "f", Fence(tree.root, 5))
         sc = await restart()

@@ -55,7 +55,7 @@ class FenceTests(Suite):
 
     @needs("fences", "rename")
     async def test_an_old_leader_renames_nothing(self, tree: Tree) -> None:
-        """L-21, L-22 (R): in place and across directories."""
+        """L-21, L-22: in place and across directories."""
         old, _ = await leaders(tree)
         for new in ("g", "d/g"):
             with pytest.raises(serr.Stale):
@@ -91,7 +91,7 @@ class FenceTests(Suite):
 
     @needs("fences", "leases")
     async def test_an_old_leader_makes_no_leased_files(self, tree: Tree) -> None:
-        """L-25: PutLeasedFile, CreateLeased."""
+        """L-25: neither by a put nor by a create."""
         old, _ = await leaders(tree)
         lease = await tree.lease(old)
         await all_raise(
@@ -103,7 +103,7 @@ class FenceTests(Suite):
 
     @needs("fences")
     async def test_descriptors_that_were_open_before(self, tree: Tree) -> None:
-        """Design 13: a fence holds for them too. Where a file appears at its close, the close says so."""
+        """L-21: a fence holds for them too. Where a file appears at its close, the close says so."""
         old, new = await tree.client(), await tree.client()
         await old.fence_dir(tree.root, fence(tree, 1))
         await tree.sc.put_file(tree / "f", b"data")
@@ -122,7 +122,7 @@ class FenceTests(Suite):
 
     @needs("fences")
     async def test_a_fence_for_one_write(self, tree: Tree) -> None:
-        """F WriteFence."""
+        """L-21: of the write alone."""
         await tree.sc.put_file(tree / "f", b"data")
         await leaders(tree)
         fd = await tree.sc.open(tree / "f", OWRITE)
@@ -170,7 +170,7 @@ class FenceTests(Suite):
 
     @needs("fences")
     async def test_no_fence_passes(self, tree: Tree) -> None:
-        """L-20, design 13: a fence binds only those who carry it."""
+        """L-20: a fence binds only those who carry it."""
         old, _ = await leaders(tree)
         await tree.sc.put_file(tree / "f", b"anybody")
         await old.fence_dir(tree.root, Fence())
@@ -187,7 +187,7 @@ class FenceTests(Suite):
 
     @needs("fences")
     async def test_a_fenced_directory_and_what_is_beside_it(self, tree: Tree) -> None:
-        """F FenceDir, L-24: a prefix match, component by component; the longest counts."""
+        """L-24: a prefix match, component by component; the longest counts."""
         for name in ("d", "dd"):
             await tree.sc.mkdir(tree / name)
         await tree.sc.put_file(tree / "mark", b"")
@@ -217,7 +217,7 @@ class FenceTests(Suite):
 
     @needs("fences", "shows_fences")
     async def test_fences_are_shown_and_removed(self, tree: Tree) -> None:
-        """L-21, L-24: GetFences, RemoveFence; who was shut out is let in again."""
+        """L-24: who was shut out is let in again."""
         old, _ = await leaders(tree)
         assert fence(tree, 2) in await tree.sc.get_fences(tree.root)
         assert fence(tree, 1) not in await tree.sc.get_fences(tree.root)

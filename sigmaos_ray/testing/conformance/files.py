@@ -13,10 +13,10 @@ from sigmaos_ray.testing.conformance.refusals import needs
 
 
 class FileTests(Suite):
-    """Files by name (sections E, F, N)."""
+    """Files by name."""
 
     async def test_create_never_opens_what_exists(self, tree: Tree) -> None:
-        """F Create, P-3 Tcreate, design 13."""
+        """Exists, of a file and of a directory, and nothing changes."""
         await tree.sc.put_file(tree / "f", b"1")
         await tree.sc.mkdir(tree / "d")
         for name in ("f", "d"):
@@ -26,14 +26,14 @@ class FileTests(Suite):
         assert await tree.sc.get_file(tree / "f") == b"1"
 
     async def test_what_was_created_can_be_written_and_read(self, tree: Tree) -> None:
-        """F Create: the descriptor is of the new file, open in the mode that was asked for."""
+        """The descriptor is of the new file, open in the mode that was asked for."""
         fd = await tree.sc.create(tree / "f", 0o777, OWRITE)
         assert await tree.sc.write(fd, b"hi") == 2
         await tree.sc.close_fd(fd)
         assert await tree.sc.get_file(tree / "f") == b"hi"
 
     async def test_create_below_what_is_missing_or_a_file(self, tree: Tree) -> None:
-        """N-11, E NotDir."""
+        """N-11: NotFound, NotDir."""
         await tree.sc.put_file(tree / "f", b"")
         for make in (tree.sc.create, tree.sc.mkdir):
             with pytest.raises(serr.NotFound):
@@ -43,7 +43,7 @@ class FileTests(Suite):
         assert await tree.names() == ["f"]
 
     async def test_missing_files_say_their_pathname(self, tree: Tree) -> None:
-        """E-1, design 5: errors have their class, Python's too, their code, and the pathname."""
+        """E-1: errors have their class, Python's too, their code, and the pathname."""
         missing = tree / "no"
         errors = await all_raise(
             serr.NotFound,
@@ -69,7 +69,7 @@ class FileTests(Suite):
         assert isinstance(again, FileExistsError)
 
     async def test_a_pathname_through_a_file(self, tree: Tree) -> None:
-        """N-7, E NotDir: a file in the middle is a plain mistake, told at once."""
+        """N-7: NotDir, a plain mistake, which is told at once."""
         await tree.sc.put_file(tree / "f", b"")
         retries_before = tree.sc.stats()["path"].get("NwalkPath", 0)
         await all_raise(
@@ -83,7 +83,7 @@ class FileTests(Suite):
         assert tree.sc.stats()["path"].get("NwalkPath", 0) - retries_before <= 10, "tried again and again"
 
     async def test_whole_file_calls_on_a_directory(self, tree: Tree) -> None:
-        """E Isdir: and it stays as it was."""
+        """IsDir, and it stays as it was."""
         await tree.sc.mkdir(tree / "d")
         await all_raise(
             serr.IsDir,
@@ -95,7 +95,7 @@ class FileTests(Suite):
         assert await tree.names("d") == []
 
     async def test_listing_a_file(self, tree: Tree) -> None:
-        """F GetDir: what is no directory has no entries to list."""
+        """What is no directory has no entries to list."""
         await tree.sc.put_file(tree / "f", b"x")
         await all_raise(
             serr.NotDir, tree.sc.get_dir(tree / "f"), tree.sc.rmdir(tree / "f"), tree.sc.get_dir(tree / "f/")
@@ -103,7 +103,7 @@ class FileTests(Suite):
         assert await tree.sc.get_file(tree / "f") == b"x"
 
     async def test_descriptors_are_small_and_used_again(self, tree: Tree) -> None:
-        """F Open (R): the lowest free number."""
+        """The lowest free number."""
         for name in "abc":
             await tree.sc.put_file(tree / name, b"")
         first, second = await tree.sc.open(tree / "a"), await tree.sc.open(tree / "b")
@@ -113,7 +113,7 @@ class FileTests(Suite):
         await tree.sc.close_fd(second)
 
     async def test_descriptors_that_are_not_open(self, tree: Tree) -> None:
-        """F CloseFd, design 14: NotFound."""
+        """NotFound."""
         await tree.sc.put_file(tree / "f", b"")
         fd = await tree.sc.open(tree / "f")
         await tree.sc.close_fd(fd)
@@ -127,7 +127,7 @@ class FileTests(Suite):
         )
 
     async def test_two_descriptors_of_one_file_have_two_offsets(self, tree: Tree) -> None:
-        """F Read: the offset is the descriptor's."""
+        """The offset is the descriptor's."""
         await tree.sc.put_file(tree / "f", b"abcdef")
         one, two = await tree.sc.open(tree / "f"), await tree.sc.open(tree / "f")
         assert await tree.sc.read(one, 3) == b"abc"
@@ -149,7 +149,7 @@ class FileTests(Suite):
             await tree.sc.get_file("no-such-root/f")
 
     async def test_climbing_stays_within_the_root(self, tree: Tree) -> None:
-        """Design 13: ``..`` never leaves a root."""
+        """N-1: ``..`` never leaves a root."""
         await tree.sc.put_file(tree / "f", b"x")
         first, _, below = tree.root.partition("/")
         assert await tree.sc.get_file(f"{first}/../../{below}/d/../f") == b"x"

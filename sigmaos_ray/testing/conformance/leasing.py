@@ -76,7 +76,7 @@ class LeaseTests(Suite):
 
     @needs("leases")
     async def test_leased_files_are_exclusive(self, tree: Tree) -> None:
-        """F PutLeasedFile, CreateLeased: Exists if the name is taken."""
+        """Exists if the name is taken."""
         lease = await tree.lease()
         await tree.sc.put_file(tree / "f", b"1")
         await all_raise(

@@ -32,7 +32,7 @@ class LimitTests(Suite):
     """A clear error that names what was wrong, and nothing has changed."""
 
     async def test_odd_names(self, tree: Tree) -> None:
-        """Design 13: any text without '/' and NUL up to 255 bytes."""
+        """Any text without '/' and NUL up to 255 bytes."""
         for name in tree.can.names_refused:
             with pytest.raises(serr.SigmaError):
                 await tree.sc.put_file(tree / name, b"")
@@ -47,7 +47,7 @@ class LimitTests(Suite):
         assert await tree.names() == []
 
     async def test_odd_names_of_directories(self, tree: Tree) -> None:
-        """Design 13."""
+        """Directories take what files take."""
         for name in ODD_NAMES[:6]:
             await tree.sc.mkdir(tree / name)
             await tree.sc.put_file(tree / f"{name}/f", b"x")
@@ -56,7 +56,7 @@ class LimitTests(Suite):
 
     @pytest.mark.parametrize("name", ["x" * 256, "é" * 128, "a\0b", "\0"], ids=["long", "long-utf8", "nul", "just-nul"])
     async def test_names_that_cannot_be(self, tree: Tree, name: str) -> None:
-        """Design 13: Inval, for whoever makes it."""
+        """Inval, for whoever makes it."""
         await tree.sc.put_file(tree / "f", b"")
         await all_raise(
             serr.Inval, tree.sc.put_file(tree / name, b""), tree.sc.create(tree / name), tree.sc.mkdir(tree / name)
@@ -77,7 +77,7 @@ class LimitTests(Suite):
         )
 
     async def test_what_is_no_text(self, tree: Tree) -> None:
-        """Design 5: pathnames are text, of Unicode's."""
+        """Pathnames are text, of Unicode's."""
         for bad in (b"name/f", None, 3):
             with pytest.raises(serr.Inval):
                 await tree.sc.get_file(bad)  # type: ignore[arg-type]
@@ -105,14 +105,14 @@ class LimitTests(Suite):
         assert await tree.names() == []
 
     async def test_a_way_of_too_many_components(self, tree: Tree) -> None:
-        """E Inval: told, not cut."""
+        """Inval: told, not cut."""
         for count in (300, 5000):
             with pytest.raises(serr.Inval):
                 await tree.sc.get_file(tree / "/".join(["d"] * count))
 
     @needs("writes_in_place", "read_write")
     async def test_offsets_that_no_file_has(self, tree: Tree) -> None:
-        """E Inval: and no gap is filled."""
+        """Inval, and no gap is filled."""
         fd = await tree.sc.create(tree / "f", mode=ORDWR)
         for offset in ((1 << 63) - 1, 1 << 63, (1 << 64) - 2):
             await tree.sc.seek(fd, offset)
@@ -127,7 +127,7 @@ class LimitTests(Suite):
         assert await tree.sc.get_file(tree / "f") == b""
 
     async def test_a_file_that_is_too_large(self, tree: Tree) -> None:
-        """Design 14: Inval with the limit in the message, at once, and what was there stays."""
+        """Inval with the limit in the message, at once, and what was there stays."""
         if tree.can.file_bytes_max is None:
             return
         too_large = bytes(tree.can.file_bytes_max + 1)
@@ -147,7 +147,7 @@ class LimitTests(Suite):
         assert (await tree.sc.stat(tree / "g")).length == tree.can.file_bytes_max
 
     async def test_a_read_returns_no_more_than_a_message(self, tree: Tree) -> None:
-        """P-3 TreadF, Tgetfile: a request that asks for more gets what fits."""
+        """P-3: a request that asks for more gets what fits."""
         limit = tree.sc.read_bytes_max
         size = limit + 100 if tree.can.file_bytes_max is None else min(limit + 100, tree.can.file_bytes_max)
         await tree.sc.put_file(tree / "f", bytes(size))
@@ -156,7 +156,7 @@ class LimitTests(Suite):
         await fid.clunk()
 
     async def test_data_that_is_no_bytes(self, tree: Tree) -> None:
-        """Design 5: bytes-like, of any sort."""
+        """Data is bytes-like, of any sort."""
         for data in (bytearray(b"abc"), memoryview(b"xabcx")[1:4]):
             await tree.sc.put_file(tree / "f", data)
             assert await tree.sc.get_file(tree / "f") == b"abc"

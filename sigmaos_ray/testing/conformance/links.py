@@ -15,7 +15,7 @@ class LinkTests(Suite):
 
     @needs("links")
     async def test_a_link_to_a_file(self, tree: Tree) -> None:
-        """N-3: GetFile, Stat, Open of the link, and of its target."""
+        """N-3: get, stat, open of the link, and of its target."""
         await tree.sc.put_file(tree / "f", b"contents")
         await tree.sc.symlink(tree / "f", tree / "l")
         link, target = await tree.sc.stat(tree / "l"), await tree.sc.stat(tree / "l/")
@@ -30,7 +30,7 @@ class LinkTests(Suite):
 
     @needs("links")
     async def test_writing_a_link_and_its_target(self, tree: Tree) -> None:
-        """N-3: PutFile overwrites the bytes of the link itself, with a slash those of the target."""
+        """N-3: a put overwrites the bytes of the link itself, with a slash those of the target."""
         await tree.sc.put_file(tree / "f", b"contents")
         await tree.sc.put_file(tree / "g", b"of g")
         await tree.sc.symlink(tree / "f", tree / "l")
@@ -49,7 +49,7 @@ class LinkTests(Suite):
 
     @needs("links")
     async def test_removing_a_link_and_its_target(self, tree: Tree) -> None:
-        """N-3: Remove takes the link and leaves the target; with a slash the other way round."""
+        """N-3: a removal takes the link and leaves the target; with a slash the other way round."""
         await tree.sc.put_file(tree / "f", b"1")
         await tree.sc.symlink(tree / "f", tree / "l")
         await tree.sc.remove(tree / "l")
@@ -90,7 +90,7 @@ class LinkTests(Suite):
 
     @needs("links")
     async def test_a_link_that_leads_nowhere(self, tree: Tree) -> None:
-        """F Symlink: the target need not exist; it is missed when it is wanted."""
+        """The target need not exist; it is missed when it is wanted."""
         await tree.sc.symlink(tree / "later", tree / "l")
         assert await tree.names() == ["l"]
         await all_raise(
@@ -113,7 +113,7 @@ class LinkTests(Suite):
 
     @needs("links")
     async def test_names_that_are_taken(self, tree: Tree) -> None:
-        """F Symlink, MkEndpointFile: Exists."""
+        """Exists, whatever is to be made."""
         await tree.sc.put_file(tree / "f", b"x")
         await tree.sc.symlink(tree / "f", tree / "l")
         for name in ("f", "l"):
@@ -128,7 +128,7 @@ class LinkTests(Suite):
 
     @needs("links")
     async def test_a_directory_with_links_is_removed_without_following(self, tree: Tree) -> None:
-        """F RmDir: links inside are removed, never followed."""
+        """Links inside are removed, never followed."""
         await tree.sc.mkdir_path(tree.root, "keep/below")
         await tree.sc.put_file(tree / "keep/f", b"x")
         await tree.sc.mkdir(tree / "d")
@@ -140,7 +140,7 @@ class LinkTests(Suite):
 
     @needs("links", "rename")
     async def test_a_rename_moves_the_link(self, tree: Tree) -> None:
-        """N-3 Rename: the link itself; and over a link, which goes, while its target stays."""
+        """N-3: the link itself; and over a link, which goes, while its target stays."""
         await tree.sc.put_file(tree / "f", b"x")
         await tree.sc.put_file(tree / "g", b"y")
         await tree.sc.mkdir(tree / "d")
@@ -154,7 +154,7 @@ class LinkTests(Suite):
 
     @needs("links", "rename")
     async def test_parents_of_a_rename_are_resolved(self, tree: Tree) -> None:
-        """N-3 (R): both parents, whether they are links or not; also where both lead to one directory."""
+        """N-3: both parents, whether they are links or not; also where both lead to one directory."""
         await tree.sc.mkdir(tree / "d")
         await tree.sc.symlink(tree / "d", tree / "l")
         await tree.sc.put_file(tree / "f", b"x")
@@ -218,7 +218,7 @@ class LinkTests(Suite):
 
     @needs("links")
     async def test_what_is_no_endpoint_file(self, tree: Tree) -> None:
-        """F ReadEndpoint."""
+        """Inval for a file of another sort."""
         await tree.sc.put_file(tree / "f", b"x")
         with pytest.raises(serr.Inval):
             await tree.sc.read_endpoint(tree / "f")
@@ -239,7 +239,7 @@ class LinkTests(Suite):
 
     @needs("links")
     async def test_a_walk_stops_at_a_link(self, tree: Tree) -> None:
-        """N-7.2: without error, with the qids of the way up to it."""
+        """N-7: without error, with the qids of the way up to it."""
         await tree.sc.mkdir(tree / "d")
         await tree.sc.symlink(tree.root, tree / "d/l")
         fid = await tree.sc.open_fid(tree.root, OREAD)

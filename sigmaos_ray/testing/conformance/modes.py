@@ -11,11 +11,11 @@ from sigmaos_ray.testing.conformance.refusals import needs
 
 
 class OpenModeTests(Suite):
-    """Descriptors respect the mode that they were opened in (design 13)."""
+    """Descriptors do what their mode allows, and no more."""
 
     @pytest.mark.parametrize("mode", [OREAD, OEXEC], ids=["read", "exec"])
     async def test_what_is_open_for_reading_is_not_written(self, tree: Tree, mode: int) -> None:
-        """Design 13."""
+        """P-4: Perm."""
         await tree.sc.put_file(tree / "f", b"data")
         fd = await tree.sc.open(tree / "f", mode)
         assert await tree.sc.read(fd, 10) == b"data"
@@ -26,7 +26,7 @@ class OpenModeTests(Suite):
         assert await tree.sc.get_file(tree / "f") == b"data"
 
     async def test_what_is_open_for_writing_is_not_read(self, tree: Tree) -> None:
-        """Design 13."""
+        """P-4: Perm."""
         await tree.sc.put_file(tree / "f", b"data")
         fd = await tree.sc.open(tree / "f", OWRITE)
         with pytest.raises(serr.Perm):
@@ -47,7 +47,7 @@ class OpenModeTests(Suite):
         await tree.sc.close_fd(fd)
 
     async def test_a_created_file_keeps_its_mode(self, tree: Tree) -> None:
-        """Design 13: create opens too."""
+        """P-4: create opens too."""
         fd = await tree.sc.create(tree / "f", mode=OWRITE)
         with pytest.raises(serr.Perm):
             await tree.sc.read(fd, 1)
@@ -65,7 +65,7 @@ class OpenModeTests(Suite):
             assert (await tree.sc.stat(tree / "f")).length == len(data)
 
     async def test_truncation_of_a_missing_file(self, tree: Tree) -> None:
-        """F Open makes nothing."""
+        """An open makes nothing."""
         with pytest.raises(serr.NotFound):
             await tree.sc.open(tree / "f", OWRITE | OTRUNC)
         assert await tree.names() == []
@@ -89,7 +89,7 @@ class OpenModeTests(Suite):
 
     @needs("append")
     async def test_appending_goes_to_the_end(self, tree: Tree) -> None:
-        """B-4, F Write: whatever the offset, and whoever else wrote meanwhile."""
+        """P-4, B-4: whatever the offset, and whoever else wrote meanwhile."""
         await tree.sc.put_file(tree / "f", b"1")
         fd = await tree.sc.open(tree / "f", OWRITE | OAPPEND)
         await tree.sc.put_file(tree / "f", b"22", mode=OWRITE | OAPPEND)
@@ -109,7 +109,7 @@ class OpenModeTests(Suite):
         await tree.sc.close_fd(fd)
 
     async def test_a_directory_is_opened_for_reading_alone(self, tree: Tree) -> None:
-        """F Open, E Isdir."""
+        """IsDir, and through the descriptor nothing can be written either."""
         await tree.sc.mkdir(tree / "d")
         for mode in (OWRITE, ORDWR, OWRITE | OTRUNC):
             with pytest.raises(serr.IsDir):
@@ -120,7 +120,7 @@ class OpenModeTests(Suite):
         await tree.sc.close_fd(fd)
 
     async def test_modes_that_are_none(self, tree: Tree) -> None:
-        """E Inval: bad mode."""
+        """P-4: other bits are Inval."""
         await tree.sc.put_file(tree / "f", b"data")
         for mode in (0x100, 0x1_0000 | OWRITE, 0x08):
             with pytest.raises(serr.Inval):

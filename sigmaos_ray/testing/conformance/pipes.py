@@ -267,7 +267,7 @@ class PipeTests(Suite):
 
     @needs("pipes")
     async def test_streams(self, tree: Tree) -> None:
-        """F OpenReader, OpenWriter: to the end of what is written."""
+        """R-12: to the end of what is written."""
         await tree.sc.new_pipe(tree / "p")
         data = b"0123456789" * 3000
 

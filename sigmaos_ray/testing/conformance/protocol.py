@@ -31,7 +31,7 @@ class ProtocolTests(Suite):
         await fid.clunk_quietly()
 
     async def test_walks(self, tree: Tree, here: RemoteFid) -> None:
-        """P-3 Twalk, N-7: one qid per component; no component is a clone; a part of the way is told as such."""
+        """P-3, N-7: one qid per component; no component is a clone; a part of the way is told as such."""
         await tree.sc.mkdir_path(tree.root, "d/e")
         await tree.sc.put_file(tree / "d/f", b"x")
         for names, kinds in ((["d", "e"], [True, True]), (["d", "f"], [True, False]), ([], []), (["d", "no"], [True])):
@@ -74,7 +74,7 @@ class ProtocolTests(Suite):
                 await here._call(request)
 
     async def test_a_fid_moves(self, tree: Tree, here: RemoteFid) -> None:
-        """P-3 Twalk: newfid may be the fid itself, which then stands for what was reached."""
+        """P-3: newfid of a walk may be the fid itself, which then stands for what was reached."""
         await tree.sc.mkdir(tree / "d")
         clone, _ = await here.walk([])
         await here._call(Request(walk=pb.Twalk(fid=clone.number, newfid=clone.number, names=["d"])))
@@ -82,7 +82,7 @@ class ProtocolTests(Suite):
         await clone.clunk()
 
     async def test_a_fid_is_opened_once(self, tree: Tree, here: RemoteFid) -> None:
-        """P-3 Topen; reading and writing need an open fid."""
+        """P-3: once; reading and writing need an open fid."""
         await tree.sc.put_file(tree / "f", b"x")
         file, _ = await here.walk(["f"])
         with pytest.raises(serr.Inval):
@@ -97,7 +97,7 @@ class ProtocolTests(Suite):
         assert await tree.sc.get_file(tree / "f") == b"x"
 
     async def test_create_turns_the_fid_into_the_new_file(self, tree: Tree, here: RemoteFid) -> None:
-        """P-3 Tcreate: opened; "." is Inval; in a file NotDir; and a failure leaves the fid as it was."""
+        """P-3: and opens it; "." is Inval; in a file NotDir; and a failure leaves the fid as it was."""
         await tree.sc.put_file(tree / "f", b"")
         file, _ = await here.walk(["f"])
         with pytest.raises(serr.NotDir):
@@ -117,7 +117,7 @@ class ProtocolTests(Suite):
         assert await tree.sc.get_file(tree / "g") == b"data"
 
     async def test_a_created_directory(self, tree: Tree, here: RemoteFid) -> None:
-        """P-3 Tcreate: the fid is the new directory, open for reading."""
+        """P-3: the fid is the new directory, open for reading."""
         fid, _ = await here.walk([])
         made = await fid.create("d", DMDIR | 0o777, OREAD)
         assert made.is_dir
@@ -125,7 +125,7 @@ class ProtocolTests(Suite):
         await fid.clunk()
 
     async def test_remove_takes_the_fid_too(self, tree: Tree, here: RemoteFid) -> None:
-        """P-3 Tremove: it is clunked even on error."""
+        """P-3: it is clunked even on error."""
         await tree.sc.mkdir(tree / "d")
         await tree.sc.put_file(tree / "d/f", b"")
         full, _ = await here.walk(["d"])
@@ -140,27 +140,27 @@ class ProtocolTests(Suite):
         assert await tree.names("d") == []
 
     async def test_what_is_not_authenticated(self, tree: Tree, here: RemoteFid) -> None:
-        """P-3 Tauth: always NotSupported; Tversion is accepted, not negotiated."""
+        """P-3: auth is always NotSupported; version is accepted, not negotiated."""
         with pytest.raises(serr.NotSupported):
             await here._call(Request(auth=pb.Tauth()))
         reply = await here._call(Request(version=pb.Tversion(msize=8192, version="9P2000")))
         assert reply.version.version == "9P2000"
 
     async def test_attaches(self, tree: Tree, here: RemoteFid) -> None:
-        """P-3 Tattach: to the root or to a subtree; a missing one is NotFound, a fid in use Exists."""
+        """P-3: to the root or to a subtree; a missing one is NotFound, a fid in use Exists."""
         with pytest.raises((serr.NotFound, serr.BadAttach)):
             await here._call(Request(attach=pb.Tattach(fid=here.number + 100_000, aname="no/such/dir", client_id=1)))
         with pytest.raises(serr.Exists):
             await here._call(Request(attach=pb.Tattach(fid=here.number, aname="", client_id=1)))
 
     async def test_a_request_that_is_none(self, tree: Tree, here: RemoteFid) -> None:
-        """E UnknownMsg; the session goes on."""
+        """P-3: UnknownMsg; the session goes on."""
         with pytest.raises(serr.UnknownMsg):
             await here._call(Request())
         assert await tree.names() == []
 
     async def test_calls_on_what_is_no_device(self, tree: Tree) -> None:
-        """R-3, F WriteRead: NotSupported."""
+        """R-3: NotSupported."""
         await tree.sc.put_file(tree / "f", b"x")
         fd = await tree.sc.open(tree / "f", OWRITE)
         with pytest.raises(serr.NotSupported):

@@ -1,4 +1,4 @@
-"""Whole files in one call: put and set (P-9, design 12.1)."""
+"""Whole files in one call: put and set (P-9)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PutTests(Suite):
     """put_file replaces, set_file writes in place; both make what is absent."""
 
     async def test_put_replaces_the_whole(self, tree: Tree) -> None:
-        """Design 12.1."""
+        """P-9: of whatever length."""
         assert await tree.sc.put_file(tree / "f", b"12345") == 5
         assert await tree.sc.put_file(tree / "f", b"abc") == 3
         assert await tree.sc.get_file(tree / "f") == b"abc"
@@ -26,7 +26,7 @@ class PutTests(Suite):
 
     @needs("writes_in_place")
     async def test_set_writes_in_place(self, tree: Tree) -> None:
-        """F SetFile, P-9: without truncation, at an offset."""
+        """P-9: without truncation, at an offset."""
         await tree.sc.put_file(tree / "f", b"12345")
         assert await tree.sc.set_file(tree / "f", b"ab") == 2
         assert await tree.sc.get_file(tree / "f") == b"ab345"
@@ -36,7 +36,7 @@ class PutTests(Suite):
         assert await tree.sc.get_file(tree / "f") == b"Q"
 
     async def test_set_makes_the_file(self, tree: Tree) -> None:
-        """F SetFile: creates the file if absent."""
+        """P-9: one that is absent is made."""
         await tree.sc.set_file(tree / "f", b"abc")
         assert await tree.sc.get_file(tree / "f") == b"abc"
 
@@ -98,7 +98,7 @@ class PutTests(Suite):
         assert await tree.names() == []
 
     async def test_puts_of_one_message_are_seen_whole(self, tree: Tree) -> None:
-        """Design 13: readers see the old or the new contents, never a mix, never an empty file."""
+        """P-15: readers see the old or the new contents, never a mix, never an empty file."""
         values = {letter.encode() * 100_000 for letter in "abcd"}
         await tree.sc.put_file(tree / "f", b"a" * 100_000)
         turns = 10 if tree.can.writes_in_place else 3

@@ -18,7 +18,7 @@ class ConcurrencyTests(Suite):
 
     @pytest.mark.parametrize("kind", ["create", "mkdir"])
     async def test_one_creates(self, tree: Tree, kind: str) -> None:
-        """P-3 Tcreate, P-15: of n clients one makes the name, the others get Exists."""
+        """P-15: of n clients one makes the name, the others get Exists."""
         clients = await tree.clients(4)
 
         async def make(number: int) -> None:
@@ -43,7 +43,7 @@ class ConcurrencyTests(Suite):
         assert await tree.names() == []
 
     async def test_many_in_one_directory(self, tree: Tree) -> None:
-        """F TestDirConcur: creates and removes of many names side by side."""
+        """Creates and removes of many names side by side."""
         workers = tree.can.racers_count
 
         async def work(number: int) -> None:
@@ -116,7 +116,7 @@ class ConcurrencyTests(Suite):
 
     @needs("rename")
     async def test_tasks_are_handed_out_once(self, tree: Tree) -> None:
-        """P-11, A6: workers that claim tasks by renaming them; each is done by one."""
+        """P-11: workers that claim tasks by renaming them; each is done by one."""
         for name in ("todo", "done"):
             await tree.sc.mkdir(tree / name)
         tasks = [f"t{number}" for number in range(12)]

@@ -1,4 +1,4 @@
-"""Renames: what may take whose place (N-12, P-11, design 13)."""
+"""Renames: what may take whose place (N-12, P-11)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RenameTests(Suite):
 
     @needs("rename")
     async def test_across_directories(self, tree: Tree) -> None:
-        """N-12, P-3 Trenameat: files, and directories with all below them."""
+        """N-12: files, and directories with all below them."""
         await tree.sc.mkdir(tree / "a")
         await tree.sc.mkdir(tree / "b")
         await tree.sc.put_file(tree / "a/f", b"x")
@@ -56,7 +56,7 @@ class RenameTests(Suite):
     @needs("rename")
     @pytest.mark.parametrize("across", [False, True], ids=["in-place", "across"])
     async def test_what_takes_whose_place(self, tree: Tree, across: bool) -> None:
-        """P-11, design 13: a file replaces a file, a directory an empty one; nothing else is replaced."""
+        """P-11: a file replaces a file, a directory an empty one; nothing else is replaced."""
         await tree.sc.mkdir(tree / "from")
         to = "to" if across else "from"
         if across:
@@ -97,7 +97,7 @@ class RenameTests(Suite):
 
     @needs("rename")
     async def test_into_itself(self, tree: Tree) -> None:
-        """Design 13: a directory cannot move into its own subtree."""
+        """P-11: a directory cannot move into its own subtree."""
         await tree.sc.mkdir_path(tree.root, "d/e")
         for new in ("d/d", "d/e/d", "d/e"):
             with pytest.raises((serr.Inval, serr.NotEmpty)):
@@ -114,7 +114,7 @@ class RenameTests(Suite):
 
     @needs("rename")
     async def test_bad_names(self, tree: Tree) -> None:
-        """Design 13, N-9: names that no entry has, and those that clients resolve."""
+        """N-9: names that no entry has, and those that clients resolve."""
         await tree.sc.put_file(tree / "f", b"x")
         await tree.sc.mkdir(tree / "d")
         for name in ("x" * 256, "a\0b", "~any", "d/~local"):
@@ -195,7 +195,7 @@ class RenameTests(Suite):
 
     @needs("rename")
     async def test_directories_that_swap_make_no_ring(self, tree: Tree) -> None:
-        """P-15, design 13: of two moves into each other at most one succeeds."""
+        """P-15: of two moves into each other at most one succeeds."""
         for turn in range(5):
             a, b = f"a{turn}", f"b{turn}"
             await tree.sc.mkdir(tree / a)
@@ -213,7 +213,7 @@ class RenameTests(Suite):
 
     @needs("rename")
     async def test_entries_moved_one_by_one(self, tree: Tree) -> None:
-        """F MoveDirEntries: rename each; stops at the first failure."""
+        """Each is a rename; it stops at the first failure."""
         await tree.sc.mkdir_path(tree.root, "a/d")
         await tree.sc.mkdir(tree / "b")
         for name in ("f", "g"):
@@ -264,7 +264,7 @@ class RenameTests(Suite):
 
     @needs("rename")
     async def test_messages_that_name_no_rename(self, tree: Tree) -> None:
-        """P-3 Twstat, Trenameat: only a name can be changed; within one directory it is a wstat."""
+        """P-3: a wstat changes a name alone; a renameat within one directory is Inval."""
         await tree.sc.put_file(tree / "f", b"")
         fid = await tree.sc.open_fid(tree.root, OREAD)
         file, _ = await fid.walk(["f"])

@@ -1,4 +1,4 @@
-"""Semaphores, which need no more of a server than files and watches (section Y)."""
+"""Semaphores, which need no more of a server than files and watches (Y-1 to Y-5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions as a client sees them: what is whose, and what ends with it (section S, P-14)."""
+"""Sessions as a client sees them: what is whose, and what ends with it (S-1 to S-9, P-14)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SessionTests(Suite):
     """Fids belong to a client; files do not."""
 
     async def test_a_client_that_was_closed(self, tree: Tree) -> None:
-        """S-8, design 13: every operation is Unreachable, none hangs; closing twice is fine."""
+        """S-8: every operation is Unreachable, none hangs; closing twice is fine."""
         sc = await tree.client()
         await sc.put_file(tree / "f", b"stays")
         fd = await sc.open(tree / "f")
@@ -86,7 +86,7 @@ class SessionTests(Suite):
 
     @needs("reports")
     async def test_calls_leave_no_fids_behind(self, tree: Tree) -> None:
-        """N (GetDir leaks no fid): whether they work or fail."""
+        """Whether they work or fail."""
         await tree.sc.mkdir(tree / "d")
         await tree.sc.put_file(tree / "d/f", b"data")
         before = await fid_count(tree)
@@ -113,7 +113,7 @@ class SessionTests(Suite):
         assert await fids_left(tree, before) == 0
 
     async def test_what_a_listing_costs(self, tree: Tree) -> None:
-        """N, counters: one open, two walks at most, as many clunks."""
+        """One open, two walks at most, as many clunks."""
         await tree.sc.put_file(tree / "f", b"")
         before = tree.sc.stats()["sp"]
         await tree.sc.get_dir(tree.root)
@@ -135,7 +135,7 @@ class SessionTests(Suite):
         assert sum(after.values()) == sum(before.values()) + 4
 
     async def test_detaching(self, tree: Tree) -> None:
-        """P-3 Tdetach, F Detach: drops what the client has open; a later walk attaches anew."""
+        """P-3: drops what the client has open; a later walk attaches anew."""
         sc = await tree.client()
         await sc.put_file(tree / "f", b"x")
         fd = await sc.open(tree / "f")
@@ -149,7 +149,7 @@ class SessionTests(Suite):
             await sc.detach(tree / "nothing")
 
     async def test_another_way_to_the_same_tree(self, tree: Tree) -> None:
-        """F MountTree, CopyEndpoint: for this client alone."""
+        """A subtree that is mounted by hand: for this client alone."""
         await tree.sc.mkdir_path(tree.root, "d/e")
         await tree.sc.put_file(tree / "d/e/f", b"x")
         endpoint, rest = await tree.sc.copy_endpoint(tree / "d")
@@ -166,7 +166,7 @@ class SessionTests(Suite):
             await sc.get_file(tree / "mounted/e/f")
 
     async def test_an_unfinished_write_of_a_client_that_goes(self, tree: Tree) -> None:
-        """S-5, design 14: what was acknowledged stays; what appears at the close does not appear."""
+        """S-5: what was acknowledged stays; what appears at the close does not appear."""
         sc = await tree.client()
         fd = await sc.create(tree / "f")
         await sc.write(fd, b"data")

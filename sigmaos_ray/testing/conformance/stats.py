@@ -42,7 +42,7 @@ class StatTests(Suite):
                 assert (listed.length, listed.mtime) == (stat.length, stat.mtime)
 
     async def test_an_open_file(self, tree: Tree) -> None:
-        """P-3 Trstat: of a fid."""
+        """P-13: a fid tells what its pathname tells."""
         await tree.sc.put_file(tree / "f", b"12345")
         fid = await tree.sc.open_fid(tree / "f", 0)
         assert (await fid.stat()).qid == (await tree.sc.stat(tree / "f")).qid
@@ -50,7 +50,7 @@ class StatTests(Suite):
 
     @needs("mtime")
     async def test_modification_times(self, tree: Tree) -> None:
-        """P-13, design 12.4: seconds since 1970; a write moves them."""
+        """P-13: seconds since 1970; a write moves them."""
         before_s = time.time() - 2
         await tree.sc.put_file(tree / "f", b"1")
         first_s = (await tree.sc.stat(tree / "f")).mtime
@@ -83,7 +83,7 @@ class StatTests(Suite):
 
     @needs("versions")
     async def test_a_files_version_moves_with_each_write(self, tree: Tree) -> None:
-        """Design 13: puts, sets, writes on a descriptor."""
+        """P-8: puts, sets, writes on a descriptor."""
         await tree.sc.put_file(tree / "f", b"1")
         seen = [(await tree.sc.stat(tree / "f")).qid]
         await tree.sc.put_file(tree / "f", b"2")
@@ -102,7 +102,7 @@ class StatTests(Suite):
 
     @needs("versions")
     async def test_a_directorys_version_moves_with_its_entries(self, tree: Tree) -> None:
-        """P-8, design 13: each entry that comes or goes; not what happens inside of one, or deeper."""
+        """P-8: each entry that comes or goes; not what happens inside of one, or deeper."""
         await tree.sc.mkdir(tree / "d")
 
         async def version() -> int:
@@ -151,7 +151,7 @@ class StatTests(Suite):
 
     @needs("devices")
     async def test_device_files(self, tree: Tree) -> None:
-        """R-13, F CreateLeaderFile: contents from the start; makes the directories above."""
+        """R-13: a leader file has its contents from the start; makes the directories above."""
         lease = await tree.lease()
         await tree.sc.create_leader_file(tree / "a/b/leader", b"me", lease)
         assert await tree.sc.get_file(tree / "a/b/leader") == b"me"

@@ -48,7 +48,7 @@ class UnionTests(Suite):
 
     @needs("links")
     async def test_a_dead_entry_is_passed_over(self, tree: Tree) -> None:
-        """N-9 (R), N-8: what just failed is not tried again while there is another one."""
+        """N-9, N-8: what just failed is not tried again while there is another one."""
         await _union(tree, "z")
         await tree.sc.mk_endpoint_file(tree / "u/dead", NOBODY)
         for _ in range(4):
@@ -140,7 +140,7 @@ class UnionTests(Suite):
 
     @needs("links", "leases")
     async def test_an_entry_goes_with_its_lease(self, tree: Tree) -> None:
-        """F MkLeasedEndpoint, L-2: the union then chooses among the others."""
+        """L-2: the union then chooses among the others."""
         await _union(tree, "stays")
         lease = await tree.lease()
         await tree.sc.mk_leased_endpoint(tree / "u/goes", NOBODY, lease)

@@ -1,4 +1,4 @@
-"""Watches (section W): each change once, none lost, and an end that is told."""
+"""Watches (W-1 to W-12): each change once, none lost, and an end that is told."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WatchTests(Suite):
 
     @needs("watches")
     async def test_each_change_once_in_order(self, tree: Tree) -> None:
-        """W-1, W-2, design 13: entries only, one level deep."""
+        """W-1, W-2: entries only, one level deep."""
         await tree.sc.put_file(tree / "before", b"")
         async with tree.sc.watch_dir(tree.root) as watch:
             await tree.sc.put_file(tree / "a", b"")
@@ -39,7 +39,7 @@ class WatchTests(Suite):
 
     @needs("watches", "rename")
     async def test_renames(self, tree: Tree) -> None:
-        """W-2, W-12 (R): a removal and a creation; a move is told to both directories."""
+        """W-2, W-12: a removal and a creation; a move is told to both directories."""
         for name in ("a", "b"):
             await tree.sc.mkdir(tree / name)
         await tree.sc.put_file(tree / "a/f", b"")
@@ -78,7 +78,7 @@ class WatchTests(Suite):
 
     @needs("watches")
     async def test_a_time_out_loses_nothing(self, tree: Tree) -> None:
-        """W-2, design 13: the watch stays set."""
+        """W-2: the watch stays set."""
         async with tree.sc.watch_dir(tree.root) as watch:
             for name in "ab":
                 with pytest.raises(serr.Timeout):
@@ -142,7 +142,7 @@ class WatchTests(Suite):
 
     @needs("watches")
     async def test_the_end_of_a_watched_directory(self, tree: Tree) -> None:
-        """W-4 (R), design 12.3: Closed, after all that happened before."""
+        """W-4: Closed, after all that happened before."""
         await tree.sc.mkdir(tree / "d")
         await tree.sc.put_file(tree / "d/f", b"")
         async with tree.sc.watch_dir(tree / "d") as watch:
@@ -153,7 +153,7 @@ class WatchTests(Suite):
 
     @needs("watches", "rename")
     async def test_a_watched_directory_that_is_replaced(self, tree: Tree) -> None:
-        """W-4 (R): it is gone as if it were removed; one that is renamed is watched on."""
+        """W-4: it is gone as if it were removed; one that is renamed is watched on."""
         for name in ("old", "new"):
             await tree.sc.mkdir(tree / name)
         async with tree.sc.watch_dir(tree / "old") as old, tree.sc.watch_dir(tree / "new") as new:
@@ -247,7 +247,7 @@ class WaitTests(Suite):
 
     @needs("watches")
     async def test_the_directory_goes_while_somebody_waits(self, tree: Tree) -> None:
-        """W-6, W-4 (R): what waits for a creation there waits in vain, and is told."""
+        """W-6, W-4: what waits for a creation there waits in vain, and is told."""
         await tree.sc.mkdir(tree / "d")
         coming = tree.start(tree.sc.wait_create(tree / "d/f", 2 * PATIENCE_S))
         await tree.until_served()
@@ -257,7 +257,7 @@ class WaitTests(Suite):
 
     @needs("watches")
     async def test_open_wait(self, tree: Tree) -> None:
-        """F OpenWait, OpenWaitReader, GetFileWatch: wait for the creation, then open."""
+        """Calls that wait for the creation, and then open or read."""
         calls = (
             tree.start(tree.sc.open_wait(tree / "f", OREAD, PATIENCE_S)),
             tree.start(tree.sc.get_file_watch(tree / "f", PATIENCE_S)),
@@ -290,7 +290,7 @@ class WaitTests(Suite):
 
     @needs("watches")
     async def test_read_dir_watch(self, tree: Tree) -> None:
-        """F ReadDirWatch: looks again after each change, while it is told to."""
+        """Looks again after each change, while it is told to."""
         counts: list[int] = []
 
         def more(entries: list[object]) -> bool:

@@ -1,4 +1,4 @@
-"""Jobs from end to end, against a sequential count (A1)."""
+"""Jobs from end to end, against a sequential count (MR-1 to MR-8)."""
 
 from __future__ import annotations
 

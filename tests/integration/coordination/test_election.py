@@ -96,7 +96,7 @@ async def test_where_elections_are_held(realm: Realm) -> None:
 
 
 async def all_are_stale(sc: AsyncSigmaClnt, directory: str) -> None:
-    """TestOldLeader's list."""
+    """What a deposed leader may try."""
     for call in (
         sc.put_file(f"{directory}/f", b"late"),
         sc.set_file(f"{directory}/f", b"late"),
@@ -112,7 +112,7 @@ async def all_are_stale(sc: AsyncSigmaClnt, directory: str) -> None:
 
 @pytest.mark.parametrize("directory", ["name/fenced", "name/mem/fenced"])
 async def test_a_deposed_leader_changes_nothing(realm: Realm, directory: str) -> None:
-    """L-25, TestOldLeaderOK: also through a descriptor that it opened while it led; reads still work."""
+    """L-25: also through a descriptor that it opened while it led; reads still work."""
     old, new = await realm.clnt(), await realm.clnt()
     await old.mkdir(directory)
     leader = AsyncLeaderClnt(old, PN)

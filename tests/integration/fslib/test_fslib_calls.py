@@ -1,4 +1,4 @@
-"""Calls on files and directories that need no second server (section F)."""
+"""Calls on files and directories that need no second server."""
 
 from __future__ import annotations
 

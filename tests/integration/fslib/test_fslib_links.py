@@ -1,4 +1,4 @@
-"""Links, endpoint files and unions between servers (section N)."""
+"""Links, endpoint files and unions between servers (N-3 to N-12)."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_chains_within_the_limit(sc: AsyncFsLib) -> None:
 
 
 async def test_rename_when_parents_are_links(servers: Servers, sc: AsyncFsLib) -> None:
-    """N-12 (R): parents are resolved, whatever the slash."""
+    """N-12: parents are resolved, whatever the slash."""
     await sc.mkdir("name/d")
     await sc.mkdir("name/e")
     await sc.symlink("name/d", "name/ld")

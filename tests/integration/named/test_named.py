@@ -1,4 +1,4 @@
-"""named on a real etcd (sections D, L, K-3)."""
+"""named on a real etcd (D-1 to D-9, L-1 to L-31, K-3)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_five_thousand_entries(realm: Realm) -> None:
 
 
 async def test_the_limit_of_a_file(realm: Realm) -> None:
-    """Design 14: Inval, with the limit in the message; nothing is changed."""
+    """D-5: Inval, with the limit in the message; nothing is changed."""
     sc = await realm.clnt(await realm.named())
     await sc.put_file("name/f", b"x" * (1 << 20))
     for call in (

@@ -1,4 +1,4 @@
-"""Several kernel nodes: where procs run, what their names say, and what is left when a node dies (N-9, X, C, K)."""
+"""Several kernel nodes: where procs run, what their names say, what is left once one dies (N-9, X-28, X-33, C-11)."""
 
 from __future__ import annotations
 

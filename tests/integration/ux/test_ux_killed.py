@@ -22,7 +22,7 @@ OWN = {".fences", ".statsd", "rpc"}
 
 
 async def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
-    """TestWriteCrash: killed in the middle of writes, nothing acknowledged is lost and no put is seen in part."""
+    """Killed in the middle of writes, nothing acknowledged is lost and no put is seen in part."""
     root = tmp_path / "ux"
     acknowledged: dict[str, int] = {}
     warm = [asyncio.Event() for _ in range(4)]

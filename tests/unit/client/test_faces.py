@@ -1,4 +1,4 @@
-"""The blocking and the asyncio face have the same calls (design 5)."""
+"""The blocking and the asyncio face have the same calls."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_resume_forgets_what_the_client_has() -> None:
 
 
 def test_another_life_of_the_server_ends_the_session_with_unknown_outcomes() -> None:
-    """S-3 (R): what was sent fails with IOErr, what was not with Unreachable; nothing is repeated blindly."""
+    """S-3: what was sent fails with IOErr, what was not with Unreachable; nothing is repeated blindly."""
     client = ClientState(1)
     assert client.welcomed(Welcome(server_id=1, accepted=True))
     sent = client.request(Request(read=pb.Tread()))

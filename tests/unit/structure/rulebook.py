@@ -22,7 +22,7 @@ _ELSEWHERE: Final = re.compile(r"\b[Dd]esign,? \d|\b[Ss]ections? [A-Z]\b|\bseman
 
 
 class Rule(NamedTuple):
-    """A row: its name, what it says, and in what its last column says it is tested."""
+    """A row: the rule's name, what holds, and which tests hold it."""
 
     id: str
     text: str
@@ -81,8 +81,8 @@ def tests_in(source: str) -> set[str]:
     """Names of a module's tests: ``test_x``, ``TestY::test_x``."""
     body = ast.parse(source).body
     methods = ((node.name, each) for node in body if isinstance(node, ast.ClassDef) for each in node.body)
-    found = {f"{name}::{each.name}" for name, each in methods if _is_test(each)}
-    return found | {node.name for node in body if _is_test(node)}  # type: ignore[attr-defined]  # a function has a name
+    tests = {f"{name}::{each.name}" for name, each in methods if _is_test(each)}
+    return tests | {node.name for node in body if _is_test(node)}  # type: ignore[attr-defined]  # a function has a name
 
 
 def _is_test(node: ast.stmt) -> bool:

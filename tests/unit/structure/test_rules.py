@@ -49,6 +49,11 @@ def test_each_rule_has_its_tests() -> None:
     assert not faults, faults
 
 
+def test_what_is_not_in_the_repository_is_not_cited() -> None:
+    cited = {where(file): found for file, text in texts() if (found := rulebook.cited_elsewhere(text))}
+    assert not cited, f"say what the rule says instead: {cited}"
+
+
 def test_each_document_that_is_named_is_there() -> None:
     missing = {where(file): names for file, text in texts() if (names := rulebook.missing_documents(text, file.parent))}
     assert not missing, missing

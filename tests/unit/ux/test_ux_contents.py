@@ -51,7 +51,7 @@ async def test_contents_of_any_size(tree: UxTree, size: int) -> None:
 
 @pytest.mark.parametrize("size", SIZES[1:])
 async def test_a_write_past_the_end_fills_with_zeros(tree: UxTree, size: int) -> None:
-    """P-10 (R)."""
+    """P-10."""
     file = await make_file(tree.root, "file")
     await file.write(3, b"x" * size)
     await file.close()

@@ -1,4 +1,4 @@
-"""Fences on ux: who was deposed is refused, also by a server that starts again (L-21, design 14)."""
+"""Fences on ux: who was deposed is refused, also by a server that starts again (L-21)."""
 
 from __future__ import annotations
 
