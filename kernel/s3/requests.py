@@ -148,6 +148,11 @@ def read_pieces(client: S3Client, wanted: Range, take: Taker) -> None:
 class Taker(Protocol):
     """Who gets the pieces of a range. Called from the request's thread."""
 
+    wanted: Range
+
+    def left(self) -> Range | None:
+        """What a further try must fetch: of the same object. None if all came."""
+
     def begin(self, info: ObjectInfo, interrupt: Callable[[], None] | None) -> None:
         """``interrupt`` ends the reading from any thread."""
 

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kernel.s3.fs import S3Fs
 from kernel.s3.keeping import make_directory
-from kernel.s3.nodes import S3Fs
 from kernel.s3.store import S3Store
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import path
+from sigmaos_ray.sigmap import DMDIR, OACCESS_MASK, OAPPEND, ORDWR, Mode, Perm, path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+FILE_PERM: Final[Perm] = 0o777
+"""S3 keeps no permissions."""
+DIR_PERM: Final[Perm] = DMDIR | FILE_PERM
 
 MARKER: Final = "_._"
 """The object that mkdir puts into a directory, so that it exists while it is empty. Never shown."""
@@ -105,6 +110,19 @@ def check_new_key(name: str, key: str, extra_bytes: int = 0) -> None:
     size = len(key.encode()) + extra_bytes
     if size > KEY_BYTES_MAX:
         raise serr.Inval(name, f"a key has at most {KEY_BYTES_MAX} bytes, this one {size}")
+
+
+def check_writable(name: str, mode: Mode) -> None:
+    """NotSupported for modes that S3 has not: appending, and reading what is being written."""
+    if mode & OAPPEND:
+        raise serr.NotSupported(name, "S3 cannot append")
+    if mode & OACCESS_MASK == ORDWR:
+        raise serr.NotSupported(name, "S3 files are opened for reading or for writing, not both")
+
+
+def before_unions(names: Sequence[str]) -> list[str]:
+    """The names of a way that this server may look at: ``~any`` and ``~local`` are the client's matter."""
+    return list(itertools.takewhile(lambda name: not path.is_union(name), names))
 
 
 def qid_path(bucket: str, key: str) -> int:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from kernel.s3.readahead import Span
-    from kernel.s3.requests import Chunk, Part, Range
+    from kernel.s3.requests import Chunk, Part, Range, Taker
     from kernel.s3.state import KeyPage, Listing, ObjectInfo
     from sigmaos_ray.config import Proxy
     from sigmaos_ray.rpcsrv import Caller
@@ -120,16 +119,16 @@ class Account:
         about = About(requests.name_of(wanted.key), wanted.bucket)
         return await self._run(partial(requests.read, wanted=wanted), about, size=wanted.count)
 
-    async def read_pieces(self, span: Span) -> None:
-        """Fills the span. A connection that breaks is gone on from where it broke."""
+    async def read_pieces(self, taker: Taker) -> None:
+        """Hands on what the taker wants, piece by piece. After a connection that broke it goes on where that was."""
+        wanted = taker.wanted
 
         def call(client: S3Client) -> None:
-            left = span.left()
+            left = taker.left()
             if left is not None:
-                requests.read_pieces(client, left, span)
+                requests.read_pieces(client, left, taker)
 
-        about = About(requests.name_of(span.wanted.key), span.wanted.bucket)
-        await self._run(call, about, size=span.count)
+        await self._run(call, About(requests.name_of(wanted.key), wanted.bucket), size=wanted.count)
 
     async def put(self, bucket: str, key: str, chunks: Sequence[Chunk], *, exclusive: bool) -> str:
         """The whole object, at once; returns its ETag. ``exclusive``: Exists if there is one."""

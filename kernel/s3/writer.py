@@ -13,7 +13,7 @@ from sigmaos_ray.protsrv.node import OpenFile
 from sigmaos_ray.sigmap import NO_FENCE, NO_OFFSET, Fence
 
 if TYPE_CHECKING:
-    from kernel.s3.nodes import S3Dir
+    from kernel.s3.folder import Folder
     from kernel.s3.requests import Chunk
     from kernel.s3.store import Account
 
@@ -23,21 +23,21 @@ _log = debug.selector("S3")
 class Upload:
     """An object that goes up in parts. ``finish`` or ``drop`` ends it."""
 
-    def __init__(self, directory: S3Dir, account: Account, name: str) -> None:
-        self._fs = directory.fs
+    def __init__(self, folder: Folder, account: Account, name: str) -> None:
+        self._shared = folder.shared
         self._account = account
-        self._bucket = directory.bucket
-        self._key = directory.key_of(name)
+        self._bucket = folder.bucket
+        self._key = folder.key_of(name)
         self._name = name
         self._id: asyncio.Task[str] | None = None
         self._parts: list[asyncio.Task[str]] = []
         self._flying: set[asyncio.Task[str]] = set()
         self._changed = asyncio.Event()
-        self._fs.budget.join(self)
+        self._shared.budget.join(self)
 
     @property
     def next_part_bytes(self) -> int:
-        return part_bytes(len(self._parts) + 1, self._fs.limits.s3_part_bytes)
+        return part_bytes(len(self._parts) + 1, self._shared.limits.s3_part_bytes)
 
     async def send(self, chunks: list[Chunk]) -> None:
         """Begins to send a part; blocks while as many as may be are under way. Raises what an earlier part met."""
@@ -57,13 +57,13 @@ class Upload:
 
     def _has_room(self, size: int) -> bool:
         """One part at a time goes whatever the others hold."""
-        if len(self._flying) >= self._fs.limits.s3_ahead_count:
+        if len(self._flying) >= self._shared.limits.s3_ahead_count:
             return False
-        return self._fs.budget.take(self, size, must=not self._flying)
+        return self._shared.budget.take(self, size, must=not self._flying)
 
     async def _start(self) -> str:
         upload = await self._account.start_parts(self._bucket, self._key)
-        self._fs.journal.began(self._bucket, self._key, upload)
+        self._shared.journal.began(self._bucket, self._key, upload)
         return upload
 
     async def _send(self, number: int, chunks: list[Chunk], size: int) -> str:
@@ -72,7 +72,7 @@ class Upload:
             upload = await asyncio.shield(self._id)
             return await self._account.put_part(Part(self._bucket, self._key, upload, number), chunks)
         finally:
-            self._fs.budget.give(self, size)
+            self._shared.budget.give(self, size)
 
     def _landed(self, task: asyncio.Task[str]) -> None:
         self._flying.discard(task)
@@ -105,12 +105,12 @@ class Upload:
             await asyncio.wait(set(self._flying))
         started, self._id = self._id, None
         if started is None:
-            self._fs.budget.leave(self)
+            self._shared.budget.leave(self)
             return
         await asyncio.wait({started})
         if not started.cancelled() and started.exception() is None:
             await self._abort(started.result())
-        self._fs.budget.leave(self)
+        self._shared.budget.leave(self)
 
     async def _abort(self, upload: str) -> None:
         try:
@@ -122,8 +122,8 @@ class Upload:
 
     def _over(self, upload: str) -> None:
         self._id = None
-        self._fs.journal.ended(self._bucket, self._key, upload)
-        self._fs.budget.leave(self)
+        self._shared.journal.ended(self._bucket, self._key, upload)
+        self._shared.budget.leave(self)
 
 
 class Writer(OpenFile):
@@ -133,7 +133,7 @@ class Writer(OpenFile):
 
     def __init__(
         self,
-        directory: S3Dir,
+        folder: Folder,
         account: Account,
         name: str,
         *,
@@ -141,7 +141,8 @@ class Writer(OpenFile):
         only_if_written: bool,
         fence: Fence = NO_FENCE,
     ) -> None:
-        self._dir = directory
+        self._shared = folder.shared
+        self._folder = folder
         self._account = account
         self._name = name
         self._exclusive = exclusive
@@ -165,7 +166,7 @@ class Writer(OpenFile):
             raise serr.NotSupported(self._name, "S3 cannot append: write the whole file anew")
         if offset != self._end:
             raise serr.Inval(self._name, f"S3 files are written from 0 on, without gaps: {offset}, not {self._end}")
-        self._dir.fs.check(fence)
+        self._shared.check(fence)
         self._fence = fence or self._fence
         self._needed = True
         self._chunks.append(data)
@@ -181,11 +182,11 @@ class Writer(OpenFile):
     def _part_bytes(self) -> int:
         if self._upload is not None:
             return self._upload.next_part_bytes
-        return part_bytes(1, self._dir.fs.limits.s3_part_bytes)
+        return part_bytes(1, self._shared.limits.s3_part_bytes)
 
     async def _send_part(self, size: int) -> None:
         if self._upload is None:
-            self._upload = Upload(self._dir, self._account, self._name)
+            self._upload = Upload(self._folder, self._account, self._name)
         try:
             await self._upload.send(self._take(size))
         except serr.SigmaError as error:
@@ -224,13 +225,13 @@ class Writer(OpenFile):
             if self._held_bytes:
                 await self._send_part(self._held_bytes)
             await upload.arrived()
-        await self._dir.commit(self._account, self._name, self._finish, fence=self._fence, exclusive=self._exclusive)
+        await self._folder.commit(self._account, self._name, self._finish, fence=self._fence, exclusive=self._exclusive)
 
     async def _finish(self) -> str:
         if self._upload is not None:
             return await self._upload.finish(exclusive=self._exclusive)
-        key = self._dir.key_of(self._name)
-        return await self._account.put(self._dir.bucket, key, list(self._chunks) or [b""], exclusive=self._exclusive)
+        key = self._folder.key_of(self._name)
+        return await self._account.put(self._folder.bucket, key, list(self._chunks) or [b""], exclusive=self._exclusive)
 
     async def abort(self) -> None:
         async with self._sending:

@@ -56,7 +56,7 @@ async def ux(directory: Path) -> AsyncIterator[FileServer]:
 
 @asynccontextmanager
 async def s3(endpoint: str, bucket: str) -> AsyncIterator[FileServer]:
-    from kernel.s3.nodes import S3Fs
+    from kernel.s3.fs import S3Fs
     from kernel.s3.store import S3Store
 
     store = await asyncio.to_thread(S3Store, endpoint, None)

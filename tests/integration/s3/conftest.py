@@ -9,11 +9,10 @@ import boto3
 import pytest
 import pytest_asyncio
 from moto.server import ThreadedMotoServer
-from s3tree import S3Tree
+from s3tree import LIMITS, S3Tree
 
-from kernel.s3.nodes import S3Fs
+from kernel.s3.fs import S3Fs
 from kernel.s3.store import S3Store
-from sigmaos_ray.config import Proxy
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.server import FileServer
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from sigmaos_ray.sigmap import Endpoint
-
-LIMITS = Proxy(s3_threads=8, s3_part_bytes=5 << 20)
-"""The smallest parts that S3 takes."""
 
 _bucket_numbers = itertools.count(1)
 

@@ -6,7 +6,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from kernel.s3.nodes import S3Dir, S3Fs
+from kernel.s3.directory import S3Dir
+from kernel.s3.folder import Folder
+from sigmaos_ray.config import Proxy
 from sigmaos_ray.protsrv.node import Node, OpenHow
 from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import OREAD, OTRUNC, OWRITE, Mode
@@ -16,9 +18,13 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from kernel.s3.fs import S3Fs
     from sigmaos_ray.protsrv.watch import WatchTable
 
 ME = Caller(session_id=1, client_id=1)
+
+LIMITS = Proxy(s3_threads=8, s3_part_bytes=5 << 20)
+"""The smallest parts that S3 takes."""
 
 
 class S3Tree(NamedTuple):
@@ -30,10 +36,10 @@ class S3Tree(NamedTuple):
     @property
     def top(self) -> S3Dir:
         """The test's bucket."""
-        return S3Dir(self.fs, self.bucket, self.bucket, "")
+        return S3Dir(Folder(self.fs.shared, self.bucket, ""))
 
     def dir(self, prefix: str) -> S3Dir:
-        return S3Dir(self.fs, prefix.rpartition("/")[2], self.bucket, prefix)
+        return S3Dir(Folder(self.fs.shared, self.bucket, prefix))
 
     def upload(self, *keys: str, data: bytes = b"") -> None:
         """Objects that others put into the bucket."""
@@ -83,7 +89,7 @@ async def names(directory: S3Dir, limit: int = 4096) -> list[str]:
 def requests_of(tree: S3Tree) -> list[str]:
     """Operations that the store asks S3 for from now on, as they come."""
     seen: list[str] = []
-    with tree.fs.store.calls._clients.use(None) as client:
+    with tree.fs.shared.store.calls._clients.use(None) as client:
         client.meta.events.register(
             "before-send.s3", lambda event_name, **_: seen.append(event_name.rpartition(".")[2])
         )

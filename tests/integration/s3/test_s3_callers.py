@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from conftest import LIMITS
 from moto.server import ThreadedMotoServer
-from s3tree import ME, S3Tree, names, put, read_all, requests_of, until
+from s3tree import LIMITS, ME, S3Tree, names, put, read_all, requests_of, until
 
-from kernel.s3.nodes import S3Fs
+from kernel.s3.fs import S3Fs
 from kernel.s3.store import S3Store
 from sigmaos_ray import serr
 from sigmaos_ray.config import ProcEnv, Proxy
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from kernel.s3.nodes import S3Dir
+    from kernel.s3.directory import S3Dir
     from sigmaos_ray.sigmap import Endpoint
 
 MIB = 1 << 20
@@ -48,7 +47,7 @@ def signers_of(tree: S3Tree, *secrets: Secret | None) -> list[str]:
         seen.append(f"{told} {token}".strip())
 
     for secret in secrets:
-        with tree.fs.store.calls._clients.use(secret) as client:
+        with tree.fs.shared.store.calls._clients.use(secret) as client:
             client.meta.events.register("before-send.s3", note)
     return seen
 
@@ -164,7 +163,7 @@ async def test_a_large_object_goes_up_and_comes_back_within_its_share_of_memory(
     held = []
     for offset in range(0, len(data), MIB):
         await writer.write(offset, data[offset : offset + MIB])
-        held.append(fs.budget.used_bytes)
+        held.append(fs.shared.budget.used_bytes)
     await writer.close()
     readers = [await (await top.lookup(ME, "large")).open(ME, OpenHow(OREAD)) for _ in range(3)]  # type: ignore[attr-defined]
 
@@ -172,7 +171,7 @@ async def test_a_large_object_goes_up_and_comes_back_within_its_share_of_memory(
         came = []
         for offset in range(0, len(data), MIB):
             came.append(await readers[number].read(offset, MIB))
-            held.append(fs.budget.used_bytes)
+            held.append(fs.shared.budget.used_bytes)
         return b"".join(came) == data
 
     assert all(await asyncio.gather(*(read(number) for number in range(3))))
@@ -180,7 +179,7 @@ async def test_a_large_object_goes_up_and_comes_back_within_its_share_of_memory(
     assert max(held) <= 12 * MIB + must
     for reader in readers:
         await reader.close()
-    assert fs.budget.used_bytes == 0
+    assert fs.shared.budget.used_bytes == 0
     await fs.close()
     store.close()
 
@@ -257,15 +256,15 @@ async def test_a_new_server_refuses_who_was_deposed(s3_endpoint: str, bucket: st
 
 
 async def test_a_new_server_drops_what_the_last_one_left_half_sent(tree: S3Tree, tmp_path: Path) -> None:
-    left = S3Fs(tree.fs.store, WatchTable(), tmp_path)
+    left = S3Fs(tree.fs.shared.store, WatchTable(), tmp_path)
     top: S3Dir = (await left.root.walk(ME, [tree.bucket]))[-1]  # type: ignore[assignment]
     _, writer = await top.create(ME, "file", OpenHow(OWRITE, 0o777))
     assert writer
     await writer.write(0, bytes(6 * MIB))
-    await until(lambda: len(left.journal) == tree.uploads_under_way() == 1)
-    following = S3Fs(tree.fs.store, WatchTable(), tmp_path)
+    await until(lambda: len(left.shared.journal) == tree.uploads_under_way() == 1)
+    following = S3Fs(tree.fs.shared.store, WatchTable(), tmp_path)
     following.drop_left_uploads()
-    await until(lambda: len(following.journal) == 0)
+    await until(lambda: len(following.shared.journal) == 0)
     assert tree.uploads_under_way() == 0
     await following.close()
     await writer.abort()

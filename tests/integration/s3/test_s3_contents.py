@@ -266,7 +266,7 @@ async def test_s3_itself_refuses_an_exclusive_put(tree: S3Tree) -> None:
     """Between our look and our write another proxy may have been there."""
     tree.upload("file", data=b"first")
     with pytest.raises(serr.Exists):
-        await tree.fs.store.own().put(tree.bucket, "file", [b"second"], exclusive=True)
+        await tree.fs.shared.store.own().put(tree.bucket, "file", [b"second"], exclusive=True)
     assert tree.contents("file") == b"first"
 
 

@@ -13,7 +13,7 @@ from sigmaos_ray.protsrv.watch import Event, EventKind
 from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, OREAD, OWRITE
 
 if TYPE_CHECKING:
-    from kernel.s3.nodes import S3Dir
+    from kernel.s3.directory import S3Dir
 
 
 async def make_dir(directory: S3Dir, name: str) -> S3Dir:

@@ -13,7 +13,7 @@ from s3tree import until
 
 from kernel.s3.actor import S3Kernel
 from kernel.s3.errors import CODES, About, from_boto
-from kernel.s3.nodes import S3Fs
+from kernel.s3.fs import S3Fs
 from kernel.s3.server import S3Server
 from kernel.s3.store import S3Store
 from kernel.shell import KernelArgs

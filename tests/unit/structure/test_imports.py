@@ -14,8 +14,6 @@ ROOT = Path(__file__).parents[3]
 STANDING_CIRCLES = [
     {"sigmaos_ray.fslib.descriptors", "sigmaos_ray.fslib.readers"},
     {"kernel.boot.kernels", "kernel.boot.nameds"},
-    {"kernel.s3.readahead", "kernel.s3.store"},
-    {"kernel.s3.nodes", "kernel.s3.objects", "kernel.s3.s3file", "kernel.s3.writer"},
     {"kernel.schedd.counters", "kernel.schedd.state"},
     {"user.kv.balancer", "user.kv.monitor"},
     {"sigmaos_ray.fsspec.filesystem", "sigmaos_ray.fsspec.openfiles"},

@@ -11,7 +11,8 @@ from sigmaos_ray.protsrv.node import OpenFile
 from sigmaos_ray.sigmap import NO_FENCE, Fence
 
 if TYPE_CHECKING:
-    from kernel.s3.objects import S3Object
+    from kernel.s3.folder import Folder
+    from kernel.s3.state import ObjectInfo
     from kernel.s3.store import Account
 
 STREAMS_MAX: Final = 8
@@ -22,10 +23,11 @@ class Reader(OpenFile):
     """Reads one object. If it is replaced meanwhile, a read at the beginning goes over to the new one, and one further
     on raises Version, so that nobody gets a mix."""
 
-    def __init__(self, node: S3Object, account: Account) -> None:
-        self._node = node
+    def __init__(self, folder: Folder, account: Account, name: str, info: ObjectInfo) -> None:
+        self._folder = folder
         self._account = account
-        self._info = node.info
+        self._name = name
+        self._info = info
         self._streams: list[Stream] = []
         """The one that was used last comes last."""
         self._ending: set[asyncio.Task[None]] = set()
@@ -43,21 +45,22 @@ class Reader(OpenFile):
         if info.etag != self._info.etag:
             self._info = info
             for other in [each for each in self._streams if each is not stream]:
-                self._forget(other, serr.Version(self._node.name, "replaced since it was opened"))
+                self._forget(other, serr.Version(self._name, "replaced since it was opened"))
         return data
 
     def _stream_at(self, offset: int) -> Stream:
         if not offset:  # looks anew, and whoever begins again needs no more of the last time
             for passed in [each for each in self._streams if not (each.start or each.is_waited_for)]:
-                self._forget(passed, serr.Closed(self._node.name))
+                self._forget(passed, serr.Closed(self._name))
         latest = reversed(self._streams)
         stream = next((each for each in latest if offset and each.leads_to(offset) and not each.failed), None)
         if stream is None:
             idle = [each for each in self._streams if not each.is_waited_for]
             for surplus in idle[: max(len(self._streams) + 1 - STREAMS_MAX, 0)]:
-                self._forget(surplus, serr.Closed(self._node.name))
-            fs = self._node.fs
-            stream = Stream(self._account, self._node.bucket, self._node.key, fs.budget, fs.limits)
+                self._forget(surplus, serr.Closed(self._name))
+            folder, shared = self._folder, self._folder.shared
+            key = folder.key_of(self._name)
+            stream = Stream(self._account, folder.bucket, key, shared.budget, shared.limits)
         else:
             self._streams.remove(stream)
         self._streams.append(stream)
@@ -71,11 +74,11 @@ class Reader(OpenFile):
             task.add_done_callback(self._ending.discard)
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
-        raise serr.NoWrite(self._node.name, "open for reading")
+        raise serr.NoWrite(self._name, "open for reading")
 
     async def close(self) -> None:
         """Returns once its requests are over."""
         for stream in list(self._streams):
-            self._forget(stream, serr.Closed(self._node.name))
+            self._forget(stream, serr.Closed(self._name))
         if self._ending:
             await asyncio.wait(set(self._ending))

@@ -1,0 +1,80 @@
+"""A directory as S3 has it: what keys of a bucket begin with. It exists while a key has it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from kernel.s3 import state
+from kernel.s3.state import DIR_PERM
+from sigmaos_ray import serr
+from sigmaos_ray.sigmap import Qid
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from kernel.s3.shared import S3Shared
+    from kernel.s3.store import Account
+    from sigmaos_ray.sigmap import Fence
+
+
+class Folder:
+    """What lies below ``prefix`` in a bucket, without the slash at its end; ``""`` is the bucket itself. It holds
+    nothing: any number may stand for the same place."""
+
+    def __init__(self, shared: S3Shared, bucket: str, prefix: str) -> None:
+        self.shared = shared
+        self.bucket = bucket
+        self.prefix = prefix
+
+    @property
+    def name(self) -> str:
+        return self.prefix.rpartition("/")[2] or self.bucket
+
+    def key_of(self, name: str) -> str:
+        return state.join_key(self.prefix, name)
+
+    def below(self, name: str) -> Folder:
+        return Folder(self.shared, self.bucket, self.key_of(name))
+
+    def above(self) -> Folder:
+        return Folder(self.shared, self.bucket, self.prefix.rpartition("/")[0])
+
+    def qid(self) -> Qid:
+        version = self.shared.versions.of_dir(self.bucket, self.prefix)
+        return Qid.of(DIR_PERM, version, state.qid_path(self.bucket, state.within(self.prefix)))
+
+    async def is_there(self, account: Account) -> bool:
+        """True if a key lies below. Asks S3, unless no key can."""
+        beginning = state.within(self.prefix)
+        return state.may_exist(beginning) and bool((await account.keys(self.bucket, beginning, count=1)).keys)
+
+    async def commit(
+        self, account: Account, name: str, finish: Callable[[], Awaitable[str]], *, fence: Fence, exclusive: bool
+    ) -> None:
+        """Lets an object appear: ``finish`` does it and returns the ETag. IsDir if there is a directory."""
+        key = self.key_of(name)
+        # S3 has files and directories of one name; the lock keeps two clients of this server from making both.
+        async with self.shared.locks.hold(exclusive=[(self.bucket, key)]):
+            old, has_below = await asyncio.gather(account.head(self.bucket, key), self.below(name).is_there(account))
+            if old is not None and exclusive:
+                raise serr.Exists(name)
+            if old is None and has_below:
+                raise serr.Exists(name, "a directory") if exclusive else serr.IsDir(name)
+            # Here and no earlier: the parts of a large object may have taken hours.
+            self.shared.check(fence)
+            etag = await finish()
+            self.shared.versions.move_object(self.bucket, key, etag, time.time_ns())
+            if old is None:
+                self.has_come(name)
+
+    def has_come(self, name: str) -> None:
+        """An entry was made: moves the version, tells the watches."""
+        self.shared.versions.move_dir(self.bucket, self.prefix, time.time_ns())
+        self.shared.watches.created(self.qid().path, name)
+
+    def has_gone(self, name: str) -> None:
+        """An entry was removed: moves the version, tells the watches."""
+        self.shared.versions.move_dir(self.bucket, self.prefix, time.time_ns())
+        self.shared.watches.removed(self.qid().path, name)
