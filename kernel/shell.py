@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from kernel import lean, whereis
+from kernel.raylib import lean, whereis
 from sigmaos_ray import crash, debug
 from sigmaos_ray.instance import ServiceInfo
 from sigmaos_ray.perf import session as profiling

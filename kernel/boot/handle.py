@@ -44,8 +44,8 @@ def start_instance(
     """Starts an instance and blocks until it is ready; ``on_line`` is told what it consists of, line by line.
 
     If one runs already in ``state_dir``, it is left as it is and returned. What a crashed one left is ended first.
-    MissingExtra if what it needs is not installed. Error with the cause if a part fails; then, and after an interrupt,
-    everything is taken down again.
+    MissingExtra if what it needs is not installed, NotSupported if the installed Ray does not fit. Error with the cause
+    if a part fails; then, and after an interrupt, everything is taken down again.
     """
     directory = Path(state_dir).absolute()
     _check_services(services)

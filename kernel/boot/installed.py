@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kernel.boot import etcd, s3
+from kernel.raylib import version
 from sigmaos_ray import extras
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ _OF_SERVICES: Final = {"s3": ("boto3",), "db": ("sqlalchemy",)}
 
 
 def check(request: BootRequest) -> None:
-    """MissingExtra with all that this instance needs and this machine lacks."""
+    """MissingExtra with all that this instance needs and this machine lacks; NotSupported if its Ray does not fit."""
     extras.need(*_wanted(request), for_="sigmaos start")
+    version.check()
 
 
 def _wanted(request: BootRequest) -> Iterator[str]:

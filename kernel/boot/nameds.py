@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec
 
 import ray
 
-from kernel import whereis
 from kernel.boot.kernels import KernelPart
 from kernel.boot.placing import place
 from kernel.named.election import follow_candidates
+from kernel.raylib import whereis
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import Endpoint
 

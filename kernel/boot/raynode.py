@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import ray
 
 from kernel.boot.raysession import core_processes, end_session, wait_any_end, wait_unreachable
+from kernel.raylib import own
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
@@ -65,17 +66,13 @@ class RayCluster:
         environment, whose set-up would cost every first worker a second."""
         os.environ |= _runtime_env()["env_vars"]
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Ray's workers are nice by default; servers that every request waits for must not be.
-        os.environ.setdefault("RAY_worker_niceness", "0")
-        # Out of memory, Ray ends the newest workers, and some more than it must: kernel parts are to be the last.
-        os.environ.setdefault("RAY_max_kill_memory_buffer_bytes", "0")
+        own.set_environment()
         os.environ.pop("RAY_ADDRESS", None)
         ray.init(
             address="local",
             num_cpus=self._request.num_cpus,
             include_dashboard=self._request.dashboard,
-            _temp_dir=self.temp_dir,
-            _node_ip_address=self._request.host,
+            **own.init_options(self.temp_dir, self._request.host),
             **options,
         )
 

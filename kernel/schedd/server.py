@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from kernel.raylib import whereis
 from kernel.schedd import worker
 from kernel.schedd.metrics import RayMetrics
 from kernel.schedd.node_procs import NodeProcs
@@ -83,7 +84,7 @@ class ScheddServer(KernelService):
         counters.size = await asyncio.to_thread(size_of_node, place.node_id)
         self._metrics = RayMetrics(args.kernel_id, args.realm, counters.report)
         self._metrics.start()
-        await asyncio.to_thread(worker.publish_kernel, place.node_id, args.kernel_id)
+        await asyncio.to_thread(whereis.publish_kernel, place.node_id, args.kernel_id)
         self._sc = AsyncSigmaClnt(self._proc_env(f"schedd-{args.kernel_id}", endpoint))
         self._advertisement = Advertisement(self._sc, path.join(SCHEDD, args.kernel_id), endpoint, replace=True)
         await self._advertisement.start()
@@ -126,7 +127,7 @@ class ScheddServer(KernelService):
         if advertisement is not None:
             await advertisement.stop()
             if self._args.realm == ROOT_REALM:  # the kernel node goes with it, with a tenant's it does not
-                await asyncio.to_thread(worker.withdraw_kernel, self._place.node_id)
+                await asyncio.to_thread(whereis.withdraw_kernel, self._place.node_id)
         await self._procs.stop()
         if self._metrics is not None:
             await self._metrics.stop()

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import ray
-from ray.experimental import internal_kv
 
-from kernel import lean, whereis
+from kernel.raylib import lean, whereis
 from kernel.schedd.runners import host_token
 from sigmaos_ray import debug, decoding
 from sigmaos_ray.config import ProcEnv
@@ -46,7 +45,6 @@ NOTICE_AFTER_S: Final = 0.005
 _CANCEL_RACE_S: Final = 1.0
 """A withdrawal from Ray's queue may arrive up to so long after the start, as an interrupt."""
 _HELLO_TIMEOUT_S: Final = 5.0
-_KERNEL_KEY: Final = "sigmaos-kernel-of-"
 
 
 class NodeArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,21 +59,6 @@ class NodeArgs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decode_node_args: Final = decoding.json_decoder(NodeArgs)
-
-
-def publish_kernel(ray_node_id: str, kernel_id: str) -> None:
-    """Says which kernel node serves a Ray node, to workers that another node's schedd places there."""
-    internal_kv._internal_kv_put(_KERNEL_KEY + ray_node_id, kernel_id, overwrite=True)
-
-
-def withdraw_kernel(ray_node_id: str) -> None:
-    internal_kv._internal_kv_del(_KERNEL_KEY + ray_node_id)
-
-
-def _kernel_of(ray_node_id: str) -> str:
-    """``""`` if that Ray node has no kernel node (yet)."""
-    found = internal_kv._internal_kv_get(_KERNEL_KEY + ray_node_id)
-    return found.decode() if found else ""
 
 
 class RayParking:
@@ -107,7 +90,7 @@ class Worker:
         whereis.install(args.instance.realm)
         node_id = ray.get_runtime_context().get_node_id()
         if node_id != args.ray_node_id:
-            self._instance = msgspec.structs.replace(args.instance, kernel_id=_kernel_of(node_id))
+            self._instance = msgspec.structs.replace(args.instance, kernel_id=whereis.kernel_of(node_id))
         children.adopt_orphans()
         parking.install(RayParking(self._schedd))
         parkedloop.install()

@@ -10,7 +10,7 @@ SCRIPT = """
 import sys
 from importlib.machinery import SourceFileLoader
 from ray.util import serialization_addons
-from kernel import lean
+from kernel.raylib import lean
 
 registered = []
 serialization_addons.apply = registered.append
@@ -28,7 +28,7 @@ except ModuleNotFoundError:
 import pyarrow
 assert registered == ["first", "second"], registered
 assert type(pyarrow.__spec__.loader) is type(pyarrow.__loader__) is SourceFileLoader
-assert not [finder for finder in sys.meta_path if type(finder).__module__ == "kernel.lean"]
+assert not [finder for finder in sys.meta_path if type(finder).__module__ == "kernel.raylib.lean"]
 serialization_addons.apply("third")
 assert registered == ["first", "second", "third"], registered
 try:

@@ -1,0 +1,63 @@
+"""Where kernel parts are, for processes on nodes that cannot read the state file: in Ray's key-value store boot says
+where a realm's named answers, and each schedd which kernel node serves its Ray node."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from kernel.raylib import kv
+from sigmaos_ray import debug
+from sigmaos_ray.fslib import locate
+from sigmaos_ray.sigmap import Endpoint
+
+_log = debug.selector("MOUNT")
+
+_NAMED_KEY: Final = "sigmaos-named-of-"
+_KERNEL_KEY: Final = "sigmaos-kernel-of-"
+
+
+# -- named
+
+
+def publish(realm: str, named: Endpoint) -> None:
+    """Blocks for a message to Ray's control store, as all of these do. Ray's errors propagate."""
+    kv.put(_NAMED_KEY + realm, named.to_bytes())
+
+
+def withdraw(realm: str) -> None:
+    kv.delete(_NAMED_KEY + realm)
+
+
+def ask(realm: str) -> Endpoint | None:
+    """None if nobody published it, or Ray cannot be asked from here."""
+    import ray
+
+    try:
+        named = kv.get(_NAMED_KEY + realm)
+    except ray.exceptions.RayError as error:
+        _log(f"Ray does not tell where named is: {error}")
+        return None
+    return Endpoint.from_bytes(named) if named else None
+
+
+def install(realm: str) -> None:
+    """From now on clients of this process ask Ray where no state file tells them (``fslib.locate``'s hook)."""
+    locate.install_hook(partial(ask, realm))
+
+
+# -- kernel nodes
+
+
+def publish_kernel(ray_node_id: str, kernel_id: str) -> None:
+    """Says which kernel node serves a Ray node, to workers that another node's schedd places there."""
+    kv.put(_KERNEL_KEY + ray_node_id, kernel_id.encode())
+
+
+def withdraw_kernel(ray_node_id: str) -> None:
+    kv.delete(_KERNEL_KEY + ray_node_id)
+
+
+def kernel_of(ray_node_id: str) -> str:
+    """``""`` if that Ray node has no kernel node (yet)."""
+    return (kv.get(_KERNEL_KEY + ray_node_id) or b"").decode()
