@@ -1,11 +1,11 @@
-"""The error tree. One class per code, both directions in one table (rules E-1 to E-5).
+"""The error tree. One class for each code and detail of the wire, both directions in one table (rules E-1 to E-5).
 
     SigmaError
     ├── caller's mistake   Inval BadAttach NotDir IsDir NotFile NotSymlink NotEmpty NotSupported UnknownMsg
     │                      NoCreate NoRemove NoWrite Perm
     ├── state of the tree  NotFound Exists Version
     ├── lost role          Stale
-    ├── lost server        Unreachable IOErr Closed UnknownFid
+    ├── lost server        Unreachable IOErr Closed (NotLeading) UnknownFid
     ├── the caller's clock Timeout
     ├── try again          Retry
     └── foreign            Error
@@ -60,6 +60,8 @@ class SigmaError(Exception):
     """
 
     code: ClassVar[Code] = Code.ERROR
+    detail: ClassVar[str] = ""
+    """Tells a class from its base of the same code. Who does not know it takes the error for the base."""
     text: ClassVar[str] = "error"
 
     def __init__(self, obj: object = "", msg: str | None = None) -> None:
@@ -163,6 +165,18 @@ class Closed(SigmaError):
     code, text = Code.CLOSED, "closed"
 
 
+class NotLeading(Closed):
+    """The server refused the request before it did anything for it, since another one leads, or will (S-7).
+
+    So the request may be sent to that one, whatever it asks for. A client of another make sees Closed, "srv expired".
+    """
+
+    detail = "not leading"
+
+    def __init__(self, obj: object = "", msg: str | None = "srv expired") -> None:
+        super().__init__(obj, msg)
+
+
 class IOErr(SigmaError, OSError):
     """The connection broke after the request was sent: it may have run, or not."""
 
@@ -183,20 +197,27 @@ class Timeout(SigmaError, TimeoutError):
     code, text = Code.TIMEOUT, "timed out"
 
 
-def _classes() -> dict[Code, type[SigmaError]]:
-    table = {cls.code: cls for cls in SigmaError.__subclasses__()}
-    assert set(table) == set(Code) - {Code.NO_ERROR}, "every code has one class"
+def _all_below(base: type[SigmaError]) -> list[type[SigmaError]]:
+    return [cls for child in base.__subclasses__() for cls in (child, *_all_below(child))]
+
+
+def _classes() -> dict[tuple[int, str], type[SigmaError]]:
+    classes = _all_below(SigmaError)
+    table = {(int(cls.code), cls.detail): cls for cls in classes}
+    assert len(table) == len(classes), "no two classes have one code and detail"
+    assert {code for code, detail in table if not detail} == set(Code) - {Code.NO_ERROR}, "every code has a class"
     return table
 
 
 CLASSES: Final = _classes()
+"""By code and detail."""
 
 
-def from_code(code: int, obj: str = "", msg: str | None = None) -> SigmaError:
-    """The error that a code on the wire stands for; ``Error`` for a code that is not known here."""
-    try:
-        cls = CLASSES[Code(code)]
-    except (ValueError, KeyError):
+def from_code(code: int, obj: str = "", msg: str | None = None, detail: str = "") -> SigmaError:
+    """The error that a code on the wire stands for. ``Error`` for a code that is not known here; a detail that is not
+    known is passed over, as a newer server may tell errors apart that this client takes for one."""
+    cls = CLASSES.get((code, detail)) or CLASSES.get((code, ""))
+    if cls is None:
         return Error(obj, msg or f"error code {code}")
     return cls(obj, msg or None)
 
@@ -209,15 +230,6 @@ def wrap(error: BaseException, obj: str = "") -> SigmaError:
 
 
 SESSION_ERRORS: Final = (Unreachable, IOErr, Closed)
-
-
-SRV_EXPIRED: Final = "srv expired"
-SRV_NOT_ELECTED: Final = "srv not elected"
-
-
-def is_not_leading(error: BaseException) -> bool:
-    """True if a server refused a request, unseen, since another one leads or will (S-7): ask that one."""
-    return isinstance(error, Closed) and error.msg in (SRV_EXPIRED, SRV_NOT_ELECTED)
 
 
 def _is_union_miss(error: BaseException) -> bool:

@@ -308,7 +308,7 @@ class Committer:
             if refused:
                 # Not for the marker's sake, so for the election key's, which never comes back.
                 self._on_lost("the election key is gone")
-                raise serr.Closed("named", "srv expired")
+                raise serr.NotLeading("named")
             return None
         assert found is not None
         if found.value != asked and found.value not in probes:
@@ -323,10 +323,10 @@ class Committer:
         marker = await self._etcd.get(self._keys.txn)
         if key is None or key.create_revision != self._leader.create_revision:
             self._on_lost("the election key is gone")
-            return serr.Closed("named", "srv expired")
+            return serr.NotLeading("named")
         if (marker.mod_revision if marker else 0) != self._last_revision:
             self._on_lost("another process writes as this leader")
-            return serr.Closed("named", "srv expired")
+            return serr.NotLeading("named")
         return self.fences.over(fence)
 
     def _fail(self, error: serr.SigmaError) -> None:

@@ -137,16 +137,16 @@ class Election:
         return self._keys.election + f"{self._lease:016x}".encode()
 
     def guard(self) -> None:
-        """Closed unless this process surely leads now; once it does not, it never does again."""
+        """NotLeading unless this process surely leads now; once it does not, it never does again."""
         if self._leads and _now_s() >= self._leads_until_s:
             self.lose("the lease was not extended in time")
         if not self._leads:
-            raise serr.Closed("named", serr.SRV_EXPIRED)
+            raise serr.NotLeading("named")
 
     def guard_service(self) -> None:
-        """Closed unless this process surely leads now, and serves."""
+        """NotLeading unless this process surely leads now, and serves."""
         if not self._serves:
-            raise serr.Closed("named", serr.SRV_EXPIRED if self._served else serr.SRV_NOT_ELECTED)
+            raise serr.NotLeading("named") if self._served else serr.NotLeading("named", "srv not elected")
         self.guard()
 
     async def stand(self, candidate: Candidate) -> None:

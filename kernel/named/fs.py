@@ -71,13 +71,13 @@ class NamedFs:
     @property
     def committer(self) -> Committer:
         if self._committer is None:
-            raise serr.Closed("named", "does not lead")
+            raise serr.NotLeading("named", "srv not elected")
         return self._committer
 
     @property
     def contents(self) -> ContentsCache:
         if self._contents is None:
-            raise serr.Closed("named", "does not lead")
+            raise serr.NotLeading("named", "srv not elected")
         return self._contents
 
     def devices(self) -> list[Node]:

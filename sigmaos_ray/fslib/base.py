@@ -171,4 +171,4 @@ def _is_lost(error: BaseException) -> bool:
 
 def _is_never_sent(error: BaseException) -> bool:
     """Or refused unseen."""
-    return isinstance(error, serr.Unreachable) or serr.is_not_leading(error)
+    return isinstance(error, serr.Unreachable | serr.NotLeading)

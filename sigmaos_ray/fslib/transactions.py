@@ -163,4 +163,4 @@ def _name(error: serr.SigmaError, changes: Sequence[Change], split: Sequence[lis
 
 def _never_ran(error: BaseException) -> bool:
     """Never sent, or refused unseen."""
-    return isinstance(error, serr.Unreachable | serr.UnknownFid) or serr.is_not_leading(error)
+    return isinstance(error, serr.Unreachable | serr.UnknownFid | serr.NotLeading)

@@ -178,6 +178,6 @@ class PathWalker:
 
 def _may_walk_again(error: BaseException) -> bool:
     """NotDir is not in it: the fast path's signal for a link was heeded, so here it is meant."""
-    if serr.is_not_leading(error):
+    if isinstance(error, serr.NotLeading):
         return True
     return serr.is_retry_open_ok(error) and not isinstance(error, serr.NotDir)

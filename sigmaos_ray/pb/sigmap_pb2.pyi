@@ -458,11 +458,13 @@ class Rwriteread(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Rerror(_message.Message):
-    __slots__ = ("code", "obj", "msg")
+    __slots__ = ("code", "obj", "msg", "detail")
     CODE_FIELD_NUMBER: _ClassVar[int]
     OBJ_FIELD_NUMBER: _ClassVar[int]
     MSG_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
     code: int
     obj: str
     msg: str
-    def __init__(self, code: _Optional[int] = ..., obj: _Optional[str] = ..., msg: _Optional[str] = ...) -> None: ...
+    detail: str
+    def __init__(self, code: _Optional[int] = ..., obj: _Optional[str] = ..., msg: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...

@@ -102,11 +102,11 @@ def secret_from_pb(secret: pb.Secret) -> Secret:
 
 
 def error_to_pb(error: serr.SigmaError) -> pb.Rerror:
-    return pb.Rerror(code=error.code, obj=_text(error.obj), msg=_text(error.msg or ""))
+    return pb.Rerror(code=error.code, obj=_text(error.obj), msg=_text(error.msg or ""), detail=error.detail)
 
 
 def error_from_pb(error: pb.Rerror) -> serr.SigmaError:
-    return serr.from_code(error.code, error.obj, error.msg or None)
+    return serr.from_code(error.code, error.obj, error.msg or None, error.detail)
 
 
 def _text(text: str) -> str:

@@ -67,7 +67,7 @@ class Recorder:
         try:
             result = _result(await call())
         except serr.SigmaError as error:
-            if isinstance(error, _NEVER) or serr.is_not_leading(error):
+            if isinstance(error, (*_NEVER, serr.NotLeading)):
                 return None
             result = _REFUSALS.get(type(error))
         except BaseException:  # a cancellation too: the call is on record, and it goes on

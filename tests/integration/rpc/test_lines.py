@@ -195,8 +195,8 @@ def test_a_line_ends_with_its_channel(site: Site, clnt: RPCClnt) -> None:
 
 
 def test_a_refusing_server_refuses_over_lines_too(site: Site, clnt: RPCClnt) -> None:
-    site.refuses = serr.Closed("server", serr.SRV_EXPIRED)
-    with pytest.raises(serr.Closed, match=serr.SRV_EXPIRED):
+    site.refuses = serr.NotLeading("server")
+    with pytest.raises(serr.NotLeading):
         who(clnt)
     site.refuses = None
     assert who(clnt) == "served"

@@ -212,7 +212,7 @@ async def test_what_is_recorded() -> None:
     }
     for name, (value, expected) in told.items():
         assert await recorder.run("f", name, b"", returns(value)) == expected  # type: ignore[arg-type]
-    for never in (serr.Unreachable("f"), serr.Closed("named", serr.SRV_EXPIRED)):
+    for never in (serr.Unreachable("f"), serr.NotLeading("named")):
         assert await recorder.run("f", "never", b"", returns(never)) is None  # type: ignore[arg-type]
     assert [each.name for each in recorder.operations] == list(told)
     assert [each.is_known for each in recorder.operations] == [expected is not None for _, expected in told.values()]

@@ -43,7 +43,7 @@ class Leader:
 
     def _guard(self) -> None:
         if self.lost:
-            raise serr.Closed("named", "srv expired")
+            raise serr.NotLeading("named")
 
     def _lose(self, why: str) -> None:
         self.lost.append(why)

@@ -22,7 +22,7 @@ class Role:
 
     def __call__(self) -> None:
         if not self.questions_left:
-            raise serr.Closed("srv", serr.SRV_EXPIRED)
+            raise serr.NotLeading("srv")
         self.questions_left -= 1
 
 
@@ -53,9 +53,9 @@ LOOKS = {
 @pytest.mark.parametrize("what", LOOKS)
 @pytest.mark.parametrize("questions", [0, 1])
 async def test_nothing_that_was_read_goes_out(session: ProtSession, what: str, questions: int) -> None:
-    """Lost before the request, or while it ran: Closed, also instead of an error that tells of the tree."""
+    """Lost before the request, or while it ran: NotLeading, also instead of an error that tells of the tree."""
     session.role.questions_left = questions  # type: ignore[attr-defined]
-    with pytest.raises(serr.Closed, match=serr.SRV_EXPIRED):
+    with pytest.raises(serr.NotLeading):
         await session.handle(LOOKS[what])
 
 

@@ -1,4 +1,4 @@
-"""The error tree (E-1 to E-5): one class a code, both ways, without passing through text."""
+"""The error tree (E-1 to E-5): one class for each code and detail, both ways, without passing through text."""
 
 from __future__ import annotations
 
@@ -10,14 +10,32 @@ from sigmaos_ray import serr
 from sigmaos_ray.sessp import wire
 
 
-@pytest.mark.parametrize("code", [code for code in serr.Code if code is not serr.Code.NO_ERROR])
-def test_every_code_has_one_class_and_travels(code: serr.Code) -> None:
-    error = serr.from_code(code, "name/x", "why")
-    assert error.code is code
+@pytest.mark.parametrize(("code", "detail"), serr.CLASSES)
+def test_every_class_travels_as_its_code_and_detail(code: int, detail: str) -> None:
+    error = serr.from_code(code, "name/x", "why", detail)
+    assert type(error) is serr.CLASSES[code, detail]
+    assert (error.code, error.detail) == (code, detail)
     back = wire.error_from_pb(wire.error_to_pb(error))
     assert (type(back), back.obj, back.msg) == (type(error), "name/x", "why")
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.obj, again.msg) == (type(error), "name/x", "why")
+
+
+def test_every_code_has_a_class() -> None:
+    assert {serr.Code(code) for code, detail in serr.CLASSES if not detail} == set(serr.Code) - {serr.Code.NO_ERROR}
+
+
+def test_a_server_that_does_not_lead_says_closed_to_those_who_know_no_details() -> None:
+    """Its code and words are SigmaOS's; only the detail, not the words, tells it from others that are closed."""
+    refusal = wire.error_to_pb(serr.NotLeading("named"))
+    assert (refusal.code, refusal.msg) == (serr.Code.CLOSED, "srv expired")
+    assert type(wire.error_from_pb(refusal)) is serr.NotLeading
+    words_alone = serr.from_code(serr.Code.CLOSED, "named", "srv expired")
+    assert type(words_alone) is serr.Closed
+
+
+def test_a_detail_that_is_not_known_is_passed_over() -> None:
+    assert type(serr.from_code(serr.Code.CLOSED, "x", None, "of the next release")) is serr.Closed
 
 
 def test_numbers_are_those_of_sigmaos() -> None:
