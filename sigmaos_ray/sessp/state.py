@@ -34,6 +34,8 @@ class ClientState:
         self.ended: serr.SigmaError | None = None
         self._ack_batch = ack_batch
         self._last_seqno = 0
+        self._sent_to = 0
+        """The highest number that any stream carried; they go out in order, so lower ones were sent before."""
         self._unsent: dict[int, Request] = {}
         self._sent: dict[int, Request] = {}
         self._acks: list[int] = []
@@ -87,6 +89,7 @@ class ClientState:
         if len(self._unsent) == 1:
             seqno, request = self._unsent.popitem()
             self._sent[seqno] = request
+            self._sent_to = max(self._sent_to, seqno)
             return [request]
         taken: list[Request] = []
         size = 0
@@ -97,6 +100,7 @@ class ClientState:
             taken.append(request)
         for request in taken:
             self._sent[request.seqno] = self._unsent.pop(request.seqno)
+        self._sent_to = max(self._sent_to, taken[-1].seqno)
         return taken
 
     def received(self, replies: Iterable[Reply]) -> list[Reply]:
@@ -117,10 +121,11 @@ class ClientState:
         if self.ended is None:
             self.ended = error
         cause = error.msg or error.text
-        failed: dict[int, serr.SigmaError] = {
-            n: serr.Unreachable(error.obj, cause) if none_ran else serr.IOErr(error.obj, cause) for n in self._sent
-        }
-        failed |= {n: serr.Unreachable(error.obj, cause) for n in self._unsent}
+        failed: dict[int, serr.SigmaError] = {}
+        for seqno in (*self._sent, *self._unsent):
+            # One that waits to be sent again may have run already, for the stream that it was first sent on.
+            may_have_run = seqno <= self._sent_to and not none_ran
+            failed[seqno] = (serr.IOErr if may_have_run else serr.Unreachable)(error.obj, cause)
         self._sent.clear()
         self._unsent.clear()
         return failed

@@ -186,6 +186,22 @@ def test_another_life_of_the_server_ends_the_session_with_unknown_outcomes() -> 
         client.request(Request())
 
 
+def test_what_waits_to_be_sent_again_has_an_unknown_outcome() -> None:
+    """The session is resumed, and ends before the client has repeated all that the first stream carried."""
+    client = ClientState(1)
+    client.welcomed(Welcome(server_id=1, accepted=True))
+    sent = [client.request(Request(write=pb.Twrite(data=b"x" * 1000))) for _ in range(3)]
+    client.take(1 << 20)
+    unsent = client.request(Request(read=pb.Tread()))
+    client.welcomed(Welcome(server_id=1, accepted=True))
+    repeated = client.take(1500)
+    assert repeated is not None
+    assert [request.seqno for request in repeated.requests] == sent[:1]
+    failures = client.end(serr.Unreachable("127.0.0.1:1", "another server"))
+    assert [type(failures[seqno]) for seqno in sent] == [serr.IOErr] * 3
+    assert type(failures[unsent]) is serr.Unreachable
+
+
 def test_a_server_that_shut_down_in_order_leaves_no_unknown_outcomes() -> None:
     """It says that it answered all that it ran."""
     client = ClientState(1)
