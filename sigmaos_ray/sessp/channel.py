@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _Options = list[tuple[str, int]]
 
+# gRPC itself takes much more for an address, "unix:" and "dns:" among it.
 _ADDRESS: Final = re.compile(r"([\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}(%\w{1,32})?\]):[0-9]{1,5}", re.ASCII)
 _SHOWN_CHARS: Final = 100
 
@@ -37,10 +38,13 @@ def _keepalive(config: Config) -> _Options:
 
 
 def server_options(config: Config) -> _Options:
+    """What a gRPC server of sessions is made with."""
+    # so_reuseport is off: two servers on one port would each get some of a client's streams.
     return [*_keepalive(config), ("grpc.so_reuseport", 0)]
 
 
 def client_options(config: Config) -> _Options:
+    """What a channel for sessions is made with. Sessions resume by themselves, so gRPC repeats nothing."""
     return [
         *_keepalive(config),
         ("grpc.initial_reconnect_backoff_ms", 50),
@@ -63,8 +67,9 @@ _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Channels] = weak
 
 
 def channel_to(address: str, config: Config) -> grpc.aio.Channel:
-    """The running loop's channel to ``host:port``. Owned by the cache; ``close_channels`` ends it. Inval for anything
-    else that gRPC might take for an address, such as a socket of this host: endpoint files hold what others wrote."""
+    """The running loop's channel to ``host:port``, made if need be; nothing is dialled yet. Owned by the cache;
+    ``close_channels`` ends it. Inval for anything else that gRPC might take for an address, such as a socket of this
+    host: endpoint files hold what others wrote."""
     if not _ADDRESS.fullmatch(address):
         raise serr.Inval(address[:_SHOWN_CHARS], "a server's address is host:port")
     channels = _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).by_address
@@ -84,7 +89,8 @@ async def close_channels() -> None:
 
 
 def hold_channel(address: str) -> None:
-    """Says that the running loop's channel to an address is in use, until ``release_channel``."""
+    """Says that the running loop's channel to an address is in use, until ``release_channel``. Made or not: uses are
+    counted by address."""
     _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).users[address] += 1
 
 

@@ -1,6 +1,10 @@
 """A session from its client's side: calls in, one gRPC stream out, resumed when it breaks.
 
 All calls of one loop turn travel in one message. Whoever calls waits for a future; one task owns the stream.
+
+How it ends. A stream that breaks is replaced by another one, and nobody who waits notices, as long as the same life of
+the server answers within ``resume_timeout_s``. Otherwise the session is over for good: it is never dialled again, and
+what was outstanding fails as ``sessp.state`` says. Whoever owns the mount makes a new session then.
 """
 
 from __future__ import annotations
@@ -31,15 +35,22 @@ _log = debug.selector("SESSCLNT")
 _SERVICE: Final = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"]
 _METHOD: Final = f"/{_SERVICE.full_name}/Session"
 
-_ANSWERS: Final = {"putfile": "write", "removefile": "remove"}
+_REPLY_NAMES: Final = {"putfile": "write", "removefile": "remove"}
 """Replies that are named otherwise than their requests."""
 
 _SLOW_S: Final = 0.25
 """A call that takes so long makes its session slow."""
 
+_BYE_S: Final = 0.5
+"""How long a client that closes waits for the server to have read its goodbye."""
+
+_CLOSE_S: Final = 1.0
+"""How long ``close`` waits for all of it to be over; then it does not ask any more."""
+
 
 class _StreamLost(Exception):
-    """The stream ended; ``final`` if there is no use in resuming; ``none_ran`` if no request without a reply ran."""
+    """The stream ended; ``final`` if there is no use in resuming; ``none_ran`` if the server said that no request
+    without a reply ran."""
 
     def __init__(self, why: str, *, final: bool = False, none_ran: bool = False) -> None:
         super().__init__(why)
@@ -49,7 +60,8 @@ class _StreamLost(Exception):
 
 
 class ClientSession:
-    """One client's session with one server. Open it with ``dial``; the opener closes it.
+    """One client's session with one server. Open it with ``dial``; the opener closes it, also when it has ended by
+    itself.
 
     ``call`` may be used by any number of tasks of the loop it was dialled on.
     """
@@ -61,10 +73,13 @@ class ClientSession:
             secrets.randbits(64) or 1, ack_batch=config.session.ack_batch, acks_max=config.session.acks_max
         )
         self._waiters: dict[int, asyncio.Future[Reply]] = {}
+        """By request number, oldest first."""
         self._on_late: dict[int, Callable[[], None]] = {}
         """What to do about replies that nobody waits for any more."""
         self._wake: asyncio.Future[None] | None = None
+        """What the writer sleeps on while there is nothing to send; None between streams."""
         self._owner: asyncio.Task[None] | None = None
+        """The task that dials, resumes, reads and writes; it lives as long as the session."""
         self._closing = False
         self._on_slow: Callable[[], None] | None = None
         self._on_end: list[Callable[[], None]] = []
@@ -80,10 +95,12 @@ class ClientSession:
 
     @property
     def server_id(self) -> int:
+        """Which life of the server this is with: a random number; 0 before it was welcomed."""
         return self._state.server_id or 0
 
     async def dial(self) -> None:
-        """Opens the stream. Unreachable if the server does not answer within the dial time-out."""
+        """Opens the stream; blocks until the server welcomed it. Unreachable, and the session is over, if it does not
+        within ``dial_timeout_s``, or refuses. Called once."""
         keep_freed_memory()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._owner = asyncio.create_task(self._run(opened), name=f"session-{self.address}")
@@ -99,10 +116,11 @@ class ClientSession:
             raise
 
     async def call(self, request: Request, on_late: Callable[[], None] | None = None) -> Reply:
-        """Sends a request and waits for its reply. Raises the server's error as its class.
+        """Sends a request and blocks for its reply, without a time-out. Raises the server's error as its class.
 
-        IOErr: sent, and its fate is unknown. Unreachable: never sent. A caller that is cancelled gives up waiting;
-        the request may run all the same, and ``on_late`` is called if it then worked.
+        IOErr: sent, and its fate is unknown. Unreachable: it did not run. A caller that is cancelled gives up waiting;
+        the request may run all the same, and ``on_late`` is called on the loop if it then worked: what the request
+        made at the server (a fid, an open file) has no owner otherwise. The request is this session's until then.
         """
         seqno = self._state.request(request)
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -115,22 +133,24 @@ class ClientSession:
         try:
             reply = await waiter
         except asyncio.CancelledError:
+            # Reply and cancellation in one turn of the loop: the reply was delivered, and is lost with its waiter.
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._came_late(waiter.result())
             raise
         finally:
-            # Not to be held by the traceback of the error that it holds.
+            # The waiter holds its error, whose traceback holds this frame: without the del that is a circle.
             del self._waiters[seqno], waiter
         self._on_late.pop(seqno, None)
         if reply.HasField("error"):
             raise wire.error_from_pb(reply.error)
-        self._check_answers(request, reply)
+        self._check_kind(request, reply)
         return reply
 
-    def _check_answers(self, request: Request, reply: Reply) -> None:
-        asked, answered = request.WhichOneof("op"), reply.WhichOneof("op")
-        if asked != answered and asked is not None and _ANSWERS.get(asked) != answered:
-            raise serr.IOErr(self.address, f"the server answered a {asked} with {answered or 'nothing'}")
+    def _check_kind(self, request: Request, reply: Reply) -> None:
+        """IOErr for a reply to another kind of request: who reads it would take absent fields for zeros."""
+        request_kind, reply_kind = request.WhichOneof("op"), reply.WhichOneof("op")
+        if request_kind is not None and reply_kind != _REPLY_NAMES.get(request_kind, request_kind):
+            raise serr.IOErr(self.address, f"the server answered a {request_kind} with {reply_kind or 'nothing'}")
 
     def _came_late(self, reply: Reply) -> None:
         """A reply that nobody waits for any more."""
@@ -139,32 +159,37 @@ class ClientSession:
             on_late()
 
     async def close(self) -> None:
-        """Ends the session: the server drops its fids and watches. What is outstanding fails. May be repeated."""
+        """Ends the session: the server drops its fids and watches. What is outstanding fails. Waits about a second at
+        most for a server that does not read the goodbye; that one finds out by the session time-out. May be repeated.
+        """
         self._closing = True
         if self._owner is not None and not self.ended:
             self._wake_writer()
-            await asyncio.wait({self._owner}, timeout=1.0)
+            await asyncio.wait({self._owner}, timeout=_CLOSE_S)
         self._end(serr.Unreachable(self.address, "session closed"))
         await self._stop_owner()
 
     def tell_end(self, on_end: Callable[[], None]) -> None:
-        """``on_end`` is called when the session ends; at once if it has."""
+        """``on_end`` is called on the loop when the session ends; at once if it has."""
         if self.ended:
             on_end()
         else:
             self._on_end.append(on_end)
 
     def tell_slow(self, on_slow: Callable[[], None]) -> None:
-        """From now on ``on_slow`` is called four times a second while the oldest call waits for longer than that, and
-        each time that the stream is lost."""
+        """From now on ``on_slow`` is called four times a second while the oldest call waits for longer than a quarter
+        of a second, and each time that the stream is lost. For owners who can find out by other means that the server
+        is gone, and then ``abandon`` the session."""
         self._on_slow = on_slow
 
     @property
     def tells_slow(self) -> bool:
-        """Whether somebody wants to know of slow calls, which are then to be made here."""
+        """Whether somebody wants to know of slow calls. Then calls are to be made here, not on connections beside the
+        session: of those nobody is told."""
         return self._on_slow is not None
 
     def _look_later(self) -> None:
+        # One timer for all calls, not one each: it asks whether the call that is the oldest now still is then.
         oldest = next(iter(self._waiters))
         self._slow_timer = asyncio.get_running_loop().call_later(_SLOW_S, self._look, oldest)
 
@@ -176,7 +201,7 @@ class ClientSession:
             self._look_later()
 
     def abandon(self, why: str) -> None:
-        """Ends the session at once, without a goodbye: there is no use in waiting. What is outstanding fails."""
+        """Ends the session at once, without a goodbye: the server is known to be gone. What is outstanding fails."""
         _log(f"{self.address}: {why}")
         self._end(serr.Unreachable(self.address, why))
         if self._owner is not None:
@@ -188,6 +213,7 @@ class ClientSession:
             wake.set_result(None)
 
     def _end(self, error: serr.SigmaError, *, none_ran: bool = False) -> None:
+        """Fails what is outstanding and tells who asked. May be repeated: the first error stays."""
         if self._slow_timer is not None:
             self._slow_timer.cancel()
             self._slow_timer = None
@@ -197,8 +223,8 @@ class ClientSession:
             if waiter is not None and not waiter.done():
                 waiter.set_exception(failure)
         self._wake_writer()
-        told, self._on_end = self._on_end, []
-        for on_end in told:
+        callbacks, self._on_end = self._on_end, []
+        for on_end in callbacks:
             on_end()
 
     async def _stop_owner(self) -> None:
@@ -209,7 +235,7 @@ class ClientSession:
     async def _run(self, opened: asyncio.Future[None]) -> None:
         """Owns the stream: opens it, and opens it again after a loss, until the session ends."""
         loop = asyncio.get_running_loop()
-        lost_at: float | None = None
+        lost_at_s: float | None = None
         hold_channel(self.address)
         try:
             while not self._closing:
@@ -221,9 +247,10 @@ class ClientSession:
                     if lost.final or not opened.done():
                         self._fail(opened, lost.why, none_ran=lost.none_ran)
                         return
-                    if self._streamed or lost_at is None:
-                        lost_at = loop.time()
-                    elif loop.time() - lost_at >= self._config.session.resume_timeout_s:
+                    # From the first of several losses in a row: tries that get nowhere do not prolong the time.
+                    if self._streamed or lost_at_s is None:
+                        lost_at_s = loop.time()
+                    elif loop.time() - lost_at_s >= self._config.session.resume_timeout_s:
                         self._fail(opened, lost.why)
                         return
                 if self._on_slow is not None:
@@ -238,7 +265,7 @@ class ClientSession:
         self._end(error, none_ran=none_ran)
         if not opened.done():
             opened.set_exception(error)
-            opened.exception()
+            opened.exception()  # looked at: whoever dialled may have given up, and nobody else asks
 
     async def _one_stream(self, opened: asyncio.Future[None]) -> None:
         """One stream from hello to its end. Returns when the session was closed; raises _StreamLost otherwise."""
@@ -266,6 +293,7 @@ class ClientSession:
             stream.cancel()
 
     async def _greet(self, stream: _Stream) -> None:
+        """Hello and welcome. _StreamLost, final if the server knows the session no more."""
         try:
             async with asyncio.timeout(self._config.session.dial_timeout_s):
                 await stream.write(self._state.hello())
@@ -275,8 +303,9 @@ class ClientSession:
         if not first.HasField("welcome"):
             raise _StreamLost("the server's first message is no welcome", final=True)
         if not self._state.welcomed(first.welcome):
-            told = first.welcome.HasField("error")
-            why = str(wire.error_from_pb(first.welcome.error)) if told else "the server does not know the session"
+            why = "the server does not know the session"
+            if first.welcome.HasField("error"):
+                why = str(wire.error_from_pb(first.welcome.error))
             raise _StreamLost(why, final=True)
 
     async def _next(self, stream: _Stream) -> Frames:
@@ -298,7 +327,7 @@ class ClientSession:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if self._closing and not reader.done():
                 # The server ends the stream when it has read the goodbye; a cancel now could overtake that.
-                await asyncio.wait({reader}, timeout=0.5)
+                await asyncio.wait({reader}, timeout=_BYE_S)
         finally:
             for task in tasks:
                 task.cancel()
@@ -314,10 +343,12 @@ class ClientSession:
             del writer, reader, task, tasks, errors
 
     async def _write(self, stream: _Stream) -> None:
+        """Sends what is queued, for as long as the stream takes it; returns after the goodbye."""
         loop = asyncio.get_running_loop()
         bytes_target = self._config.wire.frames_bytes_target
         take = self._state.take
         while True:
+            # Before looking: a call that comes while a write waits is then not slept over.
             self._wake = loop.create_future()
             while (frames := take(bytes_target)) is not None:
                 await stream.write(frames)
@@ -329,6 +360,7 @@ class ClientSession:
                 await self._wake
 
     async def _read(self, stream: _Stream) -> None:
+        """Hands replies to those who wait. Ends by _StreamLost only."""
         while True:
             frames = await self._next(stream)
             for reply in self._state.received(frames.replies):

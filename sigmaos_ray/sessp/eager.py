@@ -2,7 +2,8 @@
 
 Most requests of a file server end without waiting for anything; a task for each of them costs more than the request.
 (Python 3.12 has eager tasks for this; 3.11 does not.) Until its first wait the coroutine runs inside the caller's
-task, so it must not use what asks for the current task there: ``asyncio.timeout``, task groups.
+task, so it must not use what asks for the current task there: ``asyncio.timeout`` would cancel the caller, a task group
+would wait in it. ``await asyncio.sleep(0)`` first gives it a task of its own.
 """
 
 from __future__ import annotations
@@ -28,34 +29,35 @@ class Done(Generic[T]):
 
 def start(coroutine: Coroutine[Any, Any, T]) -> Done[T] | asyncio.Task[T]:
     """Runs up to the first wait: ``Done`` with the result if there was none, else a task that the caller owns.
-    An exception before the first wait is raised here."""
+    An exception before the first wait is raised here, CancelledError included."""
     try:
-        waits_for = coroutine.send(None)
+        awaited = coroutine.send(None)
     except StopIteration as stop:
         return Done(stop.value)
-    return asyncio.get_running_loop().create_task(_rest(coroutine, waits_for))
+    return asyncio.get_running_loop().create_task(_rest(coroutine, awaited))
 
 
-async def _rest(coroutine: Coroutine[Any, Any, T], waits_for: object) -> T:
-    return await _go_on(coroutine, waits_for)
+async def _rest(coroutine: Coroutine[Any, Any, T], awaited: object) -> T:
+    # A task wants a coroutine, and what yields a future that exists already is a generator.
+    return await _go_on(coroutine, awaited)
 
 
 @types.coroutine
-def _go_on(coroutine: Coroutine[Any, Any, T], waits_for: object) -> Generator[Any, Any, T]:
+def _go_on(coroutine: Coroutine[Any, Any, T], awaited: object) -> Generator[Any, Any, T]:
     """Hands what the coroutine waits for to the task, and what the task answers to the coroutine."""
     while True:
         try:
-            answer = yield waits_for
+            answer = yield awaited
         except GeneratorExit:
             coroutine.close()
             raise
         except BaseException as error:  # noqa: BLE001  # whatever the task throws belongs to the coroutine
             try:
-                waits_for = coroutine.throw(error)
+                awaited = coroutine.throw(error)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]
         else:
             try:
-                waits_for = coroutine.send(answer)
+                awaited = coroutine.send(answer)
             except StopIteration as stop:
                 return stop.value  # type: ignore[no-any-return]

@@ -1,4 +1,7 @@
-"""Lines and trunks: plain connections for the calls of one RPC channel. Pure.
+"""Lines and trunks: plain connections for the calls of one RPC channel. The format of their messages, pure.
+
+Both are short cuts past gRPC and, for threads, past the event loop; a call may go over the session instead at any time,
+and does where neither can be had. They carry nothing but calls, and end with the channel that they belong to.
 
 A line is for one call at a time, from a thread without an event loop. It begins with its token, of ``TOKEN_BYTES``.
 Then each message is the sizes of two frames (``<II``) and the frames: those of the call as Twriteread has them. In a
@@ -20,9 +23,13 @@ if TYPE_CHECKING:
 
 TOKEN_BYTES: Final = 16
 SIZES: Final = struct.Struct("<II")
+"""Before each message of a line: the sizes of its two frames."""
 FAILED: Final = 1 << 31
+"""In the first size of a reply: the first frame is an Rerror, and no handler saw the call."""
 HEADER_BYTES_MAX: Final = 64 << 10
+"""Of the first frame; whoever sends a longer one is cut off."""
 NUMBERED: Final = struct.Struct("<III")
+"""Before each message of a trunk: the call's number, and the sizes of its two frames."""
 NUMBER: Final = struct.Struct("<I")
 GOODBYE: Final = 0
 """The number of a trunk's last message."""
@@ -33,12 +40,15 @@ TRUNK_CALLS_MAX: Final = 1024
 
 
 def message(first: bytes, second: bytes, flag: int = 0) -> bytes:
+    """A message of a line. ``flag``: ``FAILED`` or 0."""
     return SIZES.pack(len(first) | flag, len(second)) + first + second
 
 
 def joined(frames: Sequence[bytes]) -> bytes:
+    """A message of a line from the frames of a reply."""
     return message(frames[0], frames[1])
 
 
 def numbered(number: int, first: bytes, second: bytes, flag: int = 0) -> bytes:
+    """A message of a trunk. ``flag``: ``FAILED`` or 0."""
     return NUMBERED.pack(number, len(first) | flag, len(second)) + first + second

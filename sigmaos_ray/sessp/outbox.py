@@ -1,4 +1,8 @@
-"""What one session's requests cost its server: replies that wait to be sent, and what runs. Pure bookkeeping."""
+"""What one session's requests cost its server: replies that wait to be sent, and what runs. Pure bookkeeping.
+
+It is what keeps a client that sends and does not read from filling the server: once it costs too much, no more of
+its requests are read, and gRPC's flow control stops the client.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Outbox:
-    """Replies that wait to be sent, as the bytes that they are sent as."""
+    """Replies that wait to be sent, in the bytes in which they go out (see ``wire.reply_frame``)."""
 
     def __init__(self) -> None:
         self._replies: deque[bytes] = deque()
@@ -29,14 +33,14 @@ class Outbox:
         if not self._replies:
             self.size_bytes = 0
             return first
-        taken = [first]
-        size = len(first)
-        while self._replies and size + len(self._replies[0]) <= bytes_target:
+        parts = [first]
+        size_bytes = len(first)
+        while self._replies and size_bytes + len(self._replies[0]) <= bytes_target:
             reply = self._replies.popleft()
-            taken.append(reply)
-            size += len(reply)
-        self.size_bytes -= size
-        return b"".join(taken)
+            parts.append(reply)
+            size_bytes += len(reply)
+        self.size_bytes -= size_bytes
+        return b"".join(parts)
 
     def clear(self) -> None:
         self._replies.clear()
@@ -44,16 +48,20 @@ class Outbox:
 
 
 class Cost(NamedTuple):
-    """Bytes that a request which runs holds, or will."""
+    """Bytes that a request which runs holds, or will. Whoever ``started`` it hands this back to ``ended``."""
 
-    size: int
+    size_bytes: int
     is_waiting: bool
     """True if it waits for somebody else, for how long nobody knows."""
 
 
 class RequestLoad:
-    """What the requests of one session that run hold. Those that come to an end by themselves hold up later ones once
-    they are too much; those that wait for somebody else cannot, since a later one may be what they wait for."""
+    """What the requests of one session that run hold.
+
+    There are two accounts, bounded in two ways. Requests that come to an end by themselves hold up later ones once they
+    are too much. Those that wait for somebody else must not: a later one may be what they wait for, as a read of a
+    pipe waits for a write; so no more of them are started, and they get Retry.
+    """
 
     _OVERHEAD_BYTES = 1024
     """Of a request that waits, beside its message."""
@@ -67,17 +75,17 @@ class RequestLoad:
         """``reply_bytes``: see ``SessionHandler.reply_bytes_max``."""
         if reply_bytes is None:
             cost = Cost(request_bytes + self._OVERHEAD_BYTES, is_waiting=True)
-            self.waiting_bytes += cost.size
+            self.waiting_bytes += cost.size_bytes
         else:
             cost = Cost(request_bytes + reply_bytes, is_waiting=False)
-            self.under_way_bytes += cost.size
+            self.under_way_bytes += cost.size_bytes
         return cost
 
     def ended(self, cost: Cost) -> None:
         if cost.is_waiting:
-            self.waiting_bytes -= cost.size
+            self.waiting_bytes -= cost.size_bytes
         else:
-            self.under_way_bytes -= cost.size
+            self.under_way_bytes -= cost.size_bytes
 
     @property
     def may_not_wait(self) -> bool:

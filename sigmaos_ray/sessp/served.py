@@ -1,4 +1,8 @@
-"""One session at its server: it decides on requests, runs them, and sends what they answer."""
+"""One session at its server: it decides on requests, runs them, and sends what they answer.
+
+The session outlives its streams. Whatever finishes while there is none is kept by ``ServerState``; a stream that takes
+over is sent what its client asks for again. So nothing here needs to know whether a reply that was written arrived.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 _log = debug.selector("SESSSRV")
 
 STREAM_ERRORS: Final = (grpc.aio.BaseError, grpc.aio.UsageError, asyncio.InvalidStateError)
-"""What gRPC raises of a write on a stream that has ended."""
+"""What gRPC raises for a write on a stream that has ended."""
 
 _SHARED_BYTES_MAX: Final = 4096
 """Requests of a message up to here stay parts of it; of a larger one each is copied, so that one which runs for long
@@ -45,7 +49,11 @@ class SessionHandler(Protocol):
 
 
 class ServedSession:
-    """One session, with or without a stream."""
+    """One session, with or without a stream. ``SessionServer`` owns it and calls ``end``; it owns its handler.
+
+    Requests are taken by the task of the present stream, one message at a time. Those that do not wait are answered
+    within that task; each of the others has a task of its own, which outlives the stream.
+    """
 
     def __init__(self, session_id: int, handler: SessionHandler, config: Config, kept: KeptBytes) -> None:
         self.session_id = session_id
@@ -55,26 +63,34 @@ class ServedSession:
             ahead_max=limits.requests_ahead_max, kept_bytes_max=limits.replies_kept_bytes_max, of_server=kept
         )
         self.stream: grpc.aio.ServicerContext | None = None
+        """The one that replies go to; None while there is none, or a new one is being welcomed."""
         self._lost: grpc.aio.ServicerContext | None = None
-        """The last stream that could not be written to."""
+        """The last stream that could not be written to. Its reader has yet to notice."""
         self._config = config
         self._reader: asyncio.Task[None] | None = None
+        """The task of the newest stream."""
         self._expiry: asyncio.TimerHandle | None = None
         self._running: dict[asyncio.Task[Reply], tuple[int, Cost]] = {}
+        """By task: the request's number, and what it counts for."""
         self._load = RequestLoad(limits)
         self._outbox = Outbox()
         self._writing = False
         self._flusher: asyncio.Task[None] | None = None
         self._room_made: asyncio.Future[None] | None = None
+        """What the reader waits for while the session holds too much."""
         self._is_over = False
         self._takes = True
+        """False once the server shuts down: what still comes is left unseen, and the goodbye says so."""
         self._streams_count = 0
 
     # -- streams
 
     def take_over(self) -> asyncio.Task[None] | None:
         """The current task has a new stream for the session. Returns the task of an older one, which may not have
-        noticed its end, for the caller to cancel."""
+        noticed its end, for the caller to cancel.
+
+        From here until ``attach`` the session has no stream: an old one must take no more requests and no replies,
+        though its connection may be half alive (the client gave it up; the server has not heard)."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
@@ -93,11 +109,13 @@ class ServedSession:
         """The stream was welcomed; its client waits for the replies of ``outstanding``."""
         self._streams_count += 1
         self.stream = stream
+        # What waited for the old stream is kept by the state, and the client asks for it again: sent from here too it
+        # would go out twice.
         self._outbox.clear()
         self.state.resumed(outstanding)
 
     def expire_in(self, timeout_s: float, on_expiry: Callable[[ServedSession], None]) -> None:
-        """Without a stream: over, unless another one takes over in time."""
+        """The session has no stream any more: ``on_expiry`` is called with it unless another one takes over in time."""
         self._expiry = asyncio.get_running_loop().call_later(timeout_s, on_expiry, self)
 
     # -- requests
@@ -117,6 +135,7 @@ class ServedSession:
                 return
             self._take_request(_copy(request) if copies else request, 0 if copies else message_bytes)
             if time.monotonic() > ends_s:
+                # A message may hold thousands of requests: other sessions of the loop get their turn in between.
                 await self.flush()
                 await asyncio.sleep(0)
                 ends_s = time.monotonic() + slice_s
@@ -130,6 +149,7 @@ class ServedSession:
             self._outbox.put(self.state.kept(seqno))
         elif treatment is Treatment.REFUSE:
             self._outbox.put(wire.reply_frame(_failure(self.state.refusal(seqno), seqno)))
+        # WAIT: its task runs, and will answer on whatever stream there is then.
 
     def _run(self, request: Request, message_bytes: int) -> None:
         seqno = request.seqno
@@ -151,6 +171,8 @@ class ServedSession:
             started.add_done_callback(self._finished)
 
     def _why_busy(self, request: Request) -> str | None:
+        """Why a request is not run now but answered with Retry; None if it is run. Not answering at all until there
+        is room would hold up the requests behind it, of which one may be what the others wait for."""
         limits = self._config.session
         if len(self._running) >= limits.requests_in_flight_max:
             return f"over {limits.requests_in_flight_max} requests in flight"
@@ -175,9 +197,11 @@ class ServedSession:
         self._flush_soon()
 
     def _answer(self, seqno: int, reply: Reply) -> None:
+        """Keeps a reply, and queues it; the caller sees to it that it is sent soon."""
         reply.seqno = seqno
         frame = wire.reply_frame(reply)
         if len(frame) > self._config.wire.message_bytes_max:
+            # The client could not read the message, and would lose the session with all else that is under way in it.
             limit = f"{len(frame)} bytes: a message has at most {self._config.wire.message_bytes_max}"
             frame = wire.reply_frame(_failure(serr.Inval("reply", limit), seqno))
         self.state.replied(seqno, frame)
@@ -201,12 +225,14 @@ class ServedSession:
             self._room_made.set_result(None)
 
     def _flush_soon(self) -> None:
+        """Sends once the loop has nothing else to do first: requests that end together share a message."""
         scheduled = self._flusher is not None and not self._flusher.done()
         if not (self._writing or scheduled) and self.stream is not None:
             self._flusher = asyncio.get_running_loop().create_task(self.flush())
 
     async def flush(self) -> None:
-        """Sends what is in the outbox, all of it in as few messages as fit; one writer at a time."""
+        """Sends what is in the outbox, all of it in as few messages as fit. Returns at once if that is being done
+        already: gRPC takes one write at a time, and whoever writes also takes what is queued meanwhile."""
         if self._writing:
             return
         self._writing = True
@@ -229,7 +255,10 @@ class ServedSession:
 
     async def take_no_more(self, grace_s: float) -> bool:
         """Before the goodbye: no request runs any more that does not now, and what is answered within ``grace_s`` is
-        sent. True if no request was left without a reply; of a session that was resumed, nobody can tell."""
+        sent. True if every request that ran had its reply sent.
+
+        Always False for a session that was resumed: a reply that a lost stream took with it counts as sent here, while
+        its client still waits, and must not hear that its request never ran."""
         self._takes = False
         if self._running:
             await asyncio.wait(set(self._running), timeout=grace_s)
@@ -238,7 +267,8 @@ class ServedSession:
         return not (self._running or self._outbox or self._writing or self._streams_count > 1)
 
     async def end(self) -> None:
-        """Ends what runs, then the handler."""
+        """Cancels what runs and waits for it, then closes the handler: no request is at work on fids that are freed.
+        Called once."""
         self._is_over = True
         if self._expiry is not None:
             self._expiry.cancel()

@@ -47,18 +47,21 @@ _STATUS: Final = {
 
 
 class SessionServer:
-    """All sessions of one server. ``close`` ends them."""
+    """All sessions of one server. Its owner adds it to a gRPC server with ``add_to``, and calls ``close`` before that
+    one stops. ``make_handler``: called for each new session, with its number."""
 
     def __init__(self, make_handler: Callable[[int], SessionHandler], config: Config) -> None:
         self.server_id = secrets.randbits(64) or 1
+        """Random in each life of a server: by it a client sees that the address has another server by now."""
         self._make_handler = make_handler
         self._config = config
         self._sessions: dict[int, ServedSession] = {}
         self._kept = KeptBytes(config.session.replies_kept_total_bytes_max)
         self._greetings_count = 0
         self._superseded: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
-        """Tasks of streams that others took over from."""
+        """Tasks of streams that others took over from: told apart from those that gRPC cancels."""
         self._endings: set[asyncio.Task[None]] = set()
+        """Sessions that are being ended; ``close`` waits for them."""
         self._closing = False
 
     @property
@@ -101,6 +104,7 @@ class SessionServer:
             self._greetings_count -= 1
 
     async def _meet(self, context: grpc.aio.ServicerContext) -> ServedSession | None:
+        """Reads the hello, answers with a welcome. None if there is no session: refused, or taken over meanwhile."""
         hello = await self._hello(context)
         if hello is None:
             return None
@@ -110,6 +114,7 @@ class SessionServer:
             refusal = Welcome(server_id=self.server_id, accepted=False, error=wire.error_to_pb(error))
             await context.write(Frames(welcome=refusal).SerializeToString())
             return None
+        # Before the welcome, which waits: of two streams that want one session the last one has it from here on.
         older = session.take_over()
         if older is not None:
             self._superseded.add(older)
@@ -117,8 +122,10 @@ class SessionServer:
         welcome = Welcome(server_id=self.server_id, accepted=True)
         try:
             await context.write(Frames(welcome=welcome).SerializeToString())
-        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
+        except BaseException:
             if session.is_taken_over():
+                # take_over stopped the clock of a session without a stream: unless it is set again here, the session
+                # of a client that went away during the greeting would stay for ever.
                 session.expire_in(self._config.session.session_timeout_s, self._end_soon)
             raise
         if not session.is_taken_over():
@@ -138,6 +145,7 @@ class SessionServer:
         return frames.hello
 
     def _session_for(self, hello: Hello) -> ServedSession:
+        """The session that a hello names: made, or resumed. Raises what the client is told in its welcome."""
         limits = self._config.session
         session = self._sessions.get(hello.session_id)
         if hello.session_id == 0:
@@ -161,6 +169,7 @@ class SessionServer:
     # -- streams
 
     async def _serve_to_end(self, session: ServedSession, context: grpc.aio.ServicerContext) -> None:
+        """Serves a stream to its end; then the session ends with it, or waits for another one."""
         for_good = False
         try:
             for_good = await self._serve(session, context)
@@ -187,6 +196,7 @@ class SessionServer:
             await session.flush()
 
     def _check(self, frames: Frames) -> None:
+        """Inval for a message that no client of the protocol sends; the session ends by it."""
         if frames.HasField("hello"):
             raise serr.Inval("hello", "a stream has one, its first message")
         if frames.HasField("welcome") or frames.replies:
@@ -196,7 +206,7 @@ class SessionServer:
 
     def _stream_ended(self, session: ServedSession, context: grpc.aio.ServicerContext, *, for_good: bool) -> None:
         if session.stream is not context:
-            return
+            return  # another stream took over: what becomes of the session is its matter
         session.stream = None
         if for_good or self._closing:
             self._end_soon(session)
@@ -204,6 +214,7 @@ class SessionServer:
             session.expire_in(self._config.session.session_timeout_s, self._end_soon)
 
     def _end_soon(self, session: ServedSession) -> None:
+        """Forgets a session at once, so that no stream resumes it, and ends it in a task. May be repeated."""
         if self._sessions.pop(session.session_id, None) is None:
             return
         _log(f"session {session.session_id:x}: ended")
@@ -212,8 +223,8 @@ class SessionServer:
         task.add_done_callback(self._endings.discard)
 
     async def close(self) -> None:
-        """Tells every client that the server shuts down, and ends all sessions. New ones are refused. A client that
-        does not read holds this up for half a second."""
+        """Tells every client that the server shuts down, and ends all sessions; returns when all are ended. New ones
+        are refused. A client that does not read holds this up for half a second."""
         self._closing = True
         goodbyes = {asyncio.create_task(_say_goodbye(session)) for session in self._sessions.values()}
         if goodbyes:
@@ -227,6 +238,8 @@ class SessionServer:
 
 
 async def _say_goodbye(session: ServedSession) -> None:
+    """Sends the last replies, and whether these are all: then the client knows that nothing else of it ran, and may
+    safely repeat it elsewhere."""
     stream = session.stream
     if stream is None:
         return

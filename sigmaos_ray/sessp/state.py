@@ -7,6 +7,10 @@ what ran is answered from the cache, what still runs is waited for, what never a
 A server that does not know the session (it is another life of the server, or the session timed out) must not run
 anything again: the client fails what it had sent with IOErr, since it may have run, and what it had not sent
 with Unreachable.
+
+What may be forgotten, and when. The client forgets a request with its reply. The server forgets a reply when the client
+acknowledged it, when a resume does not name it any more, or when the session keeps too many bytes; it never
+forgets that a number was seen, since that alone keeps a late repeat from running.
 """
 
 from __future__ import annotations
@@ -25,7 +29,10 @@ _KEPT_OVERHEAD_BYTES: Final = 200
 
 
 class ClientState:
-    """One session as its client sees it."""
+    """One session as its client sees it: which requests are to be sent, which wait for replies, what to acknowledge.
+
+    A request is kept, and belongs to this object, until its reply came or the session ended: it may be sent again.
+    """
 
     def __init__(self, session_id: int, *, ack_batch: int = 64, acks_max: int = 65_536) -> None:
         self.session_id = session_id
@@ -37,53 +44,63 @@ class ClientState:
         self._sent_to = 0
         """The highest number that any stream carried; they go out in order, so lower ones were sent before."""
         self._unsent: dict[int, Request] = {}
+        """To be sent on the present stream, in order of their numbers; also those that an earlier stream carried."""
         self._sent: dict[int, Request] = {}
+        """Sent on the present stream."""
         self._acks: list[int] = []
 
     def request(self, request: Request) -> int:
-        """Numbers a request and queues it. Raises the error that the session ended with."""
+        """Numbers a request and queues it; returns the number. Raises the error that the session ended with."""
         if self.ended is not None:
-            raise type(self.ended)(self.ended.obj, self.ended.msg)  # callers add to an error what they know
+            # A new one each time: callers add to an error what they know, such as the pathname.
+            raise type(self.ended)(self.ended.obj, self.ended.msg)
         self._last_seqno = seqno = self._last_seqno + 1
         request.seqno = seqno
         self._unsent[seqno] = request
         return seqno
 
     def hello(self) -> Frames:
-        """The first message of each stream."""
+        """The first message of each stream. A resume names all requests that wait for replies: acknowledgements may
+        have been lost with the last stream, and by this the server learns which replies it need not keep."""
         resume = self.server_id is not None
         outstanding = sorted((*self._sent, *self._unsent)) if resume else ()
         return Frames(hello=Hello(session_id=self.session_id, resume=resume, outstanding=outstanding))
 
     def welcomed(self, welcome: Welcome) -> bool:
-        """The server's answer to a hello; True if the session goes on. All outstanding requests are queued again."""
-        known = self.server_id is None or self.server_id == welcome.server_id
-        if not (welcome.accepted and known):
+        """Takes the server's answer to a hello; True if the session goes on. All outstanding requests are queued again.
+
+        False too for another life of the server behind the same address, even if it accepts: it has no replies of the
+        one before, and would run again what that one ran.
+        """
+        is_same_server = self.server_id is None or self.server_id == welcome.server_id
+        if not (welcome.accepted and is_same_server):
             return False
         self.server_id = welcome.server_id
         if self._sent:
+            # In order of their numbers, as they went out first: the server bounds how far ahead a number may be.
             self._unsent = dict(sorted((self._sent | self._unsent).items()))
             self._sent = {}
-        self._acks.clear()
+        self._acks.clear()  # the hello said as much
         return True
 
     def take(self, bytes_target: int) -> Frames | None:
-        """The next message to send, and its requests count as sent; None if there is nothing to say."""
+        """The next message to send, of about ``bytes_target`` at most or one request; None if there is nothing to say.
+        Its requests count as sent from now on, whether the stream then takes them or not."""
         if self._unsent:
-            taken = self._take_requests(bytes_target)
-            return Frames(requests=taken, acks=self._take_acks())
+            requests = self._take_requests(bytes_target)
+            return Frames(requests=requests, acks=self._take_acks())
         if self.owes_acks:
             return Frames(acks=self._take_acks())
         return None
 
     @property
     def owes_acks(self) -> bool:
-        """True if there are so many to send that they should not wait for a request."""
+        """True if there are so many acknowledgements to send that they should not wait for a request."""
         return len(self._acks) >= self._ack_batch
 
     def _take_acks(self) -> list[int]:
-        taken, self._acks = self._acks[: self._acks_max], self._acks[self._acks_max :]
-        return taken
+        acks, self._acks = self._acks[: self._acks_max], self._acks[self._acks_max :]
+        return acks
 
     def _take_requests(self, bytes_target: int) -> list[Request]:
         if len(self._unsent) == 1:
@@ -91,33 +108,35 @@ class ClientState:
             self._sent[seqno] = request
             self._sent_to = max(self._sent_to, seqno)
             return [request]
-        taken: list[Request] = []
-        size = 0
+        requests: list[Request] = []
+        size_bytes = 0
         for request in self._unsent.values():
-            size += request.ByteSize()
-            if taken and size > bytes_target:
+            size_bytes += request.ByteSize()
+            if requests and size_bytes > bytes_target:
                 break
-            taken.append(request)
-        for request in taken:
+            requests.append(request)
+        for request in requests:
             self._sent[request.seqno] = self._unsent.pop(request.seqno)
-        self._sent_to = max(self._sent_to, taken[-1].seqno)
-        return taken
+        self._sent_to = max(self._sent_to, requests[-1].seqno)
+        return requests
 
     def received(self, replies: Iterable[Reply]) -> list[Reply]:
-        """The replies that somebody waits for; others are dropped.
+        """The replies to outstanding requests, which are answered and to be acknowledged by this; a second reply to
+        one is dropped.
 
         After a resume a reply may overtake the repeat of its request, which is then queued, but need not be sent."""
-        wanted = []
+        first_replies = []
         for reply in replies:
             seqno = reply.seqno
             if self._sent.pop(seqno, None) is not None or self._unsent.pop(seqno, None) is not None:
                 self._acks.append(seqno)
-                wanted.append(reply)
-        return wanted
+                first_replies.append(reply)
+        return first_replies
 
     def end(self, error: serr.SigmaError, *, none_ran: bool = False) -> dict[int, serr.SigmaError]:
-        """Ends the session. Returns how each outstanding request fails; later ones fail with ``error``. ``none_ran``:
-        the server said so of those that it did not answer."""
+        """Ends the session. Returns how each outstanding request fails: IOErr if it may have run, else Unreachable;
+        later ones fail with ``error``. ``none_ran``: the server said so of those that it did not answer. May be
+        repeated: the first error stays."""
         if self.ended is None:
             self.ended = error
         cause = error.msg or error.text
@@ -148,11 +167,11 @@ class Treatment(enum.Enum):
 
 
 class KeptBytes:
-    """What all sessions of one server keep of replies."""
+    """How many bytes of replies all sessions of one server keep together; shared by their ``ServerState``."""
 
-    def __init__(self, size_max: int) -> None:
-        self.size = 0
-        self.size_max = size_max
+    def __init__(self, bytes_max: int) -> None:
+        self.size_bytes = 0
+        self.bytes_max = bytes_max
 
 
 class ServerState:
@@ -163,7 +182,7 @@ class ServerState:
     """
 
     _FAIR_BYTES: Final = 64 << 10
-    """What each session may keep, whatever the others do."""
+    """What each session may keep, whatever the others do: one that acknowledges nothing costs the others no resume."""
 
     def __init__(
         self, *, ahead_max: int = 65_536, kept_bytes_max: int = 32 << 20, of_server: KeptBytes | None = None
@@ -178,8 +197,10 @@ class ServerState:
         self._kept_bytes_max = kept_bytes_max
         self._of_server = of_server or KeptBytes(kept_bytes_max)
         self._has_forgotten = False
+        """Whether replies were dropped that nobody had acknowledged."""
 
     def arrived(self, seqno: int) -> Treatment:
+        """Decides on a request that came, on whichever stream. After RUN the caller runs it and says ``replied``."""
         if seqno in self._running:
             return Treatment.WAIT
         if seqno in self._kept:
@@ -190,8 +211,11 @@ class ServerState:
         return Treatment.RUN
 
     def _see(self, seqno: int) -> bool:
-        """Marks a number as seen; False if it was, or cannot be one. Numbers mostly come in order: a mark says up to
-        where all were seen, a small set holds those beyond it."""
+        """Marks a number as seen; False if it was seen before, or cannot be one.
+
+        Numbers are remembered for as long as the session lives, in little: they mostly come in order, so a mark says
+        up to where all were seen, and a small set holds those beyond it. ``ahead_max`` bounds that set: a client that
+        leaves a number out for ever cannot make it grow."""
         if seqno <= self._seen_to or seqno in self._seen_beyond:
             return False
         if seqno != self._seen_to + 1:
@@ -218,7 +242,7 @@ class ServerState:
         return serr.Closed("session", f"request {seqno} was answered and acknowledged before")
 
     def replied(self, seqno: int, reply: bytes) -> None:
-        """Keeps the reply of a request that ran, until it is acknowledged."""
+        """Keeps the reply of a request that ran, until it is acknowledged. One that did not run here is ignored."""
         if seqno not in self._running:
             return
         self._running.remove(seqno)
@@ -226,14 +250,14 @@ class ServerState:
         self._count(len(reply) + _KEPT_OVERHEAD_BYTES)
         server = self._of_server
         while self._kept_bytes > self._kept_bytes_max or (
-            server.size > server.size_max and self._kept_bytes > self._FAIR_BYTES
+            server.size_bytes > server.bytes_max and self._kept_bytes > self._FAIR_BYTES
         ):
             self._has_forgotten = True
             self._forget(next(iter(self._kept)))
 
-    def _count(self, size: int) -> None:
-        self._kept_bytes += size
-        self._of_server.size += size
+    def _count(self, size_bytes: int) -> None:
+        self._kept_bytes += size_bytes
+        self._of_server.size_bytes += size_bytes
 
     def _forget(self, seqno: int) -> None:
         reply = self._kept.pop(seqno, None)
@@ -241,11 +265,12 @@ class ServerState:
             self._count(-len(reply) - _KEPT_OVERHEAD_BYTES)
 
     def acknowledged(self, seqnos: Iterable[int]) -> None:
+        """Forgets replies that the client has. Numbers that are not kept are ignored."""
         for seqno in seqnos:
             self._forget(seqno)
 
     def resumed(self, outstanding: Iterable[int]) -> None:
-        """The client came back: it has all replies but those that it waits for."""
+        """The client came back and waits for these: it has all other replies, whatever acknowledgements were lost."""
         for seqno in self._kept.keys() - set(outstanding):
             self._forget(seqno)
 

@@ -24,7 +24,7 @@ _REPLY_TAG: Final = bytes([Frames.DESCRIPTOR.fields_by_name["replies"].number <<
 
 
 def frames_from(data: bytes) -> Frames:
-    """UnknownMsg for bytes that are none."""
+    """The message that came as ``data``. UnknownMsg for bytes that are none."""
     try:
         return Frames.FromString(data)
     except DecodeError as error:
@@ -33,11 +33,14 @@ def frames_from(data: bytes) -> Frames:
 
 def reply_frame(reply: Reply) -> bytes:
     """A reply as it stands within ``Frames``. Such pieces, one after the other, are a ``Frames`` message; made once,
-    they have a length that is known, and go out again after a lost stream as they are."""
+    they have a length that is known, and go out again after a lost stream as they are.
+
+    By hand, since protobuf's own ``Frames(replies=[...])`` copies each reply, and serializes it again for each stream.
+    """
     body = reply.SerializeToString()
     length = len(body)
     prefix = bytearray(_REPLY_TAG)
-    while length > 0x7F:
+    while length > 0x7F:  # protobuf's varint: seven bits a byte, the lowest first
         prefix.append(length & 0x7F | 0x80)
         length >>= 7
     prefix.append(length)
@@ -123,15 +126,15 @@ def pack_dir(stats: Iterable[Stat], count_bytes: int) -> tuple[bytes, int]:
     Each entry is a 4-byte little-endian length and a serialized Stat (P-12).
     """
     parts: list[bytes] = []
-    size = entries = 0
+    size_bytes = entry_count = 0
     for stat in stats:
         encoded = stat_to_pb(stat).SerializeToString()
-        size += _LENGTH.size + len(encoded)
-        if size > count_bytes:
+        size_bytes += _LENGTH.size + len(encoded)
+        if size_bytes > count_bytes:
             break
         parts += (_LENGTH.pack(len(encoded)), encoded)
-        entries += 1
-    return b"".join(parts), entries
+        entry_count += 1
+    return b"".join(parts), entry_count
 
 
 def unpack_dir(data: bytes) -> Iterator[Stat]:
