@@ -89,7 +89,8 @@ class StaticDir(ReadOnlyDir):
 
 
 class DeviceNode(Node):
-    """Base of the files that a server makes: no length that counts, no removal, no renaming."""
+    """Base of the files that a server makes: no length that counts, no removal, no renaming. ``path``: distinguishes
+    them within their server; ``OVERLAY_PATH`` is added."""
 
     dev = DEV_STAT
 
@@ -113,11 +114,13 @@ class DeviceNode(Node):
         return Stat(name=self._name, qid=self.qid(), mode=self._perm, dev=self.dev, length=self.length())
 
     def length(self) -> int:
+        """What a stat shows, in bytes."""
         return 0
 
 
 class ReportNode(DeviceNode):
-    """A read-only file whose contents are made when it is opened."""
+    """A read-only file whose contents are made when it is opened: who reads it in pieces reads one report, not bits of
+    several."""
 
     def __init__(self, name: str, path: int, report: Callable[[], bytes]) -> None:
         super().__init__(name, path)
@@ -161,6 +164,8 @@ class CommandNode(DeviceNode):
 
 
 class _Commands(OpenFile):
+    """One opening of a ``CommandNode``."""
+
     def __init__(self, name: str, command: Callable[[str], Awaitable[None]]) -> None:
         self._name = name
         self._command = command
@@ -215,11 +220,11 @@ class OverlayRoot(Dir):
 
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         """The server's own entries come first; a cursor that stands at one of them goes on with the rest."""
-        own = list(self._nodes)
+        own_names = list(self._nodes)
         if after == "" or after in self._nodes:
-            rest = own[own.index(after) + 1 :] if after else own
-            if rest:
-                return [await self._nodes[name].stat(caller) for name in rest[:limit]]
+            unlisted = own_names[own_names.index(after) + 1 :] if after else own_names
+            if unlisted:
+                return [await self._nodes[name].stat(caller) for name in unlisted[:limit]]
             after = ""
         page = await self._root.entries(caller, after, limit)
         return [stat for stat in page if stat.name not in self._nodes]

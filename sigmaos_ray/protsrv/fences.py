@@ -1,4 +1,9 @@
-"""Fences that a server has seen (L-21), and how it shows them: files in ``.fences``. The table is pure."""
+"""Fences that a server has seen (L-21), and how it shows them: files in ``.fences``. The table is pure.
+
+A fence shuts an old leader out of this server only from when a newer one has reached it. So a new leader brings its
+fence to each server before it relies on anything, as ``leaderclnt`` does, and a server that forgets its fences lets old
+leaders in again.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +32,9 @@ _FIRST_PATH: Final = 0x1_0000
 class FenceTable:
     """The newest fence per pathname. An older one is refused, a newer one remembered; no fence always passes.
 
-    ``on_change`` is told each time that something is remembered or forgotten, after it is: a server that keeps its
-    fences writes them down there, before it goes on.
+    ``known``: what is remembered from before. ``on_change`` is called each time that something is remembered or
+    forgotten, right after it: a server that keeps its fences writes them down there, before it makes the change that
+    brought the fence. Otherwise it could restart after the change, and let an old leader undo it.
     """
 
     def __init__(
@@ -42,7 +48,8 @@ class FenceTable:
         self._on_change = on_change
 
     def check(self, fence: Fence) -> None:
-        """Raises Stale for a fence that is older than one seen before; remembers a newer one."""
+        """Raises Stale for a fence that is older than one seen before; remembers a newer one. Call it before anything
+        of the change is made. Retry or Inval if a new pathname is one too many, or too long."""
         if not fence:
             return
         newest = self._newest.get(fence.pathname)
@@ -65,7 +72,8 @@ class FenceTable:
             raise serr.Retry(fence.pathname, f"the server remembers {limits.fences_max} fences, its most")
 
     def remember(self, fence: Fence) -> None:
-        """Makes it the newest of its pathname, also if an older one: an election begins anew."""
+        """Makes it the newest of its pathname, even if the one remembered is newer: where an election begins anew, its
+        epochs do too."""
         self._newest[fence.pathname] = fence
         self._changed()
 
@@ -92,13 +100,14 @@ def stale(fence: Fence, newest: Fence) -> serr.Stale:
 
 
 def shown_name(fence: Fence) -> str:
-    """The name of a fence's file."""
+    """The name of a fence's file: its pathname with ``-`` for each slash."""
     return fence.pathname.replace("/", "-")
 
 
 class FencesDir(ReadOnlyDir):
     """``.fences``: a file per fence, JSON. Putting one there tells the server of a fence, as a change under it would;
-    removing it forgets the fence (L-24)."""
+    removing it forgets the fence (L-24). ``newest``, ``check`` and ``forget`` are those of the server's table, which
+    may have to wait for where it keeps them."""
 
     dev = DEV_FENCE
 
@@ -115,7 +124,7 @@ class FencesDir(ReadOnlyDir):
 
     @classmethod
     def of(cls, table: FenceTable) -> FencesDir:
-        """The directory of a table that nobody else looks after."""
+        """The directory of a table that needs no waiting for."""
 
         async def check(fence: Fence) -> None:
             table.check(fence)
@@ -143,6 +152,8 @@ class FencesDir(ReadOnlyDir):
 
 
 class _ShownFence(ReportNode):
+    """One fence as a file, as it was when the directory was looked at."""
+
     dev = DEV_FENCE
 
     def __init__(self, shown: Fence, forget: Callable[[str], Awaitable[None]]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Fid:
-    """One fid: a node, and what is open on it."""
+    """One fid: a node, and what is open on it. Its session owns it, and closes ``file`` when it is freed."""
 
     __slots__ = (
         "caller",
@@ -41,8 +41,9 @@ class Fid:
         """None: not open."""
         self.file: OpenFile | None = None
         self.opening: asyncio.Future[OpenFile] | None = None
-        """An open that waits for somebody else."""
+        """An open that waits for somebody else; freeing the fid cancels it."""
         self.is_freed = False
+        """True once it is clunked: a request that held it before it waited must not put anything on it."""
         self.dir_cursor: str = ""
         """A directory that is read: the last name returned."""
         self.watch: Watch | None = None
@@ -70,47 +71,53 @@ class Fid:
 
 
 class FidTable:
-    """The fids of one session, at most ``fids_max``."""
+    """The fids of one session by number, at most ``fids_max``. Numbers are the client's choice."""
 
     def __init__(self, fids_max: int) -> None:
         self._fids: dict[int, Fid] = {}
         self._fids_max = fids_max
 
     def get(self, number: int) -> Fid:
+        """UnknownFid if there is none."""
         fid = self._fids.get(number)
         if fid is None:
             raise serr.UnknownFid(number)
         return fid
 
     def find(self, number: int) -> Fid | None:
+        """None if there is none."""
         return self._fids.get(number)
 
     def has(self, number: int, fid: Fid) -> bool:
-        """True while that number still stands for that fid."""
+        """True while that number still stands for that fid. To be asked after each wait: the client may have clunked
+        it, and used its number again, while a request on it waited."""
         return self._fids.get(number) is fid
 
     def check_free(self, number: int) -> None:
+        """Exists if the number is taken, Inval if the session has all fids that it may have."""
         if number in self._fids:
             raise serr.Exists(f"fid {number}")
         if len(self._fids) >= self._fids_max:
             raise serr.Inval(f"fid {number}", f"a session has at most {self._fids_max} fids")
 
     def add(self, number: int, fid: Fid) -> None:
+        """Raises as ``check_free``, which a request asked before it waited: the number may be taken by now."""
         self.check_free(number)
         self._fids[number] = fid
 
     def replace(self, number: int, fid: Fid) -> None:
+        """Puts a fid in the place of the one that the caller has seen there; the caller frees that one."""
         self._fids[number] = fid
 
     def take(self, number: int) -> Fid:
-        """Removes a fid; the caller frees what it holds."""
+        """Removes a fid; the caller frees what it holds. UnknownFid if there is none."""
         fid = self._fids.pop(number, None)
         if fid is None:
             raise serr.UnknownFid(number)
         return fid
 
     def take_client(self, client_id: int | None = None) -> list[Fid]:
-        """Removes all fids of one client of the session, or of all."""
+        """Removes all fids of one client of the session, or of all; the caller frees what they hold."""
         numbers = [n for n, fid in self._fids.items() if client_id is None or fid.caller.client_id == client_id]
         return [self._fids.pop(n) for n in numbers]
 

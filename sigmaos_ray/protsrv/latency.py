@@ -33,25 +33,27 @@ class Latency:
         self.max_ns = 0
         self.slots = [0] * _SLOTS
 
-    def add(self, taken_ns: int) -> None:
-        units = taken_ns >> _SHIFT
-        if units >= _STEPS:
-            more = units.bit_length() - _STEPS_BITS - 1
-            units = (units >> more) + (more << _STEPS_BITS)
-        self.slots[units if units < _SLOTS else -1] += 1
+    def add(self, took_ns: int) -> None:
+        """Counts one operation."""
+        slot = took_ns >> _SHIFT
+        if slot >= _STEPS:
+            # The highest bit says how many doublings, the _STEPS_BITS behind it which step of the last one.
+            doublings = slot.bit_length() - _STEPS_BITS - 1
+            slot = (slot >> doublings) + (doublings << _STEPS_BITS)
+        self.slots[slot if slot < _SLOTS else -1] += 1
         self.count += 1
-        self.total_ns += taken_ns
-        if taken_ns > self.max_ns:
-            self.max_ns = taken_ns
+        self.total_ns += took_ns
+        if took_ns > self.max_ns:
+            self.max_ns = took_ns
 
     def percentile_us(self, percent: float) -> float:
         """The latency that so many percent do not exceed, in microseconds; 0 if there are none."""
-        wanted = self.count * percent / 100
+        rank = self.count * percent / 100
         for slot, count in enumerate(self.slots):
-            if count and wanted <= count:  # within a slot, as if they were spread evenly
+            if count and rank <= count:  # within a slot, as if they were spread evenly
                 begins_us = _edge_us(slot)
-                return min(begins_us + (_edge_us(slot + 1) - begins_us) * wanted / count, self.max_ns / 1e3)
-            wanted -= count
+                return min(begins_us + (_edge_us(slot + 1) - begins_us) * rank / count, self.max_ns / 1e3)
+            rank -= count
         return self.max_ns / 1e3
 
     def report(self) -> dict[str, Any]:

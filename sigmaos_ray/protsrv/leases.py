@@ -2,6 +2,8 @@
 
 ``LeaseTable`` decides, without a clock of its own; ``LeaseKeeper`` looks at the clock. The files of a lease are the
 server's matter: it hears of the end and takes them out at that moment. Leases die with the server; so must their files.
+
+Leases rest on the steady clock: a wall clock that is set would end all of them at once, or none for hours.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ class _Lease:
 
 
 class LeaseTable:
-    """Which leases live, and until when. Times are seconds of one steady clock, given by the caller."""
+    """Which leases live, and until when. Times are seconds of one steady clock, which the caller reads."""
 
     def __init__(self, leases_max: int, ttl_s_min: float, ttl_s_max: float) -> None:
         self._leases: dict[int, _Lease] = {}
@@ -45,10 +47,11 @@ class LeaseTable:
 
     def grant(self, ttl_s: float, now_s: float) -> tuple[int, float]:
         """A new lease: its number, and how long it lives, within the server's bounds. Retry if there are too many."""
-        if not ttl_s > 0:
+        if not ttl_s > 0:  # NaN too
             raise serr.Inval("lease", f"a lease of {ttl_s} s")
         if len(self._leases) >= self._leases_max:
             raise serr.Retry("lease", f"the server keeps {self._leases_max} leases already")
+        # Random, not counted: a client must not hit another one's lease by chance, nor one of the server's last life.
         while (lease_id := secrets.randbits(63)) in self._leases or lease_id == NO_LEASE:
             continue
         ttl_s = min(max(ttl_s, self._ttl_s_min), self._ttl_s_max)
@@ -56,12 +59,12 @@ class LeaseTable:
         return lease_id, ttl_s
 
     def extend(self, lease_id: int, now_s: float) -> None:
-        """NotFound for a lease that is over."""
+        """The lease lives for its whole time again. NotFound for one that is over."""
         lease = self._get(lease_id)
         lease.ends_s = now_s + lease.ttl_s
 
     def end(self, lease_id: int) -> None:
-        """NotFound for a lease that is over."""
+        """Takes a lease out before its time. NotFound for one that is over."""
         self._get(lease_id)
         del self._leases[lease_id]
 
@@ -78,10 +81,10 @@ class LeaseTable:
 
     def take_expired(self, now_s: float) -> list[int]:
         """Takes out the leases whose time is over, in the order of their ends."""
-        ended = sorted((lease.ends_s, number) for number, lease in self._leases.items() if lease.ends_s <= now_s)
-        for _, number in ended:
+        expired = sorted((lease.ends_s, number) for number, lease in self._leases.items() if lease.ends_s <= now_s)
+        for _, number in expired:
             del self._leases[number]
-        return [number for _, number in ended]
+        return [number for _, number in expired]
 
     def next_end_s(self) -> float | None:
         """When the next lease ends, unless it is extended; None if there is no lease."""
@@ -89,9 +92,11 @@ class LeaseTable:
 
 
 class LeaseKeeper:
-    """The leases of one server: ``start`` and ``stop`` go with the server. ``on_end(lease)`` takes out its files.
+    """The leases of one server: ``start`` and ``stop`` go with the server. ``on_end(lease)`` takes out its files; it
+    must not wait, and not raise.
 
-    A lease that is over is ended before anything else is served (L-4): servers ask ``expire`` before each request.
+    A lease that is over is ended before anything else is served (L-4): servers call ``expire`` before each request,
+    since a busy loop runs timers late. The timer is for watchers, who hear of the end while nobody asks for anything.
     """
 
     def __init__(
@@ -107,7 +112,7 @@ class LeaseKeeper:
         self._on_end = on_end
         self._clock_s = clock_s
         self._next_end_s: float | None = None
-        """Not later than the next end."""
+        """No lease ends before this; None if there is none. May be early: an extension leaves it as it is."""
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -124,13 +129,15 @@ class LeaseKeeper:
         return len(self._table)
 
     def grant(self, ttl_s: float) -> tuple[int, float]:
+        """See ``LeaseTable.grant``."""
         self.expire()
-        granted = self._table.grant(ttl_s, self._clock_s())
-        _log(f"{granted[0]:x} for {granted[1]:g} s")
+        lease_id, ttl_s = self._table.grant(ttl_s, self._clock_s())
+        _log(f"{lease_id:x} for {ttl_s:g} s")
         self._set_timer()
-        return granted
+        return lease_id, ttl_s
 
     def extend(self, lease_id: int) -> None:
+        """See ``LeaseTable.extend``. A lease whose time is over cannot be saved, though no timer has ended it yet."""
         self.expire()
         self._table.extend(lease_id, self._clock_s())
 
@@ -167,18 +174,18 @@ class LeaseKeeper:
 
 
 class LeaseSrv:
-    """What clients call (``leaseclnt``)."""
+    """The RPC service that clients call (``leaseclnt``)."""
 
     def __init__(self, keeper: LeaseKeeper) -> None:
         self._keeper = keeper
 
     async def AskLease(self, ctx: RpcContext, request: AskLeaseRequest) -> AskLeaseReply:
-        """A new lease."""
+        """A new lease of about the time that is asked for; the reply says how long it is. Retry, Inval."""
         lease_id, ttl_s = self._keeper.grant(request.ttl_s)
         return AskLeaseReply(lease_id=lease_id, ttl_s=ttl_s)
 
     async def Extend(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
-        """NotFound if the lease is gone."""
+        """The lease lives for its whole time again. NotFound if it is gone."""
         self._keeper.extend(request.lease_id)
         return LeaseReply()
 

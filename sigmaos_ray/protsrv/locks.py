@@ -18,6 +18,8 @@ K = TypeVar("K", bound=tuple[object, ...])
 
 
 class _Lock:
+    """One key's lock. Whoever waits is handed the lock, with its count, before it runs again: nobody slips in."""
+
     __slots__ = ("exclusive", "shared_count", "waiters")
 
     def __init__(self) -> None:
@@ -66,16 +68,17 @@ class LockTable(Generic[K]):
     @asynccontextmanager
     async def hold(self, *, exclusive: Iterable[K] = (), shared: Iterable[K] = ()) -> AsyncIterator[None]:
         """Holds the locks within the block. A key that stands in both is held exclusively. Not reentrant."""
-        wanted = dict.fromkeys(shared, False) | dict.fromkeys(exclusive, True)
+        is_exclusive = dict.fromkeys(shared, False) | dict.fromkeys(exclusive, True)
         held: list[K] = []
         try:
-            for key in sorted(wanted, key=repr):
-                await self._acquire(key, wanted[key])
+            # One order for all operations, whatever it is: keys of different kinds have no other than their texts'.
+            for key in sorted(is_exclusive, key=repr):
+                await self._acquire(key, is_exclusive[key])
                 held.append(key)
             yield
         finally:
             for key in reversed(held):
-                self._release(key, wanted[key])
+                self._release(key, is_exclusive[key])
 
     def is_readable(self, key: K) -> bool:
         """True if ``hold(shared=[key])`` would not wait: what is done before the next wait needs no lock then."""
@@ -95,10 +98,10 @@ class LockTable(Generic[K]):
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                lock.leave(exclusive)
+                lock.leave(exclusive)  # the lock was handed over in the same turn of the loop: it is passed on
             else:
                 waiter.cancel()
-                lock.wake()
+                lock.wake()  # a writer that waited here kept the readers behind it waiting
             self._forget(key, lock)
             raise
 

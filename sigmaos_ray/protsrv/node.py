@@ -7,7 +7,9 @@ calls run at a time (P-15). Nodes raise ``serr`` errors only; the object of an e
 A node publishes what happens to a directory's entries in the server's ``WatchTable`` at the very moment its ``qid``
 shows the new version, without an ``await`` between the two: watches rely on that (W-3).
 
-Pattern after the gVisor p9 stack's ``File`` and SigmaOS's ``fs.FsObj``: few methods, each with its guarantee.
+Modelled on the gVisor p9 stack's ``File`` and SigmaOS's ``fs.FsObj``: few methods, each with its guarantee. Everything
+here is called on the server's loop; what blocks (disks, boto3) goes through ``threads``. A call may be cancelled at any
+wait, when the client's session ends: it then leaves its object as it was, or changed as a whole.
 """
 
 from __future__ import annotations
@@ -60,13 +62,16 @@ class EntryChange(msgspec.Struct, frozen=True):
     perm: Perm = 0o777
     lease: int = NO_LEASE
     data: bytes = b""
+    """The whole contents: of what is created or put."""
     sequential: bool = False
+    """Of CREATE: the directory's next number is put behind the name."""
 
 
 class ChangeOutcome(msgspec.Struct, frozen=True):
     """What a change of a transaction came to."""
 
     name: str
+    """As in the change, with its number if it was sequential."""
     version: int
     """0: the object is gone."""
 
@@ -87,7 +92,8 @@ class OpenFile(abc.ABC):
         A write past the end fills the gap with zeros."""
 
     async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
-        """One call on a device; anything else is not supported."""
+        """One call on a device: frames in, frames out. Blocks for as long as the call takes. NotSupported by any other
+        file."""
         raise serr.NotSupported(msg="not an RPC device")
 
     async def close(self) -> None:  # noqa: B027  # most files have nothing to do here
@@ -99,7 +105,8 @@ class OpenFile(abc.ABC):
 
 
 class Node(abc.ABC):
-    """One object of a server's tree."""
+    """One object of a server's tree, as a walk found it. Any number of them may stand for the same object, for as long
+    as fids hold them, also after it is gone."""
 
     @property
     @abc.abstractmethod
@@ -138,6 +145,7 @@ class Node(abc.ABC):
 
     @property
     def is_dir(self) -> bool:
+        """True for directories, which are ``Dir``."""
         return bool(self.perm & DMDIR)
 
     @property

@@ -12,18 +12,19 @@ from sigmaos_ray.rpcsrv import RpcContext  # noqa: TC001  # read from the annota
 
 
 class Observe:
-    """The process that a server lives in."""
+    """The process that a server lives in, looked at from outside. Whoever may call the server may do this."""
 
     async def Selectors(self, ctx: RpcContext, request: pb.SelectorsRequest) -> pb.SelectorsReply:
-        """Tells the debug selectors that are on, after it changed them if asked to. They last as long as the
-        process."""
+        """Returns the debug selectors that are on, after it has changed them if ``request.change``. A change lasts as
+        long as the process."""
         if request.change:
             debug.select(request.selectors)
             debug.always(f"selectors: {debug.selected() or 'none'}")
         return pb.SelectorsReply(selectors=debug.selected(), who=debug.who())
 
     def Profile(self, ctx: RpcContext, request: pb.ProfileRequest) -> pb.ProfileReply:
-        """Profiles this process for as long as asked; in a thread, the server goes on. Inval, Exists."""
+        """Profiles this process for ``request.seconds`` and blocks for it, in a thread: the server goes on. Inval for a
+        profile that cannot be taken, Exists while another one is."""
         if request.pid:
             raise serr.Inval(request.pid, "this server has no procs: ask its schedd")
         kind = remote.kind_of(request.kind)

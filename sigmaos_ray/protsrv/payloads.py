@@ -1,6 +1,7 @@
 """Arguments and results that are too large for one message: put together, and given out, part by part. Pure.
 
-A channel has its own; what all of them hold together is bounded by the server's ``Held``.
+A channel has its own; what all of them hold together is bounded by the server's ``HeldBytes``. Parts travel as calls of
+their own, so small calls pass in between, and a part that is sent again after a lost stream is answered by the session.
 """
 
 from __future__ import annotations
@@ -13,68 +14,76 @@ if TYPE_CHECKING:
     from sigmaos_ray.config import Rpc
 
 
-class Held:
-    """Bytes of payloads that a server holds for all its channels."""
+class HeldBytes:
+    """Bytes of payloads that a server holds for all its channels together."""
 
     def __init__(self, limits: Rpc) -> None:
         self.limits = limits
         self.size_bytes = 0
         self.results_count = 0
+        """Results that clients have yet to take; a drain waits for them."""
 
-    def take(self, what: str, size: int) -> None:
-        """Inval for one that is too large by itself, Retry if there is no room now."""
-        if size > self.limits.payload_bytes_max:
-            raise serr.Inval(what, f"{size} bytes: an RPC's payload has at most {self.limits.payload_bytes_max}")
-        if self.size_bytes + size > self.limits.payloads_bytes_max:
+    def take(self, what: str, size_bytes: int) -> None:
+        """Makes room for a payload. Inval for one that is too large by itself, Retry if there is no room now."""
+        if size_bytes > self.limits.payload_bytes_max:
+            limit = self.limits.payload_bytes_max
+            raise serr.Inval(what, f"{size_bytes} bytes: an RPC's payload has at most {limit}")
+        if self.size_bytes + size_bytes > self.limits.payloads_bytes_max:
             raise serr.Retry(what, f"the server holds {self.size_bytes} bytes of payloads, there is no room now")
-        self.size_bytes += size
+        self.size_bytes += size_bytes
 
-    def give_back(self, size: int) -> None:
-        self.size_bytes -= size
+    def give_back(self, size_bytes: int) -> None:
+        """A payload that room was taken for is gone."""
+        self.size_bytes -= size_bytes
 
 
 class _Argument:
-    def __init__(self, size: int) -> None:
-        self.data = bytearray(size)
-        self.came: dict[int, int] = {}
+    """An argument of which not all parts have come, perhaps. They come in any order."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.data = bytearray(size_bytes)
+        self._ranges: dict[int, int] = {}
         """Start -> end of what has come; neighbours are joined, so a complete one has a single entry."""
 
     def put(self, offset: int, part: bytes) -> None:
+        """Inval for a part that does not fit, or has come before: the client has mixed up its numbers."""
         end = offset + len(part)
         if not part or end > len(self.data):
             raise serr.Inval("part", f"{len(part)} bytes at {offset}: the argument has {len(self.data)}")
-        for start, stop in self.came.items():
+        for start, stop in self._ranges.items():
             if offset < stop and start < end:
                 raise serr.Inval("part", f"bytes {offset} to {end} came already, at least in part")
         self.data[offset:end] = part
-        for start, stop in list(self.came.items()):
+        for start, stop in list(self._ranges.items()):
             if stop == offset or start == end:
-                del self.came[start]
+                del self._ranges[start]
                 offset, end = min(offset, start), max(end, stop)
-        self.came[offset] = end
+        self._ranges[offset] = end
 
     @property
     def is_complete(self) -> bool:
-        return self.came == {0: len(self.data)}
+        return self._ranges == {0: len(self.data)}
 
 
 class Payloads:
-    """Those of one channel. ``close`` gives back what they hold."""
+    """The payloads of one channel. ``close`` gives back what they hold. Numbers of arguments are the client's, those of
+    results the server's."""
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: HeldBytes) -> None:
         self._held = held
         self._arguments: dict[int, _Argument] = {}
         self._results: dict[int, bytes] = {}
         self._last = 0
 
-    def send(self, number: int, offset: int, size: int, part: bytes) -> None:
-        """A part of an argument of ``size`` bytes; the first one that comes makes room for all of it."""
+    def send(self, number: int, offset: int, size_bytes: int, part: bytes) -> None:
+        """Takes a part of an argument of ``size_bytes``; the first one that comes makes room for all of it: an argument
+        whose first part was taken does not fail for want of room later. Inval, Retry."""
         argument = self._arguments.get(number)
         if argument is None:
-            self._held.take("argument", size)
-            argument = self._arguments[number] = _Argument(size)
-        elif len(argument.data) != size:
-            raise serr.Inval("part", f"of an argument of {size} bytes, which had {len(argument.data)} before")
+            self._held.take("argument", size_bytes)
+            argument = self._arguments[number] = _Argument(size_bytes)
+        elif len(argument.data) != size_bytes:
+            raise serr.Inval("part", f"of an argument of {size_bytes} bytes, which had {len(argument.data)} before")
         argument.put(offset, part)
 
     def argument(self, number: int) -> bytes:
@@ -86,12 +95,14 @@ class Payloads:
         return bytes(argument.data)
 
     def drop_argument(self, number: int) -> None:
+        """Harmless for one that is not there."""
         argument = self._arguments.pop(number, None)
         if argument is not None:
             self._held.give_back(len(argument.data))
 
     def keep(self, result: bytes) -> int:
-        """Keeps a result until it is dropped; returns its number."""
+        """Keeps a result until it is dropped; returns its number. Inval or Retry if there is no room: the handler has
+        run, but its caller gets no result."""
         self._held.take("result", len(result))
         self._held.results_count += 1
         self._last += 1
@@ -109,12 +120,14 @@ class Payloads:
         return result[offset : offset + size]
 
     def drop_result(self, number: int) -> None:
+        """Harmless for one that is not there."""
         result = self._results.pop(number, None)
         if result is not None:
             self._held.results_count -= 1
             self._held.give_back(len(result))
 
     def close(self) -> None:
+        """Drops all of them. May be repeated."""
         for number in list(self._arguments):
             self.drop_argument(number)
         for number in list(self._results):

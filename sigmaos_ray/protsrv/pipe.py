@@ -1,7 +1,8 @@
 """Pipes (R-12): a bounded buffer between those who have it open to write and those who have it open to read.
 
 An end is there while somebody has it open. Once the last one closed an end that had met the other, it does not come
-back: readers drain what is left and then get Closed, writers get Closed at once.
+back: readers drain what is left and then get Closed, writers get Closed at once. (An end that leaves before the two
+have met may come again: a reader that gave up waiting has taken nothing.)
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ PIPE_BYTES: Final = 8192
 class _End:
     """Readers or writers: how many have it open or wait to, and whether the end is over."""
 
-    __slots__ = ("count", "over")
+    __slots__ = ("count", "is_over")
 
     def __init__(self) -> None:
         self.count = 0
-        self.over = False
+        self.is_over = False
 
 
 class Pipe:
@@ -39,11 +40,13 @@ class Pipe:
         self._buffer = bytearray()
         self._readers = _End()
         self._writers = _End()
-        self._met = False
+        self._have_met = False
         """True once both ends were open at a time."""
-        self._removed = False
+        self._is_removed = False
         self._waiters: set[asyncio.Future[None]] = set()
+        """All who wait for anything to change: they are few, and each looks for itself."""
         self._writing = asyncio.Lock()
+        """Held for a whole write: one that has to wait for room is not mixed with another."""
 
     @property
     def length(self) -> int:
@@ -51,47 +54,48 @@ class Pipe:
         return len(self._buffer)
 
     async def open(self, mode: Mode, check: Callable[[Fence], None]) -> OpenPipe:
-        """Waits for the other end. Inval unless the mode is OREAD or OWRITE; Closed for an end that is over; NotFound
-        if the pipe is removed meanwhile. ``check`` is asked about each write's fence."""
+        """Blocks until the other end is open, too. Inval unless the mode is OREAD or OWRITE; Closed for an end that is
+        over; NotFound if the pipe is removed meanwhile. ``check`` is called with each write's fence."""
         access = mode & OACCESS_MASK
         if access not in (OREAD, OWRITE):
             raise serr.Inval(self.name, "a pipe is opened for reading or for writing, not both")
         own, other = (self._readers, self._writers) if access == OREAD else (self._writers, self._readers)
-        if own.over:
+        if own.is_over:
             raise serr.Closed(self.name, "this end of the pipe was closed")
         own.count += 1
         try:
             self._meet()
-            while not (other.count or other.over):
-                if self._removed:
+            # The other end may have come and gone before this one runs again: it was there, so this open succeeds.
+            while not (other.count or other.is_over):
+                if self._is_removed:
                     raise serr.NotFound(self.name, "the pipe was removed")
                 await self._change()
-        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
+        except BaseException:
             self._leave(own)
             raise
         return OpenPipe(self, own, check)
 
     def _meet(self) -> None:
         if self._readers.count and self._writers.count:
-            self._met = True
+            self._have_met = True
         self._wake()
 
     def _leave(self, end: _End) -> None:
         end.count -= 1
-        if not end.count and self._met:
-            end.over = True
+        if not end.count and self._have_met:
+            end.is_over = True
         self._wake()
 
     def remove(self) -> None:
         """The pipe's name is gone: who waits for the other end waits in vain. What is open stays."""
-        self._removed = True
+        self._is_removed = True
         self._wake()
 
     async def read(self, opening: OpenPipe, count: int) -> bytes:
         """What is there, at most ``count`` bytes; waits while there is nothing. Closed once the writers are gone."""
         while not self._buffer:
             opening.check_open()
-            if self._writers.over:
+            if self._writers.is_over:
                 raise serr.Closed(self.name, "the end of the pipe")
             await self._change()
         opening.check_open()
@@ -106,7 +110,7 @@ class Pipe:
             view = memoryview(data)
             while True:
                 opening.check_open()
-                if self._readers.over:
+                if self._readers.is_over:
                     raise serr.Closed(self.name, "nobody reads the pipe any more")
                 part = view[: self._capacity_bytes - len(self._buffer)]
                 self._buffer += part
@@ -118,6 +122,7 @@ class Pipe:
                 await self._change()
 
     def close(self, end: _End) -> None:
+        """One of those that have this end open closed it."""
         self._leave(end)
 
     async def _change(self) -> None:
@@ -146,6 +151,7 @@ class OpenPipe(OpenFile):
         self._is_closed = False
 
     def check_open(self) -> None:
+        """Closed once it is: calls on it that waited meanwhile end by this."""
         if self._is_closed:
             raise serr.Closed(self._pipe.name, "closed")
 

@@ -1,6 +1,9 @@
 """The RPC device of a server: ``rpc/clone`` opens a channel, one Twriteread on it is one call (R-1 to R-7).
 
 Opening ``clone`` makes the fid a channel of its own, as 9P's clone files do, so a channel costs one walk and one open.
+
+What a client must be able to tell apart: an error in the place of the reply (an Rerror) says that no handler saw the
+call, which may then be made again elsewhere; an error within the reply is what became of the call.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import Part, RpcReply, RpcRequest
 from sigmaos_ray.protsrv.devices import DeviceNode, ReportNode, StaticDir
 from sigmaos_ray.protsrv.node import OpenFile, OpenHow
-from sigmaos_ray.protsrv.payloads import Held, Payloads
+from sigmaos_ray.protsrv.payloads import HeldBytes, Payloads
 from sigmaos_ray.protsrv.rpclines import LineListener
 from sigmaos_ray.protsrv.rpctable import RpcTable
 from sigmaos_ray.rpcsrv import RpcContext
@@ -33,12 +36,14 @@ if TYPE_CHECKING:
 _log = debug.selector("RPCSRV")
 
 _UNKNOWN_METHOD: Final = "?"
+"""What calls of methods that are not there count as."""
 _LINES_MAX: Final = 256
+"""Lines and trunks of one channel."""
 
 
 class RpcDevice:
-    """The ``rpc`` directory of a server with those service objects. ``guard``: asked before a call that comes over a
-    line, as ``FileServer`` asks it before requests. ``close`` it."""
+    """The ``rpc`` directory of a server with those service objects; its node is ``dir``. ``guard``: called before a
+    call that comes over a line, as the session calls it before requests; it raises to refuse. ``close`` it."""
 
     def __init__(
         self,
@@ -51,36 +56,41 @@ class RpcDevice:
         self.table = RpcTable(services, config.rpc.handler_threads_max)
         self.stats = stats
         self.config = config
-        self.held = Held(config.rpc)
+        self.held = HeldBytes(config.rpc)
         self.listener = LineListener(host, config)
         self.guard = guard
         self.running_count = 0
+        """Calls that a handler may have seen, and that are not answered."""
         self.is_draining = False
         self._idle = asyncio.Event()
-        self._opened_count = 0
+        """Set once a drain has nothing more to wait for."""
+        self._channel_count = 0
         report = ReportNode("stats", 3, stats.rpcs_to_json)
         self.dir = StaticDir(RPC_DEV, [_CloneNode(self), report], 1, DEV_RPC)
 
     def next_channel(self) -> int:
-        self._opened_count += 1
-        return self._opened_count
+        """The number of a new channel, for people: clients know theirs by its fid."""
+        self._channel_count += 1
+        return self._channel_count
 
-    def began(self) -> None:
+    def call_began(self) -> None:
+        """Whoever says so says ``call_ended``."""
         self.running_count += 1
 
-    def ended(self) -> None:
+    def call_ended(self) -> None:
         self.running_count -= 1
-        self.look()
+        self.look_if_idle()
 
-    def look(self) -> None:
-        """Whether all is done that a drain waits for: calls, and results that are being taken."""
+    def look_if_idle(self) -> None:
+        """Wakes a drain if all is over that it waits for: calls, and results that clients are taking in parts."""
         if self.is_draining and not self.running_count and not self.held.results_count:
             self._idle.set()
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuses new calls, unseen, and waits for those that run, at most ``timeout_s``."""
+        """Refuses new calls, by an error that says that no handler saw them, and blocks until those that run are over
+        and their results taken, at most ``timeout_s``."""
         self.is_draining = True
-        self.look()
+        self.look_if_idle()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -88,12 +98,13 @@ class RpcDevice:
             debug.error(f"{self.running_count} RPCs still run after {timeout_s:g} s")
 
     def close(self) -> None:
+        """Ends all lines and trunks, at once. May be repeated. Calls that come over sessions end with those."""
         self.listener.close()
         self.table.close()
 
 
 class _Channel(OpenFile):
-    """One client's channel. Calls on it run side by side."""
+    """One client's channel, owned by its fid. Calls on it run side by side, over the session and over lines."""
 
     def __init__(self, device: RpcDevice, caller: Caller) -> None:
         self._device = device
@@ -106,8 +117,10 @@ class _Channel(OpenFile):
         self._payloads = Payloads(device.held)
         self.is_closed = False
         self.lines: set[RpcConnection] = set()
+        """Lines and trunks of this channel, which end with it."""
 
     async def read(self, offset: int, count: int) -> bytes:
+        """The channel's number, as 9P's clone files tell it."""
         return f"{self._id:x}".encode()[offset : offset + count]
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
@@ -118,63 +131,70 @@ class _Channel(OpenFile):
         for line in list(self.lines):
             line.end("its channel was closed")
         self._payloads.close()
-        self._device.look()
+        self._device.look_if_idle()
 
     async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """One call, or one part of a payload. Blocks for as long as the handler takes. Raises where no handler saw the
+        call; what a handler raised is in the reply."""
         try:
             request = _request(frames)
             if request.HasField("part"):
                 return [b"", await self._move(request.part, frames[1])]
         except serr.SigmaError as error:
-            return _failed(error)
+            return _error_reply(error)
         if self._device.is_draining:
             self._payloads.drop_argument(request.argument)
-            # No answer but the session's error: by that the client knows that no handler saw the call.
+            # Raised, not answered: by that the client knows that no handler saw the call. Parts are moved all the
+            # same: results of calls that ran before are what the drain waits for.
             raise serr.Unreachable(request.method, "the server shuts down")
-        self._device.began()
+        self._device.call_began()
         try:
             return await self._call(request, frames[1])
         finally:
-            self._device.ended()
+            self._device.call_ended()
 
     def at_once(self, frames: Sequence[bytes]) -> Sequence[bytes] | None:
-        """``writeread`` of a call that needs not wait for anything; None for any other."""
+        """``writeread`` of a call that need not wait for anything: of an immediate method, its argument in the frame.
+        None for any other, of which nothing has been done then."""
         try:
             request = RpcRequest.FromString(frames[0])
         except DecodeError:
             return None
         method = request.method
+        # While the server drains it is writeread that refuses.
         if not self._table.is_immediate(method) or request.argument or self._device.is_draining:
             return None
         began_ns = time.perf_counter_ns()
         self._stats.rpcs[method] += 1
         try:
             reply = self._table.call_at_once(method, frames[1], self._context(request))
-            return self._answer(reply.SerializeToString())
+            return self._result_reply(reply.SerializeToString())
         except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
-            return _told(method, error)
+            return _raised_reply(method, error)
         finally:
             self._stats.rpc_latencies[method].add(time.perf_counter_ns() - began_ns)
 
     async def _call(self, request: RpcRequest, argument: bytes) -> Sequence[bytes]:
         method, began_ns = request.method, time.perf_counter_ns()
-        # What is asked for under names that nobody gave is counted as one: clients must not fill the counters.
-        counted = method if self._table.has(method) else _UNKNOWN_METHOD
-        self._stats.rpcs[counted] += 1
+        # Calls of methods that are not there count as one: clients must not fill the counters with names.
+        counted_as = method if self._table.has(method) else _UNKNOWN_METHOD
+        self._stats.rpcs[counted_as] += 1
         try:
             if request.argument:
                 argument = self._payloads.argument(request.argument)
             reply = await self._table.call(method, argument, self._context(request))
-            answer = self._answer(reply.SerializeToString())
+            frames = self._result_reply(reply.SerializeToString())
         except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
-            return _told(method, error)
+            return _raised_reply(method, error)
         finally:
-            self._stats.rpc_latencies[counted].add(time.perf_counter_ns() - began_ns)
+            self._stats.rpc_latencies[counted_as].add(time.perf_counter_ns() - began_ns)
         if _log.on:
             _log(f"{method} ok")
-        return answer
+        return frames
 
     def _context(self, request: RpcRequest) -> RpcContext:
+        """What the handler gets. The time runs from here, when the call has arrived: the client's own clock is the one
+        that decides, this one only keeps handlers from working for nobody. Inval for a time-out that is none."""
         timeout_s = request.timeout_s
         if timeout_s == 0:
             return RpcContext(self._caller)
@@ -185,15 +205,17 @@ class _Channel(OpenFile):
 
     # -- payloads in parts
 
-    def _answer(self, result: bytes) -> Sequence[bytes]:
+    def _result_reply(self, result: bytes) -> Sequence[bytes]:
+        """The frames of a reply with that result, which is kept if it is too large for them."""
         if len(result) <= self._inline_bytes_max:
             return [b"", result]
-        if self.is_closed:
+        if self.is_closed:  # nobody would drop it
             raise serr.Closed(RPC_DEV, "the channel was closed meanwhile")
         reply = RpcReply(result=self._payloads.keep(result), result_bytes=len(result))
         return [reply.SerializeToString(), b""]
 
     async def _move(self, part: Part, data: bytes) -> bytes:
+        """Does what a part asks for; returns what goes back."""
         payloads = self._payloads
         if part.kind == Part.SEND:
             payloads.send(part.number, part.offset, part.bytes, data)
@@ -203,7 +225,7 @@ class _Channel(OpenFile):
             payloads.drop_argument(part.number)
         elif part.kind == Part.DROP_RESULT:
             payloads.drop_result(part.number)
-            self._device.look()
+            self._device.look_if_idle()
         elif part.kind in (Part.LINE, Part.TRUNK):
             if len(self.lines) >= _LINES_MAX:
                 raise serr.Retry(RPC_DEV, f"a channel has at most {_LINES_MAX} lines")
@@ -215,7 +237,8 @@ class _Channel(OpenFile):
 
 
 class _OverLine:
-    """A channel, as its lines see it."""
+    """A channel, as its lines and trunks see it (``ChannelCalls``): calls that come over them pass no session, which
+    would call the guard."""
 
     def __init__(self, channel: _Channel, guard: Callable[[], None] | None) -> None:
         self.lines = channel.lines
@@ -238,6 +261,7 @@ class _OverLine:
 
 
 def _request(frames: Sequence[bytes]) -> RpcRequest:
+    """The header of a call. Inval if the frames are no call."""
     if len(frames) < 2:
         raise serr.Inval(RPC_DEV, "a call has two frames: RpcRequest and argument")
     try:
@@ -246,19 +270,22 @@ def _request(frames: Sequence[bytes]) -> RpcRequest:
         raise serr.Inval(RPC_DEV, f"not an RpcRequest: {error}") from error
 
 
-def _failed(error: serr.SigmaError, raised: str = "") -> Sequence[bytes]:
+def _error_reply(error: serr.SigmaError, raised: str = "") -> Sequence[bytes]:
+    """The frames of a reply that is an error. ``raised``: the class of an exception that is none of ``serr``."""
     return [RpcReply(error=wire.error_to_pb(error), raised=raised).SerializeToString(), b""]
 
 
-def _told(method: str, error: Exception) -> Sequence[bytes]:
-    """What a handler raised."""
+def _raised_reply(method: str, error: Exception) -> Sequence[bytes]:
+    """The frames of a reply to a call whose handler raised something."""
     if isinstance(error, serr.SigmaError):
-        return _failed(error)
+        return _error_reply(error)
     debug.error(f"rpc {method}: {type(error).__name__}: {error}")
-    return _failed(serr.wrap(error, method), raised=type(error).__name__)
+    return _error_reply(serr.wrap(error, method), raised=type(error).__name__)
 
 
 class _CloneNode(DeviceNode):
+    """``clone``: each open of it is a channel of its own."""
+
     dev = DEV_RPC
 
     def __init__(self, device: RpcDevice) -> None:

@@ -1,7 +1,8 @@
 """Lines, the server's side: where they and trunks are taken, and the calls that come over them (see ``sessp.lines``).
 
 Either is a short cut of a channel: its calls are the channel's, it ends with the channel, and whoever may not open
-a channel gets none.
+a channel gets none. There is no login on the connection itself: a token, given out over the session, good once and for
+a few seconds, says whose it is.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 _log = debug.selector("RPCSRV")
 
 _WAITING_MAX: Final = 1000
-"""Tokens that were given out, and connections that showed none yet."""
+"""Tokens that were given out and that no connection has shown yet."""
 
 
 class LineListener:
-    """Takes lines of one server, from the first that is asked for until ``close``."""
+    """Takes lines and trunks of one server, from the first that a client asks for until ``close``: a server that nobody
+    asks has no second port."""
 
     def __init__(self, host: str, config: Config) -> None:
         self._host = host
@@ -43,7 +45,7 @@ class LineListener:
         """Where a line or a trunk for this channel can be had, once and soon. Retry if too many were offered."""
         if len(self._tokens) >= _WAITING_MAX:
             raise serr.Retry("line", f"{_WAITING_MAX} were offered and not taken yet")
-        async with self._starting:
+        async with self._starting:  # the first two clients at a time would open two ports
             if self._server is None:
                 loop = asyncio.get_running_loop()
                 self._server = await loop.create_server(lambda: ServedLine(self), self._host, 0)
@@ -53,8 +55,8 @@ class LineListener:
         return Line(port=self._server.sockets[0].getsockname()[1], token=token)
 
     def redeem(self, token: bytes) -> tuple[ChannelCalls, bool] | None:
-        """The channel that a connection is for, and whether it is a trunk; None for a stranger. A token is good for
-        one connection."""
+        """The channel that a connection with this token is for, and whether it is a trunk; None for a stranger. A token
+        is good for one connection."""
         return self._tokens.pop(token, None)
 
     def close(self) -> None:
@@ -68,7 +70,8 @@ class LineListener:
 
 
 class ServedLine(asyncio.Protocol):
-    """One line: a call at a time. What comes while one runs waits, unread beyond what is buffered."""
+    """One line: a call at a time, answered before the next one is begun. What comes while one runs waits, unread beyond
+    what is buffered. Its listener and its channel know it from its token to its end."""
 
     def __init__(self, listener: LineListener) -> None:
         self._listener = listener
@@ -78,9 +81,10 @@ class ServedLine(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._running: asyncio.Task[None] | None = None
         self._has_begun = False
-        """Whether the call that runs may have got to its handler."""
+        """Whether the call that runs may have got to its handler: a task that was made need not have started."""
         self._hello: asyncio.TimerHandle | None = None
         self._is_full = False
+        """True while the client does not read its replies."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -111,6 +115,7 @@ class ServedLine(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _greeted(self) -> bool:
+        """Looks at the token, once it is all there. True if this is a line from now on, whose calls follow."""
         if len(self._buffer) < lines.TOKEN_BYTES:
             return False
         redeemed = self._listener.redeem(bytes(self._buffer[: lines.TOKEN_BYTES]))
@@ -129,6 +134,7 @@ class ServedLine(asyncio.Protocol):
         return True
 
     def _become_trunk(self, calls: ChannelCalls) -> None:
+        """Hands the connection over, with what has come on it already."""
         assert self._transport is not None
         connections = self._listener.connections
         trunk = ServedTrunk(calls, self._transport, connections.discard)
@@ -153,7 +159,7 @@ class ServedLine(asyncio.Protocol):
             self._transport.write(lines.joined(answer))
 
     def _take(self) -> list[bytes] | None:
-        """The frames of the next call."""
+        """The frames of the next call; None if it is not all there. Ends the line for one that is too large."""
         buffer = self._buffer
         if len(buffer) < lines.SIZES.size:
             return None
@@ -170,6 +176,7 @@ class ServedLine(asyncio.Protocol):
         return frames
 
     async def _answer(self, frames: Sequence[bytes]) -> None:
+        """Runs one call in a task of its own, and goes on with the next."""
         assert self._calls is not None
         assert self._transport is not None
         self._has_begun = True
@@ -194,7 +201,8 @@ class ServedLine(asyncio.Protocol):
         self._go_on()
 
     def end(self, why: str) -> None:
-        """Closes it; a call that runs is cancelled. May be repeated."""
+        """Closes it; a call that runs is cancelled. The client is told if no call of its can have run. May be
+        repeated."""
         if self._transport is None or self._transport.is_closing():
             return
         _log(f"line: {why}")
@@ -207,5 +215,5 @@ class ServedLine(asyncio.Protocol):
 
 
 def _refused(error: serr.SigmaError) -> bytes:
-    """The reply to a call that did not get to a handler."""
+    """The reply, as a message, to a call that did not get to a handler."""
     return lines.message(refusal(error), b"", lines.FAILED)

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from google.protobuf.message import DecodeError, Message
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+_SHAPE: Final = "an RPC method is method(self, ctx, request: SomeMessage) -> SomeMessage"
+
+
 class _Method(msgspec.Struct, frozen=True):
+    """A handler, and how it is to be called."""
+
     handler: Callable[[RpcContext, Any], Any]
     request_class: type[Message]
     is_async: bool
@@ -28,7 +33,9 @@ class _Method(msgspec.Struct, frozen=True):
 
 
 class RpcTable:
-    """The methods of a server's service objects, by ``Class.Method``. ``close`` it."""
+    """The methods of a server's service objects, by ``Class.Method``. ``close`` it. Used from the server's loop;
+    handlers that are no coroutines run in threads of its own, ``threads_max`` at a time, and the others wait for
+    one."""
 
     def __init__(self, services: Sequence[object], threads_max: int) -> None:
         self._methods: dict[str, _Method] = {}
@@ -42,39 +49,39 @@ class RpcTable:
             if not name.startswith("_"):
                 self._methods[f"{class_name}.{name}"] = _describe(f"{class_name}.{name}", handler)
 
-    def names(self) -> list[str]:
-        return sorted(self._methods)
+    def has(self, name: str) -> bool:
+        """Whether there is a method ``Class.Method`` of that name."""
+        return name in self._methods
 
-    def has(self, method: str) -> bool:
-        return method in self._methods
+    def is_immediate(self, name: str) -> bool:
+        """Whether the method may be called by ``call_at_once``. False for an unknown one."""
+        method = self._methods.get(name)
+        return method is not None and method.is_immediate
 
-    def is_immediate(self, method: str) -> bool:
-        known = self._methods.get(method)
-        return known is not None and known.is_immediate
+    def call_at_once(self, name: str, argument: bytes, ctx: RpcContext) -> Message:
+        """``call`` of an immediate method, without a wait."""
+        method = self._methods[name]
+        return _checked(name, method.handler(ctx, _parsed(name, method, argument)))
 
-    def call_at_once(self, method: str, argument: bytes, ctx: RpcContext) -> Message:
-        """``call`` of an immediate method."""
-        known = self._methods[method]
-        return _checked(method, known.handler(ctx, _parsed(method, known, argument)))
-
-    async def call(self, method: str, argument: bytes, ctx: RpcContext) -> Message:
-        """Runs one method. NotFound for an unknown one, Inval for an argument that is not its message, Timeout past
-        the caller's time; serr errors pass, others become ``Error`` that tells class and text."""
-        known = self._methods.get(method)
-        if known is None:
-            raise serr.NotFound(method, "no such RPC method")
-        request = _parsed(method, known, argument)
+    async def call(self, name: str, argument: bytes, ctx: RpcContext) -> Message:
+        """Runs one method and blocks until it has returned. NotFound for an unknown one, Inval for an argument that is
+        not its message, Timeout past the caller's time. What the handler raises passes as it is."""
+        method = self._methods.get(name)
+        if method is None:
+            raise serr.NotFound(name, "no such RPC method")
+        request = _parsed(name, method, argument)
         if ctx.timeout_s is None:
-            reply = await self._run(known, ctx, request)
+            reply = await self._run(method, ctx, request)
         else:
-            reply = await self._run_in_time(method, known, ctx, request)
-        return _checked(method, reply)
+            reply = await self._run_in_time(name, method, ctx, request)
+        return _checked(name, reply)
 
     async def _run(self, method: _Method, ctx: RpcContext, request: Message) -> object:
         if method.is_immediate:
             return method.handler(ctx, request)
         if method.is_async:
             return await method.handler(ctx, request)
+        # As asyncio.to_thread does it: the task's context variables hold in the thread.
         call = partial(contextvars.copy_context().run, method.handler, ctx, request)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
@@ -84,7 +91,7 @@ class RpcTable:
             async with limit:
                 return await self._run(method, ctx, request)
         except TimeoutError as error:
-            if not limit.expired():
+            if not limit.expired():  # the handler's own
                 raise
             raise serr.Timeout(name, f"the handler took more than {ctx.timeout_s:g} s") from error
 
@@ -94,6 +101,7 @@ class RpcTable:
 
 
 def _parsed(name: str, method: _Method, argument: bytes) -> Message:
+    """The argument as the handler's message. Inval if it is none."""
     try:
         return method.request_class.FromString(argument)
     except DecodeError as error:
@@ -101,6 +109,7 @@ def _parsed(name: str, method: _Method, argument: bytes) -> Message:
 
 
 def _checked(name: str, reply: object) -> Message:
+    """What a handler returned. Error if that is no message."""
     if not isinstance(reply, Message):
         raise serr.Error(name, f"the handler returned {type(reply).__name__}, not a message")
     return reply
@@ -109,18 +118,17 @@ def _checked(name: str, reply: object) -> Message:
 def _describe(name: str, handler: Callable[..., Any]) -> _Method:
     """A handler as its annotations tell. Inval, when the server is made, for one that cannot be called remotely."""
     parameters = list(inspect.signature(handler).parameters.values())
-    wanted = "an RPC method is method(self, ctx, request: SomeMessage) -> SomeMessage"
     if len(parameters) != 2:
-        raise serr.Inval(name, wanted)
+        raise serr.Inval(name, _SHAPE)
     request_class = parameters[1].annotation
     if isinstance(request_class, str):
         # Only this one is evaluated: what else the annotations name may be imported for type checkers alone.
         try:
             request_class = eval(request_class, getattr(handler, "__globals__", {}))
         except NameError as error:
-            raise serr.Inval(name, f"{wanted}: {error}; import the message's class at run time") from error
+            raise serr.Inval(name, f"{_SHAPE}: {error}; import the message's class at run time") from error
     if not (isinstance(request_class, type) and issubclass(request_class, Message)):
-        raise serr.Inval(name, wanted)
+        raise serr.Inval(name, _SHAPE)
     is_async, answers_at_once = inspect.iscoroutinefunction(handler), is_immediate(handler)
     if is_async and answers_at_once:
         raise serr.Inval(name, "a coroutine is not immediate")

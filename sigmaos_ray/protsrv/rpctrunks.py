@@ -17,16 +17,19 @@ _MESSAGE_BYTES_MAX: Final = lines.HEADER_BYTES_MAX + lines.TRUNK_ARGUMENT_BYTES_
 
 
 class ChannelCalls(Protocol):
-    """A channel, as its connections see it."""
+    """A channel, as its lines and trunks see it."""
 
     lines: set[RpcConnection]
+    """Those that there are; each puts itself in, and takes itself out."""
 
     @property
     def is_closed(self) -> bool: ...
 
-    def at_once(self, frames: Sequence[bytes]) -> Sequence[bytes] | None: ...
+    def at_once(self, frames: Sequence[bytes]) -> Sequence[bytes] | None:
+        """The reply to a call that need not wait; None for any other, which is for ``writeread``. Raises a refusal."""
 
-    async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]: ...
+    async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """The reply to a call, whatever became of it. Raises if no handler saw the call."""
 
 
 class RpcConnection(Protocol):
@@ -42,7 +45,8 @@ def refusal(error: serr.SigmaError) -> bytes:
 
 
 async def answered(calls: ChannelCalls, frames: Sequence[bytes]) -> tuple[Sequence[bytes], int]:
-    """The frames of a reply, and its flag. Raises nothing but a cancellation."""
+    """The frames of the reply to a call, and its flag (``lines.FAILED`` if no handler saw it). Raises nothing but a
+    cancellation."""
     try:
         return await calls.writeread(frames), 0
     except Exception as error:  # noqa: BLE001  # as for a session's requests: what it raises is the client's answer
@@ -52,7 +56,7 @@ async def answered(calls: ChannelCalls, frames: Sequence[bytes]) -> tuple[Sequen
 
 
 class ServedTrunk(asyncio.Protocol):
-    """One trunk, which takes a connection over once that has shown its token."""
+    """One trunk, which takes a connection over once that has shown its token. ``on_lost`` is called at its end."""
 
     def __init__(
         self, calls: ChannelCalls, transport: asyncio.Transport, on_lost: Callable[[ServedTrunk], None]
@@ -63,11 +67,13 @@ class ServedTrunk(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._running: dict[int, asyncio.Task[None]] = {}
+        """By the client's number."""
         self._begun: set[int] = set()
-        """Those of them that may have got to their handlers."""
+        """Those of them that may have got to their handlers: a task that was made need not have started."""
         self._replies: list[bytes] = []
-        """They leave together, once nothing else is to be done."""
+        """They leave together, once the loop has done what else there is: calls that end together share a packet."""
         self._is_full = False
+        """True while the client does not read its replies."""
         calls.lines.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -82,7 +88,7 @@ class ServedTrunk(asyncio.Protocol):
             self._serve()
 
     def _serve(self) -> None:
-        """All calls that are there as a whole."""
+        """Begins all calls that are there as a whole. Ends the trunk for one that is too large."""
         buffer, at, size = self._buffer, 0, lines.NUMBERED.size
         while len(buffer) - at >= size and not self._is_full:
             number, first, second = lines.NUMBERED.unpack_from(buffer, at)
@@ -96,11 +102,12 @@ class ServedTrunk(asyncio.Protocol):
             at = cut + second
             if first:
                 self._call(number, frames)
-            elif number in self._running:
+            elif number in self._running:  # a message without a header: the client gave this call up
                 self._running.pop(number).cancel()
         del buffer[:at]
 
     def _call(self, number: int, frames: Sequence[bytes]) -> None:
+        """Answers a call, refuses it, or gives it a task."""
         if number in self._running or number == lines.GOODBYE:
             self._refuse(number, serr.Inval("number", f"{number} is that of another call"))
             return
@@ -149,14 +156,15 @@ class ServedTrunk(asyncio.Protocol):
         self._serve()
 
     def end(self, why: str) -> None:
-        """See ``RpcConnection``."""
+        """See ``RpcConnection``. The client is told which calls may have run; of all others without a reply it then
+        knows that they have not."""
         if self._transport.is_closing():
             return
         _log(f"trunk: {why}")
         for task in self._running.values():
             task.cancel()  # one that has not begun never does
         begun = b"".join(lines.NUMBER.pack(number) for number in self._begun)
-        told = refusal(serr.Unreachable("trunk", why))
-        self._reply(lines.numbered(lines.GOODBYE, told, begun, lines.FAILED))
+        error_frame = refusal(serr.Unreachable("trunk", why))
+        self._reply(lines.numbered(lines.GOODBYE, error_frame, begun, lines.FAILED))
         self._flush()
         self._transport.close()

@@ -36,13 +36,13 @@ _SERVICE_NAME = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"].full_name
 
 
 class FileServer:
-    """Serves ``root`` below an overlay with ``.statsd`` and ``rpc``. Who starts it stops it.
+    """Serves ``root`` below an overlay with ``.statsd`` and ``rpc``. Whoever starts it stops it, on the same loop.
 
-    ``services``: RPC service objects; their public methods ``method(self, ctx, request)`` are offered as
-    ``Class.method``. ``guard`` is asked before each request, and again before what was read goes out; it
-    raises to refuse it: a server that lost its role.
-    ``fences``: shown as ``.fences``. ``leases``: offered as ``LeaseSrv``, and kept while this serves. ``devices``:
-    files of the server's own beside ``.statsd``.
+    ``watches``: the table in which the nodes of ``root`` publish. ``services``: RPC service objects (see ``rpcsrv``),
+    offered as ``Class.method``; every server offers ``Observe`` besides. ``guard`` is called before each request, and
+    again before what was read goes out; it raises to refuse: a server that lost its role. ``fences``: shown as
+    ``.fences``. ``leases``: offered as ``LeaseSrv``, and kept while this serves. ``devices``: files of the server's own
+    beside ``.statsd``. ``port`` 0: one that the system chooses.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class FileServer:
         return ProtSession(session_id, self.root, self.watches, self.stats, self._config, self._guard, self._realm)
 
     async def start(self) -> Endpoint:
-        """Binds and serves; returns where. Unreachable if the address cannot be bound; MissingExtra where only the
-        client is installed."""
+        """Binds and serves; returns where, once it answers. Unreachable if the address cannot be bound; MissingExtra
+        where only the client is installed. Called once."""
         extras.need("grpc_health", "grpc_reflection", for_="a server")
         from sigmaos_ray.protsrv.health import Health  # late: clients import this module, and have no such packages
 
@@ -110,13 +110,13 @@ class FileServer:
         return self.endpoint
 
     async def drain(self, timeout_s: float) -> None:
-        """Refuses RPCs from now on, and waits until those that run are answered, at most ``timeout_s``. Then
-        ``stop``."""
+        """Refuses RPCs from now on, and blocks until those that run are answered, at most ``timeout_s``. Files are
+        served on: clients fetch results with their requests. The next is ``stop``."""
         await self.rpc.drain(timeout_s)
 
     async def stop(self, drain_s: float = 1.0) -> None:
-        """Refuses new sessions, ends the present ones (fids are clunked), and closes the port. Waits at most about
-        ``drain_s`` for what runs. Harmless when called twice or before start."""
+        """Refuses new sessions, ends the present ones (fids are clunked), and closes the port. Blocks about ``drain_s``
+        at most for what runs. Harmless when called twice or before start."""
         self.rpc.close()
         server, self._server = self._server, None
         if server is None:
@@ -126,12 +126,15 @@ class FileServer:
             self._leases.stop()
         if self._health is not None:
             await self._health.ends()
+        # Sessions before the port: closed first, it would cut the streams that the goodbyes go over.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._sessions.close(), drain_s)
         await server.stop(grace=min(drain_s, 0.1))
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    """One guard of two."""
+
     def run() -> None:
         first()
         second()

@@ -1,4 +1,9 @@
-"""The server's side of sigmap: one session's requests, carried out on nodes."""
+"""The server's side of sigmap: one session's requests, carried out on nodes (P-3 to P-15).
+
+Requests of a session run side by side: at each ``await`` another one may clunk or reuse the fid that this one holds.
+So a request looks again after it has waited (``FidTable.has``, ``Fid.is_freed``), and closes what it has opened if the
+fid is not its own any more. Atomicity of what happens to files is the nodes' matter.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +49,11 @@ _LOOKS: Final = frozenset({"walk", "read", "stat", "getfile"})
 
 
 class ProtSession:
-    """One session's fids, and what its requests do with them. A ``SessionHandler`` of ``sessp.server``."""
+    """One session's fids, and what its requests do: a ``SessionHandler`` of ``sessp.server``, which closes it.
+
+    ``guard`` raises to refuse a request, before it runs and before what it read goes out. ``stats`` and ``watches`` are
+    the server's, shared by its sessions.
+    """
 
     def __init__(
         self,
@@ -90,13 +99,15 @@ class ProtSession:
         stats.session_count += 1
 
     async def handle(self, request: Request) -> Reply:
-        """Runs one request. Errors are raised; the session layer makes Rerror of them."""
+        """Runs one request; blocks for as long as its node does. Errors are raised; the session layer makes Rerror of
+        them."""
         op = request.WhichOneof("op")
         if op is None:
             raise serr.UnknownMsg("request", "no operation that this server knows")
         stats = self._stats
         stats.ops[op] += 1
         t = getattr(request, op)
+        # Known now: when it has run, the fid may be gone.
         kind = WAITS_OF[op] if op in WAITS_OF and self._waits(op, t) else op
         began_ns = perf_counter_ns()
         try:
@@ -122,17 +133,19 @@ class ProtSession:
         return fid is not None and (fid.watch is not None or bool(fid.node.perm & DMNAMEDPIPE))
 
     def _check_still_ours(self, op: str) -> None:
-        """What was read may be old news by now, if the server lost its role meanwhile. A change was made, or not."""
+        """What was read may be old by now, if the server lost its role meanwhile: then it does not go out. Of a change
+        the client must hear as it is: it was made, or it was not."""
         if op in _LOOKS and self._guard is not None:
             self._guard()
 
     async def close(self) -> None:
-        """The session is over: frees all fids; what was not made durable is dropped."""
+        """The session is over: frees all fids; what was not made durable is dropped. Called once."""
         self._stats.session_count -= 1
         await self._free_all(self._fids.take_client())
 
     def reply_bytes_max(self, request: Request) -> int | None:
-        """Of a request that runs; None for one that waits for other clients, or for a handler of an RPC."""
+        """How large the reply to a request can be, roughly; None for one that waits for other clients, or for a handler
+        of an RPC, for how long nobody knows."""
         op = request.WhichOneof("op")
         if op in WAITS_OF and self._waits(op, getattr(request, op)):
             return None
@@ -150,6 +163,7 @@ class ProtSession:
         raise serr.NotSupported("auth")
 
     async def _attach(self, t: pb.Tattach) -> Reply:
+        """Binds a fid to a directory of the tree. Who the client is stays with this fid and all that come of it."""
         limits.check_attach(t, self._config, self._realm)
         secrets = tuple(wire.secret_from_pb(secret) for secret in t.secrets)
         caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token, secrets)
@@ -168,8 +182,10 @@ class ProtSession:
         self._stats.fid_count += 1
 
     async def _free(self, fid: Fid, *, abort: bool) -> None:
+        """Frees what a fid holds that is in the table no more. Raises what closing its file raises: it is free all the
+        same. ``abort``: what is not durable is dropped."""
         self._stats.fid_count -= 1
-        fid.is_freed = True
+        fid.is_freed = True  # an open that is under way sees this, and closes what it opened
         if fid.opening is not None:
             fid.opening.cancel()
         if fid.watch is not None:
@@ -177,11 +193,11 @@ class ProtSession:
             self._stats.watch_count -= 1
             self._watches.drop(fid.watch)
         if fid.file is not None:
-            file, fid.file = fid.file, None
+            file, fid.file = fid.file, None  # before the wait: it is closed once, whoever else comes
             await (file.abort() if abort else file.close())
 
     async def _free_all(self, fids: list[Fid]) -> None:
-        """Frees fids whose client is gone: an error of one does not keep the others."""
+        """Frees fids whose client is gone: an error of one does not keep the others from it."""
         for fid in fids:
             try:
                 await self._free(fid, abort=True)
@@ -198,7 +214,7 @@ class ProtSession:
             if not self._fids.has(t.fid, fid):
                 raise serr.UnknownFid(t.fid, "clunked, or used for something else, while it walked")
             self._fids.replace(t.fid, reached)
-            self._stats.fid_count += 1
+            self._stats.fid_count += 1  # _free takes it off again, for the old one
             await self._free(fid, abort=False)
         else:
             self._add(t.newfid, reached)
@@ -228,10 +244,11 @@ class ProtSession:
         return Reply(open=opened)
 
     async def _open_file_of(self, t: pb.Topen, fid: Fid) -> None:
+        """Opens the fid's node. Closed if the fid is clunked meanwhile: the file is not left open."""
         fid.mode = t.mode  # before the first wait: nobody else opens this fid meanwhile
         try:
             file = await self._open_node(fid, OpenHow(t.mode, fence=wire.fence_from_pb(t.fence)))
-        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
+        except BaseException:
             fid.mode = None
             raise
         if fid.is_freed:
@@ -240,9 +257,10 @@ class ProtSession:
         fid.file = file
 
     async def _open_node(self, fid: Fid, how: OpenHow) -> OpenFile:
-        """Opens; what waits for somebody else, a pipe, ends with the fid."""
+        """Opens the node. A pipe waits for its other end, perhaps for ever: the clunk of its fid ends that."""
         if not fid.node.perm & DMNAMEDPIPE:
             return await fid.node.open(fid.caller, how)
+        # In a future of its own, which the clunk can cancel: this request's task is the session's.
         fid.opening = asyncio.ensure_future(fid.node.open(fid.caller, how))
         try:
             return await fid.opening
@@ -254,6 +272,8 @@ class ProtSession:
             fid.opening = None
 
     async def _create(self, t: pb.Tcreate) -> Reply:
+        """Makes an entry, and of the directory's fid one of the new object. If the fid is clunked meanwhile the entry
+        is there all the same: only what was open on it is closed."""
         fid = self._fids.get(t.fid)
         directory = as_dir(fid.node)
         if fid.is_open:
@@ -280,6 +300,7 @@ class ProtSession:
     # -- contents
 
     async def _read(self, t: pb.Tread) -> Reply:
+        """Reads a file at an offset, a directory or a watch from where the last read ended."""
         fid = self._fids.get(t.fid)
         count = min(t.count, self._config.wire.io_bytes_max)
         if fid.watch is not None:
@@ -293,11 +314,11 @@ class ProtSession:
             raise serr.Perm(fid.node.name, "open for writing only")
         limits.check_io(fid.node.name, t.offset, 0, self._config)
         reply = Reply()
-        reply.read.data = await file.read(t.offset, count)  # set in place: a message given to a message is copied
+        reply.read.data = await file.read(t.offset, count)  # set in place: protobuf copies a message put into another
         return reply
 
     async def _read_events(self, watch: Watch) -> bytes:
-        """The events that nobody has read, a page of them; waits until there is one."""
+        """The events that nobody has read, a page of them; blocks until there is one."""
         events = await watch.read(self._config.wire.watch_page_events)
         encoded = [pb.WatchEvent(kind=int(event.kind), name=event.name) for event in events]  # type: ignore[arg-type]
         return pb.WatchEventList(events=encoded).SerializeToString()
@@ -336,6 +357,7 @@ class ProtSession:
     # -- names
 
     async def _remove(self, t: pb.Tremove) -> Reply:
+        """Frees the fid, as 9P has it also if the object cannot be removed; then removes the object."""
         fid = self._fids.take(t.fid)
         await self._free(fid, abort=False)
         fence = wire.fence_from_pb(t.fence)
@@ -352,6 +374,7 @@ class ProtSession:
         return Reply(remove=pb.Rremove())
 
     async def _wstat(self, t: pb.Twstat) -> Reply:
+        """Renames an object within its directory: nothing else of a stat can be set."""
         fid = self._fids.get(t.fid)
         if not t.stat.name:
             raise serr.Inval(fid.node.name, "of a stat only the name can be changed")
@@ -363,6 +386,7 @@ class ProtSession:
         return Reply(wstat=pb.Rwstat())
 
     async def _renameat(self, t: pb.Trenameat) -> Reply:
+        """Moves an entry from one directory to another one of this server."""
         old, new = self._fids.get(t.old_fid), self._fids.get(t.new_fid)
         limits.check_new_name(t.old_name)
         limits.check_new_name(t.new_name)
@@ -376,14 +400,15 @@ class ProtSession:
         return Reply(renameat=pb.Rrenameat())
 
     async def _transact(self, t: pb.Ttransact) -> Reply:
+        """Makes several changes in one moment, or none. All are of one server, so any of its directories can do it."""
         limits.check_changes(t.changes, self._config)
         changes, caller = [], Caller()
         for change in t.changes:
             fid = self._fids.get(change.dirfid)
             caller = fid.caller
             changes.append(change_from_pb(change, own_dir(as_dir(fid.node), change.name)))
-        done = await changes[0].directory.transact(caller, changes, wire.fence_from_pb(t.fence))
-        changed = [pb.Changed(name=each.name, version=each.version) for each in done]
+        outcomes = await changes[0].directory.transact(caller, changes, wire.fence_from_pb(t.fence))
+        changed = [pb.Changed(name=outcome.name, version=outcome.version) for outcome in outcomes]
         return Reply(transact=pb.Rtransact(changed=changed))
 
     async def _stat(self, t: pb.Tstat) -> Reply:
@@ -395,6 +420,7 @@ class ProtSession:
     # -- whole files in one message
 
     async def _getfile(self, t: pb.Tgetfile) -> Reply:
+        """Walk, open, read and clunk in one message. NotDir where a link is on the way: the client must follow it."""
         fid = self._fids.get(t.fid)
         limits.check_mode(fid.node.name, t.mode)
         limits.check_io(fid.node.name, t.offset, 0, self._config)
@@ -411,16 +437,17 @@ class ProtSession:
         return reply
 
     async def _putfile(self, t: pb.Tputfile) -> Reply:
+        """Walk, create or open, write and clunk in one message, as one operation. NotDir as for a getfile."""
         fid = self._fids.get(t.fid)
         names = limits.checked_names(t.names, self._config)
-        limits.check_mode(names[-1] if names else fid.node.name, t.mode)
-        limits.check_io(names[-1] if names else fid.node.name, t.offset, len(t.data), self._config, may_append=True)
-        limits.check_lease(names[-1] if names else fid.node.name, t.lease)
+        last = names[-1] if names else fid.node.name
+        limits.check_mode(last, t.mode)
+        limits.check_io(last, t.offset, len(t.data), self._config, may_append=True)
+        limits.check_lease(last, t.lease)
         if bool(t.mode & OAPPEND) != (t.offset == NO_OFFSET):
-            raise serr.Inval(names[-1] if names else "", "OAPPEND and the offset of an append go together")
+            raise serr.Inval(last, "OAPPEND and the offset of an append go together")
         if not names:
             return Reply(write=pb.Rwrite(count=await self._put_here(fid, t)))
-        last = names[-1]
         if path.is_union(last):
             raise serr.Inval(last, "cannot be created")
         directory = await walk_to_dir(fid.node, names[:-1], fid.caller)
@@ -447,6 +474,8 @@ class ProtSession:
     # -- watches
 
     async def _watch(self, t: pb.Twatch) -> Reply:
+        """Sets a watch on an open directory, on a fid of its own. Version if the directory has changed since it was
+        opened: the client's listing is old, and an event between the listing and the watch would be lost (W-3)."""
         fid = self._fids.get(t.dirfid)
         node = as_dir(fid.node)
         if not fid.is_open:
@@ -454,6 +483,7 @@ class ProtSession:
         self._fids.check_free(t.watchfid)
         limits.check_watch_count(node.name, self._watch_count, self._config)
         limits.check_fid_count(t.watchfid, self._stats.fid_count, self._config)
+        # No await from here to ``add``: a change that comes in between would be in neither.
         qid = node.qid()
         if qid.version != fid.version:
             raise serr.Version(node.name, "the directory changed since it was opened")

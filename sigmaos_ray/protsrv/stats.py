@@ -19,7 +19,6 @@ _TICK_S: Final = 1.0
 _LOADS_S: Final = (1.0, 10.0, 60.0)
 """The server's load is averaged over about so long."""
 
-
 WAITS_OF: Final = {op: f"{op}_waits" for op in ("read", "write", "open")} | {"writeread": "writeread"}
 """Requests that may wait for other clients (watches, pipes) or for a handler: how their latencies are called then. They
 are no load of the server's own."""
@@ -38,7 +37,8 @@ class ServerLoad:
         self.util_percent = 0.0
 
     def tick(self, now_s: float, worked_s: float, cpu_s: float) -> None:
-        """``worked_s``: the time that requests took so far, all together; ``cpu_s``: of the process."""
+        """Takes the averages on to ``now_s``, a moment of one steady clock. ``worked_s``: the time that requests took
+        so far, all together; ``cpu_s``: of the process."""
         interval_s = now_s - self._last_s
         if interval_s <= 0:
             return
@@ -60,17 +60,21 @@ class ServerStats:
 
     def __init__(self) -> None:
         self.started_s = time.time()
+        """Seconds since 1970, for people."""
         self.ops: Counter[str] = Counter()
+        """Requests that began, by kind."""
         self.errors: Counter[str] = Counter()
+        """Requests that failed, by code."""
         self.session_count = 0
         self.fid_count = 0
         self.watch_count = 0
         self.rpcs: Counter[str] = Counter()
+        """RPCs that began, by method."""
         self.latencies: defaultdict[str, Latency] = defaultdict(Latency)
         """Of requests, by kind; of those that wait see ``WAITS_OF``."""
         self.rpc_latencies: defaultdict[str, Latency] = defaultdict(Latency)
         self.sections: dict[str, Callable[[], dict[str, Any]]] = {}
-        """What a server adds of its own, by name; asked at each read."""
+        """What a server adds of its own, by name; called at each read."""
         self._load = ServerLoad(time.monotonic(), time.process_time())
         self._ticking: asyncio.TimerHandle | None = None
 
@@ -109,6 +113,7 @@ class ServerStats:
         return msgspec.json.format(msgspec.json.encode(shown), indent=2) + b"\n"
 
     def _load_report(self) -> dict[str, Any]:
+        # A latency is counted at the end of each request, so what has begun and has none yet is under way.
         load = self._load
         started = sum(self.ops.values())
         return {

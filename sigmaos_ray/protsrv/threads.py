@@ -1,4 +1,8 @@
-"""A bounded set of threads for calls that block: disks, boto3."""
+"""A bounded set of threads for calls that block: disks, boto3.
+
+Not the loop's default executor: its threads are shared with whatever else the process does, and one slow disk would
+hold up all of it.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +25,9 @@ class Threads:
         self._pool = ThreadPoolExecutor(threads_max, thread_name_prefix=name)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs ``call`` in a thread. A caller that is cancelled still waits until the thread is done: what the call
-        uses (descriptors, locks) may be freed as soon as this returns or raises."""
+        """Runs ``call`` in a thread and blocks until it has returned, also if the caller is cancelled meanwhile, once
+        or several times: a thread cannot be stopped, and what the call uses (descriptors, locks) may be freed as soon
+        as this returns or raises."""
         future = asyncio.get_running_loop().run_in_executor(self._pool, lambda: call(*args, **kwargs))
         try:
             return await asyncio.shield(future)

@@ -17,11 +17,12 @@ SEQUENCE_DIGITS: Final = 10
 
 
 def sequential_name(prefix: str, number: int) -> str:
+    """The name of a sequential entry: in text order as in the order of numbers."""
     return f"{prefix}{number:0{SEQUENCE_DIGITS}d}"
 
 
 def change_from_pb(change: pb.Change, directory: Dir) -> EntryChange:
-    """A change in that directory. Inval if it asks for what no server does."""
+    """A change in that directory, as nodes have it. Inval if it asks for what no server does."""
     name = change.name
     try:
         kind = ChangeKind(change.kind)

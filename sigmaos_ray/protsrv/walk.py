@@ -1,4 +1,8 @@
-"""Walking a server's tree for messages that name a path below a fid."""
+"""Walking a server's tree for messages that name a path below a fid.
+
+A server goes no further than its own tree: what a link or a ``~`` component stands for is the client's to find out. So
+several functions here raise, on purpose, the error that makes the client walk by itself (N-10).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ _TO_READ: Final = OpenHow(OREAD)
 
 async def walk(start: Node, names: Sequence[str], caller: Caller) -> list[Node]:
     """The nodes along ``names`` as far as the way goes (see ``Dir.walk``); ``.`` stays where it is, ``..`` is Inval:
-    clients take it out of their pathnames, and no request climbs."""
+    clients take it out of their pathnames, and no request climbs above the fid that it was given."""
     if ".." in names:
         raise serr.Inval("..", "a request cannot climb")
     if "." in names:
@@ -89,7 +93,8 @@ async def read_whole(node: Node, caller: Caller, offset: int, count: int) -> byt
 
 
 async def refuse_link(directory: Dir, name: str, caller: Caller) -> None:
-    """A put through a link at the end of the way: the client must follow it."""
+    """NotDir if the entry is a link: a put that is to go through it is for the client to follow. A look, and no lock: a
+    link that is made between this and the put is written to itself."""
     try:
         node = await directory.lookup(caller, name)
     except serr.NotFound:

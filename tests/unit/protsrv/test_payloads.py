@@ -8,22 +8,22 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.config import Rpc
-from sigmaos_ray.protsrv.payloads import Held, Payloads
+from sigmaos_ray.protsrv.payloads import HeldBytes, Payloads
 
 LIMITS = Rpc(part_bytes=10, payload_bytes_max=100, payloads_bytes_max=150)
 
 
 @pytest.fixture
-def held() -> Held:
-    return Held(LIMITS)
+def held() -> HeldBytes:
+    return HeldBytes(LIMITS)
 
 
 @pytest.fixture
-def payloads(held: Held) -> Payloads:
+def payloads(held: HeldBytes) -> Payloads:
     return Payloads(held)
 
 
-def test_parts_in_any_order(payloads: Payloads, held: Held) -> None:
+def test_parts_in_any_order(payloads: Payloads, held: HeldBytes) -> None:
     data = bytes(range(95))
     offsets = list(range(0, 95, 10))
     random.Random(7).shuffle(offsets)
@@ -51,7 +51,7 @@ def test_parts_that_cannot_be(payloads: Payloads, offset: int, size: int, part: 
     assert payloads.argument(1) == b"0123456789" * 2
 
 
-def test_a_result_stays_until_it_is_dropped(payloads: Payloads, held: Held) -> None:
+def test_a_result_stays_until_it_is_dropped(payloads: Payloads, held: HeldBytes) -> None:
     number = payloads.keep(b"0123456789ab")
     assert payloads.take(number, 0, 10) + payloads.take(number, 10, 2) == b"0123456789ab"
     for offset, size in ((10, 3), (0, 11), (0, 0), (99, 1)):
@@ -65,7 +65,7 @@ def test_a_result_stays_until_it_is_dropped(payloads: Payloads, held: Held) -> N
         payloads.take(number, 0, 1)
 
 
-def test_what_a_server_holds_is_bounded(held: Held) -> None:
+def test_what_a_server_holds_is_bounded(held: HeldBytes) -> None:
     first, second = Payloads(held), Payloads(held)
     with pytest.raises(serr.Inval, match="at most 100"):
         first.keep(bytes(101))
