@@ -50,6 +50,10 @@ def is_port_free(host: str, port: int) -> bool:
         return True
 
 
+def _end_of(line: str) -> str:
+    return line[-300:]
+
+
 class Child:
     """One child process and how to start it again. Who makes it calls ``end``."""
 
@@ -60,12 +64,15 @@ class Child:
         log: Path,
         is_ready: Callable[[], bool],
         env: dict[str, str] | None = None,
+        explain: Callable[[str], str] = _end_of,
     ) -> None:
+        """``explain`` makes a sentence of the last line that it printed before it ended too early."""
         self.name = name
         self._command = list(command)
         self._log = log
         self._is_ready = is_ready
         self._env = os.environ | (env or {})
+        self._explain = explain
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -108,7 +115,7 @@ class Child:
         with contextlib.suppress(OSError):
             lines = self._log.read_text(errors="replace").strip().splitlines()
             if lines:
-                return lines[-1][-300:]
+                return self._explain(lines[-1])
         return f"see {self._log}"
 
     def record(self) -> ChildProcess:

