@@ -15,7 +15,7 @@ import msgspec
 from kernel.schedd.shares import Turn
 
 if TYPE_CHECKING:
-    from kernel.schedd.state import ProcState
+    from kernel.schedd.procstate import ProcState
 
 FIRST_FOR_S: Final = 5.0
 """A latency-critical proc that waits for longer waits for others of its kind: best-effort ones then go on."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kernel.schedd.procstate import ProcPhase
+
 if TYPE_CHECKING:
-    from kernel.schedd.state import Phase, ProcState
+    from kernel.schedd.procstate import ProcState
     from sigmaos_ray.proc import Status
 
 
@@ -24,7 +26,7 @@ class ProcCounters:
 
     def __init__(self, size: NodeSize = NodeSize()) -> None:  # noqa: B008  # immutable
         self.size = size
-        self.phases: Counter[str] = Counter()
+        self.phases: Counter[ProcPhase] = Counter()
         self.spawned = 0
         self.ended: Counter[str] = Counter()
         """By how: ok, evicted, error, fatal, crash."""
@@ -34,13 +36,13 @@ class ProcCounters:
         """All the time that procs were queued, of those that began."""
         self.began = 0
 
-    def arrived(self, phase: Phase) -> None:
+    def arrived(self, phase: ProcPhase) -> None:
         self.spawned += 1
-        self.phases[phase.value] += 1
+        self.phases[phase] += 1
 
-    def moved(self, proc: ProcState, old: Phase, new: Phase) -> None:
-        self.phases[old.value] -= 1
-        self.phases[new.value] += 1
+    def moved(self, proc: ProcState, old: ProcPhase, new: ProcPhase) -> None:
+        self.phases[old] -= 1
+        self.phases[new] += 1
         held, holds = _holds(old), _holds(new)
         sign = holds - held
         self.reserved_mcpu += sign * proc.spec.mcpu
@@ -54,11 +56,11 @@ class ProcCounters:
 
     def collected(self) -> None:
         """An ended proc is not kept any more."""
-        self.phases["exited"] -= 1
+        self.phases[ProcPhase.EXITED] -= 1
 
     def report(self) -> dict[str, Any]:
         """The section ``procs`` of ``.statsd``."""
-        phases = {name: self.phases[name] for name in ("queued", "starting", "running", "exited")}
+        phases = {phase.value: self.phases[phase] for phase in ProcPhase}
         return {
             **phases,
             "spawned": self.spawned,
@@ -71,6 +73,6 @@ class ProcCounters:
         }
 
 
-def _holds(phase: Phase) -> int:
+def _holds(phase: ProcPhase) -> int:
     """1 if Ray has given a proc in this phase what it reserved."""
-    return phase.value in ("starting", "running")
+    return phase in (ProcPhase.STARTING, ProcPhase.RUNNING)

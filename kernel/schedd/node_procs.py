@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from kernel.schedd import endings
 from kernel.schedd.nodes import ProcTree
+from kernel.schedd.procstate import ProcPhase
 from kernel.schedd.ray_procs import RayContext, RayProcs
 from kernel.schedd.runners import Runners
 from kernel.schedd.stages import SpawnStages
-from kernel.schedd.state import Kill, KillLater, Moved, Phase, ProcTable, Submit, Wake, Withdraw
+from kernel.schedd.state import HandToRay, Kill, KillLater, ProcTable, Relist, Wake, Withdraw
 from kernel.schedd.waits import Waits
 from sigmaos_ray import crash, debug, serr
 from sigmaos_ray.proc import Status, check_pid
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kernel.schedd.state import Instruction, ProcState
+    from kernel.schedd.procstate import ProcState
+    from kernel.schedd.state import Instruction
     from sigmaos_ray.config import Config
     from sigmaos_ray.pb import proc_pb2 as pb
     from sigmaos_ray.protsrv.watch import WatchTable
@@ -68,7 +70,7 @@ class NodeProcs:
         if self._ray is None or self._stopping:
             return
         self._stopping = True
-        for pid in self.table.pids(Phase.QUEUED, Phase.STARTING, Phase.RUNNING):
+        for pid in self.table.pids(ProcPhase.QUEUED, ProcPhase.STARTING, ProcPhase.RUNNING):
             self.evict(pid, None)
         if not await self._gone_within(_STOP_GRACE_S):
             self._do(self.table.stopping())
@@ -188,13 +190,13 @@ class NodeProcs:
     def _do_one(self, instruction: Instruction) -> None:
         assert self._ray is not None, "no procs before start"
         match instruction:
-            case Submit(proc):
+            case HandToRay(proc):
                 if _spawn_delay.on:
                     _spawn_delay.passed()
                 self._ray.submit(proc)
             case Wake(proc, what):
                 self.waits.wake(proc, what)
-            case Moved(pid, old, new):
+            case Relist(pid, old, new):
                 self.tree.moved(pid, old, new)
             case Withdraw(proc):
                 self._ray.withdraw(proc)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from kernel.schedd.state import Phase
+from kernel.schedd.procstate import ProcPhase
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.devices import Snapshot, StaticDir
 from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
@@ -22,7 +22,8 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
-    from kernel.schedd.state import ProcState, ProcTable
+    from kernel.schedd.procstate import ProcState
+    from kernel.schedd.state import ProcTable
     from sigmaos_ray.protsrv.watch import WatchTable
     from sigmaos_ray.rpcsrv import Caller
 
@@ -60,11 +61,11 @@ class ProcTree:
 
     def __init__(self, table: ProcTable, watches: WatchTable) -> None:
         self._watches = watches
-        self.pids = ProcDir("pids", _PIDS_PATH, table, Phase.STARTING, Phase.RUNNING)
-        self.queue = ProcDir("queue", _QUEUE_PATH, table, Phase.QUEUED)
+        self.pids = ProcDir("pids", _PIDS_PATH, table, ProcPhase.STARTING, ProcPhase.RUNNING)
+        self.queue = ProcDir("queue", _QUEUE_PATH, table, ProcPhase.QUEUED)
         self.root = StaticDir("", [self.pids, self.queue], _ROOT_PATH, DEV_PSTAT)
 
-    def moved(self, pid: str, old: Phase | None, new: Phase | None) -> None:
+    def moved(self, pid: str, old: ProcPhase | None, new: ProcPhase | None) -> None:
         """Publishes that a proc is listed elsewhere; called in the moment of the move."""
         for directory in (self.pids, self.queue):
             was, now = old in directory.phases, new in directory.phases
@@ -78,7 +79,7 @@ class ProcTree:
 class ProcDir(Dir):
     """The procs that are in certain phases."""
 
-    def __init__(self, name: str, path: int, table: ProcTable, *phases: Phase) -> None:
+    def __init__(self, name: str, path: int, table: ProcTable, *phases: ProcPhase) -> None:
         self._name = name
         self.path = path
         self._table = table
@@ -129,7 +130,7 @@ class ProcFile(Node):
 
     def qid(self) -> Qid:
         path = _FIRST_PROC_PATH + self._proc.number
-        return Qid.of(self.perm, list(Phase).index(self._proc.phase), path)
+        return Qid.of(self.perm, list(ProcPhase).index(self._proc.phase), path)
 
     def status(self) -> Stat:
         return Stat(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from kernel.schedd.state import ProcState
+    from kernel.schedd.procstate import ProcState
     from sigmaos_ray.proc import Status
 
 _log = debug.selector("SCHEDD")

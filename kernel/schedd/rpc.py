@@ -7,7 +7,8 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from kernel.schedd.state import Phase, Signal
+from kernel.schedd.procstate import ProcPhase
+from kernel.schedd.state import Signal
 from sigmaos_ray import serr
 from sigmaos_ray.pb import observe_pb2
 from sigmaos_ray.pb import proc_pb2 as pb
@@ -17,7 +18,7 @@ from sigmaos_ray.rpcsrv import RpcContext, immediate
 
 if TYPE_CHECKING:
     from kernel.schedd.node_procs import NodeProcs
-    from kernel.schedd.state import ProcState
+    from kernel.schedd.procstate import ProcState
 
 
 class Schedd:
@@ -32,13 +33,13 @@ class Schedd:
 
     async def WaitStart(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
         proc = self._procs.table.get(request.pid)
-        if not proc.started and proc.phase is not Phase.EXITED:
+        if not proc.started and proc.phase is not ProcPhase.EXITED:
             await self._procs.waits.wait(proc, Signal.START, _limit(request.timeout_s))
         return pb.EmptyReply()
 
     async def WaitExit(self, ctx: RpcContext, request: pb.PidRequest) -> pb.StatusReply:
         proc = self._procs.table.get(request.pid)
-        if proc.phase is not Phase.EXITED:
+        if proc.phase is not ProcPhase.EXITED:
             await self._procs.waits.wait(proc, Signal.EXIT, _limit(request.timeout_s))
         if not request.peek and request.caller_pid == proc.spec.parent_pid:
             self._procs.table.collect(proc)
@@ -56,7 +57,7 @@ class Schedd:
 
     async def WaitEvict(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
         proc = self._procs.table.get(request.pid)
-        if not proc.evicting and proc.phase is not Phase.EXITED:
+        if not proc.evicting and proc.phase is not ProcPhase.EXITED:
             await self._procs.waits.wait(proc, Signal.EVICT, _limit(request.timeout_s))
         return pb.EmptyReply()
 
@@ -101,7 +102,7 @@ class Schedd:
         return pb.ProcInfo(
             proc=spec,
             state=proc.phase.value,
-            note=_waits_for(proc, self._procs) if proc.phase is Phase.QUEUED else "",
+            note=_waits_for(proc, self._procs) if proc.phase is ProcPhase.QUEUED else "",
             started_s=proc.started_s,
             ended_s=proc.ended_s,
             os_pid=proc.os_pid,

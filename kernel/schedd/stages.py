@@ -9,7 +9,7 @@ from sigmaos_ray import debug
 from sigmaos_ray.protsrv.latency import Latency
 
 if TYPE_CHECKING:
-    from kernel.schedd.state import ProcState
+    from kernel.schedd.procstate import ProcState
 
 _log = debug.selector("SPAWN_LAT")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from kernel.schedd.counters import ProcCounters
+from kernel.schedd.procstate import ProcPhase, ProcState
 from sigmaos_ray import serr
 from sigmaos_ray.proc import Status
 
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
     from sigmaos_ray.proc import Tpid
 
 
-class Phase(enum.StrEnum):
-    QUEUED = "queued"
-    STARTING = "starting"
-    RUNNING = "running"
-    EXITED = "exited"
-
-
 class Signal(enum.Enum):
     """What somebody may wait for."""
 
@@ -41,8 +35,8 @@ class Signal(enum.Enum):
     EVICT = enum.auto()
 
 
-class Submit(msgspec.Struct, frozen=True):
-    """Hand it to Ray."""
+class HandToRay(msgspec.Struct, frozen=True):
+    """Have Ray place and run it."""
 
     proc: ProcState
 
@@ -73,66 +67,15 @@ class Wake(msgspec.Struct, frozen=True):
     signal: Signal
 
 
-class Moved(msgspec.Struct, frozen=True):
-    """It is listed elsewhere now. None: nowhere."""
+class Relist(msgspec.Struct, frozen=True):
+    """Show it in another directory. None: in no one."""
 
     pid: str
-    old: Phase | None
-    new: Phase | None
+    old: ProcPhase | None
+    new: ProcPhase | None
 
 
-Instruction: TypeAlias = Submit | Withdraw | Kill | KillLater | Wake | Moved
-
-
-class ProcState:
-    """One proc. Changed by ``ProcTable`` alone."""
-
-    __slots__ = (
-        "began_s",
-        "collected",
-        "ended_s",
-        "evicting",
-        "gone",
-        "killing",
-        "number",
-        "orphaned",
-        "os_pid",
-        "phase",
-        "spec",
-        "started",
-        "started_s",
-        "status",
-        "submitted_s",
-        "times",
-    )
-
-    def __init__(self, spec: pb.ProcSpec, number: int) -> None:
-        self.spec = spec
-        self.number = number
-        """Counts the procs of a schedd: unique, also where a pid is used again."""
-        self.phase = Phase.QUEUED
-        self.started = False
-        self.evicting = False
-        self.killing = ""
-        """Why it is being killed; ``""``: it is not."""
-        self.gone = False
-        """Ray has said how it ended: no process of it is left."""
-        self.collected = False
-        self.orphaned = False
-        """Its parent has ended: nobody will collect it."""
-        self.status: Status | None = None
-        self.os_pid = 0
-        self.submitted_s = self.began_s = self.started_s = self.ended_s = 0.0
-        self.times: pb.ProcTimes | None = None
-        """When its worker came how far; None before it ended, or if it did not say."""
-
-    @property
-    def pid(self) -> Tpid:
-        return self.spec.pid
-
-    @property
-    def latency_critical(self) -> bool:
-        return self.spec.mcpu > 0
+Instruction: TypeAlias = HandToRay | Withdraw | Kill | KillLater | Wake | Relist
 
 
 class ProcTable:
@@ -158,7 +101,7 @@ class ProcTable:
     def all(self) -> Iterable[ProcState]:
         return self._procs.values()
 
-    def pids(self, *phases: Phase) -> list[Tpid]:
+    def pids(self, *phases: ProcPhase) -> list[Tpid]:
         return sorted(pid for pid, proc in self._procs.items() if proc.phase in phases)
 
     # -- what clients ask for
@@ -171,16 +114,16 @@ class ProcTable:
         proc = self._procs[spec.pid] = ProcState(spec, self._spawned_count)
         self._children.setdefault(spec.parent_pid, set()).add(spec.pid)
         self.counters.arrived(proc.phase)
-        return [Submit(proc), Moved(spec.pid, None, Phase.QUEUED)]
+        return [HandToRay(proc), Relist(spec.pid, None, ProcPhase.QUEUED)]
 
     def evict(self, pid: Tpid, grace_s: float | None) -> list[Instruction]:
         """Idempotent; of a proc that has exited only what still runs is killed. NotFound for an unknown pid."""
         proc = self.get(pid)
         told: list[Instruction] = []
-        if not proc.evicting and proc.phase is not Phase.EXITED:
+        if not proc.evicting and proc.phase is not ProcPhase.EXITED:
             proc.evicting = True
             told.append(Wake(proc, Signal.EVICT))
-        if proc.phase is Phase.QUEUED:
+        if proc.phase is ProcPhase.QUEUED:
             told.append(Withdraw(proc))
         if grace_s is not None and not proc.gone:
             told.append(KillLater(proc, grace_s))
@@ -191,7 +134,7 @@ class ProcTable:
         if proc.collected:
             return
         proc.collected = True
-        if proc.phase is Phase.EXITED:
+        if proc.phase is ProcPhase.EXITED:
             self.counters.collected()
         self._ended.pop(proc.pid, None)
         self._forget_child(proc)
@@ -202,7 +145,7 @@ class ProcTable:
         """The parent has the statuses of these. What has not ended, or is another's child, stays."""
         for pid in pids:
             proc = self._procs.get(pid)
-            if proc is not None and proc.phase is Phase.EXITED and proc.spec.parent_pid == parent_pid:
+            if proc is not None and proc.phase is ProcPhase.EXITED and proc.spec.parent_pid == parent_pid:
                 self.collect(proc)
 
     # -- what the proc and Ray tell
@@ -211,18 +154,18 @@ class ProcTable:
         """A worker runs it. Of a proc that is not there (any more), nothing. The proc may have said before that it
         started: a worker tells later, and only of procs that take a while."""
         proc = self._procs.get(pid)
-        if proc is None or proc.phase is Phase.EXITED or proc.os_pid:
+        if proc is None or proc.phase is ProcPhase.EXITED or proc.os_pid:
             return []
         proc.os_pid, proc.began_s = os_pid, now_s
-        return self._move(proc, Phase.STARTING) if proc.phase is Phase.QUEUED else []
+        return self._move(proc, ProcPhase.STARTING) if proc.phase is ProcPhase.QUEUED else []
 
     def started(self, pid: Tpid, now_s: float) -> list[Instruction]:
         """The proc says that it runs; a second time changes nothing. NotFound for an unknown pid."""
         proc = self.get(pid)
-        if proc.started or proc.phase is Phase.EXITED:
+        if proc.started or proc.phase is ProcPhase.EXITED:
             return []
         proc.started, proc.started_s = True, now_s
-        return [*self._move(proc, Phase.RUNNING), Wake(proc, Signal.START)]
+        return [*self._move(proc, ProcPhase.RUNNING), Wake(proc, Signal.START)]
 
     def reported(self, pid: Tpid, status: Status, now_s: float) -> list[Instruction]:
         """The proc says how it ends. NotFound for an unknown pid."""
@@ -251,16 +194,16 @@ class ProcTable:
 
     # -- moves
 
-    def _move(self, proc: ProcState, phase: Phase) -> list[Instruction]:
+    def _move(self, proc: ProcState, phase: ProcPhase) -> list[Instruction]:
         old, proc.phase = proc.phase, phase
         self.counters.moved(proc, old, phase)
-        return [Moved(proc.pid, old, phase)]
+        return [Relist(proc.pid, old, phase)]
 
     def _exit(self, proc: ProcState, status: Status, now_s: float) -> list[Instruction]:
-        if proc.phase is Phase.EXITED:
+        if proc.phase is ProcPhase.EXITED:
             return []
         proc.status, proc.ended_s = status, now_s
-        told = self._move(proc, Phase.EXITED)
+        told = self._move(proc, ProcPhase.EXITED)
         self.counters.exited(status)
         told += [Wake(proc, signal) for signal in Signal]
         self._orphan_children(proc.pid)
@@ -275,7 +218,7 @@ class ProcTable:
         for pid in self._children.pop(parent_pid, ()):
             child = self._procs[pid]
             child.orphaned = True
-            if child.phase is Phase.EXITED:
+            if child.phase is ProcPhase.EXITED:
                 self.collect(child)
 
     def _drop_oldest(self) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
-    from kernel.schedd.state import ProcState, Signal
+    from kernel.schedd.procstate import ProcState
+    from kernel.schedd.state import Signal
 
 
 class Waits:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kernel.schedd.backlog import FIRST_FOR_S, Backlog, ClusterSize
+from kernel.schedd.procstate import ProcState
 from kernel.schedd.shares import Turn
-from kernel.schedd.state import ProcState
 from sigmaos_ray.pb import proc_pb2 as pb
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kernel.schedd.counters import NodeSize, ProcCounters
-from kernel.schedd.state import Phase, ProcTable
+from kernel.schedd.procstate import ProcPhase
+from kernel.schedd.state import ProcTable
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import Status
 
@@ -46,4 +47,4 @@ def test_a_proc_that_never_began_reserves_nothing() -> None:
     table.ended(table.get("lc"), Status.evicted(), 11.0)
     told = counters.report()
     assert (told["queued"], told["exited"], told["reserved_mcpu"], told["ended"]) == (0, 1, 0, {"evicted": 1})
-    assert Phase.EXITED in {proc.phase for proc in table.all()}
+    assert ProcPhase.EXITED in {proc.phase for proc in table.all()}

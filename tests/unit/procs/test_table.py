@@ -6,19 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.schedd.state import (
-    Instruction,
-    Kill,
-    KillLater,
-    Moved,
-    Phase,
-    ProcState,
-    ProcTable,
-    Signal,
-    Submit,
-    Wake,
-    Withdraw,
-)
+from kernel.schedd.procstate import ProcPhase, ProcState
+from kernel.schedd.state import HandToRay, Instruction, Kill, KillLater, ProcTable, Relist, Signal, Wake, Withdraw
 from sigmaos_ray import serr
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import Status
@@ -41,7 +30,7 @@ def test_which_process_runs_it_may_be_told_late(table: ProcTable) -> None:
     proc = spawn(table)
     table.started("p", NOW_S)
     assert table.began("p", 7, NOW_S) == []
-    assert (proc.phase, proc.os_pid) == (Phase.RUNNING, 7)
+    assert (proc.phase, proc.os_pid) == (ProcPhase.RUNNING, 7)
     assert table.began("p", 8, NOW_S) == []
     assert proc.os_pid == 7
 
@@ -49,8 +38,8 @@ def test_which_process_runs_it_may_be_told_late(table: ProcTable) -> None:
 def test_spawn_queues_and_submits(table: ProcTable) -> None:
     told = table.spawn(pb.ProcSpec(pid="p", program="x"))
     proc = table.get("p")
-    assert told == [Submit(proc), Moved("p", None, Phase.QUEUED)]
-    assert table.pids(Phase.QUEUED) == ["p"]
+    assert told == [HandToRay(proc), Relist("p", None, ProcPhase.QUEUED)]
+    assert table.pids(ProcPhase.QUEUED) == ["p"]
 
 
 def test_pid_in_use(table: ProcTable) -> None:
@@ -66,10 +55,10 @@ def test_pid_in_use(table: ProcTable) -> None:
 
 def test_whole_life(table: ProcTable) -> None:
     proc = spawn(table)
-    assert table.began("p", 7, NOW_S) == [Moved("p", Phase.QUEUED, Phase.STARTING)]
-    assert table.started("p", NOW_S) == [Moved("p", Phase.STARTING, Phase.RUNNING), Wake(proc, Signal.START)]
+    assert table.began("p", 7, NOW_S) == [Relist("p", ProcPhase.QUEUED, ProcPhase.STARTING)]
+    assert table.started("p", NOW_S) == [Relist("p", ProcPhase.STARTING, ProcPhase.RUNNING), Wake(proc, Signal.START)]
     told = table.reported("p", Status.info("hi"), NOW_S)
-    assert told == [Moved("p", Phase.RUNNING, Phase.EXITED), *(Wake(proc, signal) for signal in Signal)]
+    assert told == [Relist("p", ProcPhase.RUNNING, ProcPhase.EXITED), *(Wake(proc, signal) for signal in Signal)]
     assert table.ended(proc, Status.crash("exit status 1"), NOW_S) == []
     assert proc.status == Status.info("hi")
     table.collect(proc)
@@ -162,7 +151,7 @@ def test_end_of_the_parent_drops_its_interest(table: ProcTable) -> None:
 def test_statuses_kept_are_bounded(table: ProcTable) -> None:
     for number in range(15):
         table.ended(spawn(table, f"p{number:02}"), Status.ok(), NOW_S)
-    assert table.pids(Phase.EXITED) == [f"p{number:02}" for number in range(5, 15)]
+    assert table.pids(ProcPhase.EXITED) == [f"p{number:02}" for number in range(5, 15)]
 
 
 def test_stopping_kills_what_lives(table: ProcTable) -> None:
@@ -213,6 +202,6 @@ def test_any_order_of_events(order: list[str]) -> None:
             continue
         woken += [wake.signal for wake in told if isinstance(wake, Wake) and wake.proc is proc]
         assert before is None or proc.status is before, "the first report counts"
-        assert (proc.phase is Phase.EXITED) == (proc.status is not None)
+        assert (proc.phase is ProcPhase.EXITED) == (proc.status is not None)
         assert not (proc.gone and any(isinstance(one, Kill) for one in told))
     assert woken.count(Signal.EXIT) == (proc.status is not None)

@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[3]
 STANDING_CIRCLES = [
     {"sigmaos_ray.fslib.descriptors", "sigmaos_ray.fslib.readers"},
     {"kernel.boot.kernels", "kernel.boot.nameds"},
-    {"kernel.schedd.counters", "kernel.schedd.state"},
     {"user.kv.balancer", "user.kv.monitor"},
     {"sigmaos_ray.fsspec.filesystem", "sigmaos_ray.fsspec.openfiles"},
 ]
