@@ -11,7 +11,7 @@ from kernel.s3 import removal, requests, state
 from kernel.s3.folder import Folder
 from kernel.s3.object import S3Object
 from kernel.s3.state import DIR_PERM, MARKER, ObjectInfo
-from kernel.s3.writer import Writer
+from kernel.s3.writer import ObjectWriter
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import DEV_S3, DMDIR, DMTMP, NO_FENCE, NO_LEASE, OEXCL, PERM_MASK, Fence, Perm, Qid, Stat
@@ -148,7 +148,7 @@ class S3Dir(Dir):
         if await self._find(account, name) is not None:
             raise serr.Exists(name)
         exclusive = bool(how.mode & OEXCL)
-        writer = Writer(self.folder, account, name, exclusive=exclusive, only_if_written=False, fence=how.fence)
+        writer = ObjectWriter(self.folder, account, name, exclusive=exclusive, only_if_written=False, fence=how.fence)
         return S3Object(self.folder, name, ObjectInfo(0, "", time.time())), writer
 
     async def _make_dir(self, account: Account, name: str, fence: Fence) -> S3Dir:

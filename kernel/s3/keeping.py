@@ -22,7 +22,7 @@ UPLOADS_FILE: Final = "uploads"
 T = TypeVar("T")
 
 
-class Begun(msgspec.Struct, frozen=True):
+class UnfinishedUpload(msgspec.Struct, frozen=True):
     """An upload that S3 knows of."""
 
     bucket: str
@@ -51,13 +51,13 @@ class FenceFile:
         self.is_behind = False
 
 
-class Journal:
+class UploadsFile:
     """Uploads under way. What is there when a server starts was left by the one before it."""
 
     def __init__(self, directory: Path | None) -> None:
         self._file = None if directory is None else directory / UPLOADS_FILE
-        left = None if self._file is None else _load(self._file, list[Begun])
-        self._open: dict[Begun, None] = dict.fromkeys(left or [])
+        left = None if self._file is None else _load(self._file, list[UnfinishedUpload])
+        self._open: dict[UnfinishedUpload, None] = dict.fromkeys(left or [])
         self.left = list(self._open)
         """To be aborted."""
 
@@ -66,12 +66,12 @@ class Journal:
 
     def began(self, bucket: str, key: str, upload: str) -> None:
         """IOErr if the disk does not take it."""
-        self._open[Begun(bucket, key, upload)] = None
+        self._open[UnfinishedUpload(bucket, key, upload)] = None
         self._write()
 
     def ended(self, bucket: str, key: str, upload: str) -> None:
         """Never raises: one that stays noted is aborted once more, which does no harm."""
-        self._open.pop(Begun(bucket, key, upload), None)
+        self._open.pop(UnfinishedUpload(bucket, key, upload), None)
         with contextlib.suppress(serr.IOErr):
             self._write()
 

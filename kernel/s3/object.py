@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.s3 import state
-from kernel.s3.reader import Reader
+from kernel.s3.reader import ObjectReader
 from kernel.s3.state import FILE_PERM
-from kernel.s3.writer import Writer
+from kernel.s3.writer import ObjectWriter
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import NO_FENCE, OACCESS_MASK, OTRUNC, OWRITE, Fence, Perm, Qid, Stat
@@ -68,7 +68,7 @@ class S3Object(Node):
         if how.mode & OACCESS_MASK == OWRITE or how.mode & OTRUNC:
             self._shared.check(how.fence)
             only_if_written = not how.mode & OTRUNC
-            return Writer(
+            return ObjectWriter(
                 self._folder,
                 account,
                 self._name,
@@ -77,7 +77,7 @@ class S3Object(Node):
                 fence=how.fence,
             )
         await self._refresh_once_used(account)
-        return Reader(self._folder, account, self._name, self._info)
+        return ObjectReader(self._folder, account, self._name, self._info)
 
     async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
         account, bucket = self._shared.account(caller), self._folder.bucket

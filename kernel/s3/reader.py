@@ -19,7 +19,7 @@ STREAMS_MAX: Final = 8
 """Places of one open file from which it is read on: chunks of it, by several tasks."""
 
 
-class Reader(OpenFile):
+class ObjectReader(OpenFile):
     """Reads one object. If it is replaced meanwhile, a read at the beginning goes over to the new one, and one further
     on raises Version, so that nobody gets a mix."""
 

@@ -10,7 +10,7 @@ import msgspec
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from kernel.s3.errors import INVALID_RANGE, MISSING, PRECONDITION_FAILED, code_of
-from kernel.s3.state import KeyPage, Listing, ObjectInfo, names_of_prefixes, within
+from kernel.s3.state import DirPage, KeyPage, ObjectInfo, names_of_prefixes, within
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def keys(client: S3Client, bucket: str, beginning: str, after: str, count: int) 
     return KeyPage(found, not page["IsTruncated"])
 
 
-def dir_page(client: S3Client, bucket: str, prefix: str, after: str, token: str) -> Listing:
+def dir_page(client: S3Client, bucket: str, prefix: str, after: str, token: str) -> DirPage:
     """One page of a directory, behind the name ``after``, or going on from ``token``."""
     base = within(prefix)
     request: ListObjectsV2RequestTypeDef = {
@@ -100,7 +100,7 @@ def dir_page(client: S3Client, bucket: str, prefix: str, after: str, token: str)
         for entry in page.get("Contents", [])
     ]
     dirs = names_of_prefixes([entry["Prefix"] for entry in page.get("CommonPrefixes", [])], base)
-    return Listing(files, dirs, not page["IsTruncated"], page.get("NextContinuationToken", ""))
+    return DirPage(files, dirs, not page["IsTruncated"], page.get("NextContinuationToken", ""))
 
 
 # -- reading
@@ -237,7 +237,7 @@ def start_parts(client: S3Client, bucket: str, key: str) -> str:
     return client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
 
 
-class Part(msgspec.Struct, frozen=True):
+class UploadPart(msgspec.Struct, frozen=True):
     """Where a part goes. Numbers begin at 1."""
 
     bucket: str
@@ -246,7 +246,7 @@ class Part(msgspec.Struct, frozen=True):
     number: int
 
 
-def put_part(client: S3Client, part: Part, chunks: Sequence[Chunk], until: float) -> str:
+def put_part(client: S3Client, part: UploadPart, chunks: Sequence[Chunk], until: float) -> str:
     """Returns the part's ETag."""
     body = body_of(chunks, until)
     sent = client.upload_part(Bucket=part.bucket, Key=part.key, UploadId=part.upload, PartNumber=part.number, Body=body)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kernel.s3 import state
 from kernel.s3.budget import Budget
-from kernel.s3.keeping import FenceFile, Journal
-from kernel.s3.state import FILE_PERM, ObjectInfo, Versions
+from kernel.s3.keeping import FenceFile, UploadsFile
+from kernel.s3.state import FILE_PERM, KeyVersions, ObjectInfo
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.locks import LockTable
 from sigmaos_ray.sigmap import DEV_S3, Fence, Qid, Stat
@@ -30,10 +30,10 @@ class S3Shared:
         self.watches = watches
         self.limits = store.limits
         self.budget = Budget(self.limits.s3_ahead_bytes_max)
-        self.journal = Journal(directory)
+        self.journal = UploadsFile(directory)
         self._fence_file = FenceFile(directory)
         self.fences = FenceTable(self._fence_file.load(), self._save_fences)
-        self.versions = Versions(time.time_ns())
+        self.versions = KeyVersions(time.time_ns())
         self.locks: LockTable[tuple[str, str]] = LockTable()
         """Changes of one object, by bucket and key, are made one after the other."""
 

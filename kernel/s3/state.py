@@ -46,7 +46,7 @@ class KeyPage(msgspec.Struct, frozen=True):
     is_last: bool
 
 
-class Listing(msgspec.Struct, frozen=True):
+class DirPage(msgspec.Struct, frozen=True):
     """One page of S3's listing of a directory: names within it, each kind in S3's order."""
 
     files: list[tuple[str, ObjectInfo]]
@@ -148,7 +148,7 @@ def late_dirs(last_name: str, after: str, known: Iterable[str]) -> list[str]:
     ]
 
 
-def merge(listing: Listing, after: str) -> dict[str, ObjectInfo | None]:
+def merge(listing: DirPage, after: str) -> dict[str, ObjectInfo | None]:
     """Entries of a page, by name, that sort after ``after``; None for a directory. A file hides a directory of its
     name."""
     merged: dict[str, ObjectInfo | None] = {name: None for name in listing.dirs if is_shown(name) and name > after}
@@ -156,7 +156,7 @@ def merge(listing: Listing, after: str) -> dict[str, ObjectInfo | None]:
     return merged
 
 
-def last_name(listing: Listing) -> str:
+def last_name(listing: DirPage) -> str:
     """The name that comes last in S3's order."""
     ends = [name for name, _ in listing.files[-1:]] + [f"{name}/" for name in listing.dirs[-1:]]
     return max(ends).rstrip("/")
@@ -165,7 +165,7 @@ def last_name(listing: Listing) -> str:
 # -- versions
 
 
-class Versions:
+class KeyVersions:
     """Versions of objects and directories, by bucket and key. They grow with each change made through this server;
     a change made elsewhere shows in an object's ETag."""
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from kernel.s3.requests import Chunk, Part, Range, Taker
-    from kernel.s3.state import KeyPage, Listing, ObjectInfo
+    from kernel.s3.requests import Chunk, Range, Taker, UploadPart
+    from kernel.s3.state import DirPage, KeyPage, ObjectInfo
     from sigmaos_ray.config import Proxy
     from sigmaos_ray.rpcsrv import Caller
     from sigmaos_ray.sigmap import Secret
@@ -107,7 +107,7 @@ class Account:
         call = partial(requests.keys, bucket=bucket, beginning=beginning, after=after, count=count)
         return await self._run(call, About(requests.name_of(beginning.rstrip("/")), bucket))
 
-    async def list(self, bucket: str, prefix: str, after: str, token: str) -> Listing:
+    async def list(self, bucket: str, prefix: str, after: str, token: str) -> DirPage:
         """One page of a directory, behind the name ``after``, or going on from ``token``."""
         call = partial(requests.dir_page, bucket=bucket, prefix=prefix, after=after, token=token)
         return await self._run(call, About(requests.name_of(prefix), bucket))
@@ -157,7 +157,7 @@ class Account:
         call = partial(requests.start_parts, bucket=bucket, key=key)
         return await self._run(call, About(requests.name_of(key), bucket, changes=True))
 
-    async def put_part(self, part: Part, chunks: Sequence[Chunk]) -> str:
+    async def put_part(self, part: UploadPart, chunks: Sequence[Chunk]) -> str:
         """Returns the part's ETag."""
         size = _size_of(chunks)
         until = time.monotonic() + self._calls.time_for(size)

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from kernel.s3.requests import Part
+from kernel.s3.requests import UploadPart
 from kernel.s3.state import PARTS_MAX, part_bytes
 from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.node import OpenFile
@@ -70,7 +70,7 @@ class Upload:
         assert self._id is not None
         try:
             upload = await asyncio.shield(self._id)
-            return await self._account.put_part(Part(self._bucket, self._key, upload, number), chunks)
+            return await self._account.put_part(UploadPart(self._bucket, self._key, upload, number), chunks)
         finally:
             self._shared.budget.give(self, size)
 
@@ -126,7 +126,7 @@ class Upload:
         self._shared.budget.leave(self)
 
 
-class Writer(OpenFile):
+class ObjectWriter(OpenFile):
     """Writes a new object from its beginning on; it takes its place, and appears, at the close. ``exclusive``: the
     close raises Exists if somebody else's has appeared meanwhile. With ``only_if_written`` nothing happens unless
     something is written."""

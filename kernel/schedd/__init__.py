@@ -4,6 +4,6 @@
   ``shares`` (between realms), ``counters``, ``stages``.
 * Ray's side: ``ray_procs`` (tasks and actors), ``worker`` (what runs in them), ``endings`` (Ray's errors), ``metrics``;
   and the host's: ``runners`` (how their processes ended).
-* Serving: ``node_procs`` does what the table decides, ``waits`` are the clients' waits, ``nodes`` the files, ``rpc`` the
+* Serving: ``node_procs`` does what the table decides, ``waits`` are those of clients, ``nodes`` are files, ``rpc``
   calls; ``server`` puts them together, and ``actor`` is Ray's shell around it.
 """

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from kernel.ux import hostfile, state
 from kernel.ux.file import UxFile
 from kernel.ux.hostdir import not_shown
-from kernel.ux.listing import Listing
+from kernel.ux.listing import NameList
 from kernel.ux.node import UxNode
 from kernel.ux.pipe import UxPipe
 from kernel.ux.workshop import HIDDEN
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kernel.ux.node import Parent
     from kernel.ux.shared import UxShared
     from kernel.ux.state import HostStat
-    from kernel.ux.workshop import Prepared
+    from kernel.ux.workshop import Workpiece
     from sigmaos_ray.rpcsrv import Caller
 
 
@@ -150,7 +150,7 @@ class UxDir(UxNode, Dir):
         number = listings.next_number()
         names = listing.names if listing else None
         page = await self.shared.store.page(self.way(), names, after, limit, self.shared.is_shown)
-        listings.read_from(self.host.inode, listing or Listing(number, page.names), is_end=not page.entries)
+        listings.read_from(self.host.inode, listing or NameList(number, page.names), is_end=not page.entries)
         return [self._stat_of_entry(name, host) for name, host in page.entries]
 
     def _stat_of_entry(self, name: str, host: HostStat) -> Stat:
@@ -194,23 +194,23 @@ class UxDir(UxNode, Dir):
     def _create_pipe(self, name: str, how: OpenHow, host_mode: int) -> UxNode:
         workshop = self.shared.store.workshop
         with self.open_dir() as directory:
-            prepared = workshop.prepare_pipe(host_mode)
+            piece = workshop.prepare_pipe(host_mode)
             try:
-                return self._place_passing(directory, prepared, name, how.lease)
+                return self._place_passing(directory, piece, name, how.lease)
             finally:
-                workshop.drop(prepared)
+                workshop.drop(piece)
 
     async def _create_whole(self, name: str, how: OpenHow, host_mode: int) -> tuple[UxNode, int]:
         store = self.shared.store
-        prepared = await store.prepare(how.data, 0, host_mode, name)
+        piece = await store.prepare(how.data, 0, host_mode, name)
         try:
             # Again: to prepare it took time, in which the lease may have ended, or a newer fence have come.
             self.shared.check(how.fence, how.lease)
             with self.open_dir() as directory:
-                node = self._place_new(directory, prepared, name, how.lease)
-            return node, prepared.take_fd()
+                node = self._place_new(directory, piece, name, how.lease)
+            return node, piece.take_fd()
         finally:
-            store.workshop.drop(prepared)
+            store.workshop.drop(piece)
 
     def _new_node(self, name: str, host: HostStat) -> UxNode:
         """An entry was made on the host; returns its node."""
@@ -218,16 +218,16 @@ class UxDir(UxNode, Dir):
         self._has_come(node)
         return node
 
-    def _place_new(self, directory: HostDir, prepared: Prepared, name: str, lease: int) -> UxNode:
+    def _place_new(self, directory: HostDir, piece: Workpiece, name: str, lease: int) -> UxNode:
         """Lets a prepared file appear. Exists if the name is taken."""
         if lease != NO_LEASE:
-            return self._place_passing(directory, prepared, name, lease)
-        self.shared.store.workshop.place_new(prepared, directory, name)
-        return self._new_node(name, hostfile.status(prepared.fd, name))
+            return self._place_passing(directory, piece, name, lease)
+        self.shared.store.workshop.place_new(piece, directory, name)
+        return self._new_node(name, hostfile.status(piece.fd, name))
 
-    def _place_passing(self, directory: HostDir, prepared: Prepared, name: str, lease: int) -> UxNode:
+    def _place_passing(self, directory: HostDir, piece: Workpiece, name: str, lease: int) -> UxNode:
         """Lets something appear that does not outlive the server."""
-        mark = self.shared.store.workshop.place_passing(prepared, directory, [*self.way(), name])
+        mark = self.shared.store.workshop.place_passing(piece, directory, [*self.way(), name])
         node = self._node_of(name, directory.look(name))
         self.shared.ties.tie(node, lease, mark)
         self._has_come(node)
@@ -280,7 +280,7 @@ class UxDir(UxNode, Dir):
         """Makes a file, or lets another one take its place. False, and nothing done, if a file came meanwhile that
         must be written in place."""
         store = self.shared.store
-        prepared = await store.prepare(data, offset, host_mode, name)
+        piece = await store.prepare(data, offset, host_mode, name)
         try:
             if self._goes_in_place(name, how.mode):
                 return False
@@ -288,25 +288,25 @@ class UxDir(UxNode, Dir):
             with self.open_dir() as directory:
                 old = directory.peek(name)
                 if old is None:
-                    self._place_new(directory, prepared, name, how.lease)
+                    self._place_new(directory, piece, name, how.lease)
                 else:
-                    self._place_over(directory, prepared, name, old, how.lease)
+                    self._place_over(directory, piece, name, old, how.lease)
             return True
         finally:
-            store.workshop.drop(prepared)
+            store.workshop.drop(piece)
 
-    def _place_over(self, directory: HostDir, prepared: Prepared, name: str, old: HostStat, lease: int) -> None:
+    def _place_over(self, directory: HostDir, piece: Workpiece, name: str, old: HostStat, lease: int) -> None:
         """The file has new contents, in a new inode: its node, and who has it open, go over to that, and so does its
         lease, unless the put brings one."""
         workshop = self.shared.store.workshop
         node = self._file_of(name, old)
         lease = lease or node.lease
         if not lease:
-            workshop.place_over(prepared, directory, name, old)
-            node.replaced(prepared)
+            workshop.place_over(piece, directory, name, old)
+            node.replaced(piece)
             return
-        mark = workshop.place_passing_over(prepared, directory, [*self.way(), name], old)
-        node.replaced(prepared)
+        mark = workshop.place_passing_over(piece, directory, [*self.way(), name], old)
+        node.replaced(piece)
         self.shared.ties.tie(node, lease, mark)
 
     # -- renaming

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kernel.ux.node import Parent
     from kernel.ux.shared import UxShared
     from kernel.ux.state import HostStat
-    from kernel.ux.workshop import Prepared
+    from kernel.ux.workshop import Workpiece
     from sigmaos_ray.protsrv.node import OpenHow
     from sigmaos_ray.rpcsrv import Caller
 
@@ -56,11 +56,11 @@ class UxFile(UxNode):
         with self.open_parent() as directory:
             return directory.open_file(self._name, writable=writable)
 
-    def replaced(self, prepared: Prepared) -> None:
+    def replaced(self, piece: Workpiece) -> None:
         """The file has new contents, in a new inode; who has it open goes over to that."""
-        self.see(hostfile.status(prepared.fd, self._name))
+        self.see(hostfile.status(piece.fd, self._name))
         self.touch()
-        self.files.replace(prepared)
+        self.files.replace(piece)
 
     @contextlib.contextmanager
     def leased(self, lease: int) -> Iterator[None]:
@@ -103,10 +103,10 @@ class OpenFiles:
         self._swap(Handle(fd, writable=True))
         return self._opened()
 
-    def replace(self, prepared: Prepared) -> None:
+    def replace(self, piece: Workpiece) -> None:
         """The file has another inode now."""
         if self.handle is not None:
-            self._swap(Handle(prepared.take_fd(), writable=True))
+            self._swap(Handle(piece.take_fd(), writable=True))
 
     def _opened(self) -> OpenUxFile:
         self._count += 1

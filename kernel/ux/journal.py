@@ -70,7 +70,7 @@ def _move(found: dict[str, dict[tuple[str, ...], None]], old: tuple[str, ...], n
         ways |= dict.fromkeys(new + way[len(old) :] for way in ways if way[: len(old)] == old)
 
 
-class Journal:
+class PlacesJournal:
     """The journal in a directory of the server's own. Whoever makes it closes it. Short calls that block."""
 
     def __init__(self, directory: HostDir, *, sync: bool) -> None:

@@ -14,7 +14,7 @@ KEPT_MAX: Final = 16
 """Directories that are half read at a time, beyond which the longest untouched starts over at its next page."""
 
 
-class Listing(NamedTuple):
+class NameList(NamedTuple):
     """The names of a directory, in order, at one moment after ``number`` was given out."""
 
     number: int
@@ -34,7 +34,7 @@ class Listings:
     """
 
     def __init__(self, kept_max: int = KEPT_MAX) -> None:
-        self._newest: OrderedDict[tuple[int, int], Listing] = OrderedDict()
+        self._newest: OrderedDict[tuple[int, int], NameList] = OrderedDict()
         self._kept_max = kept_max
         self._numbers = itertools.count(1)
 
@@ -42,14 +42,14 @@ class Listings:
         """Before the names are looked up."""
         return next(self._numbers)
 
-    def going_on(self, inode: tuple[int, int]) -> Listing | None:
+    def going_on(self, inode: tuple[int, int]) -> NameList | None:
         """For a page that is not the first."""
         listing = self._newest.get(inode)
         if listing is not None:
             self._newest.move_to_end(inode)
         return listing
 
-    def read_from(self, inode: tuple[int, int], listing: Listing, *, is_end: bool) -> None:
+    def read_from(self, inode: tuple[int, int], listing: NameList, *, is_end: bool) -> None:
         """A page was read from it: keeps it unless that was the empty one at the end, or there is a newer one."""
         newest = self._newest.get(inode)
         if newest is not None and newest.number > listing.number:

@@ -15,7 +15,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from kernel.ux import journal
-from kernel.ux.journal import At, Gone, Journal, Moved
+from kernel.ux.journal import At, Gone, Moved, PlacesJournal
 from sigmaos_ray import debug, serr
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Passing:
     def __init__(self, own: HostDir, *, sync: bool) -> None:
         self._own = own
         self._sync = sync
-        self._journal = Journal(own, sync=sync)
+        self._journal = PlacesJournal(own, sync=sync)
 
     def close(self) -> None:
         """Leaves everything as it is for ``clear``."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kernel.ux.fencefile import FenceFile
 from kernel.ux.hostdir import not_shown
 from kernel.ux.listing import Listings
-from kernel.ux.state import HostStat, Versions, perm_of, qid_path
+from kernel.ux.state import HostStat, InodeVersions, perm_of, qid_path
 from kernel.ux.ties import Ties
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.leases import LeaseKeeper
@@ -29,7 +29,7 @@ class UxShared:
         self.fences = FenceTable(self._fence_file.load(), self._save_fences)
         self.ties = Ties(store.workshop.passing)
         self.leases = LeaseKeeper(self.ties.end)
-        self.versions = Versions()
+        self.versions = InodeVersions()
         self.listings = Listings()
         self.locks: LockTable[tuple[int, int]] = LockTable()
         """Contents of files, by inode."""

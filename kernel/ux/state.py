@@ -98,7 +98,7 @@ def qid_path(inode: tuple[int, int], root_dev: int) -> int:
     return ino & ((1 << 63) - 1)
 
 
-class Versions:
+class InodeVersions:
     """Versions of objects, by inode. They grow with each change, in this process and over restarts: a version is
     the time of the last change in nanoseconds, moved on by one where the clock did not."""
 

@@ -15,7 +15,7 @@ from kernel.ux import hostfile
 from kernel.ux.hostdir import HostDir, translated
 from kernel.ux.hostfile import InlineReader
 from kernel.ux.listing import place_after
-from kernel.ux.workshop import HIDDEN, Prepared, Workshop
+from kernel.ux.workshop import HIDDEN, Workpiece, Workshop
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.threads import Threads
 
@@ -111,18 +111,18 @@ class UxStore:
             return hostfile.write(fd, offset, data, name)
         return await self._threads.run(hostfile.write, fd, offset, data, name)
 
-    async def prepare(self, data: bytes, offset: int, mode: int, name: str) -> Prepared:
+    async def prepare(self, data: bytes, offset: int, mode: int, name: str) -> Workpiece:
         """A file that can appear whole; see Workshop. The caller drops it in the end."""
         if len(data) <= INLINE_BYTES_MAX and not self.syncs:
             return self.workshop.prepare(data, offset, mode, name)
-        made: list[Prepared] = []
+        pieces: list[Workpiece] = []
         try:
-            await self._threads.run(lambda: made.append(self.workshop.prepare(data, offset, mode, name)))
+            await self._threads.run(lambda: pieces.append(self.workshop.prepare(data, offset, mode, name)))
         except asyncio.CancelledError:
-            for prepared in made:
-                self.workshop.drop(prepared)
+            for piece in pieces:
+                self.workshop.drop(piece)
             raise
-        return made[0]
+        return pieces[0]
 
     async def sync_file(self, fd: int, name: str) -> None:
         await self._threads.run(hostfile.sync, fd, name)

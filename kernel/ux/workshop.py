@@ -30,7 +30,7 @@ HIDDEN: Final = ".sigmaos-ux"
 """The one entry of the root that is not shown."""
 
 
-class Prepared:
+class Workpiece:
     """A file that is written and waits for its name. Whoever gets it places it, and drops it in the end."""
 
     __slots__ = ("fd", "is_placed", "name")
@@ -81,69 +81,69 @@ class Workshop:
         self._own.close()
         self._hidden.close()
 
-    def prepare(self, data: bytes, offset: int, mode: int, name: str) -> Prepared:
+    def prepare(self, data: bytes, offset: int, mode: int, name: str) -> Workpiece:
         """A file with ``data`` at ``offset`` (NO_OFFSET is the beginning here), to be called ``name``. Blocks; may run
         in a thread."""
         check_there(self._own)
         working_name = secrets.token_hex(8)
-        prepared = Prepared(working_name, self._own.make_file(working_name, mode))
+        piece = Workpiece(working_name, self._own.make_file(working_name, mode))
         try:
-            hostfile.write(prepared.fd, 0 if offset == NO_OFFSET else offset, data, name)
+            hostfile.write(piece.fd, 0 if offset == NO_OFFSET else offset, data, name)
             if self._sync:
-                hostfile.sync(prepared.fd, name)
+                hostfile.sync(piece.fd, name)
         except BaseException:  # a cancellation too: what was opened is closed, and it goes on
-            self.drop(prepared)
+            self.drop(piece)
             raise
-        return prepared
+        return piece
 
-    def prepare_pipe(self, mode: int) -> Prepared:
+    def prepare_pipe(self, mode: int) -> Workpiece:
         """A pipe that waits for its name."""
         check_there(self._own)
-        prepared = Prepared(secrets.token_hex(8))
-        self._own.make_pipe(prepared.name, mode)
-        return prepared
+        piece = Workpiece(secrets.token_hex(8))
+        self._own.make_pipe(piece.name, mode)
+        return piece
 
-    def place_new(self, prepared: Prepared, directory: HostDir, name: str) -> None:
+    def place_new(self, piece: Workpiece, directory: HostDir, name: str) -> None:
         """Gives it a name that must be free; Exists otherwise."""
-        self._own.give(prepared.name, directory, name)
-        prepared.is_placed = True
+        self._own.give(piece.name, directory, name)
+        piece.is_placed = True
 
-    def place_over(self, prepared: Prepared, directory: HostDir, name: str, old: HostStat) -> None:
+    def place_over(self, piece: Workpiece, directory: HostDir, name: str, old: HostStat) -> None:
         """Lets it take the place of a file, with that file's mode and, where we may, owner."""
         with translated(name):
             with contextlib.suppress(PermissionError):  # only root gives files away: else it is ours
-                os.fchown(prepared.fd, old.uid, old.gid)
-            os.fchmod(prepared.fd, stat.S_IMODE(old.mode))
-        self._own.rename(prepared.name, directory, name)
-        prepared.is_placed = True
+                os.fchown(piece.fd, old.uid, old.gid)
+            os.fchmod(piece.fd, stat.S_IMODE(old.mode))
+        self._own.rename(piece.name, directory, name)
+        piece.is_placed = True
 
-    def place_passing(self, prepared: Prepared, directory: HostDir, way: Sequence[str]) -> str:
+    def place_passing(self, piece: Workpiece, directory: HostDir, way: Sequence[str]) -> str:
         """Like ``place_new`` at ``way``, in its directory, for an entry that does not outlive this process. Returns its
         mark."""
-        self.passing.expect(prepared.name, way)
-        self._own.link(prepared.name, directory, way[-1])
-        prepared.is_placed = True
-        return prepared.name
+        self.passing.expect(piece.name, way)
+        self._own.link(piece.name, directory, way[-1])
+        piece.is_placed = True
+        return piece.name
 
-    def place_passing_over(self, prepared: Prepared, directory: HostDir, way: Sequence[str], old: HostStat) -> str:
+    def place_passing_over(self, piece: Workpiece, directory: HostDir, way: Sequence[str], old: HostStat) -> str:
         """Like ``place_over``, for an entry that does not outlive this process. Returns its mark."""
-        mark = self.passing.mark(prepared.name, self._own)
+        mark = self.passing.mark(piece.name, self._own)
         try:
             self.passing.expect(mark, way)
-            self.place_over(prepared, directory, way[-1], old)
+            self.place_over(piece, directory, way[-1], old)
         except BaseException:  # a cancellation too: what was made is taken back, and it goes on
             self.passing.forget(mark)
             raise
         return mark
 
-    def drop(self, prepared: Prepared) -> None:
+    def drop(self, piece: Workpiece) -> None:
         """Frees what is left of it: the descriptor if nobody took it, the file if it was not placed."""
-        fd = prepared.take_fd()
+        fd = piece.take_fd()
         if fd >= 0:
             os.close(fd)
-        if not prepared.is_placed:
+        if not piece.is_placed:
             with contextlib.suppress(serr.NotFound):
-                self._own.remove(prepared.name, is_dir=False)
+                self._own.remove(piece.name, is_dir=False)
 
 
 def check_there(directory: HostDir) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.s3.budget import Budget
-from kernel.s3.keeping import FENCES_FILE, Begun, FenceFile, Journal, make_directory
+from kernel.s3.keeping import FENCES_FILE, FenceFile, UnfinishedUpload, UploadsFile, make_directory
 from kernel.s3.turns import Turns
 from sigmaos_ray import instance, serr
 from sigmaos_ray.config import ProcEnv
@@ -121,15 +121,15 @@ def test_fences_that_the_disk_does_not_take_are_told(tmp_path: Path) -> None:
 
 
 def test_uploads_that_a_server_left_are_found_by_the_next(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = UploadsFile(tmp_path)
     for upload in ("one", "two"):
         journal.began("b", "k", upload)
     journal.ended("b", "k", "one")
-    following = Journal(tmp_path)
-    assert following.left == [Begun("b", "k", "two")]
+    following = UploadsFile(tmp_path)
+    assert following.left == [UnfinishedUpload("b", "k", "two")]
     following.ended("b", "k", "two")
     following.ended("b", "k", "two")
-    assert Journal(tmp_path).left == []
+    assert UploadsFile(tmp_path).left == []
 
 
 # -- credentials

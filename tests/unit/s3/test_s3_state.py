@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.s3 import state
-from kernel.s3.state import Listing, ObjectInfo, Versions, Window
+from kernel.s3.state import DirPage, KeyVersions, ObjectInfo, Window
 from sigmaos_ray import serr
 
 INFO = ObjectInfo(1, "etag", 0.0)
@@ -38,13 +38,13 @@ def test_numbers_of_objects_are_stable_and_small_enough() -> None:
     assert all(0 <= number < 1 << 63 for number in numbers)
 
 
-def s3_page(keys: set[str], after: str, count: int) -> Listing:
+def s3_page(keys: set[str], after: str, count: int) -> DirPage:
     """What S3 answers for the top of a bucket with these keys."""
     items = sorted({key.split("/")[0] + "/" if "/" in key else key for key in keys})
     items = [item for item in items if item > after]
     page = items[:count]
     files = [(item, INFO) for item in page if not item.endswith("/")]
-    return Listing(files, [item[:-1] for item in page if item.endswith("/")], len(items) <= count)
+    return DirPage(files, [item[:-1] for item in page if item.endswith("/")], len(items) <= count)
 
 
 @given(st.sets(NAMES, max_size=40), st.integers(1, 7))
@@ -71,14 +71,14 @@ def test_pages_of_s3_come_in_order_of_name_each_entry_once(keys: set[str], count
 
 
 def test_a_file_hides_a_directory_of_its_name() -> None:
-    assert state.merge(Listing([("a", INFO)], ["a", "b"], True), "") == {"a": INFO, "b": None}
+    assert state.merge(DirPage([("a", INFO)], ["a", "b"], True), "") == {"a": INFO, "b": None}
 
 
 # -- versions
 
 
 def test_versions_of_objects_follow_writes_and_etags() -> None:
-    versions = Versions(now_ns=0)
+    versions = KeyVersions(now_ns=0)
     seen = versions.of_object("b", "k", ObjectInfo(1, "one", 7.0))
     assert seen == versions.of_object("b", "k", ObjectInfo(1, "one", 7.0))
     assert seen // 1_000_000_000 == 7
@@ -95,7 +95,7 @@ def test_versions_of_objects_follow_writes_and_etags() -> None:
 
 
 def test_versions_of_directories_only_grow() -> None:
-    versions = Versions(now_ns=100, kept_max=2)
+    versions = KeyVersions(now_ns=100, kept_max=2)
     assert versions.of_dir("b", "d") == 100
     versions.move_dir("b", "d", 50)
     assert versions.of_dir("b", "d") == 101
@@ -182,7 +182,7 @@ def test_entries_that_lead_to_a_key() -> None:
 
 
 def test_all_below_a_removed_directory_is_newer_than_it_was() -> None:
-    versions = Versions(now_ns=100)
+    versions = KeyVersions(now_ns=100)
     versions.move_dir("b", "d/e", 200)
     versions.move_below("b", "d", 150)
     assert versions.of_dir("b", "d/e") >= 150

@@ -22,9 +22,9 @@ SHARED_NAMES = {
 }
 """Classes of one name in several files, and why."""
 TO_BE_RENAMED = {
-    *("Change", "Config", "Connection", "Contents", "Entry", "FenceFile", "Files", "Journal", "Lease", "Listing"),
-    *("Move", "Moved", "Names", "Node", "Part", "Phase", "Prepared", "Report", "Servers", "Store", "Submit"),
-    *("Tree", "Versions", "Watch", "Writer"),
+    *("Change", "Config", "Connection", "Contents", "Entry", "FenceFile", "Files", "Journal", "Lease"),
+    *("Move", "Names", "Node", "Report", "Servers", "Store"),
+    *("Tree", "Watch"),
 }
 """Classes whose names still stand for several things. The set only shrinks."""
 

@@ -226,10 +226,10 @@ async def test_puts_where_the_host_has_no_hard_links(
     await put(tree.root, "file", b"x", OWRITE | OEXCL)
     with pytest.raises(serr.Exists):
         await put(tree.root, "file", b"y", OWRITE | OEXCL)
-    prepared = await tree.store.prepare(b"z", 0, 0o644, "file")
+    piece = await tree.store.prepare(b"z", 0, 0o644, "file")
     with tree.root.open_dir() as directory, pytest.raises(serr.Exists):
-        tree.store.workshop.place_new(prepared, directory, "file")
-    tree.store.workshop.drop(prepared)
+        tree.store.workshop.place_new(piece, directory, "file")
+    tree.store.workshop.drop(piece)
     assert (tree.host / "file").read_bytes() == b"x"
 
 

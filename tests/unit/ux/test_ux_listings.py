@@ -9,7 +9,7 @@ import pytest
 from uxtree import ME, UxTree, make_dir, put
 
 from kernel.ux.hostdir import HostDir
-from kernel.ux.listing import Listing, Listings
+from kernel.ux.listing import Listings, NameList
 from kernel.ux.store import INLINE_NAMES_MAX
 
 if TYPE_CHECKING:
@@ -115,9 +115,9 @@ async def test_pages_of_hidden_entries_do_not_end_a_listing(tree: UxTree) -> Non
 def test_the_newest_listing_wins_also_over_one_that_took_longer() -> None:
     listings = Listings()
     first, second = listings.next_number(), listings.next_number()
-    listings.read_from(INODE, Listing(second, ["a", "b", "c"]), is_end=False)
+    listings.read_from(INODE, NameList(second, ["a", "b", "c"]), is_end=False)
     for is_end in (False, True):
-        listings.read_from(INODE, Listing(first, ["a", "b"]), is_end=is_end)
+        listings.read_from(INODE, NameList(first, ["a", "b"]), is_end=is_end)
         listing = listings.going_on(INODE)
         assert listing is not None
         assert listing.number == second
@@ -128,6 +128,6 @@ def test_the_newest_listing_wins_also_over_one_that_took_longer() -> None:
 def test_listings_are_bounded() -> None:
     listings = Listings(kept_max=2)
     for ino in range(3):
-        listings.read_from((1, ino), Listing(listings.next_number(), ["a", "b"]), is_end=False)
+        listings.read_from((1, ino), NameList(listings.next_number(), ["a", "b"]), is_end=False)
     assert listings.going_on((1, 0)) is None
     assert listings.going_on((1, 2)) is not None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.ux.state import HostStat, Versions, host_mode_of, is_shown, perm_of, qid_path
+from kernel.ux.state import HostStat, InodeVersions, host_mode_of, is_shown, perm_of, qid_path
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import DMDEVICE, DMDIR, DMMOUNT, DMNAMEDPIPE, DMSYMLINK, DMTMP
 
@@ -57,7 +57,7 @@ def test_qid_paths_tell_devices_apart() -> None:
 
 @given(st.lists(st.integers(0, 1 << 62)))
 def test_versions_grow_whatever_the_clock_does(clock: list[int]) -> None:
-    versions = Versions()
+    versions = InodeVersions()
     version = versions.first(host_stat(ctime_ns=100))
     for now_ns in clock:
         moved = versions.moved((1, 1), version, now_ns)
@@ -67,7 +67,7 @@ def test_versions_grow_whatever_the_clock_does(clock: list[int]) -> None:
 
 
 def test_versions_of_objects_that_nobody_holds_are_bounded() -> None:
-    versions = Versions(kept_max=2)
+    versions = InodeVersions(kept_max=2)
     for ino in (1, 2, 3):
         versions.moved((1, ino), 0, 50)
     assert versions.first(host_stat(ino=1, ctime_ns=10)) == 10
