@@ -1,6 +1,6 @@
 """The shell that kernel actors share: a service on a loop in a thread of its own, inside a Ray actor.
 
-Each service gives an ``async`` object with ``start`` and ``stop``; its ``actor.py`` names the class and nothing more.
+Each service gives an ``async`` object with ``start`` and ``stop``; its ``actor.py`` names that and its descriptor.
 The loop has a thread to itself because Ray's own async actors add a hop to every message of a session.
 """
 
@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import msgspec
 
@@ -25,18 +25,13 @@ from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kernel.service import Service
+
 lean.install()  # at the import: Ray unpacks an actor's arguments next
 
 _log = debug.selector("KERNEL")
 
 SWITCH_INTERVAL_S: Final = 0.0002
-_CRASHES: Final = {
-    "named": "NAMED_CRASH",
-    "schedd": "SCHEDD_CRASH",
-    "ux": "UX_CRASH",
-    "s3": "S3_CRASH",
-    "db": "DB_CRASH",
-}
 
 
 class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,19 +98,23 @@ class KernelActor(abc.ABC):
     coroutine: one would make Ray run all of them on a single loop, where ``run`` blocks the others.
     """
 
-    def __init__(self, service_name: str, args: KernelArgs) -> None:
-        _log_to_file(args.log_dir, f"{service_name}-{args.kernel_id}")
-        debug.configure(args.debug, who=f"{service_name}-{args.kernel_id}")
-        crash.configure(args.fail, who=f"{service_name}-{args.kernel_id}")
+    service: ClassVar[Service]
+
+    def __init__(self, name: str, args: KernelArgs) -> None:
+        """``name``: of the service, or of one of several of it, as ``named-1``."""
+        who = f"{name}-{args.kernel_id}"
+        _log_to_file(args.log_dir, who)
+        debug.configure(args.debug, who=who)
+        crash.configure(args.fail, who=who)
         whereis.install(args.realm)
         # Ray's own threads call back into Python: a request must not wait out their turn of 5 ms.
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        self._name = service_name
+        self._name = name
         self._args = args
         # Before anything of the service is made: locks that are to be timed must be made later.
-        self._perf = profiling.opened(service_name.partition("-")[0].upper(), spec=args.perf)
+        self._perf = profiling.opened(self.service.perf_selector, spec=args.perf)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"{service_name}-loop", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"{name}-loop", daemon=True)
         self._thread.start()
         self._service: KernelService | None = None
         self._crash: crash.Armed | None = None
@@ -129,7 +128,7 @@ class KernelActor(abc.ABC):
         """Blocks until the service answers. Returns where, and this process's id."""
         starting = _make_and_start(self._keep_service, self._args)
         endpoint = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
-        self._crash = crash.arm(_CRASHES[self._name.partition("-")[0]])
+        self._crash = crash.arm(self.service.crash_event)
         host, _, port = endpoint.addrs[0].rpartition(":")
         _log(f"{self._name} serves at {endpoint.addrs[0]}")
         return endpoint, ServiceInfo(host=host, port=int(port), pid=os.getpid())

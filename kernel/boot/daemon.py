@@ -28,6 +28,9 @@ from kernel.boot.raynode import RayCluster, live_nodes, own_node_id
 from kernel.boot.realms import Realms
 from kernel.boot.request import BootRequest, Report
 from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile, is_emulated
+from kernel.named.descriptor import SERVICE as NAMED
+from kernel.s3.descriptor import SERVICE as S3
+from kernel.service import Service, services_of
 from kernel.shell import KernelArgs
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
@@ -71,6 +74,7 @@ class Boot:
         self._request = request
         self._report = report
         self._config = configuration.current()
+        self._node_services = tuple(service for service in services_of(request.services) if service.is_per_node)
         self._state_dir = Path(request.state_dir)
         self._logs = self._state_dir / "logs"
         self._etcd: EmbeddedEtcd | None = None
@@ -187,13 +191,13 @@ class Boot:
         services = self._request.services
         self._home_id = kernel_id_of(own_node_id())
         here = self._ray_nodes()
-        if "named" in services:
+        if NAMED.name in services:
             await self._start_nameds(here)
         if self._s3 is not None:
             await asyncio.to_thread(self._s3.wait)
             self._say(self._s3.line())
             self._own(self._restart_child(self._s3.child))
-        elif "s3" in services:
+        elif S3.name in services:
             self._say(f"s3 at {self._request.s3_endpoint or 'AWS'}, profile {PROFILE if has_profile() else 'none'}")
         await asyncio.gather(*(self._add_node(node_id, host) for node_id, host in here.items()))
         self._own(self._follow_nodes())
@@ -228,8 +232,7 @@ class Boot:
         def places() -> list[Place]:
             return self._places({node.ray_node_id: node.host for node in self._nodes.values()})
 
-        services = [service for service in self._request.services if service != "named"]
-        return Realms(self._kernel_args, places, services, self._config, self._write_state)
+        return Realms(self._kernel_args, places, self._node_services, self._config, self._write_state)
 
     def _realms_env(self) -> ProcEnv:
         state_file = str(self._state_dir / STATE_FILE_NAME)
@@ -291,16 +294,15 @@ class Boot:
             await self._realms.follow_nodes()
 
     async def _add_node(self, ray_node_id: str, host: str) -> None:
-        services = [service for service in self._request.services if service != "named"]
         place = self._place(ray_node_id, host)
         node = self._nodes[ray_node_id] = Node(place.kernel_id, place.host, ray_node_id)
-        for service in services:
-            node.parts[service] = self._part(service, place)
+        for service in self._node_services:
+            node.parts[service.name] = self._part(service, place)
         await asyncio.gather(*(part.start() for part in node.parts.values()))
-        if services:
-            self._say(f"kernel node {node.kernel_id}: {' '.join(services)}")
+        if node.parts:
+            self._say(f"kernel node {node.kernel_id}: {' '.join(node.parts)}")
 
-    def _part(self, service: str, place: Place) -> KernelPart:
+    def _part(self, service: Service, place: Place) -> KernelPart:
         def args() -> KernelArgs:
             return with_named(self._kernel_args(), place, self._named_endpoint())
 
@@ -325,7 +327,7 @@ class Boot:
         )
 
     def _profile(self) -> str | None:
-        return PROFILE if self._s3 is None and "s3" in self._request.services and has_profile() else None
+        return PROFILE if self._s3 is None and S3.name in self._request.services and has_profile() else None
 
     def _etcd_endpoints(self) -> list[str]:
         return [self._etcd.endpoint] if self._etcd is not None else list(self._request.etcd)

@@ -19,7 +19,8 @@ import psutil
 from kernel.boot import installed
 from kernel.boot.children import end_recorded, is_alive
 from kernel.boot.raysession import end_session
-from kernel.boot.request import ALL_SERVICES, BootRequest, decode_report
+from kernel.boot.request import BootRequest, decode_report
+from kernel.service import service_names, services_of
 from sigmaos_ray import serr
 from sigmaos_ray.config import LOCAL
 from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, read_instance
@@ -48,7 +49,8 @@ def start_instance(
     if a part fails; then, and after an interrupt, everything is taken down again.
     """
     directory = Path(state_dir).absolute()
-    _check_services(services)
+    wanted = tuple(services) if services is not None else service_names()
+    services_of(wanted)  # whether there are such
     if named_count is not None and named_count < 1:
         raise serr.Inval(str(named_count), "an instance has at least one named")
     directory.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,7 @@ def start_instance(
             _end_leftovers(directory, found)
         request = BootRequest.from_environment(
             str(directory),
-            services=tuple(services) if services is not None else ALL_SERVICES,
+            services=wanted,
             clean=clean,
             num_cpus=num_cpus,
             named_count=named_count if named_count is not None else LOCAL.named.named_count,
@@ -74,12 +76,6 @@ def start_instance(
     if started is None:
         raise serr.Error("boot", f"ended right after its start; see {directory / 'logs' / 'boot.log'}")
     return started
-
-
-def _check_services(services: Sequence[str] | None) -> None:
-    unknown = [service for service in services or () if service not in ALL_SERVICES]
-    if unknown:
-        raise serr.Inval(", ".join(unknown), f"no such service; there are {', '.join(ALL_SERVICES)}")
 
 
 def is_running(instance: Instance) -> bool:

@@ -1,10 +1,8 @@
-"""The kernel actors of an instance: named, and on every Ray node a schedd, a ux, an s3 and a db. Started, watched,
-started again when they end, stopped."""
+"""The kernel actors of an instance: started, watched, started again when they end, stopped."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel.boot.nameds import Place
+    from kernel.service import Service
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config
     from sigmaos_ray.instance import ServiceInfo
 
 _log = debug.selector("BOOT")
-
-_ACTORS = {
-    "named": ("kernel.named.actor", "NamedKernel", 8),
-    "schedd": ("kernel.schedd.actor", "ScheddActor", 20_000),
-    "ux": ("kernel.ux.actor", "UxKernel", 8),
-    "s3": ("kernel.s3.actor", "S3Kernel", 8),
-    "db": ("kernel.db.actor", "DbKernel", 8),
-}
-"""Module, class and concurrency of each service's actor. Imported by name: a service that is not wanted costs
-nothing."""
 
 
 class KernelPart:
@@ -42,7 +31,7 @@ class KernelPart:
 
     def __init__(
         self,
-        service: str,
+        service: Service,
         args: Callable[[], KernelArgs],
         ray_node_id: Callable[[], str],
         namespace: str,
@@ -53,7 +42,8 @@ class KernelPart:
     ) -> None:
         """``args`` and ``ray_node_id`` are asked at each start. ``name``: of one of several of a service."""
         self.service = service
-        self._name = name
+        self._name = name or service.name
+        self._is_one_of_several = name is not None
         self._args = args
         self._ray_node_id = ray_node_id
         self._namespace = namespace
@@ -69,21 +59,19 @@ class KernelPart:
     async def start(self) -> None:
         """Returns once the service answers; raises what kept it from that."""
         await self._start_once()
-        self._keeper = asyncio.create_task(self._keep(), name=f"keep-{self.service}")
+        self._keeper = asyncio.create_task(self._keep(), name=f"keep-{self._name}")
 
     async def _start_once(self) -> None:
         args = self._args()
-        module, class_name, concurrency = _ACTORS[self.service]
-        kernel_class = getattr(importlib.import_module(module), class_name)
         options: dict[str, Any] = {
-            "name": self._name or f"{self.service}-{args.kernel_id}",
+            "name": self._name if self._is_one_of_several else f"{self._name}-{args.kernel_id}",
             "namespace": self._namespace,
             "num_cpus": 0,
             "max_restarts": 0,
-            "max_concurrency": concurrency,
+            "max_concurrency": self.service.calls_max,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(self._ray_node_id(), soft=False),
         }
-        actor = ray.remote(kernel_class).options(**options).remote(self._name or self.service, args)
+        actor = ray.remote(self.service.actor_class()).options(**options).remote(self._name, args)
         self._actor = actor
         timeout_s = self._config.boot.part_start_timeout_s
         try:
@@ -91,10 +79,10 @@ class KernelPart:
             self.kernel_id = args.kernel_id
         except TimeoutError as error:
             ray.kill(actor)
-            raise serr.Timeout(self.service, f"not ready within {timeout_s:.0f} s") from error
+            raise serr.Timeout(self._name, f"not ready within {timeout_s:.0f} s") from error
         except ray.exceptions.RayError as error:
             ray.kill(actor)
-            raise serr.Error(self.service, _cause(error)) from error
+            raise serr.Error(self._name, _cause(error)) from error
         self._on_change()
 
     async def _keep(self) -> None:
@@ -108,7 +96,7 @@ class KernelPart:
             # Also an actor that died by itself: only then does Ray give its name free.
             ray.kill(self._actor)
             self._actor = self.info = None
-            debug.error(f"{self._name or self.service} is restarted: {why}")
+            debug.error(f"{self._name} is restarted: {why}")
             await self._start_again()
 
     async def _start_again(self) -> None:
@@ -117,7 +105,7 @@ class KernelPart:
                 await self._start_once()
                 return
             except (serr.SigmaError, ValueError) as error:  # ValueError: Ray still has the old actor's name
-                _log(f"{self.service}: {error}")
+                _log(f"{self._name}: {error}")
                 await asyncio.sleep(self._config.boot.restart_pause_s)
 
     async def restart(self) -> None:
@@ -129,7 +117,7 @@ class KernelPart:
         try:
             await asyncio.wait_for(_result(actor.stop.remote()), self._config.boot.part_stop_timeout_s)
         except (TimeoutError, ray.exceptions.RayError) as error:
-            _log(f"stop of {self.service}: {error}")
+            _log(f"stop of {self._name}: {error}")
 
     async def stop(self) -> None:
         """Asks the service to stop, then ends its process. May be repeated."""

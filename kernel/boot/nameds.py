@@ -10,6 +10,7 @@ import ray
 
 from kernel.boot.kernels import KernelPart
 from kernel.boot.placing import place
+from kernel.named.descriptor import SERVICE
 from kernel.named.election import follow_candidates
 from kernel.raylib import whereis
 from sigmaos_ray import debug, serr
@@ -27,8 +28,7 @@ P = ParamSpec("P")
 
 _log = debug.selector("BOOT")
 
-SERVICE = "named"
-STANDBY = "named-standby"
+STANDBY = f"{SERVICE.name}-standby"
 
 
 class Place(NamedTuple):
@@ -81,7 +81,7 @@ class Nameds:
         try:
             await asyncio.wait_for(self._led.wait(), timeout_s)
         except TimeoutError as error:
-            raise serr.Timeout(SERVICE, f"none leads within {timeout_s:.0f} s") from error
+            raise serr.Timeout(SERVICE.name, f"none leads within {timeout_s:.0f} s") from error
 
     def _part(self, slot: int) -> KernelPart:
         def where() -> str:
@@ -90,7 +90,7 @@ class Nameds:
         def args() -> KernelArgs:
             return self._args(self._places[self._slots[slot]])
 
-        name = SERVICE if not slot else f"{SERVICE}-{slot}"
+        name = SERVICE.name if not slot else f"{SERVICE.name}-{slot}"
         return KernelPart(SERVICE, args, where, self._namespace, self._config, self._on_change, name=name)
 
     def _set_places(self, places: Sequence[Place]) -> None:
@@ -136,7 +136,7 @@ class Nameds:
             if part.info is None or part.kernel_id != kernel_id or part.endpoint not in standing:
                 continue
             if slot == leader:
-                found = {SERVICE: part.info, **found}
+                found = {SERVICE.name: part.info, **found}
             else:
                 others = sum(name.startswith(STANDBY) for name in found)
                 found[STANDBY if not others else f"{STANDBY}-{others + 1}"] = part.info

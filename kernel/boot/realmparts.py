@@ -11,6 +11,7 @@ from kernel.boot.nameds import Nameds, Place
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kernel.service import Service
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config
     from sigmaos_ray.sigmap import Endpoint
@@ -22,11 +23,11 @@ class RealmParts:
     def __init__(
         self,
         args: Callable[[], KernelArgs],
-        services: Sequence[str],
+        services: Sequence[Service],
         config: Config,
         on_change: Callable[[], None],
     ) -> None:
-        """``args``: those of the realm, asked at each start of a part; ``services`` without named."""
+        """``args``: those of the realm, asked at each start of a part; ``services``: those of a node."""
         self._args = args
         self._services = services
         self._config = config
@@ -73,7 +74,7 @@ class RealmParts:
         parts = self._nodes[place.ray_node_id] = [self._part(service, place) for service in self._services]
         await asyncio.gather(*(part.start() for part in parts))
 
-    def _part(self, service: str, place: Place) -> KernelPart:
+    def _part(self, service: Service, place: Place) -> KernelPart:
         def args() -> KernelArgs:
             return self._named_args(place)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kernel.boot.nameds import Place
+    from kernel.service import Service
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config, ProcEnv
 
@@ -50,7 +51,7 @@ class Realms:
         self,
         root_args: Callable[[], KernelArgs],
         places: Callable[[], Sequence[Place]],
-        services: Sequence[str],
+        services: Sequence[Service],
         config: Config,
         on_change: Callable[[], None],
     ) -> None:

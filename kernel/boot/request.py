@@ -7,19 +7,16 @@ from typing import Final
 
 import msgspec
 
+from kernel.service import service_names
 from sigmaos_ray import crash, decoding, perf
 from sigmaos_ray.sigmap import ROOT_REALM
-
-NODE_SERVICES = ("schedd", "ux", "s3", "db")
-"""One of each on every kernel node; named comes before them."""
-ALL_SERVICES = ("named", *NODE_SERVICES)
 
 
 class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What ``sigmaos start`` asks for."""
 
     state_dir: str
-    services: tuple[str, ...] = ALL_SERVICES
+    services: tuple[str, ...] = msgspec.field(default_factory=service_names)
     clean: bool = False
     """Forget what etcd and ux kept."""
     num_cpus: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from kernel.named.descriptor import SERVICE
 from kernel.named.server import NamedServer
 from kernel.shell import KernelActor, KernelArgs, KernelService
 from sigmaos_ray import debug, serr
@@ -42,6 +43,8 @@ class NamedCandidate(NamedServer):
 
 class NamedKernel(KernelActor):
     """Ends when it loses the leadership or its candidacy, so that boot starts another."""
+
+    service = SERVICE
 
     def make_service(self, args: KernelArgs) -> KernelService:
         return NamedCandidate(args, on_lost=self.end)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 import ray
 
+from kernel.schedd.descriptor import SERVICE
 from kernel.schedd.places import RayPlace
 from kernel.schedd.shares import Shares, Turn
 from kernel.shell import KernelActor, KernelArgs, KernelService
@@ -22,15 +23,14 @@ if TYPE_CHECKING:
     from sigmaos_ray.instance import ServiceInfo
     from sigmaos_ray.sigmap import Endpoint
 
-CONCURRENCY_MAX: Final = 20_000
-"""``max_concurrency`` to make the actor with: every parked wait is a call under way. It needs no cores."""
-
 
 class _Shell(KernelActor):
     """The shell, whose service the workers talk to."""
 
-    def __init__(self, service_name: str, args: KernelArgs, place: RayPlace) -> None:
-        super().__init__(service_name, args)
+    service = SERVICE
+
+    def __init__(self, name: str, args: KernelArgs, place: RayPlace) -> None:
+        super().__init__(name, args)
         self._place = place
 
     def make_service(self, args: KernelArgs) -> KernelService:
@@ -52,7 +52,7 @@ class _Shell(KernelActor):
 class ScheddActor:
     """Started, run and stopped as every kernel actor; the rest is for workers that run procs."""
 
-    def __init__(self, service_name: str, args: KernelArgs) -> None:
+    def __init__(self, name: str, args: KernelArgs) -> None:
         context = ray.get_runtime_context()
         place = RayPlace(
             node_id=context.get_node_id(),
@@ -61,7 +61,7 @@ class ScheddActor:
             # Ray reuses a worker only within one runtime environment: so no two realms share one.
             runtime_env=None if args.realm == ROOT_REALM else {"env_vars": {"SIGMAOS_REALM": args.realm}},
         )
-        self._shell = _Shell(service_name, args, place)
+        self._shell = _Shell(name, args, place)
         self._parked: dict[str, asyncio.Future[None]] = {}
         self._shares = Shares()
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import resource
 
 from kernel.shell import KernelActor, KernelArgs, KernelService
+from kernel.ux.descriptor import SERVICE
 from kernel.ux.server import UxServer
 
 
 class UxKernel(KernelActor):
     """Serves the node's files from a process of its own."""
+
+    service = SERVICE
 
     def make_service(self, args: KernelArgs) -> KernelService:
         _raise_descriptor_limit()

@@ -13,7 +13,8 @@ import pytest
 import ray
 from rays import joined, own_ray
 
-from kernel.schedd.actor import CONCURRENCY_MAX, ScheddActor
+from kernel.schedd.actor import ScheddActor
+from kernel.schedd.descriptor import SERVICE
 from kernel.shell import KernelArgs
 from sigmaos_ray import SigmaClnt, loopthread
 from sigmaos_ray.config import ProcEnv
@@ -71,7 +72,7 @@ def ray_instance(ray_address: str) -> Iterator[None]:
 def schedd(ray_instance: None, named: Endpoint, log_dir: Path) -> Iterator[Any]:
     args = KernelArgs(kernel_id=KERNEL_ID, named=named, log_dir=str(log_dir), debug=os.environ.get("SIGMADEBUG", ""))
     actor_class: Any = ray.remote(ScheddActor)
-    actor = actor_class.options(num_cpus=0, max_concurrency=CONCURRENCY_MAX, name="schedd").remote("schedd", args)
+    actor = actor_class.options(num_cpus=0, max_concurrency=SERVICE.calls_max, name="schedd").remote("schedd", args)
     ray.get(actor.start.remote(), timeout=30)
     yield actor
     ray.get(actor.stop.remote(), timeout=30)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import ray
 
-from kernel.schedd.actor import CONCURRENCY_MAX, ScheddActor
+from kernel.schedd.actor import ScheddActor
+from kernel.schedd.descriptor import SERVICE
 from kernel.shell import KernelArgs
 from sigmaos_ray import Proc, SigmaClnt, serr
 from sigmaos_ray.config import ProcEnv
@@ -111,7 +112,7 @@ def second(ray_instance: None, named: Endpoint, log_dir: Path) -> Iterator[tuple
     """A schedd that the test may end, and a client of its node."""
     args = KernelArgs(kernel_id="sigma-00000002", named=named, log_dir=str(log_dir))
     actor_class: Any = ray.remote(ScheddActor)
-    actor = actor_class.options(num_cpus=0, max_concurrency=CONCURRENCY_MAX).remote("schedd", args)
+    actor = actor_class.options(num_cpus=0, max_concurrency=SERVICE.calls_max).remote("schedd", args)
     ray.get(actor.start.remote(), timeout=30)
     with SigmaClnt(ProcEnv(pid=f"tester2-{os.getpid()}", kernel_id=args.kernel_id, named=named)) as sc:
         yield actor, sc

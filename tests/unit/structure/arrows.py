@@ -22,7 +22,7 @@ FRONT: Final = "sigmaos_ray"
 ORDER: Final = (
     "sigmaos_ray.extras",
     *("sigmaos_ray.decoding", "sigmaos_ray.pb", "sigmaos_ray.sigmap", "sigmaos_ray.serr", "sigmaos_ray.config"),
-    *("sigmaos_ray.instance", "sigmaos_ray.debug", "sigmaos_ray.perf", "sigmaos_ray.crash"),
+    *("sigmaos_ray.instance", "sigmaos_ray.selectors", "sigmaos_ray.debug", "sigmaos_ray.perf", "sigmaos_ray.crash"),
     *("sigmaos_ray.sessp", "sigmaos_ray.loopthread"),
     "sigmaos_ray.fslib",
     *("sigmaos_ray.rpcclnt", "sigmaos_ray.leaseclnt", "sigmaos_ray.semclnt", "sigmaos_ray.electclnt"),
@@ -32,7 +32,7 @@ ORDER: Final = (
     *("sigmaos_ray.runner", "sigmaos_ray.ft"),
     *("sigmaos_ray.rpcsrv", "sigmaos_ray.protsrv", "sigmaos_ray.memfs", "sigmaos_ray.sigmasrv"),
     FRONT,
-    *("kernel.raylib", "kernel.shell"),
+    *("kernel.raylib", "kernel.service", "kernel.shell"),
     "kernel.<service>",
     *("kernel.node", "kernel.boot"),
     *("sigmaos_ray.testing", "sigmaos_ray.cli"),
