@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import kernel
 from sigmaos_ray import serr
-from sigmaos_ray.selectors import Selectors, descriptors
+from sigmaos_ray.selectors import Selectors, descriptor_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class Service:
     started before those of the nodes and stopped after them."""
     serves_files: bool = True
     """It shows a tree of its own, to which the suites for file servers apply; if not, RPC or the like."""
+    needs: tuple[str, ...] = ()
+    """Modules of ``extras.PACKAGES`` that it cannot do without, besides those that every service needs."""
     keeps: tuple[str, ...] = ()
     """Patterns of the files that it keeps, below ``KernelArgs.state_dir`` or ``node_dir``. ``{realm}`` stands for a
     realm's name: what such a pattern matches goes with its realm, the rest with the instance."""
@@ -68,7 +70,8 @@ COMMON: Final = Selectors(
 @functools.cache
 def all_services() -> tuple[Service, ...]:
     """Every service, those of a realm before those of its nodes, each by name."""
-    services: list[Service] = [module.SERVICE for module in descriptors(kernel)]
+    modules = [importlib.import_module(f"kernel.{name}.descriptor") for name in descriptor_files(kernel)]
+    services: list[Service] = [module.SERVICE for module in modules]
     return tuple(sorted(services, key=lambda service: (service.is_per_node, service.name)))
 
 

@@ -10,7 +10,7 @@ kinds of labels. A *point* is a place in the code; whatever passes it meets the 
 so that a point which is off costs one attribute test. An *event* happens to a process at any time: who owns the
 process arms it (``arm``), and a thread fires it after random pauses. What a fault does, its label's ending says:
 ``_CRASH`` ends the process with exit code 5, at once and without any cleaning up; ``_DELAY`` holds up; ``_PARTITION``
-cuts what its owner says. ``KNOWN`` lists the labels of the system; programs invent their own.
+cuts what its owner says. Whoever has faults of its own declares them (``sigmaos_ray.selectors``), but any label works.
 """
 
 from __future__ import annotations
@@ -35,35 +35,12 @@ CRASH_CODE: Final = 5
 """The exit code of a process that a fault ended."""
 
 KNOWN: Final[Mapping[str, str]] = {
-    "NAMED_CRASH": "event: a candidate of named ends",
-    "NAMED_PARTITION": "event: a candidate of named loses etcd",
-    "NAMED_COMMIT_CRASH": "point: named ends after a write is durable, before anybody is told",
-    "NAMED_COMMIT_DELAY": "point: a write of named is held up before it goes to etcd",
-    "SCHEDD_CRASH": "event: a schedd ends",
-    "SCHEDD_SPAWN_DELAY": "point: schedd is held up before it hands a proc to Ray",
-    "UX_CRASH": "event: a ux proxy ends",
-    "S3_CRASH": "event: an s3 proxy ends",
-    "DB_CRASH": "event: a database proxy ends",
     "PROC_CRASH": "event: a proc's process ends while its program runs",
     "PROC_START_CRASH": "point: a proc's process ends before its program runs",
     "PROC_EXIT_CRASH": "point: a proc's process ends after its program; what that told itself counts",
     "PROC_START_DELAY": "point: a program is held up before it runs",
-    "FTTASKSRV_CRASH": "event: a server of durable tasks ends",
-    "FTTASKSRV_PARTITION": "event: a server of durable tasks loses named",
-    "MRCOORD_CRASH": "event: a coordinator of MapReduce ends",
-    "MRCOORD_PARTITION": "event: a coordinator of MapReduce loses named",
-    "MRMAP_CRASH": "event: a mapper ends",
-    "MRMAP_PARTITION": "event: a mapper loses named",
-    "MRREDUCE_CRASH": "event: a reducer ends",
-    "MRREDUCE_PARTITION": "event: a reducer loses named",
-    "KVD_CRASH": "event: a server of a key-value store ends",
-    "KVD_PARTITION": "event: a server of a key-value store loses named",
-    "KVBALANCER_CRASH": "event: a balancer of a key-value store ends",
-    "KVBALANCER_PARTITION": "event: a balancer of a key-value store loses named",
-    "KVMOVER_CREATE_CRASH": "point: a mover ends after its shard is at the destination, before it is dropped",
-    "FTTASKSRV_SUBMIT_CRASH": "point: a server of durable tasks ends after a submission is durable, before the answer",
 }
-"""The system's own labels, for ``sigmaos fail --list``."""
+"""The library's own labels. Services and programs declare theirs (``sigmaos_ray.selectors``)."""
 
 _LOOK_S: Final = 0.02
 """How often an event that waits for a file looks for it."""

@@ -7,7 +7,6 @@ its like find them there. Processes do without: a selector works whether or not 
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,9 +26,8 @@ class Selectors(NamedTuple):
     """For ``SIGMAPERF``, without the suffixes."""
 
 
-def descriptors(package: ModuleType) -> list[ModuleType]:
-    """The modules ``descriptor`` of the packages directly below ``package``, imported, in the order of their names.
-    Whatever importing one raises propagates."""
-    # By files, not by importlib.util.find_spec: that would import the packages that have no descriptor, too.
-    names = {file.parent.name for root in package.__path__ for file in Path(root).glob("*/descriptor.py")}
-    return [importlib.import_module(f"{package.__name__}.{name}.descriptor") for name in sorted(names)]
+def descriptor_files(package: ModuleType) -> dict[str, Path]:
+    """The packages directly below ``package`` that have a module ``descriptor``, by name, and the module's file. None
+    is imported for it, as ``importlib.util.find_spec`` would do: importing one may need what is not installed."""
+    files = [file for root in package.__path__ for file in Path(root).glob("*/descriptor.py")]
+    return {file.parent.name: file for file in sorted(files)}

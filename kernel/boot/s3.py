@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kernel.boot.children import Child, free_port
+from kernel.s3.descriptor import SERVICE as S3
 
 if TYPE_CHECKING:
     from kernel.boot.request import BootRequest
@@ -54,7 +55,7 @@ class EmulatedS3:
 
 def is_emulated(request: BootRequest) -> bool:
     """True if the request asks for S3 and nobody has configured one."""
-    return "s3" in request.services and request.s3_endpoint is None and not has_profile()
+    return S3.name in request.services and request.s3_endpoint is None and not has_profile()
 
 
 def has_profile() -> bool:

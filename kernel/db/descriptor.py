@@ -14,5 +14,6 @@ SERVICE = Service(
         faults={"DB_CRASH": "event: a database proxy ends"},
         perf={"DB": "the database proxy"},
     ),
+    needs=("sqlalchemy",),
     keeps=("db/{realm}.sqlite*",),
 )

@@ -13,5 +13,6 @@ SERVICE = Service(
         faults={"S3_CRASH": "event: an s3 proxy ends"},
         perf={"S3": "the S3 proxy"},
     ),
+    needs=("boto3",),
     keeps=("s3/{realm}",),
 )

@@ -39,10 +39,13 @@ def debug(
 
 
 def _list(as_json: bool) -> None:
+    from sigmaos_ray.cli.catalogue import catalogue
+
+    selectors = catalogue().debug
     if as_json:
-        print_json(dict(debugging.KNOWN))
+        print_json(dict(selectors))
     else:
-        print_table(["SELECTOR", "WHAT"], [[name, what] for name, what in sorted(debugging.KNOWN.items())])
+        print_table(["SELECTOR", "WHAT"], [[name, line] for name, line in sorted(selectors.items())])
 
 
 def _ask(pathname: str, selectors: str | None) -> observe_pb2.SelectorsReply:

@@ -60,13 +60,15 @@ def perf(
 
 
 def _list(as_json: bool) -> None:
+    from sigmaos_ray.cli.catalogue import catalogue
     from sigmaos_ray.perf import selection
 
+    selectors = catalogue().perf
     if as_json:
         suffixes = {kind.suffix: selection.WHAT[kind] for kind in selection.Kind}
-        print_json({"selectors": dict(selection.KNOWN), "suffixes": suffixes})
+        print_json({"selectors": dict(selectors), "suffixes": suffixes})
         return
-    print_table(["SELECTOR", "WHAT"], [[name, what] for name, what in sorted(selection.KNOWN.items())])
+    print_table(["SELECTOR", "WHAT"], [[name, line] for name, line in sorted(selectors.items())])
     print()
     print_table(["SUFFIX", "RECORDS"], [[kind.suffix, selection.WHAT[kind]] for kind in selection.Kind])
 

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from sigmaos_ray import crash, serr
+from kernel.service import service_names
+from sigmaos_ray import serr
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json, print_table
 from sigmaos_ray.instance import logs_dir
@@ -31,12 +32,13 @@ def start(
     named_count: Annotated[int | None, typer.Option(min=1, help="Nameds: one leads, the others stand by.")] = None,
     own_ray: Annotated[bool, typer.Option("--own-ray", help="Start a Ray even if one runs.")] = False,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="With Ray's dashboard, for an own Ray.")] = False,
-    services: Annotated[str | None, typer.Option(help="Only these, with commas: named,schedd,ux,s3,db.")] = None,
+    services: Annotated[str | None, typer.Option(help=f"Only these, with commas: {','.join(service_names())}.")] = None,
     as_json: Json = False,
 ) -> None:
     """Start SigmaOS on this machine, in the running Ray if there is one."""
     from kernel import boot
 
+    _check_selectors()
     # Whatever ends this command before all is ready takes down what was started, as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -53,6 +55,14 @@ def start(
     )
     if as_json:
         print_json(started)
+
+
+def _check_selectors() -> None:
+    from sigmaos_ray.cli import catalogue
+
+    catalogue.check_faults(os.environ.get("SIGMAFAIL", ""))
+    for unknown in catalogue.unknown_selectors(os.environ.get("SIGMADEBUG", "")):
+        sys.stderr.write(f"sigmaos: SIGMADEBUG: nothing of SigmaOS has {unknown}; it is left to your programs\n")
 
 
 def stop() -> None:
@@ -172,7 +182,9 @@ def fail(
     """Show what SIGMAFAIL can break."""
     if not list_all:
         raise typer.BadParameter("say --list")
-    print_table(["LABEL", "WHAT"], [[label, what] for label, what in sorted(crash.KNOWN.items())])
+    from sigmaos_ray.cli.catalogue import catalogue
+
+    print_table(["LABEL", "WHAT"], [[label, line] for label, line in sorted(catalogue().faults.items())])
 
 
 def demo(

@@ -14,16 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KNOWN: Final[Mapping[str, str]] = {
-    "NAMED": "named, each candidate",
-    "SCHEDD": "schedd",
-    "UX": "the proxy of the node's files",
-    "S3": "the S3 proxy",
-    "DB": "the database proxy",
     "TEST": "a session of pytest",
     "BENCH": "a session of pytest over benchmarks",
-    "EXAMPLE": "the example program; each program has a selector, its name in upper case",
 }
-"""Selectors of the system, for ``sigmaos perf --list``. Programs invent their own."""
+"""The library's own selectors. Services declare theirs (``sigmaos_ray.selectors``); each program has one by its name
+(``selector_of``)."""
 
 _DIR: Final = "/tmp/sigmaos-perf"
 

