@@ -55,6 +55,7 @@ lint: setup
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
+	@$(PYTHON) tools/typecheck.py
 
 format: setup
 	@$(VENV)/bin/ruff check --fix .

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     Counts = dict[Any, int]
 
@@ -83,7 +83,7 @@ def ray_data(files: Sequence[str], timed: Callable[[Callable[[], Counts]], None]
     import ray
     import ray.data
 
-    def count_batch(batch: dict[str, Iterable[str]]) -> pd.DataFrame:
+    def count_batch(batch: Any) -> pd.DataFrame:
         counts: collections.Counter[str] = collections.Counter()
         for line in batch["text"]:
             counts.update(_WORD.findall(line))

@@ -157,14 +157,15 @@ def test_start_of_latency_critical_procs_beside_ray_actors(instance: Tstate) -> 
     """From the call to the moment in which it runs; its end is not counted on either side."""
     sc = instance.sc
 
-    @ray.remote(num_cpus=0.5)
     class Actor:
         def ready(self) -> None:
             return None
 
+    actors: Any = ray.remote(num_cpus=0.5)(Actor)
+
     def actor_s() -> float:
         began = time.perf_counter()
-        actor = Actor.remote()
+        actor = actors.remote()
         ray.get(actor.ready.remote())
         took = time.perf_counter() - began
         ray.kill(actor)

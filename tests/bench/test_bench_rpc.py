@@ -14,7 +14,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
@@ -98,12 +98,12 @@ def driver(instance: Tstate) -> Iterator[None]:
 
 
 def test_beside_a_ray_actor(driver: None, sc: SigmaClnt) -> None:
-    @ray.remote(num_cpus=0)
     class Echo:
         def echo(self, text: str) -> str:
             return text
 
-    actor = Echo.remote()
+    actors: Any = ray.remote(num_cpus=0)(Echo)
+    actor = actors.remote()
     clnt = RPCClnt(sc, SERVER)
 
     def ours(times: int) -> None:

@@ -80,8 +80,8 @@ def _check_leaders(by_kind: dict[str, list[Record]], found: Found) -> Iterator[s
     for record in by_kind["lead"]:
         authors[record.number].add(record.client)
     for name in found.entries:
-        epoch, client, _ = name.split("-")
-        authors[int(epoch)].add(client)
+        number, client, _ = name.split("-")
+        authors[int(number)].add(client)
     yield from (f"epoch {epoch} has the leaders {who}" for epoch, who in authors.items() if len(who) > 1)
     epochs = sorted(authors)
     for name, version in found.entries.items():

@@ -72,7 +72,7 @@ class FileClient:
             "get": lambda: sc.get_file(pn),
             "remove": lambda: sc.remove(pn),
         }
-        await self.recorder.run(pn, name, data, calls[name])  # type: ignore[arg-type]
+        await self.recorder.run(pn, name, data, calls[name])
 
     async def _change_entry(self) -> None:
         name = self._choose(_DIR_WEIGHTS)
@@ -84,7 +84,7 @@ class FileClient:
             "remove": lambda: sc.remove(pn),
             "has": lambda: sc.stat(pn),
         }
-        await self.recorder.run(directory, name, entry, calls[name])  # type: ignore[arg-type]
+        await self.recorder.run(directory, name, entry, calls[name])
 
 
 async def _main(request: ClientsRequest) -> list[Operation]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from coordination_history import Found, Record, check
 from coordination_plan import VICTIMS, each_fault, plan
@@ -60,12 +62,12 @@ def test_what_must_not_be_is_found(wrong: Record) -> None:
     assert check([*WELL, wrong], known)
 
 
-def known_fields() -> dict[str, object]:
+def known_fields() -> dict[str, Any]:
     return {name: getattr(FOUND, name) for name in Found.__struct_fields__}
 
 
 def test_what_is_left_behind_is_told() -> None:
-    (violation,) = check(WELL, Found(**{**known_fields(), "left_behind": ["name/ux/run/lock"]}))  # type: ignore[arg-type]
+    (violation,) = check(WELL, Found(**{**known_fields(), "left_behind": ["name/ux/run/lock"]}))
     assert "name/ux/run/lock" in violation
 
 

@@ -128,11 +128,17 @@ _BY_NAME = {
 }
 
 
-def _field(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]:
+def _class_of(field: Any) -> type[Message]:
+    """Of the messages that a field takes."""
+    kind: type[Message] = field.message_type._concrete_class
+    return kind
+
+
+def _field(field: Any, depth: int) -> st.SearchStrategy[Any]:
     if field.name in _BY_NAME:
         return _BY_NAME[field.name]
     if field.type == FieldDescriptor.TYPE_MESSAGE:
-        return _fields(field.message_type._concrete_class, depth + 1)
+        return _fields(_class_of(field), depth + 1)
     if field.type == FieldDescriptor.TYPE_STRING:
         return texts
     if field.type == FieldDescriptor.TYPE_BYTES:
@@ -162,7 +168,7 @@ OPS = {field.name: field for field in Request.DESCRIPTOR.fields if field.name !=
 
 def any_of(op: str) -> st.SearchStrategy[Request]:
     """A request of one kind with any fields."""
-    return _fields(OPS[op].message_type._concrete_class).map(lambda message: Request(**{op: message}))
+    return _fields(_class_of(OPS[op])).map(lambda message: Request(**{op: message}))  # type: ignore[arg-type]  # of OPS
 
 
 requests = st.sampled_from(sorted(OPS)).flatmap(any_of)

@@ -57,7 +57,8 @@ async def prepare(session: RawSession) -> None:
 
 
 def put(**fields: Any) -> Request:
-    return Request(putfile=pb.Tputfile(**({"fid": 0, "names": ["g"], "mode": OWRITE, "perm": 0o777} | fields)))
+    usual: dict[str, Any] = {"fid": 0, "names": ["g"], "mode": OWRITE, "perm": 0o777}
+    return Request(putfile=pb.Tputfile(**(usual | fields)))
 
 
 @pytest.mark.parametrize(

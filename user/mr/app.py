@@ -21,6 +21,7 @@ from __future__ import annotations
 import importlib
 import pickle
 import types
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -59,7 +60,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     map: Callable[[str, Iterator[bytes], Emit], None] | None = None
     combine: Callable[[Key, list[Any]], Any] | None = None
     reduce: Callable[[Key, list[Any]], Any] | None = None
-    map_block: Callable[[str, bytes, Pairs], None] | None = None
+    map_block: Callable[[str, bytes, Counter[Any]], None] | None = None
     merge: Callable[[Pairs, Mapping[Key, Any]], None] | None = None
     cut: str = "line"
     block_bytes: int = BLOCK_BYTES

@@ -23,7 +23,7 @@ class MapSide:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._bulk: Pairs = Counter()
+        self._bulk: Counter[Any] = Counter()
         self._lists: dict[Key, list[Any]] = {}
 
     def add(self, name: str, block: bytes) -> None:

@@ -22,7 +22,7 @@ def second_node(box: Box, request: pytest.FixtureRequest) -> Iterator[subprocess
     """One more raylet in the instance's own Ray, on this machine; ``_end`` takes it away. The parameter: nameds."""
     box.ok("start", "--services", "named,ux", "--named-count", str(getattr(request, "param", 1)))
     env = box.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(box.state_dir / "ray-auth-token")}
-    ray = Path(sys.executable).with_name("ray")
+    ray = str(Path(sys.executable).with_name("ray"))
     joining = [ray, "start", f"--address={box.status()['ray_address']}", "--num-cpus=1", "--block"]
     process = subprocess.Popen(joining, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with process:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest_asyncio
+from realm import Realm
 
 from kernel.named.server import NamedServer
 from kernel.shell import KernelArgs
-from sigmaos_ray import AsyncSigmaClnt, config
-from sigmaos_ray.config import ProcEnv
+from sigmaos_ray import config
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
@@ -23,21 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from etcd_child import EtcdChild
-
-
-class Realm:
-    """A named of its own, with ``name/mem``, a server in memory."""
-
-    def __init__(self, stack: AsyncExitStack, named: NamedServer, realm: str) -> None:
-        self._stack = stack
-        self._named = named
-        self._realm = realm
-
-    async def clnt(self, kernel_id: str = "") -> AsyncSigmaClnt:
-        """A client of its own, on a kernel node if one is named. It lives as long as the test."""
-        pid = f"test-{secrets.token_hex(3)}"
-        env = ProcEnv(pid=pid, realm=self._realm, named=self._named.endpoint, kernel_id=kernel_id)
-        return await self._stack.enter_async_context(AsyncSigmaClnt(env))
 
 
 @pytest_asyncio.fixture

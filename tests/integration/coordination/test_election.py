@@ -13,7 +13,7 @@ from sigmaos_ray.leaderclnt import AsyncLeaderClnt
 from sigmaos_ray.sigmap import NO_FENCE, OTRUNC, OWRITE
 
 if TYPE_CHECKING:
-    from conftest import Realm
+    from realm import Realm
 
     from sigmaos_ray import AsyncSigmaClnt
 

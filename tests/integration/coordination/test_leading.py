@@ -15,7 +15,7 @@ from sigmaos_ray.ft.leading import LeaderData, Leadership, bury_dead
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
 
 if TYPE_CHECKING:
-    from conftest import Realm
+    from realm import Realm
 
     from sigmaos_ray import AsyncSigmaClnt
 

@@ -13,7 +13,7 @@ from sigmaos_ray.electclnt import AsyncElectClnt
 from sigmaos_ray.lockclnt import AsyncLock
 
 if TYPE_CHECKING:
-    from conftest import Realm
+    from realm import Realm
 
     from sigmaos_ray import AsyncSigmaClnt
 

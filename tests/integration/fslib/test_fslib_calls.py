@@ -213,7 +213,12 @@ async def test_process_dir(sc: AsyncFsLib) -> None:
 
     assert await sc.process_dir("name/d", until_b)
     assert seen == ["a", "b"]
-    assert not await sc.process_dir("name/d", lambda stat: seen.append(stat.name) is not None)
+
+    def never(stat: Stat) -> bool:
+        seen.append(stat.name)
+        return False
+
+    assert not await sc.process_dir("name/d", never)
     assert seen[2:] == ["a", "b", "c"]
 
     def refuse(stat: Stat) -> bool:

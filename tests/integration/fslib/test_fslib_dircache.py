@@ -55,7 +55,8 @@ async def test_values_are_made_once_for_each_appearance(sc: AsyncFsLib) -> None:
         made.append(name)
         return len(made)
 
-    async with AsyncDirCache(sc, "name/d", new_value) as cache:
+    cache: AsyncDirCache[int] = AsyncDirCache(sc, "name/d", new_value)
+    async with cache:
         assert await cache.lookup_entry("a") is None
         assert await asyncio.gather(*(cache.get_entry("a") for _ in range(5))) == [1] * 5
         assert await cache.lookup_entry("a") == 1

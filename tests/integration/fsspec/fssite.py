@@ -32,7 +32,7 @@ class Site:
         self.state_file = state_dir / STATE_FILE_NAME
         self.ux_root = state_dir / "ux"
         self.realm = f"r{secrets.token_hex(4)}"
-        self._args = {
+        self._args: dict[str, Any] = {
             "kernel_id": KERNEL_ID,
             "realm": self.realm,
             "etcd_endpoints": (etcd_endpoint,),

@@ -14,7 +14,12 @@ def spin() -> int:
 def main(argv: list[str]) -> None:
     with SigmaClnt() as sc:
         evicted = threading.Event()
-        waiter = threading.Thread(target=lambda: (sc.wait_evict(), evicted.set()))
+
+        def wait() -> None:
+            sc.wait_evict()
+            evicted.set()
+
+        waiter = threading.Thread(target=wait)
         waiter.start()
         sc.started()
         _log(f"spins {' '.join(argv)}")

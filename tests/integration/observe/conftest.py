@@ -13,12 +13,12 @@ from sigmaos_ray import Proc
 from sigmaos_ray.cli import context, main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from sigmaos_ray.testing import Tstate
+    from command import Sigmaos
 
-    Sigmaos = Callable[..., subprocess.CompletedProcess[str]]
+    from sigmaos_ray.testing import Tstate
 
 TIMEOUT_S = 60
 

@@ -20,7 +20,7 @@ from sigmaos_ray.rpcclnt import RPCClnt
 from sigmaos_ray.sigmasrv import SigmaSrv
 
 if TYPE_CHECKING:
-    from conftest import Sigmaos
+    from command import Sigmaos
 
     from sigmaos_ray.testing import Tstate
 

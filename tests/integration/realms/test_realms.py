@@ -152,7 +152,7 @@ def test_a_crashed_named_of_a_realm_is_replaced(ts: Tstate, red: SigmaClnt) -> N
 def _named_pid(ts: Tstate, endpoint: Endpoint) -> int:
     port = int(endpoint.addrs[0].rpartition(":")[2])
     listening = (found for found in psutil.net_connections("tcp") if found.status == psutil.CONN_LISTEN)
-    return next(found.pid for found in listening if found.laddr.port == port and found.pid)
+    return next(found.pid for found in listening if found.laddr and found.laddr.port == port and found.pid)
 
 
 def test_a_realm_that_is_removed_leaves_nothing(ts: Tstate, realms: RealmClnt) -> None:

@@ -113,7 +113,8 @@ def test_calls_are_spread(sc: SigmaClnt, fleet: Fleet) -> None:
 def test_servers_come_and_go(sc: SigmaClnt, fleet: Fleet) -> None:
     """No call is lost or made twice, whichever servers there are."""
     fleet.start("one")
-    done, failures = threading.Event(), []
+    done = threading.Event()
+    failures: list[Exception] = []
     calls = 0
 
     def caller() -> None:

@@ -206,8 +206,7 @@ async def test_no_renames_links_or_leases(tree: S3Tree) -> None:
     for node in (await tree.top.lookup(ME, "file"), made):
         with pytest.raises(serr.NotSupported):
             await node.rename(ME, tree.top, "new")
-    for refused in ({"perm": DMSYMLINK | 0o777}, {"lease": 7}):
-        how = OpenHow(**{"perm": 0o777, "mode": OWRITE, **refused})
+    for how in (OpenHow(OWRITE, DMSYMLINK | 0o777), OpenHow(OWRITE, 0o777, lease=7)):
         with pytest.raises(serr.NotSupported):
             await tree.top.create(ME, "new", how)
         with pytest.raises(serr.NotSupported):

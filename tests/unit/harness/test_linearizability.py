@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import permutations
+from typing import Any
 
 import msgspec
 import pytest
@@ -134,7 +135,7 @@ NAMES = st.sampled_from(["create", "put", "append", "get", "remove"])
 def sequential_runs(draw: st.DrawFn, operations_max: int) -> list[Operation]:
     """What a run one at a time told; then each operation's span is stretched around the moment of its effect, and some
     outcomes are lost."""
-    state: bytes | None = None
+    state: Any = None
     history: list[Operation] = []
     for moment in range(draw(st.integers(1, operations_max))):
         name = draw(NAMES)
@@ -164,7 +165,7 @@ def is_linearizable_by_force(history: list[Operation]) -> bool:
 
 
 def _is_possible(order: tuple[Operation, ...]) -> bool:
-    state: bytes | None = None
+    state: Any = None
     latest_call = -math.inf
     for each in order:
         if each.returned_s < latest_call:  # something before it was called only after it had returned

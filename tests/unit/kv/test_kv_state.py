@@ -26,7 +26,7 @@ def table(move: tuple[int, int] = (1, 1)) -> ShardTable:
     return found
 
 
-def write(kind: int, value: bytes = b"", seqno: int = 1, **more: Any) -> pb.Write:
+def write(kind: pb.Kind, value: bytes = b"", seqno: int = 1, **more: Any) -> pb.Write:
     return pb.Write(kind=kind, key=KEY, value=value, seqno=seqno, **more)
 
 
@@ -173,11 +173,11 @@ class Store(RuleBasedStateMachine):
 
     @rule(
         client=st.integers(1, 2),
-        kind=st.sampled_from([0, 1, 2, 3]),
+        kind=st.sampled_from(pb.Kind.values()),
         value=st.sampled_from([b"x", b"y"]),
         none=st.booleans(),
     )
-    def write(self, client: int, kind: int, value: bytes, none: bool) -> None:
+    def write(self, client: int, kind: pb.Kind, value: bytes, none: bool) -> None:
         seqno = 1 + sum(each == client for each, _ in self.writes)
         request = write(kind, value, seqno)
         if kind == pb.CAS and not none:

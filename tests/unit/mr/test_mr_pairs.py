@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from user.mr.app import Pairs
+
 
 def test_fnv1a_is_the_published_one() -> None:
     assert [fnv1a(text) for text in (b"", b"a", b"foobar")] == [0x811C9DC5, 0xE40C292C, 0xBF9CF968]
@@ -28,7 +30,7 @@ def test_text_and_its_bytes_go_to_one_reducer() -> None:
 
 
 def test_partitions_are_all_pairs_once() -> None:
-    pairs = {b"%d" % number: number for number in range(1000)}
+    pairs: Pairs = {b"%d" % number: number for number in range(1000)}
     parts = partition(pairs, 3)
     assert {key: value for part in parts for key, value in part.items()} == pairs
     assert sum(map(len, parts)) == len(pairs)
@@ -36,7 +38,7 @@ def test_partitions_are_all_pairs_once() -> None:
 
 
 def test_a_file_keeps_kinds() -> None:
-    pairs = {b"bytes": [1, 2.5, None], "text": {"a": b"b"}}
+    pairs: Pairs = {b"bytes": [1, 2.5, None], "text": {"a": b"b"}}
     assert decode(encode(pairs), "f") == pairs
     with pytest.raises(serr.Inval, match="not an intermediate file"):
         decode(b"\xc1", "f")
@@ -81,9 +83,11 @@ def test_a_combiner_leaves_one_value() -> None:
 
 
 def test_values_come_in_the_order_of_the_mappers() -> None:
-    app = App(
-        map=lambda name, lines, emit: [emit("k", line.decode()) for line in lines], reduce=lambda _, vs: ",".join(vs)
-    )
+    def emit_all(_name: str, lines: Iterator[bytes], emit: Callable[[str, str], None]) -> None:
+        for line in lines:
+            emit("k", line.decode())
+
+    app = App(map=emit_all, reduce=lambda _, values: ",".join(values))
     assert run(app, [b"1\n2\n", b"3"], 1) == b"k\t1,2,3\n"
 
 

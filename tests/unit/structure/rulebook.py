@@ -6,7 +6,7 @@ import ast
 import re
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeGuard
 
 ROOT: Final = Path(__file__).parents[3]
 RULES: Final = ROOT / "docs" / "rules.md"
@@ -82,8 +82,8 @@ def tests_in(source: str) -> set[str]:
     body = ast.parse(source).body
     methods = ((node.name, each) for node in body if isinstance(node, ast.ClassDef) for each in node.body)
     tests = {f"{name}::{each.name}" for name, each in methods if _is_test(each)}
-    return tests | {node.name for node in body if _is_test(node)}  # type: ignore[attr-defined]  # a function has a name
+    return tests | {node.name for node in body if _is_test(node)}
 
 
-def _is_test(node: ast.stmt) -> bool:
+def _is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef | ast.AsyncFunctionDef]:
     return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
