@@ -121,7 +121,7 @@ def test_the_newest_listing_wins_also_over_one_that_took_longer() -> None:
         listing = listings.going_on(INODE)
         assert listing is not None
         assert listing.number == second
-    listings.read_from(INODE, Listing(second, ["a", "b", "c"]), is_end=True)
+    listings.read_from(INODE, NameList(second, ["a", "b", "c"]), is_end=True)
     assert listings.going_on(INODE) is None
 
 
