@@ -52,7 +52,7 @@ ROOT_PATH: Final = 1
 
 class MemFs:
     """One tree in memory. Used from one loop; ``watches`` is the server's table. Hand ``fences`` and ``leases`` to the
-    ``FileServer`` of ``root``, which shows the ones and keeps the others."""
+    ``FileServer`` of ``root``, which shows the ones and keeps the others. Nothing outlives the object."""
 
     def __init__(self, watches: WatchTable, *, dev: int = DEV_MEMFS, limits: Store | None = None) -> None:
         self.watches = watches
@@ -67,6 +67,7 @@ class MemFs:
         self.root: MemDir = MemDir(self, "", DMDIR | 0o777, ROOT_PATH, None)
 
     def next_path(self) -> int:
+        """A qid path that no object has had: clients tell objects apart by it."""
         self._last_path += 1
         return self._last_path
 
@@ -97,6 +98,7 @@ class MemFs:
             self._leased.setdefault(lease, set()).add(node)
 
     def forget_lease(self, node: _MemNode) -> None:
+        """Unties an object from its lease, if it hangs on one: it was removed, or is put under another one."""
         leased = self._leased.get(node.lease)
         if leased is not None:
             leased.discard(node)
@@ -152,9 +154,11 @@ class _MemNode(Node):
         return Qid.of(self._perm, self.version, self._path)
 
     def length(self) -> int:
+        """What a stat shows: bytes, or entries of a directory."""
         return 0
 
     def status(self) -> Stat:
+        """The object's stat, without a wait."""
         return Stat(
             name=self._name,
             qid=self.qid(),
@@ -169,6 +173,7 @@ class _MemNode(Node):
         return self.status()
 
     def touch(self) -> None:
+        """The object changed now: watches are told next, without a wait in between (see ``protsrv.node``)."""
         self.version += 1
         self.mtime = time.time()
 
@@ -192,6 +197,7 @@ class _MemNode(Node):
         victim = new_dir.nodes.get(new_name)
         if victim is self:
             return
+        # All checks come first: from the first entry that is taken out on nothing may fail.
         if victim is None:
             if new_dir is not parent:
                 new_dir.check_room(new_name)
@@ -203,6 +209,8 @@ class _MemNode(Node):
         new_dir.put_in(self)
 
     def _check_there(self, fence: Fence) -> MemDir:
+        """The directory that the object is in, for a change under a fence. NotFound if it was removed, Inval for the
+        root, Stale."""
         if self.parent is None:
             if self is self.fs.root:
                 raise serr.Inval("/", "the root cannot be removed or renamed")
@@ -212,6 +220,7 @@ class _MemNode(Node):
 
 
 def _check_replaceable(victim: _MemNode, by: _MemNode) -> None:
+    """A file takes a file's place, a directory that of an empty one (P-11)."""
     if isinstance(victim, MemDir):
         if not isinstance(by, MemDir):
             raise serr.IsDir(victim.name)
@@ -222,7 +231,8 @@ def _check_replaceable(victim: _MemNode, by: _MemNode) -> None:
 
 
 class MemFile(_MemNode):
-    """A file, symlink, endpoint file or device file: bytes."""
+    """A file, symlink, endpoint file or device file: bytes. One that is removed stays for those who have it open, and
+    counts as long."""
 
     def __init__(self, fs: MemFs, name: str, perm: Perm, path: int, parent: MemDir | None) -> None:
         super().__init__(fs, name, perm, path, parent)
@@ -240,10 +250,12 @@ class MemFile(_MemNode):
         return self.opened()
 
     def opened(self) -> OpenFile:
+        """One more opening; whoever gets it closes it."""
         self._open_count += 1
         return _OpenMemFile(self)
 
-    def closed(self) -> None:
+    def close_one(self) -> None:
+        """One of the openings was closed."""
         self._open_count -= 1
         self._drop_if_unused()
 
@@ -258,22 +270,25 @@ class MemFile(_MemNode):
             self.data = bytearray()
 
     def write(self, offset: int, data: bytes, *, replace: bool = False) -> int:
-        """Writes in place, or replaces the whole contents."""
-        size = 0 if replace else len(self.data)
-        start = size if offset == NO_OFFSET else offset
-        end = max(size, start + len(data))
+        """Writes in place, or replaces the whole contents; fills a gap with zeros. Inval or Error if there is no room,
+        and then nothing is written."""
+        size_bytes = 0 if replace else len(self.data)
+        start = size_bytes if offset == NO_OFFSET else offset
+        end = max(size_bytes, start + len(data))
         self.fs.check_room(self._name, end, end - len(self.data))
         self.fs.size_bytes += end - len(self.data)
         if replace:
             self.data.clear()
-        if start > size:
-            self.data.extend(bytes(start - size))
+        if start > size_bytes:
+            self.data.extend(bytes(start - size_bytes))
         self.data[start : start + len(data)] = data
         self.touch()
         return len(data)
 
 
 class _OpenMemFile(OpenFile):
+    """One opening of a file. Closing it twice is harmless."""
+
     def __init__(self, node: MemFile) -> None:
         self._node = node
         self._is_closed = False
@@ -288,7 +303,7 @@ class _OpenMemFile(OpenFile):
     async def close(self) -> None:
         if not self._is_closed:
             self._is_closed = True
-            self._node.closed()
+            self._node.close_one()
 
 
 class MemPipe(_MemNode):
@@ -330,6 +345,7 @@ class MemDir(_MemNode, Dir):
         return here is other
 
     def check_alive(self) -> None:
+        """NotFound if the directory was removed: a fid may still hold it, and nothing is made in it any more."""
         if self.parent is None and self is not self.fs.root:
             raise serr.NotFound(self._name, "the directory was removed")
 
@@ -340,6 +356,7 @@ class MemDir(_MemNode, Dir):
             raise serr.NoCreate(name, f"a directory has at most {limit} entries")
 
     def put_in(self, node: _MemNode) -> None:
+        """Adds an entry, under its own name, which is free; watches are told."""
         self.nodes[node.name] = node
         insort(self.names, node.name)
         node.parent = self
@@ -349,7 +366,8 @@ class MemDir(_MemNode, Dir):
         self.fs.watches.created(self.path, node.name)
 
     def take_out(self, node: _MemNode, *, keep: bool = False) -> None:
-        """Takes an entry out; unless it is kept for another place, it is gone, and so are watches of it."""
+        """Takes an entry out; watches are told. Unless ``keep``, for another place, it is gone for good: its lease, its
+        room, and watches of it."""
         del self.nodes[node.name]
         del self.names[bisect_left(self.names, node.name)]
         node.parent = None
@@ -386,6 +404,7 @@ class MemDir(_MemNode, Dir):
         return node, node.opened() if isinstance(node, MemFile) else None
 
     def _make(self, name: str, how: OpenHow) -> _MemNode:
+        """Makes an entry of a name that is free, with its contents. Raises before the tree has changed."""
         _kind_of(name, how.perm)
         self.check_room(name)
         self.fs.check_room(name, len(how.data), len(how.data) + _NODE_BYTES)
@@ -403,8 +422,9 @@ class MemDir(_MemNode, Dir):
             if how.perm & (DMDIR | DMNAMEDPIPE):
                 raise serr.Inval(name, "a put makes a file")
             self.check_alive()
-            size = len(data) + (0 if offset == NO_OFFSET else offset)
-            self.fs.check_room(name, size, size + _NODE_BYTES)
+            # Room for what is written below, too: a put that does not fit must not leave an empty file behind.
+            size_bytes = len(data) + (0 if offset == NO_OFFSET else offset)
+            self.fs.check_room(name, size_bytes, size_bytes + _NODE_BYTES)
             node = self._make(name, how)
         elif how.mode & OEXCL:
             raise serr.Exists(name)

@@ -1,4 +1,15 @@
-"""A server in a few lines (R-9, R-10): serve, advertise under a lease, run until evicted, drain, withdraw."""
+"""A server in a few lines (R-9, R-10): serve, advertise under a lease, run until evicted, drain, withdraw.
+
+class EchoSrv:
+    async def Echo(self, ctx: RpcContext, request: EchoRequest) -> EchoReply: ...
+
+def main(argv: list[str]) -> None:
+    with SigmaSrv("name/echo", EchoSrv()) as srv:
+        srv.serve()
+
+``rpcsrv`` says what handlers look like. The server runs on the process's shared loop (``loopthread``): a handler that
+blocks is a plain function, which gets a thread, not a coroutine.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +38,10 @@ ENDPOINT_PERM = DMSYMLINK | DMMOUNT | 0o777
 
 
 class Advertisement:
-    """A leased endpoint file that is kept at ``pn`` for as long as the server lives.
+    """A leased endpoint file that is kept at ``pn`` for as long as the server lives. Whoever starts it stops it.
 
-    If the lease is lost, as after a long stop of this process, another one is asked for and the file made anew.
+    The lease removes the name of a server that crashed. If it is lost while the server lives, as after a long stop of
+    the process or of named, another one is asked for and the file made anew, for as long as it takes.
     """
 
     def __init__(self, sc: AsyncSigmaClnt, pn: str, endpoint: Endpoint, *, replace: bool = False) -> None:
@@ -41,7 +53,8 @@ class Advertisement:
         self._keeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Makes the file. Exists if the name is taken, unless ``replace``: then what a dead predecessor left, goes."""
+        """Makes the file, and keeps it from now on. Exists if the name is taken, unless ``replace``: then what a dead
+        predecessor left there is removed first."""
         await self._advertise(replace=self._replace)
         self._keeper = asyncio.create_task(self._keep(), name=f"advertise-{self._pathname}")
 
@@ -63,13 +76,16 @@ class Advertisement:
             assert self._lease is not None
             await self._lease.lost.wait()
             try:
+                # Never in the place of another: whoever has the name by now got it rightly, after ours had gone.
                 await self._advertise(replace=False)
             except serr.SigmaError as error:  # named is away, or somebody has the name: as long as we live, go on
                 debug.error(f"{self._pathname}: cannot advertise: {error}")
                 await asyncio.sleep(self._sc.config.walk.retry_pause_s)
 
     async def stop(self) -> None:
-        """Withdraws the name. May be repeated."""
+        """Withdraws the name: from now on nobody finds the server by it. Blocks for named at most as long as a call
+        does; if it is away, the lease removes the name. What stands there is removed, whoever made it: a server that
+        takes a name over waits until its predecessor has stopped. May be repeated."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
@@ -85,14 +101,15 @@ async def _remove_quietly(sc: AsyncFsLib, pn: str) -> None:
 
 
 class SigmaSrv:
-    """A server of RPC services and of a tree in memory, advertised at ``pn``.
+    """A server of RPC services and of a tree in memory (``memfs``), advertised at ``pn``. A context manager; its
+    methods block, and are for threads other than the loop's.
 
-    ``with SigmaSrv("name/echo", EchoSrv()) as srv: srv.serve()`` runs it until the proc is evicted. Entering raises
-    Exists if the name is taken, unless ``replace``: for a server that knows its predecessor to be gone, as an elected
-    one does. A ``pn`` that ends in ``/`` is a directory of servers: the entry is named after the address; NotFound or
-    NotDir if it is none. ``pn=""``: not advertised. ``drain_s``: how long a server that stops waits for the calls that
-    run; as ``config.Rpc`` says, by default. ``devices``: files of the server's own making at the root of its tree, as
-    ``protsrv.devices`` has them.
+    ``pn``: a name that ends in ``/`` is a directory of servers, and the entry is named after the address; ``""``: not
+    advertised. ``sc``: the client to advertise with, which stays its owner's; without it the server makes one and
+    closes it. ``host``: where to listen, on a port that the system chooses; the address goes into the endpoint file as
+    it is. ``replace``: the name is taken over from a predecessor that is known to be gone, as an elected server knows
+    it. ``drain_s``: how long a server that stops waits for the calls that run; as ``config.Rpc`` says, by default.
+    ``devices``: files of the server's own making at the root of its tree, as ``protsrv.devices`` has them.
     """
 
     def __init__(
@@ -128,11 +145,13 @@ class SigmaSrv:
 
     @property
     def sc(self) -> SigmaClnt:
+        """The client that the server advertises with, for handlers that need one. Closed with the server if that made
+        it."""
         return self._sc
 
     @property
     def pathname(self) -> str:
-        """The name under which it is found, once started; empty if it is not advertised."""
+        """The name under which it is found, complete once it is started; empty if it is not advertised."""
         return self._pathname
 
     @property
@@ -150,10 +169,12 @@ class SigmaSrv:
         self.stop()
 
     def start(self) -> None:
-        """Serves and advertises; returns once it answers. Nothing is left behind if it fails."""
+        """Serves and advertises; returns once it answers under its name. Exists if the name is taken, unless
+        ``replace``; NotFound or NotDir if the directory of ``pn`` is none; Unreachable if the host cannot be bound.
+        Nothing is left behind if it fails."""
         try:
             loopthread.shared().run(self._start())
-        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
+        except BaseException:
             if self._own_client:
                 self._sc.close()
             raise
@@ -167,24 +188,26 @@ class SigmaSrv:
         advertisement = Advertisement(self._sc.asynchronous, self._pathname, endpoint, replace=self._replace)
         try:
             await advertisement.start()
-        except BaseException:  # a cancellation too: what was started is ended, and it goes on
+        except BaseException:
             await self._server.stop()
             raise
         self._advertisement = advertisement
 
     def serve(self) -> None:
-        """Says that the proc started, waits until it is evicted, then drains, withdraws the name and exits evicted."""
+        """Runs a proc whose work this server is: says that it started, blocks until it is evicted, then stops and ends
+        the proc as evicted. Outside of a proc there is nobody to tell: use ``start`` and ``stop``."""
         self._sc.started()
         self._sc.wait_evict()
         self.exit(Status.evicted())
 
     def exit(self, status: Status) -> None:
-        """Stops, and ends the proc with a status."""
+        """Stops, and ends the proc with a status. For servers that find an end of their own."""
         self._stop_serving()
         self._sc.clnt_exit(status)
 
     def stop(self) -> None:
-        """Withdraws the name, lets the calls that run finish, then stops serving. May be repeated."""
+        """Withdraws the name, refuses new calls, blocks at most about ``drain_s`` for those that run, then ends all
+        sessions. Closes the client if the server made it. May be repeated."""
         self._stop_serving()
         if self._own_client:
             self._sc.close()
@@ -193,6 +216,7 @@ class SigmaSrv:
         loopthread.shared().run(self._stop())
 
     async def _stop(self) -> None:
+        # The name first: a client that looks it up meanwhile must not find a server that refuses its calls.
         advertisement, self._advertisement = self._advertisement, None
         if advertisement is not None:
             await advertisement.stop()
