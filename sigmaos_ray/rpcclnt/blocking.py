@@ -1,4 +1,8 @@
-"""The blocking face of the clients."""
+"""The blocking face of the clients.
+
+A call of a thread could always go through the event loop; that costs two switches of threads. So it goes over a line
+where there is one, and the loop does what a line cannot: dial, fetch large results, and repeat.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +29,17 @@ class BlockingClient(Protocol):
     """What the blocking face of a client offers to the faces built on it."""
 
     @property
-    def asynchronous(self) -> AsyncFsLib: ...
+    def asynchronous(self) -> AsyncFsLib:
+        """What it is the face of."""
 
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any: ...
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Runs a coroutine on the client's loop and blocks for its result. Not from that loop."""
 
 
 class BlockingCalls:
     """Calls of threads to the server of an ``AsyncRPCClnt``: over lines, which save the way through the loop; and where
-    no line can be had, or the call is too large for one, over its session. ``close`` it."""
+    no line can be had, or the call is too large for one, over its session. May be shared by threads. ``close`` it;
+    ``sc`` and ``clnt`` stay their owner's."""
 
     def __init__(self, sc: BlockingClient, clnt: AsyncRPCClnt) -> None:
         self.sc = sc
@@ -47,17 +54,17 @@ class BlockingCalls:
         return self.begin(method, request, timeout_s, idempotent=idempotent).finish(reply_class)
 
     def begin(self, method: str, request: Message, timeout_s: float | None, *, idempotent: bool = False) -> PendingCall:
-        """Sends a call, if there is a line for it; whoever begins it finishes or abandons it. Raises nothing that the
-        call is to raise."""
+        """Sends a call, if there is a line for it (else ``finish`` does), and returns without waiting for the reply.
+        Whoever begins it finishes or abandons it. Errors of the call are raised by ``finish``."""
         return PendingCall(self, method, request.SerializeToString(), timeout_s, idempotent=idempotent)
 
     def close(self) -> None:
-        """Leaves the client as it is. May be repeated."""
+        """Closes the lines, and leaves the client as it is. May be repeated."""
         self.lines.close()
 
 
 class PendingCall:
-    """A call that was begun, and has not returned."""
+    """A call that was begun, and has not returned. For one thread."""
 
     def __init__(
         self, calls: BlockingCalls, method: str, argument: bytes, timeout_s: float | None, *, idempotent: bool
@@ -71,14 +78,14 @@ class PendingCall:
         if self._line is not None:
             try:
                 self._line.send(method, argument, timeout_s)
-            except serr.Unreachable:
+            except serr.Unreachable:  # not sent whole, so it does not run: finish makes it over the session
                 self.abandon()
-            except BaseException:  # a cancellation too: the line is given up, and it goes on
+            except BaseException:
                 self.abandon()
                 raise
 
     def finish(self, reply_class: type[R]) -> R:
-        """Blocks for the reply. Raises as ``AsyncRPCClnt.rpc``."""
+        """Blocks for the reply. Raises as ``AsyncRPCClnt.rpc``. Called once."""
         if self._line is None:
             return parsed(self._method, self._by_session(), reply_class)
         try:
@@ -92,11 +99,12 @@ class PendingCall:
         return parsed(self._method, result, reply_class)
 
     def _by_line(self, line: BlockingLine) -> bytes:
-        """Unreachable: it never ran. What the server answered raises ``Answered``."""
+        """The reply that comes over the line. Unreachable: the call never ran. An error that the server answered with
+        raises ``Answered``."""
         try:
             frames = line.receive(self._method, self._left_s())
-        except BaseException:  # a cancellation too: the line is given up, and it goes on
-            self.abandon()
+        except BaseException:
+            self.abandon()  # the reply may come yet, and would be taken for that of the next call
             raise
         self._line = None
         self._calls.lines.put_back(line)
@@ -114,7 +122,8 @@ class PendingCall:
         return None if self._ends_s is None else max(self._ends_s - time.monotonic(), 0.0)
 
     def abandon(self) -> None:
-        """Nobody waits for it any more. The handler may run, or have run. May be repeated, also after ``finish``."""
+        """Nobody waits for the call any more: its line is closed. The handler may run, or have run. May be repeated,
+        also after ``finish``."""
         line, self._line = self._line, None
         if line is not None:
             self._calls.lines.drop(line)
@@ -126,25 +135,25 @@ def call_each(
     reply_class: type[R],
     timeout_s: float | None = None,
 ) -> list[R | serr.SigmaError]:
-    """Calls several servers, each with a request of its own, side by side as far as they have lines; their replies or
-    errors, in order."""
+    """Calls several servers, each with a request of its own, side by side as far as they have lines; blocks until all
+    have answered or failed. Their replies or errors, in order."""
     pending: list[PendingCall] = []
     try:
         pending.extend(each.begin(method, request, timeout_s) for each, request in calls)
-        found: list[R | serr.SigmaError] = []
+        outcomes: list[R | serr.SigmaError] = []
         for call in pending:
             try:
-                found.append(call.finish(reply_class))
+                outcomes.append(call.finish(reply_class))
             except serr.SigmaError as error:
-                found.append(error)
-        return found
+                outcomes.append(error)
+        return outcomes
     finally:
         for call in pending:
             call.abandon()
 
 
 class RPCClnt:
-    """The blocking face of ``AsyncRPCClnt``; may be shared by threads."""
+    """The blocking face of ``AsyncRPCClnt``; may be shared by threads. ``close`` it."""
 
     def __init__(self, sc: BlockingClient, pn: str) -> None:
         self._sc = sc
@@ -169,7 +178,7 @@ class RPCClnt:
         return self._calls.rpc(method, request, reply_class, timeout_s, idempotent=idempotent)
 
     def close(self) -> None:
-        """Closes the channel; a later call opens another."""
+        """Closes the channel and its lines; a later call opens others. May be repeated."""
         self._calls.close()
         self._calls = BlockingCalls(self._sc, self._clnt)
         self._sc.run(self._clnt.close())

@@ -1,11 +1,15 @@
-"""A channel to one server: calls as frames, with payloads of any size cut into parts."""
+"""A channel to one server: calls as frames, with payloads of any size cut into parts.
+
+What ran is told by the kind of error, and each step keeps that true: an argument that did not arrive whole is
+Unreachable (the call was not made), a result that cannot be fetched is IOErr (it was).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from google.protobuf.message import DecodeError
 
@@ -22,12 +26,14 @@ if TYPE_CHECKING:
 
 _log = debug.selector("RPCCLNT")
 
-_HEADERS_MAX = 64
-_CALLS_BEFORE = 8
-"""Who calls but now and then needs no trunk; blocking clients have lines by then."""
-_WITHOUT_S = 30.0
-"""After a trunk was asked for, nobody asks for another one so long."""
-_NEVER_RAN = (serr.Unreachable, serr.UnknownFid)
+_HEADERS_MAX: Final = 64
+"""Headers that are kept serialized: of the methods and time-outs that a client uses all the time."""
+_CALLS_BEFORE: Final = 8
+"""A client that calls but now and then needs no trunk; blocking clients have lines by then."""
+_NEXT_TRUNK_S: Final = 30.0
+"""How long after a trunk was asked for no other one is: a server that has none is not asked at each call."""
+_LOST: Final = (serr.Unreachable, serr.UnknownFid)
+"""What a part of a result meets when the server, or the channel there, is gone."""
 
 
 class RPCError(serr.Error):
@@ -35,14 +41,16 @@ class RPCError(serr.Error):
 
 
 class Channel:
-    """An open ``rpc/clone``. Calls on it run side by side. ``close`` it."""
+    """An open ``rpc/clone``. Calls on it run side by side. ``close`` it; its fid goes with it."""
 
     def __init__(self, fid: RemoteFid) -> None:
+        """``fid``: of the clone file, open; it is the channel's from now on."""
         self.fid = fid
         self._limits = configuration.current().rpc
         self._numbers = itertools.count(1)
         self._headers: dict[tuple[str, float | None], bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        """Work behind the calls: a trunk that is dialled, payloads that are dropped. ``close`` waits for it."""
         self._trunk: Trunk | None = None
         self._calls_count = 0
         self._no_trunk_until_s = 0.0
@@ -53,13 +61,14 @@ class Channel:
         return self.fid.session.ended
 
     async def call(self, method: str, argument: bytes, timeout_s: float | None) -> bytes:
-        """The result of a method. Unreachable: it never ran, here; other session errors: it may have. What the server
-        answered raises ``Answered``."""
+        """The result of a method; blocks for it. ``timeout_s`` is for the server: whoever calls this cancels it when
+        its time is over. Unreachable: it never ran, here; other session errors: it may have. An error that the server
+        answered with raises ``Answered``."""
         trunk = self._trunk_for(argument)
         if trunk is not None:
             try:
                 return await self.result(method, await trunk.call(self.header(method, timeout_s), argument))
-            except serr.Retry:  # it takes no more: the session does
+            except serr.Retry:  # the trunk takes no more calls: the session does
                 pass
         number = 0
         frame = argument
@@ -75,15 +84,16 @@ class Channel:
         return await self.result(method, answer)
 
     def _trunk_for(self, argument: bytes) -> Trunk | None:
-        """The trunk, if there is one for this call. One is dialled behind the calls, once there are some."""
-        if self.fid.session.tells_slow:
+        """The trunk, if there is one for this call. One is dialled behind the calls, once there are some: none of them
+        waits for it."""
+        if self.fid.session.tells_slow:  # of a call on a trunk the session knows nothing
             return None
         if self._trunk is not None and not self._trunk.is_closed:
             return self._trunk if self._trunk.takes(argument) else None
         self._calls_count += 1
         now_s = time.monotonic()
         if self._calls_count >= _CALLS_BEFORE and now_s >= self._no_trunk_until_s and not self.ended:
-            self._no_trunk_until_s = now_s + _WITHOUT_S
+            self._no_trunk_until_s = now_s + _NEXT_TRUNK_S
             self._own(self._dial_trunk(), "rpc-trunk")
         return None
 
@@ -93,6 +103,7 @@ class Channel:
         except (OSError, serr.SigmaError) as error:
             _log(f"no trunk: {error}")
         else:
+            # Liveness is the session's: nobody pings a trunk, and its calls fail when the session is given up.
             self.fid.session.tell_end(self._trunk.close)
 
     async def line(self, kind: Part.Kind = Part.LINE) -> tuple[str, Line]:
@@ -105,17 +116,18 @@ class Channel:
         return self.fid.session.address.rpartition(":")[0].strip("[]"), offer
 
     def header(self, method: str, timeout_s: float | None, number: int = 0) -> bytes:
-        """The first frame of a call."""
-        known = self._headers.get((method, timeout_s))
-        if known is not None and not number:
-            return known
+        """The first frame of a call. ``number``: of an argument that was sent ahead; 0 if it is the second frame."""
+        cached = self._headers.get((method, timeout_s))
+        if cached is not None and not number:
+            return cached
         header = RpcRequest(method=method, timeout_s=timeout_s or 0.0, argument=number).SerializeToString()
         if not number and len(self._headers) < _HEADERS_MAX:
             self._headers[method, timeout_s] = header
         return header
 
     async def result(self, method: str, answer: Sequence[bytes]) -> bytes:
-        """What the frames of a reply say. Raises ``Answered``; IOErr for what is no reply."""
+        """What the frames of a reply say; blocks to fetch a result that is not in them. Raises ``Answered``; IOErr for
+        what is no reply, or a result that cannot be had."""
         if len(answer) < 2:
             raise serr.IOErr(method, "the reply has no frames")
         if not answer[0]:
@@ -125,8 +137,10 @@ class Channel:
         except DecodeError as error:
             raise serr.IOErr(method, "the reply has no header") from error
         if reply.HasField("error"):
-            told = wire.error_from_pb(reply.error)
-            raise Answered(RPCError(told.obj or method, told.msg) if reply.raised else told)
+            answer_error = wire.error_from_pb(reply.error)
+            if reply.raised:
+                answer_error = RPCError(answer_error.obj or method, answer_error.msg)
+            raise Answered(answer_error)
         return await self._take(method, reply) if reply.result else answer[1]
 
     # -- payloads in parts
@@ -146,7 +160,7 @@ class Channel:
             await _side_by_side(send, range(0, size, limits.part_bytes), limits.parts_in_flight_max)
         except serr.SESSION_ERRORS as error:
             raise serr.Unreachable(method, f"its argument did not arrive: {error}") from error
-        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
+        except BaseException:
             self._drop_soon(Part.DROP_ARGUMENT, number)
             raise
         return number
@@ -167,19 +181,21 @@ class Channel:
 
         try:
             await _side_by_side(take, range(0, size, limits.part_bytes), limits.parts_in_flight_max)
-        except _NEVER_RAN as error:
+        except _LOST as error:
             raise serr.IOErr(method, f"the result is lost: {error}") from error
         finally:
             self._drop_soon(Part.DROP_RESULT, reply.result)
         return bytes(result)
 
     async def _move(self, part: Part, data: bytes = b"") -> bytes:
+        """Does one part, over the session; returns what the server gave. Raises its error, or the session's."""
         answer = await self.fid.write_read([RpcRequest(part=part).SerializeToString(), data])
         if answer[0]:
             raise wire.error_from_pb(RpcReply.FromString(answer[0]).error)
         return answer[1]
 
     def _drop_soon(self, kind: Part.Kind, number: int) -> None:
+        """Has the server free a payload, behind the calls: whoever was cancelled must not wait for it."""
         if number and not self.ended:
             self._own(self._drop(Part(kind=kind, number=number)), "rpc-drop")
 
@@ -195,7 +211,7 @@ class Channel:
             return
 
     async def close(self) -> None:
-        """May be repeated."""
+        """Blocks until payloads are dropped and the fid is clunked. Calls that run fail. May be repeated."""
         if self._tasks:
             await asyncio.wait(set(self._tasks))
         if self._trunk is not None:
@@ -204,7 +220,8 @@ class Channel:
 
 
 class Answered(Exception):
-    """The server answered with an error: not one of the way there. ``error`` is what the caller gets."""
+    """The server answered a call with an error: told apart from errors of the way there, which may be of the same
+    class. ``error`` is what the caller gets."""
 
     def __init__(self, error: serr.SigmaError) -> None:
         super().__init__(str(error))
@@ -212,17 +229,17 @@ class Answered(Exception):
 
 
 async def _side_by_side(work: Callable[[int], Awaitable[None]], items: range, count_max: int) -> None:
-    """Works through the items, so many at a time; the first error ends it."""
-    left = iter(items)
+    """Works through the items, so many at a time; the first error ends it. Returns when no work is under way."""
+    remaining = iter(items)
 
     async def worker() -> None:
-        for item in left:
+        for item in remaining:
             await work(item)
 
     workers = {asyncio.ensure_future(worker()) for _ in range(min(count_max, len(items)))}
     try:
-        for done in asyncio.as_completed(workers):
-            await done
+        for ended in asyncio.as_completed(workers):
+            await ended
     finally:
         for task in workers:
             task.cancel()

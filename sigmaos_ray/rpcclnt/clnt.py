@@ -1,4 +1,8 @@
-"""Calls to the server behind a pathname."""
+"""Calls to the server behind a pathname: where a call is repeated, and where not.
+
+A call that never ran is made again by itself, at whatever server has the name by then. One that may have run is not:
+only the caller knows whether a second time does harm, and says so with ``idempotent``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,8 @@ R = TypeVar("R", bound=Message)
 
 class AsyncRPCClnt:
     """A channel to one service. ``pn`` is a server's name, or ends in ``~any`` or ``~local``; the channel opens at the
-    first call and stays with that instance, until it fails: then the next call looks the name up again."""
+    first call and stays with that instance, until it fails: then the next call looks the name up again. May be used by
+    any number of tasks of the client's loop. ``close`` it; ``sc`` stays its owner's."""
 
     _unsent_tries_max = 3
     """A call that never ran is made again so often."""
@@ -49,21 +54,22 @@ class AsyncRPCClnt:
         *,
         idempotent: bool = False,
     ) -> R:
-        """Calls ``Class.Method`` and waits. A handler's error comes as its class, with the method as object where it
-        named none, an exception of its own as ``RPCError``; Timeout past ``timeout_s``, and the server then gives up
-        too; IOErr: sent, fate unknown. ``idempotent``: such a call is then made again. May be cancelled; the handler
-        may have run, or run on."""
+        """Calls ``Class.Method`` and blocks for its reply, at most ``timeout_s`` (None: for ever).
+
+        A handler's error comes as its class, with the method as object where it named none, an exception of its own as
+        ``RPCError``. Timeout past ``timeout_s``, and the server then gives up too; IOErr: sent, fate unknown.
+        ``idempotent``: such a call is made again instead. May be cancelled; the handler may have run, or run on."""
         argument = request.SerializeToString()
         return parsed(method, await self.call(method, argument, timeout_s, idempotent=idempotent), reply_class)
 
     async def call(self, method: str, argument: bytes, timeout_s: float | None, *, idempotent: bool = False) -> bytes:
-        """``rpc`` of what is serialized."""
+        """``rpc`` with argument and result as bytes."""
         if timeout_s is None:
             return await self._call(method, argument, None, idempotent=idempotent)
         return await self._call_in_time(method, argument, timeout_s, idempotent=idempotent)
 
     async def line(self) -> tuple[Channel, str, Line]:
-        """A line of the channel, see ``Channel.line``; opens the channel if need be."""
+        """The channel, and where a line of it can be had (``Channel.line``); opens the channel if need be."""
         channel = await self._open()
         return channel, *(await channel.line())
 
@@ -78,7 +84,8 @@ class AsyncRPCClnt:
             raise serr.Timeout(method, f"no reply in {timeout_s} s") from error
 
     async def _call(self, method: str, argument: bytes, ends_s: float | None, *, idempotent: bool) -> bytes:
-        """Until it was made once: a call that never ran is made again, of others only idempotent ones."""
+        """Tries until the call was made once, as far as anybody can tell. ``ends_s``: for the server; the caller ends
+        this itself when the time is over."""
         walk = self._sc.config.walk
         tries = 0
         while True:
@@ -96,10 +103,12 @@ class AsyncRPCClnt:
                 if tries >= tries_max or self._sc.is_closed:
                     raise self._gave_up(error) from error
                 _log(f"{self._pathname}: {method} again: {error}")
+            # The first repeat is at once: a server that was replaced has its name again already, most often.
             if tries > 1:
                 await asyncio.sleep(walk.retry_pause_s)
 
     async def _open(self) -> Channel:
+        """The channel, opened if there is none or it ended: once, however many calls need it."""
         channel = self._channel
         if channel is not None and not channel.ended:
             return channel
@@ -123,7 +132,7 @@ class AsyncRPCClnt:
         return error
 
     async def close(self) -> None:
-        """Closes the channel; a later call opens another."""
+        """Closes the channel; a later call opens another. May be repeated."""
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()

@@ -1,4 +1,8 @@
-"""Lines, the client's side: calls from threads, without an event loop between them and the server (``sessp.lines``)."""
+"""Lines, the client's side: calls from threads, without an event loop between them and the server (``sessp.lines``).
+
+A line knows nothing of liveness: that is watched over by the session of its channel, at which a waiting thread looks
+once a second.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.rpcclnt.trunk import told
+from sigmaos_ray.rpcclnt.trunk import error_from_frame
 from sigmaos_ray.sessp import lines
 
 if TYPE_CHECKING:
@@ -23,28 +27,30 @@ _log = debug.selector("RPCCLNT")
 
 _DIAL_S: Final = 1.0
 _SEND_S: Final = 10.0
+"""How long a server may take to read a call, which is small: then the line is given up."""
 _LOOK_S: Final = 1.0
 """A thread that waits looks this often whether the session, which is watched over, still lives."""
 _CALLS_BEFORE: Final = 3
-"""Who calls but once or twice needs no line."""
+"""A client that calls but once or twice needs no line."""
 _LINES_MAX: Final = 16
 """Of one client. More threads than these take the session."""
-_WITHOUT_S: Final = 30.0
-"""After a line could not be had, nobody asks for one so long."""
+_NEXT_TRY_S: Final = 30.0
+"""After a line could not be had, none is asked for so long."""
 
 
 class BlockingLine:
-    """One call at a time, from one thread at a time. ``close`` it, always after an error."""
+    """One call at a time, from one thread at a time. ``close`` it, always after an error: what the server sends next
+    may be the reply to a call that was given up."""
 
     def __init__(self, host: str, offer: Line, channel: Channel) -> None:
-        """Raises OSError if there is nobody."""
+        """Dials. Raises OSError if there is nobody. ``channel`` stays its owner's."""
         self.channel = channel
         self._socket = socket.create_connection((host, offer.port), _DIAL_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(offer.token)
 
     def send(self, method: str, argument: bytes, timeout_s: float | None) -> None:
-        """Unreachable: it is not sent, or not all of it."""
+        """Sends a call. Unreachable: it is not sent, or not all of it, and does not run."""
         try:
             self._socket.settimeout(_SEND_S)
             self._socket.sendall(lines.message(self.channel.header(method, timeout_s), argument))
@@ -52,8 +58,8 @@ class BlockingLine:
             raise serr.Unreachable(method, f"the line is lost: {error}") from error
 
     def receive(self, method: str, timeout_s: float | None) -> list[bytes]:
-        """The frames of the reply to what was sent. Unreachable: the call did not get to a handler; IOErr: it may have;
-        Timeout."""
+        """Blocks for the frames of the reply to what was sent. Unreachable: the call did not get to a handler; IOErr:
+        it may have; Timeout past ``timeout_s``, and it may have, too."""
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         data = self._read(method, lines.SIZES.size, bytearray(), ends_s)
         first, second = lines.SIZES.unpack_from(data)
@@ -62,11 +68,11 @@ class BlockingLine:
         data = self._read(method, cut + second, data, ends_s)
         frames = [bytes(data[lines.SIZES.size : cut]), bytes(data[cut : cut + second])]
         if failed:
-            raise told(frames[0])
+            raise error_from_frame(frames[0])
         return frames
 
     def _read(self, method: str, count: int, data: bytearray, ends_s: float | None) -> bytearray:
-        """``data``, and what comes, until there are at least ``count`` bytes."""
+        """``data``, and what comes, once there are at least ``count`` bytes."""
         while len(data) < count:
             left_s = _LOOK_S if ends_s is None else min(_LOOK_S, ends_s - time.monotonic())
             if left_s <= 0:
@@ -94,18 +100,22 @@ class LinePool:
     """The lines of one client to one server, for as many threads as come. ``close`` it."""
 
     def __init__(self, offer: Callable[[], tuple[Channel, str, Line]]) -> None:
-        """``offer``: blocks for where a line can be had."""
+        """``offer``: blocks for where a line can be had, and of which channel."""
         self._offer = offer
         self._idle: list[BlockingLine] = []
+        """A stack, without the lock: append and pop are single steps of the interpreter. The line that was used last
+        goes out first, so that a client with few threads keeps using the same ones."""
         self._lock = threading.Lock()
         self._count = 0
+        """Lines that there are, idle or in use."""
         self._calls_count = 0
         self._not_until_s = 0.0
         self._is_closed = False
         self._os_pid = os.getpid()
 
     def take(self) -> BlockingLine | None:
-        """A line that nobody uses; None if the call is to take the session."""
+        """A line that nobody else uses, for ``put_back`` or ``drop``; None if the call is to take the session. Blocks
+        only to dial."""
         if self._os_pid != os.getpid():
             self._leave_to_the_parent()
         while True:
@@ -126,7 +136,8 @@ class LinePool:
         return self._dial()
 
     def _leave_to_the_parent(self) -> None:
-        """In a forked child: a reply on one of these lines may be to the other process."""
+        """In a forked child: a reply on one of these lines may be to the other process. The lock is new, too: a thread
+        that the child has not may have held it at the fork."""
         self._lock, self._os_pid, self._count = threading.Lock(), os.getpid(), 0
         inherited, self._idle = self._idle, []
         for line in inherited:
@@ -138,8 +149,8 @@ class LinePool:
             return BlockingLine(host, offer, channel)
         except (OSError, serr.SigmaError) as error:
             _log(f"no line: {error}")
-            self._not_until_s = time.monotonic() + _WITHOUT_S
-        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
+            self._not_until_s = time.monotonic() + _NEXT_TRY_S
+        except BaseException:
             self._uncount()
             raise
         self._uncount()
@@ -150,14 +161,14 @@ class LinePool:
             self._count -= 1
 
     def put_back(self, line: BlockingLine) -> None:
-        """After a call that was answered."""
+        """After a call that was answered whole, which leaves nothing on the line."""
         if self._is_closed:
             self.drop(line)
         else:
             self._idle.append(line)
 
     def drop(self, line: BlockingLine) -> None:
-        """After any other."""
+        """After any other call."""
         line.close()
         self._uncount()
 

@@ -28,18 +28,22 @@ R = TypeVar("R", bound=Message)
 class AsyncShardedRPCClnt:
     """Spreads calls over the servers in a directory, in turn, and follows them as they come and go.
 
-    A server that did not answer just now is asked only if no other does. ``close`` it, or use it as a context."""
+    A server that did not answer just now gets a call only if no other does. May be used by any number of tasks of the
+    client's loop. ``close`` it, or use it as a context; ``sc`` stays its owner's."""
 
     def __init__(self, sc: AsyncFsLib, pn: str) -> None:
         self._sc = sc
         self._pathname = pn.rstrip("/")
         self._clnts: dict[str, InstanceRPCClnt] = {}
+        """By entry: one for each server that was called, to be closed here."""
         self._failed_s: dict[str, float] = {}
-        """When a server last failed."""
+        """When a server last failed, by entry; a moment of ``time.monotonic``."""
         self._turn = 0
         self._servers: AsyncDirCache[InstanceRPCClnt] = AsyncDirCache(sc, self._pathname, self._make_clnt)
 
     async def _make_clnt(self, name: str) -> InstanceRPCClnt:
+        """A client of the server that the entry names now: the same name may come back with another server behind
+        it."""
         pn = path.join(self._pathname, name)
         clnt = InstanceRPCClnt(self._sc, pn, await self._sc.read_endpoint(pn))
         older, self._clnts[name] = self._clnts.get(name), clnt
@@ -53,7 +57,7 @@ class AsyncShardedRPCClnt:
         return await self._servers.get_entries()
 
     async def wait_n(self, n: int, timeout_s: float | None = None) -> list[str]:
-        """The servers, once there are at least ``n``. Timeout past ``timeout_s``."""
+        """Blocks until there are at least ``n`` servers; returns them. Timeout past ``timeout_s``."""
         return await self._servers.wait_get_entries_n(n, timeout_s)
 
     async def rpc(
@@ -65,9 +69,9 @@ class AsyncShardedRPCClnt:
         *,
         idempotent: bool = False,
     ) -> R:
-        """Calls the server whose turn it is. One that cannot be reached is passed over; a call that may have run is
-        made again at another one if it is ``idempotent``, else it is IOErr. NotFound if there are no servers, and
-        none comes within ten seconds. Else as ``AsyncRPCClnt.rpc``."""
+        """Calls the server whose turn it is, and blocks for the reply. One that cannot be reached is passed over; a
+        call that may have run is made again at another one if it is ``idempotent``, else it is IOErr. NotFound if there
+        are no servers, and none comes within ten seconds. Else as ``AsyncRPCClnt.rpc``."""
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -93,6 +97,7 @@ class AsyncShardedRPCClnt:
                 if self._sc.is_closed or (isinstance(error, FateUnknown) and not idempotent):
                     raise
                 _log(f"{self._pathname}: {method} at another server: {error}")
+                # Once around, then a pause: each server has failed, so what is left is to wait for one to come back.
                 if tried.issuperset(await self.names()):
                     rounds += 1
                     if rounds > walk.retries_max:
@@ -110,13 +115,15 @@ class AsyncShardedRPCClnt:
         return min(order, key=lambda name: (name in tried, self._just_failed(name)), default="")
 
     def _just_failed(self, name: str) -> bool:
+        """Whether the server failed within a lease's time: so long the entry of one that crashed is still there."""
         at_s = self._failed_s.get(name)
         return at_s is not None and time.monotonic() - at_s < self._sc.config.lease.ttl_s
 
     async def rpc_to(
         self, name: str, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None
     ) -> R:
-        """Calls the server of that name, at most once. Unreachable if it never got the call; IOErr: fate unknown."""
+        """Calls the server of that name, at most once, and blocks for the reply. Unreachable if it never got the call;
+        IOErr: fate unknown."""
         clnt = await self.clnt_of(name)
         try:
             return await clnt.rpc(method, request, reply_class, timeout_s)
@@ -135,20 +142,21 @@ class AsyncShardedRPCClnt:
     async def rpc_all(
         self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None
     ) -> dict[str, R]:
-        """Calls all servers at a time; replies by name. The first error ends it; a server that cannot be reached is
-        none: it is left out."""
+        """Calls all servers at a time and blocks until each has answered or failed; replies by name. Raises the first
+        error; a server that cannot be reached is none: it is left out."""
         names = await self.names()
         requests = dict.fromkeys(names, request)
-        found = await self.rpc_each(method, requests, reply_class, timeout_s)
-        for reply in found.values():
-            if isinstance(reply, serr.SigmaError) and not isinstance(reply, serr.Unreachable):
-                raise reply
-        return {name: reply for name, reply in found.items() if not isinstance(reply, serr.SigmaError)}
+        outcomes = await self.rpc_each(method, requests, reply_class, timeout_s)
+        for outcome in outcomes.values():
+            if isinstance(outcome, serr.SigmaError) and not isinstance(outcome, serr.Unreachable):
+                raise outcome
+        return {name: outcome for name, outcome in outcomes.items() if not isinstance(outcome, serr.SigmaError)}
 
     async def rpc_each(
         self, method: str, requests: Mapping[str, Message], reply_class: type[R], timeout_s: float | None = None
     ) -> dict[str, R | serr.SigmaError]:
-        """Calls each of the servers named with a request of its own, all at a time; replies, or errors, by name."""
+        """Calls each of the servers named with a request of its own, all at a time, and blocks until each has answered
+        or failed; replies, or errors, by name."""
 
         async def call(name: str, request: Message) -> R | serr.SigmaError:
             try:
@@ -163,7 +171,7 @@ class AsyncShardedRPCClnt:
         return dict(zip(requests, replies, strict=True))
 
     async def close(self) -> None:
-        """May be repeated."""
+        """Stops following the directory, and closes the channels. May be repeated."""
         await self._servers.stop_watching()
         clnts, self._clnts = list(self._clnts.values()), {}
         await asyncio.gather(*(clnt.close() for clnt in clnts))
@@ -227,6 +235,7 @@ class ShardedRPCClnt:
         return replies
 
     def close(self) -> None:
+        """See ``AsyncShardedRPCClnt.close``."""
         self._sc.run(self._clnt.close())
 
     def __enter__(self) -> Self:

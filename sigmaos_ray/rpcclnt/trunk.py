@@ -1,4 +1,8 @@
-"""Trunks, the client's side: calls from coroutines, side by side, over one plain connection (``sessp.lines``)."""
+"""Trunks, the client's side: calls from coroutines, side by side, over one plain connection (``sessp.lines``).
+
+Of each call the client can say whether it ran: an Rerror in the reply's place, or the goodbye, says that it did not; a
+connection that is lost without a goodbye leaves it unknown.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,8 @@ _DIAL_S: Final = 1.0
 
 
 class Trunk(asyncio.Protocol):
-    """``dial`` one; ``close`` it, also when its session ends."""
+    """One trunk. ``dial`` it; whoever does closes it, at the latest when its session ends: a trunk does not notice by
+    itself that its server is gone."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -29,12 +34,13 @@ class Trunk(asyncio.Protocol):
         self._numbers = itertools.count(1)
         self._buffer = bytearray()
         self._unsent: list[bytes] = []
-        """Calls leave together, once nothing else is to be done."""
+        """They leave together, once the loop has done what else there is: calls of one turn share a packet."""
         self._is_full = False
+        """True while the server does not read."""
 
     @classmethod
     async def dial(cls, host: str, offer: Line) -> Trunk:
-        """Raises OSError if there is nobody."""
+        """A trunk as it was offered. Raises OSError, TimeoutError among them, if there is nobody."""
         async with asyncio.timeout(_DIAL_S):
             transport, trunk = await asyncio.get_running_loop().create_connection(cls, host, offer.port)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -47,7 +53,7 @@ class Trunk(asyncio.Protocol):
         return self._transport is None or self._transport.is_closing()
 
     def takes(self, argument: bytes) -> bool:
-        """Whether a call can be made now."""
+        """Whether a call can be made now; if not, it goes over the session."""
         return (
             not self._is_full
             and len(self._calls) < lines.TRUNK_CALLS_MAX
@@ -56,8 +62,9 @@ class Trunk(asyncio.Protocol):
         )
 
     async def call(self, header: bytes, argument: bytes) -> list[bytes]:
-        """The frames of the reply. Unreachable: the call did not get to a handler; Retry: the same, there are too many;
-        IOErr: it may have. One that is cancelled is given up at the server, too."""
+        """Blocks for the frames of the reply. Unreachable: the call did not get to a handler; Retry: the same, there
+        are too many; IOErr: it may have. One that is cancelled is given up at the server, too."""
+        # 32 bits, and never 0, which is the goodbye's.
         number = next(self._numbers) & 0xFFFF_FFFF or next(self._numbers) & 0xFFFF_FFFF
         reply: asyncio.Future[list[bytes]] = self._loop.create_future()
         self._calls[number] = reply
@@ -95,7 +102,7 @@ class Trunk(asyncio.Protocol):
             if number == lines.GOODBYE:
                 self._goodbye(frames)
             elif failed:
-                self._fail(number, told(frames[0]))
+                self._fail(number, error_from_frame(frames[0]))
             elif (reply := self._calls.pop(number, None)) is not None and not reply.done():
                 reply.set_result(frames)
         del buffer[:at]
@@ -106,10 +113,11 @@ class Trunk(asyncio.Protocol):
             reply.set_exception(error)
 
     def _goodbye(self, frames: list[bytes]) -> None:
-        begun = {number for (number,) in lines.NUMBER.iter_unpack(frames[1])}
+        """The server's last message: of the calls without a reply, those that it names may have run."""
+        may_have_run = {number for (number,) in lines.NUMBER.iter_unpack(frames[1])}
         for number in list(self._calls):
-            error = told(frames[0])
-            self._fail(number, serr.IOErr(error.obj, error.msg) if number in begun else error)
+            error = error_from_frame(frames[0])
+            self._fail(number, serr.IOErr(error.obj, error.msg) if number in may_have_run else error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         for number in list(self._calls):
@@ -127,8 +135,8 @@ class Trunk(asyncio.Protocol):
             self._transport.abort()
 
 
-def told(frame: bytes) -> serr.SigmaError:
-    """The error that a server gave in place of a reply."""
+def error_from_frame(frame: bytes) -> serr.SigmaError:
+    """The error that a server gave in the place of a reply."""
     try:
         return wire.error_from_pb(Rerror.FromString(frame))
     except DecodeError as error:
