@@ -1,8 +1,8 @@
 """Where threads and tasks wait for locks that others hold.
 
 While ``Contention`` is on, locks that are made by ``threading.Lock`` and ``RLock`` time those who find them taken, and
-so do all locks of asyncio and of ``protsrv.locks``. A lock that nobody holds costs one more call, and one that was made
-before is not timed: begin early. Afterwards timed locks go on as plain ones.
+so do all locks of asyncio. A lock that nobody holds costs one more call. A lock of threads that was made before is not
+timed: begin early. Those made meanwhile cannot be changed back; afterwards they go on as plain ones.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _plain_acquire: Final = asyncio.Lock.acquire
 
 
 class Contention:
-    """Between ``start`` and ``stop``; one at a time in a process (RuntimeError for a second)."""
+    """Records between ``start`` and ``stop``, into ``profile``; one at a time in a process (RuntimeError for a second).
+    Whoever starts it stops it: it replaces functions of ``threading`` and ``asyncio``."""
 
     def __init__(self) -> None:
         self.profile = Profile()
-        self._adding = allocate_lock()
+        self._adding = allocate_lock()  # one that is never timed itself
 
     def start(self) -> None:
         global _current
@@ -54,7 +55,8 @@ class Contention:
         threading.RLock = _plain_rlock
         asyncio.Lock.acquire = _plain_acquire  # type: ignore[method-assign]
 
-    def waited(self, waited_s: float, frame: FrameType | None) -> None:
+    def add(self, waited_s: float, frame: FrameType | None) -> None:
+        """Counts a wait for the stack that ends at a frame, without the frames of locks. From any thread."""
         stack: list[str] = []
         while frame is not None and len(stack) < _DEPTH_MAX:
             code = frame.f_code
@@ -69,16 +71,16 @@ class Contention:
 _current: Contention | None = None
 
 
-def begins() -> float:
-    """Somebody is about to wait for a lock. Hand the result to ``ends``."""
+def _wait_begins() -> float:
+    """Somebody is about to wait for a lock. Hand the result to ``_wait_ends``."""
     return time.perf_counter() if _current is not None else 0.0
 
 
-def ends(began_s: float) -> None:
-    """The wait is over; it counts for the stack of who calls this."""
+def _wait_ends(began_s: float) -> None:
+    """The wait is over; it counts for the stack of whoever calls this. ``began_s`` 0: nothing was recorded then."""
     recording = _current
     if began_s and recording is not None:
-        recording.waited(time.perf_counter() - began_s, sys._getframe(1))
+        recording.add(time.perf_counter() - began_s, sys._getframe(1))
 
 
 class _TimedLock:
@@ -99,12 +101,12 @@ class _TimedLock:
             if timeout != -1:
                 raise ValueError("can't specify a timeout for a non-blocking call")
             return False
-        began_s = begins()
+        began_s = _wait_begins()
         try:
-            taken: bool = lock.acquire(True, timeout)
-            return taken
+            is_acquired: bool = lock.acquire(True, timeout)
+            return is_acquired
         finally:
-            ends(began_s)
+            _wait_ends(began_s)
 
     def release(self) -> None:
         self._lock.release()
@@ -126,14 +128,16 @@ class _TimedLock:
 
 
 class _TimedRLock(_TimedLock):
+    """The same for ``threading.RLock``: whoever holds it already finds it free."""
+
     _make = staticmethod(_plain_rlock)
 
     __slots__ = ()
 
 
 async def _acquire_timed(self: asyncio.Lock) -> Literal[True]:
-    began_s = begins() if self.locked() else 0.0
+    began_s = _wait_begins() if self.locked() else 0.0
     try:
         return await _plain_acquire(self)
     finally:
-        ends(began_s)
+        _wait_ends(began_s)

@@ -55,6 +55,7 @@ class _Box:
 
 
 def _tree(profile: Profile) -> _Box:
+    """The stacks laid over each other, below one box for all."""
     root = _Box()
     for stack, weight in profile.stacks.items():
         here = root
@@ -98,14 +99,14 @@ def svg(profile: Profile, title: str) -> str:
 
 
 def _box_svg(name: str, depth: int, left: float, width: float, weight: int, *, height: int, profile: Profile) -> str:
-    y = height - 10 - (depth + 1) * _ROW
+    y = height - 10 - (depth + 1) * _ROW  # from the top: the outermost frame is the lowest row
     room = int((width - 6) / _CHAR_WIDTH)
     shown = "" if room < 3 else name if len(name) <= room else name[: room - 2] + ".."
     share = 100 * weight / profile.total if profile.total else 0.0
-    told = f"{name}: {weight_text(weight, profile.unit)}, {share:.1f} %"
+    tooltip = f"{name}: {weight_text(weight, profile.unit)}, {share:.1f} %"
     return (
         f'<g class="f" data-x="{left:.3f}" data-w="{width:.3f}" data-y="{y}" data-n={quoteattr(name)}>'
-        f"<title>{escape(told)}</title>"
+        f"<title>{escape(tooltip)}</title>"
         f'<rect x="{left:.3f}" y="{y}" width="{width:.3f}" height="{_ROW - 1}" rx="2" fill="{_colour(name)}"/>'
         f'<text x="{left + 3:.3f}" y="{y + 12}">{escape(shown)}</text></g>'
     )
@@ -118,7 +119,7 @@ def _colour(name: str) -> str:
 
 
 def weight_text(weight: int, unit: str) -> str:
-    """For people."""
+    """A weight for people, in MiB or seconds."""
     if unit == BYTES:
         return f"{weight / (1 << 20):.2f} MiB"
     return f"{weight / 1e6:.3f} s"

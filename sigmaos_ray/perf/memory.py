@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 
 class MemoryRecord:
-    """Between ``start`` and ``stop``; one at a time in a process (RuntimeError for a second). The raw record is
-    memray's own format, for ``memray flamegraph`` and its other reports. MissingExtra without memray."""
+    """Records between ``start`` and ``stop``; one at a time in a process (RuntimeError for a second). The raw record,
+    at ``file``, is in memray's own format, for ``memray flamegraph`` and its other reports. MissingExtra without
+    memray."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._tracker: memray.Tracker | None = None
 
     def start(self) -> None:
+        """Blocks until memray records. From then on each allocation takes longer."""
         extras.need("memray", for_="a profile of memory")
         import memray  # costs a process some memory itself: only for those that ask
 
@@ -35,7 +37,7 @@ class MemoryRecord:
         self._tracker = tracker
 
     def stop(self) -> Profile:
-        """Reads the record: seconds for one of a long time."""
+        """Ends the record and reads it, which takes seconds for a long one. Empty if it was not started."""
         tracker, self._tracker = self._tracker, None
         if tracker is None:
             return Profile(BYTES)
@@ -44,7 +46,7 @@ class MemoryRecord:
 
 
 def at_peak(file: Path) -> Profile:
-    """Who held memory when the process held most."""
+    """Who held memory when the process held most, from a raw record."""
     import memray
 
     profile = Profile(BYTES)

@@ -20,18 +20,20 @@ _PACKED_BYTES_MAX: Final = 3 << 20
 
 
 class Profile:
-    """Weights by stack. Not for several threads."""
+    """Weights by stack, in microseconds or bytes (``unit``). Not for several threads at a time."""
 
     def __init__(self, unit: str = MICROSECONDS, stacks: dict[Stack, int] | None = None) -> None:
         self.unit = unit
         self.stacks: dict[Stack, int] = defaultdict(int, stacks or {})
 
     def add(self, stack: Iterable[str], weight: int) -> None:
+        """Adds to what a stack has, outermost frame first. Nothing for a weight of 0 or less."""
         if weight > 0:
             self.stacks[tuple(stack)] += weight
 
     @property
     def total(self) -> int:
+        """The weight of all stacks together."""
         return sum(self.stacks.values())
 
     def functions(self) -> list[tuple[str, int, int]]:
@@ -52,7 +54,8 @@ class Profile:
 
     @classmethod
     def from_text(cls, text: str, unit: str = MICROSECONDS, weight_of_one: int = 1) -> Profile:
-        """ValueError for a line that is none."""
+        """What ``to_text`` wrote, or another tool in the same format. ``weight_of_one``: of one sample, where the text
+        counts samples. ValueError for a line that is none."""
         profile = cls(unit)
         for line in filter(None, text.splitlines()):
             stack, _, weight = line.rpartition(" ")
@@ -61,19 +64,20 @@ class Profile:
 
     def pack(self) -> bytes:
         """For a message. Of a profile that is too large the lightest stacks are left out."""
-        kept = self
-        while len(packed := gzip.compress(kept.to_text().encode(), 6)) > _PACKED_BYTES_MAX:
-            heaviest = sorted(kept.stacks.items(), key=lambda item: -item[1])
-            kept = Profile(self.unit, dict(heaviest[: len(heaviest) // 2]))
+        smaller = self
+        while len(packed := gzip.compress(smaller.to_text().encode(), 6)) > _PACKED_BYTES_MAX:
+            heaviest = sorted(smaller.stacks.items(), key=lambda item: -item[1])
+            smaller = Profile(self.unit, dict(heaviest[: len(heaviest) // 2]))
         return packed
 
     @classmethod
     def unpack(cls, data: bytes, unit: str) -> Profile:
+        """What ``pack`` made. OSError or ValueError for anything else."""
         return cls.from_text(gzip.decompress(data).decode(), unit)
 
 
 def frame_label(function: str, file: str, line: int) -> str:
-    """One frame as text. Semicolons part frames."""
+    """One frame as text, with the end of the file's path. Without semicolons: those part frames."""
     parts = file.split("/")
     short = "/".join(parts[parts.index("site-packages") + 1 :]) if "site-packages" in parts else "/".join(parts[-2:])
     return f"{function} ({short}:{line})".replace(";", ",")

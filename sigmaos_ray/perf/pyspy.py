@@ -40,16 +40,17 @@ def is_wanted() -> bool:
 
 
 def find() -> str:
-    """Where py-spy is. Denied if it is not installed."""
+    """Where py-spy is: beside this Python, else on PATH. Denied if it is not installed."""
     beside = Path(sysconfig.get_path("scripts")) / "py-spy"
-    found = str(beside) if beside.exists() else shutil.which("py-spy")
-    if found is None:
+    program = str(beside) if beside.exists() else shutil.which("py-spy")
+    if program is None:
         raise Denied(f"py-spy is not installed: {extras.install('perf')}")
-    return found
+    return program
 
 
 class PySpy:
-    """A record of one process, from ``start`` until ``stop``."""
+    """A record of one process of this machine, from ``start`` until ``stop``. Whoever starts it stops it: py-spy is a
+    child process, with a directory of its own."""
 
     def __init__(self, os_pid: int, rate_hz: float) -> None:
         self._os_pid = os_pid
@@ -68,7 +69,7 @@ class PySpy:
             if self._os_pid == os.getpid():
                 _let_trace(_PTRACER_ANY)
             self._await_samples()
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+        except BaseException:
             self._drop()
             raise
 
@@ -77,29 +78,31 @@ class PySpy:
         return Path(self._directory) / "raw"
 
     def _await_samples(self) -> None:
+        """Blocks until py-spy says that it samples. Denied if it ends instead, or says nothing for too long."""
         assert self._process is not None
         assert self._process.stdout is not None
-        told = b""
+        output = b""
         deadline_s = time.monotonic() + _ATTACH_TIMEOUT_S
-        while _SAMPLES not in told:
+        while _SAMPLES not in output:
             readable, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline_s - time.monotonic()))
             if not readable:
                 raise Denied(f"py-spy did not attach to process {self._os_pid} within {_ATTACH_TIMEOUT_S:g} s")
             data = os.read(self._process.stdout.fileno(), 4096)
             if not data:
-                raise Denied(why(told.decode(errors="replace"), self._os_pid))
-            told += data
+                raise Denied(why(output.decode(errors="replace"), self._os_pid))
+            output += data
 
     def stop(self) -> Profile:
-        """Ends the record and returns it. Denied if py-spy failed meanwhile."""
+        """Ends the record and returns it; blocks until py-spy has written it. Denied if py-spy failed meanwhile. Empty
+        if it was not started."""
         process = self._process
         if process is None:
             return Profile()
         try:
             process.send_signal(signal.SIGINT)
-            told, _ = process.communicate(timeout=_END_TIMEOUT_S)
+            output, _ = process.communicate(timeout=_END_TIMEOUT_S)
             if not self._raw.exists():
-                raise Denied(why(told.decode(errors="replace"), self._os_pid))
+                raise Denied(why(output.decode(errors="replace"), self._os_pid))
             text = "".join(line for line in self._raw.read_text().splitlines(True) if OWN_THREADS not in line)
             return Profile.from_text(text, weight_of_one=round(1e6 / self._rate_hz))
         except subprocess.TimeoutExpired as error:
@@ -113,6 +116,7 @@ class PySpy:
         return None if self._process is None else self._process.pid
 
     def _drop(self) -> None:
+        """Ends py-spy if it still runs, and removes what it wrote. May be repeated."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -139,11 +143,11 @@ def _launch(command: list[str]) -> subprocess.Popen[bytes]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def why(told: str, os_pid: int) -> str:
-    """py-spy's last words as one line that says what helps."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()]
+def why(output: str, os_pid: int) -> str:
+    """Why py-spy failed, as one line that says what helps. ``output``: all that it printed."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     reason = next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else "it said nothing")
-    if any(word in told.lower() for word in _DENIED_WORDS):
+    if any(word in output.lower() for word in _DENIED_WORDS):
         return (
             f"the system forbids ptrace on process {os_pid} ({reason}): "
             "allow it with kernel.yama.ptrace_scope=0, or CAP_SYS_PTRACE in a container"
@@ -152,5 +156,5 @@ def why(told: str, os_pid: int) -> str:
 
 
 def _let_trace(who: int) -> None:
-    """Where Yama restricts ptrace to a process's descendants: who else may, of this process. 0: nobody."""
+    """Where Yama lets a process trace its descendants only: who else may trace this one. 0: nobody."""
     ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(who), 0, 0, 0)

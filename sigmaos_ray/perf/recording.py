@@ -28,6 +28,8 @@ _INSIDE: Final = "the sampler inside the process"
 
 
 class _Recorder(Protocol):
+    """One way to record. ``stop`` ends it and returns what was recorded."""
+
     def start(self) -> None: ...
     def stop(self) -> Profile: ...
 
@@ -48,6 +50,8 @@ class _Sampled:
 
 
 class _Contended:
+    """``Contention`` as a recorder."""
+
     def __init__(self) -> None:
         self._contention = Contention()
 
@@ -60,15 +64,17 @@ class _Contended:
 
 
 class Recording:
-    """A profile of this process, from ``start`` until ``stop``. Memory and locks: one at a time in a process."""
+    """A profile of this process, from ``start`` until ``stop``. Memory and locks: one at a time in a process. Whoever
+    starts it stops it."""
 
     def __init__(self, kind: Kind, raw: Path, rate_hz: float = RATE_HZ, *, may_spy: bool = True) -> None:
+        """``raw``: the file that the record is written to. ``may_spy``: CPU time by py-spy, if the system lets it."""
         self._kind = kind
         self._may_spy = may_spy
         self._rate_hz = rate_hz
         self._raw = raw
         self.how = ""
-        """Who samples, and what kept py-spy from it."""
+        """Who samples, and what kept py-spy from it; known once it is started."""
         self._recorder: _Recorder | None = None
 
     def start(self) -> None:
@@ -92,6 +98,7 @@ class Recording:
         return self._make_cpu()
 
     def _make_cpu(self) -> _Recorder:
+        # py-spy is started to know whether it can: only it finds out what the system forbids.
         if not self._may_spy or not pyspy.is_wanted():
             self.how = _INSIDE
             return _Sampled(Kind.CPU, self._rate_hz)
@@ -105,7 +112,7 @@ class Recording:
         return _Attached(spy)
 
     def stop(self) -> Profile:
-        """Ends it, and writes the raw record. Empty if it had not begun, or has ended."""
+        """Ends it, and writes the raw record. Empty, and nothing is written, if it had not begun, or has ended."""
         recorder, self._recorder = self._recorder, None
         if recorder is None:
             return Profile()
@@ -116,7 +123,7 @@ class Recording:
 
 
 class _Attached:
-    """py-spy, already attached."""
+    """py-spy, already attached, as a recorder."""
 
     def __init__(self, spy: pyspy.PySpy) -> None:
         self._spy = spy
@@ -140,14 +147,16 @@ def write_graphs(profile: Profile, raw: Path, title: str) -> list[Path]:
     return [svg, scope]
 
 
-class Taken(NamedTuple):
-    """A profile that was taken, and by whom."""
+class ProfileResult(NamedTuple):
+    """A profile that was taken."""
 
     profile: Profile
     how: str
+    """Who sampled, and what kept py-spy from it."""
 
 
 _taking: Final = threading.Lock()
+"""Held by whoever takes a profile on demand: one at a time, since each slows the process down."""
 
 
 def take(
@@ -158,10 +167,10 @@ def take(
     *,
     may_spy: bool = True,
     wait: Callable[[float], object] = time.sleep,
-) -> Taken:
-    """Profiles this process for so long; blocks for it. Inval for what cannot be, Exists while another is taken,
-    NotSupported where the package that takes it is not installed.
-    ``may_spy``: by py-spy if the system lets it. ``wait``: may return earlier, and the profile ends then."""
+) -> ProfileResult:
+    """Profiles this process for so long; blocks for it. Inval for a profile that cannot be taken, Exists while another
+    one is, NotSupported where the package that takes it is not installed. ``may_spy``: by py-spy if the system lets it.
+    ``wait``: blocks for so many seconds; it may return earlier, and the profile ends then."""
     check(kind, seconds, rate_hz)
     if not _taking.acquire(blocking=False):
         raise serr.Exists("profile", "another one of this process is being taken: try again when it is over")
@@ -174,7 +183,7 @@ def take(
         except extras.MissingExtra as error:
             raise serr.NotSupported("profile", str(error)) from error
         wait(seconds)
-        return Taken(recording.stop(), recording.how)
+        return ProfileResult(recording.stop(), recording.how)
     finally:
         _taking.release()
 
@@ -190,4 +199,5 @@ def check(kind: Kind, seconds: float, rate_hz: float) -> None:
 
 
 def unit_of(kind: Kind) -> str:
+    """The unit of such a profile's weights."""
     return BYTES if kind is Kind.MEMORY else Profile().unit

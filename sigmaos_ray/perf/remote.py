@@ -20,7 +20,7 @@ import msgspec
 from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.perf import pyspy, recording
 from sigmaos_ray.perf.profile import Profile
-from sigmaos_ray.perf.recording import Taken
+from sigmaos_ray.perf.recording import ProfileResult
 from sigmaos_ray.perf.selection import Kind
 
 _HEAD: Final = struct.Struct("!I")
@@ -31,6 +31,8 @@ _SLACK_S: Final = 40.0
 
 
 class _Question(msgspec.Struct, frozen=True):
+    """What an agent is asked for. The asker may close its side early: the profile ends then."""
+
     kind: str
     seconds: float
     rate_hz: float
@@ -40,6 +42,8 @@ _decode_question: Final = decoding.msgpack_decoder(_Question)
 
 
 class _Answer(msgspec.Struct, frozen=True):
+    """A profile, or an error of ``serr`` if ``error_code`` is not 0."""
+
     stacks: bytes = b""
     unit: str = ""
     how: str = ""
@@ -52,7 +56,7 @@ _decode_answer: Final = decoding.msgpack_decoder(_Answer)
 
 
 def kind_of(name: str) -> Kind:
-    """Inval for what is no kind of profile."""
+    """The kind of profile of that name. Inval for what is none."""
     try:
         kind = Kind(name)
     except ValueError:
@@ -62,9 +66,10 @@ def kind_of(name: str) -> Kind:
     return kind
 
 
-def take(os_pid: int, kind: Kind, seconds: float, rate_hz: float, over: threading.Event | None = None) -> Taken:
-    """Profiles a process of this machine for so long, or until ``over`` is set; blocks for it. Of CPU time by py-spy,
-    else by the process's own agent. NotFound if there is no such process, Unreachable if neither can."""
+def take(os_pid: int, kind: Kind, seconds: float, rate_hz: float, over: threading.Event | None = None) -> ProfileResult:
+    """Profiles a process of this machine for so long, or until ``over`` is set; blocks for it. CPU time by py-spy if
+    the system lets it, all else by the process's own agent. NotFound if there is no such process, Unreachable if
+    neither can profile it, Timeout if its agent does not answer, Exists while another profile of it is taken."""
     recording.check(kind, seconds, rate_hz)
     over = over or threading.Event()
     if not Path(f"/proc/{os_pid}").exists():
@@ -80,23 +85,24 @@ def take(os_pid: int, kind: Kind, seconds: float, rate_hz: float, over: threadin
     return _ask(os_pid, _Question(kind.value, seconds, rate_hz), denied, over)
 
 
-def _take_here(kind: Kind, seconds: float, rate_hz: float, over: threading.Event) -> Taken:
+def _take_here(kind: Kind, seconds: float, rate_hz: float, over: threading.Event) -> ProfileResult:
     with tempfile.TemporaryDirectory(prefix="sigmaos-perf-") as directory:
         return recording.take(kind, seconds, rate_hz, Path(directory) / "raw", wait=over.wait)
 
 
-def _spy(os_pid: int, seconds: float, rate_hz: float, over: threading.Event) -> Taken:
+def _spy(os_pid: int, seconds: float, rate_hz: float, over: threading.Event) -> ProfileResult:
     spy = pyspy.PySpy(os_pid, rate_hz)
     spy.start()
     over.wait(seconds)
-    return Taken(spy.stop(), "py-spy")
+    return ProfileResult(spy.stop(), "py-spy")
 
 
 def _address(os_pid: int) -> str:
     return f"\0sigmaos-perf-{os_pid}"
 
 
-def _ask(os_pid: int, question: _Question, denied: str, over: threading.Event) -> Taken:
+def _ask(os_pid: int, question: _Question, denied: str, over: threading.Event) -> ProfileResult:
+    """By the process's agent. ``denied``: why py-spy did not do it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(question.seconds + _SLACK_S)
         try:
@@ -113,7 +119,7 @@ def _ask(os_pid: int, question: _Question, denied: str, over: threading.Event) -
             ) from error
     if answer.error_code:
         raise serr.from_code(answer.error_code, answer.error_obj, answer.error_msg)
-    return Taken(Profile.unpack(answer.stacks, answer.unit), f"{answer.how} ({denied})")
+    return ProfileResult(Profile.unpack(answer.stacks, answer.unit), f"{answer.how} ({denied})")
 
 
 def _send(connection: socket.socket, data: bytes) -> None:
@@ -128,6 +134,7 @@ def _receive(connection: socket.socket) -> bytes:
 
 
 def _exactly(connection: socket.socket, count: int) -> bytes:
+    """So many bytes. ConnectionResetError if the other end has no more."""
     data = bytearray()
     while len(data) < count:
         more = connection.recv(min(count - len(data), 1 << 20))
@@ -138,8 +145,8 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
 
 
 class Agent:
-    """Answers for this process, in a thread that waits without cost. ``close`` ends it; else it ends with the
-    process."""
+    """Answers for this process, one asker after the other, in a thread that waits without cost. ``close`` ends it; else
+    it ends with the process."""
 
     def __init__(self) -> None:
         """OSError if this process has one already."""
@@ -167,13 +174,16 @@ class Agent:
 
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(5.0)
-        told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        if _CREDENTIALS.unpack(told)[1] not in (os.getuid(), 0):
+        # An abstract socket has no permissions: the kernel says who is at the other end.
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _, uid, _ = _CREDENTIALS.unpack(credentials)
+        if uid not in (os.getuid(), 0):
             return
         question = _decode_question(_receive(connection))
         _send(connection, msgspec.msgpack.encode(_answer(question, connection)))
 
     def close(self) -> None:
+        """Blocks until the thread has ended, after a profile that it takes."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
@@ -189,7 +199,7 @@ def _answer(question: _Question, connection: socket.socket) -> _Answer:
         kind = kind_of(question.kind)
         with tempfile.TemporaryDirectory(prefix="sigmaos-perf-") as directory:
             raw = Path(directory) / "raw"
-            taken = recording.take(kind, question.seconds, question.rate_hz, raw, may_spy=False, wait=wait)
+            result = recording.take(kind, question.seconds, question.rate_hz, raw, may_spy=False, wait=wait)
     except serr.SigmaError as error:
         return _Answer(error_code=int(error.code), error_obj=error.obj, error_msg=error.msg or "")
-    return _Answer(stacks=taken.profile.pack(), unit=taken.profile.unit, how=taken.how)
+    return _Answer(stacks=result.profile.pack(), unit=result.profile.unit, how=result.how)

@@ -25,7 +25,8 @@ _THREAD_CLOCK: Final = 6
 
 
 class Sampler:
-    """Between ``start`` and ``stop``. ``busy`` is where CPU time went, ``idle`` where threads waited."""
+    """Samples between ``start`` and ``stop``, ``rate_hz`` times a second. ``busy`` is where CPU time went, ``idle``
+    where threads waited, if ``waits``. Both are to be read after ``stop``."""
 
     def __init__(self, rate_hz: float = RATE_HZ, *, waits: bool = False) -> None:
         self.busy = Profile()
@@ -39,6 +40,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, name="sigmaos-perf-sampler", daemon=True)
 
     def start(self) -> None:
+        """Called once."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -65,6 +67,7 @@ class Sampler:
             self._count(native_id, name, frame, interval_s)
 
     def _count(self, native_id: int | None, name: str, frame: FrameType, interval_s: float) -> None:
+        # The interpreter may have kept this thread from its looks: the clock then advanced by more than one interval.
         busy_s = min(self._cpu_since(native_id), interval_s)
         idle_s = interval_s - busy_s
         if busy_s <= 0 and not self._waits:

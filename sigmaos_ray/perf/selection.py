@@ -1,4 +1,7 @@
-"""``SIGMAPERF``: which selectors record what, and where the records lie (G-4, G-5, G-6)."""
+"""``SIGMAPERF``: which selectors record what, and where the records lie (G-4, G-5, G-6).
+
+``SIGMAPERF="NAMED_PPROF;TEST_PPROF_MEM;"`` is selectors with a suffix each, one per record.
+"""
 
 from __future__ import annotations
 
@@ -50,20 +53,21 @@ WHAT: Final[Mapping[Kind, str]] = {
     Kind.VAL: "what Perf.val_tick is given",
 }
 
+# A selector may have underscores itself: X_PPROF_MEM is the memory of X, not the CPU time of what ends in _MEM.
 _LONGEST_FIRST: Final = sorted(Kind, key=lambda kind: -len(kind.suffix))
 
 
 def parse(spec: str) -> dict[str, frozenset[Kind]]:
     """What each selector records. Inval for a part that ends in no known suffix."""
-    found: dict[str, frozenset[Kind]] = {}
+    kinds: dict[str, frozenset[Kind]] = {}
     for part in filter(None, (part.strip() for part in spec.split(";"))):
         kind = next((kind for kind in _LONGEST_FIRST if part.endswith(kind.suffix)), None)
         selector = part.removesuffix(kind.suffix) if kind else ""
         if kind is None or not selector:
             suffixes = ", ".join(kind.suffix for kind in Kind)
             raise serr.Inval("SIGMAPERF", f"{part!r} is no selector with one of {suffixes} behind it")
-        found[selector] = found.get(selector, frozenset()) | {kind}
-    return found
+        kinds[selector] = kinds.get(selector, frozenset()) | {kind}
+    return kinds
 
 
 def selected(selector: str, spec: str | None = None) -> frozenset[Kind]:

@@ -14,7 +14,8 @@ SLOT_S: Final = 0.02
 
 
 class Utilisation:
-    """How much of one core this process uses: ``util%,busy us,total us`` 50 times a second."""
+    """How much of one core this process uses: a line of ``util%,busy us,total us`` 50 times a second, written to
+    ``file`` as they come, between ``start`` and ``stop``."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -22,10 +23,11 @@ class Utilisation:
         self._thread = threading.Thread(target=self._run, name="sigmaos-perf-cpu", daemon=True)
 
     def start(self) -> None:
+        """Called once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """May be repeated."""
+        """Blocks until the last line is written. May be repeated."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -50,6 +52,7 @@ class Ticks:
         self._adding = threading.Lock()
 
     def tick(self, amount: float) -> None:
+        """Adds to the present slot."""
         slot = int(time.time() / SLOT_S)
         with self._adding:
             self._slots[slot] = self._slots.get(slot, 0.0) + amount
@@ -65,12 +68,13 @@ class Ticks:
 
 
 class Values:
-    """Values as they come. Any thread may tell one."""
+    """Values as they come, each with its time. Any thread may add one."""
 
     def __init__(self) -> None:
         self._values: list[tuple[int, float]] = []
 
     def tick(self, value: float) -> None:
+        """Adds one, as of now."""
         self._values.append((time.time_ns() // 1000, value))
 
     def to_text(self) -> str:

@@ -27,8 +27,9 @@ class Perf:
     """Records from now until ``done``, or the end of the block, what ``SIGMAPERF`` selects for ``selector``; nothing
     and at no cost if that is nothing. The records lie in ``directory()`` as ``<pid>-<what>.out``.
 
-    ``name`` tells records of one proc apart. ``pid``: the proc's own by default. SIGTERM and SIGINT, where nobody else
-    handles them, write the records before the process ends with 143.
+    ``name`` tells records of one proc apart. ``pid``: the proc's own by default. ``spec``, ``where``: in the place of
+    ``SIGMAPERF`` and of the directory. SIGTERM and SIGINT, where nobody else handles them, write the records before the
+    process ends with 143; so does the end of the interpreter, if ``done`` was forgotten.
     """
 
     def __init__(
@@ -101,9 +102,10 @@ class Perf:
             self._values.tick(value)
 
     def done(self) -> None:
-        """Ends all and writes the records and their flame graphs; may be repeated. What cannot be written is told on
-        stderr: a profile is no reason for a program to fail."""
-        if not self._finishing.acquire(blocking=False) or self._is_done:  # also a signal in the midst of it
+        """Ends all and writes the records and their flame graphs; blocks for it. May be repeated. What cannot be
+        written is told on stderr: a profile is no reason for a program to fail."""
+        # Not by waiting: a signal may come in the midst of it, in this very thread.
+        if not self._finishing.acquire(blocking=False) or self._is_done:
             return
         self._is_done = True
         self._release_signals()
@@ -152,7 +154,8 @@ class Perf:
 
 
 def opened(selector: str, **options: Any) -> Perf | None:
-    """A ``Perf``, or None where nothing is selected, or ``SIGMAPERF`` is none: told on stderr."""
+    """A ``Perf`` for parts that must come up whatever ``SIGMAPERF`` says: None where nothing is selected, or where it
+    is wrong, which is told on stderr."""
     try:
         perf = Perf(selector, **options)
     except serr.Inval as error:

@@ -29,5 +29,5 @@ class Observe:
             raise serr.Inval(request.pid, "this server has no procs: ask its schedd")
         kind = remote.kind_of(request.kind)
         with tempfile.TemporaryDirectory(prefix="sigmaos-perf-") as directory:
-            taken = recording.take(kind, request.seconds, request.rate_hz, Path(directory) / "raw")
-        return pb.ProfileReply(stacks=taken.profile.pack(), unit=taken.profile.unit, how=taken.how, who=debug.who())
+            result = recording.take(kind, request.seconds, request.rate_hz, Path(directory) / "raw")
+        return pb.ProfileReply(stacks=result.profile.pack(), unit=result.profile.unit, how=result.how, who=debug.who())

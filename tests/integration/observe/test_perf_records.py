@@ -155,18 +155,18 @@ def test_py_spy_can_be_declined(tmp_path: Path) -> None:
 
 def test_another_process_by_py_spy(tmp_path: Path) -> None:
     with waiting(tmp_path, "", "wait spin") as process:
-        taken = remote.take(process.pid, Kind.CPU, 0.5, 100)
-    assert spent_in(taken.profile, "compute") > 0
-    assert taken.how == "py-spy"
+        result = remote.take(process.pid, Kind.CPU, 0.5, 100)
+    assert spent_in(result.profile, "compute") > 0
+    assert result.how == "py-spy"
 
 
 def test_another_process_by_its_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGMAOS_PERF_PYSPY", "0")
     with waiting(tmp_path, "", "agent wait spin") as process:
         for kind, function in ((Kind.CPU, "compute"), (Kind.BLOCK, "Agent._run"), (Kind.MEMORY, "")):
-            taken = remote.take(process.pid, kind, 0.3, 100)
-            assert function == "" or kind is Kind.BLOCK or spent_in(taken.profile, function) > 0
-            assert "is recorded inside the process" in taken.how
+            result = remote.take(process.pid, kind, 0.3, 100)
+            assert function == "" or kind is Kind.BLOCK or spent_in(result.profile, function) > 0
+            assert "is recorded inside the process" in result.how
         with pytest.raises(serr.Inval, match="1001 times a second"):
             remote.take(process.pid, Kind.CPU, 0.3, 1001)
 
