@@ -1,6 +1,7 @@
 """What clients asked for and were told, and when: the input of ``linearizability``.
 
-Times come from one clock, ``time.monotonic``, which all processes of a machine share.
+Times come from one clock, ``time.monotonic``, which all processes of a machine share. Each client has a ``Recorder`` of
+its own; the history is all their operations together, in any order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ Result: TypeAlias = str | bytes | tuple[str, ...]
 
 OK: Final = "ok"
 EXISTS: Final = "exists"
+"""The answer was ``serr.Exists``."""
 ABSENT: Final = "absent"
+"""The answer was ``serr.NotFound``."""
 
 _REFUSALS: Final[dict[type[serr.SigmaError], str]] = {serr.Exists: EXISTS, serr.NotFound: ABSENT}
 _NEVER: Final = (serr.Unreachable, serr.Stale)
@@ -32,11 +35,14 @@ class Operation(msgspec.Struct, frozen=True):
 
     client: str
     key: str
+    """The object: operations on different ones are looked at by themselves."""
     name: str
+    """What was done, as the model calls it."""
     argument: Any
     """Names or bytes, as the model has it."""
     called_s: float
     returned_s: float = math.inf
+    """Infinite for an unknown outcome."""
     result: Any = None
     """A ``Result``; None: unknown. It may take effect at any time after the call, or never."""
 
@@ -46,8 +52,8 @@ class Operation(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         argument = repr(self.argument) if self.argument else ""
-        told = "?" if self.result is None else repr(self.result) if isinstance(self.result, bytes) else self.result
-        return f"{self.client}: {self.name}({argument}) -> {told}"
+        answer = "?" if self.result is None else repr(self.result) if isinstance(self.result, bytes) else self.result
+        return f"{self.client}: {self.name}({argument}) -> {answer}"
 
 
 class Recorder:
@@ -60,8 +66,9 @@ class Recorder:
     async def run(
         self, key: str, name: str, argument: str | bytes, call: Callable[[], Awaitable[object]]
     ) -> Result | None:
-        """Calls, and records what came of it. A call that returns neither bytes nor names counts as ``OK``. What is
-        known never to have run is not recorded; every other error leaves the outcome unknown, and is not raised."""
+        """Calls, and records what came of it; returns the result, None if there is none or it is unknown. A call that
+        returns neither bytes nor names counts as ``OK``. What is known never to have run is not recorded; every other
+        error leaves the outcome unknown, and is not raised."""
         result: Result | None
         called_s = time.monotonic()
         try:
@@ -70,7 +77,8 @@ class Recorder:
             if isinstance(error, (*_NEVER, serr.NotLeading)):
                 return None
             result = _REFUSALS.get(type(error))
-        except BaseException:  # a cancellation too: the call is on record, and it goes on
+        except BaseException:
+            # Cancelled, say: it may have run all the same, and a history without it could not be explained.
             self._record(Operation(self.client, key, name, argument, called_s))
             raise
         returned_s = time.monotonic() if result is not None else math.inf
@@ -88,13 +96,14 @@ def _result(returned: object) -> Result:
 
 
 def encode(operations: list[Operation]) -> bytes:
+    """A history as bytes, to be kept, or sent from another process."""
     return msgspec.msgpack.encode(operations)
 
 
 def decode(data: bytes) -> list[Operation]:
-    """Raises msgspec.DecodeError if the data is no history."""
-    found = decoding.msgpack_decoder(list[Operation])(data)
+    """What ``encode`` made. Raises msgspec.DecodeError if the data is no history."""
+    operations = decoding.msgpack_decoder(list[Operation])(data)
     return [
         msgspec.structs.replace(each, result=tuple(each.result)) if isinstance(each.result, list) else each
-        for each in found
+        for each in operations
     ]

@@ -22,7 +22,8 @@ class Processes:
         self._seen: set[psutil.Process] = set()
 
     def note(self, instance: Instance) -> None:
-        """Notes the boot process, the recorded children, and all that descends from them now."""
+        """Notes the boot process, the recorded children, and all that descends from them now: once they have ended,
+        nobody can tell whose the processes were that they leave behind."""
         for pid in (instance.boot_pid, *(child.pid for child in instance.children)):
             try:
                 process = psutil.Process(pid)
@@ -31,7 +32,8 @@ class Processes:
                 continue
 
     def remaining(self) -> list[str]:
-        """Waits up to ``END_WAIT_S`` for all of them to end; describes those that have not."""
+        """Blocks up to ``END_WAIT_S`` until all of them have ended; describes those that have not. Zombies count as
+        ended: they are their parent's."""
         _, alive = psutil.wait_procs(list(self._seen), timeout=END_WAIT_S)
         return sorted(_describe(alive))
 

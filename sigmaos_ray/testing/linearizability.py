@@ -48,6 +48,8 @@ class Model(Protocol):
 
 
 class Verdict(enum.Enum):
+    """Whether a history could have happened one operation at a time."""
+
     LINEARIZABLE = "linearizable"
     NOT_LINEARIZABLE = "NOT linearizable"
     UNDECIDED = "undecided: the bound of steps was reached"
@@ -69,8 +71,9 @@ class Report(NamedTuple):
 
 
 def check(history: Iterable[Operation], model: Model, steps_max: int = STEPS_MAX) -> Report:
-    """Looks at each object of a history by itself. The worst verdict counts: one object that is not linearizable
-    makes the history not linearizable, whatever is undecided elsewhere."""
+    """Looks at each object of a history by itself, the shortest first. The worst verdict counts: one object that is not
+    linearizable makes the history not linearizable, whatever is undecided elsewhere. ``steps_max``: per object; past it
+    that one is undecided."""
     by_key: dict[str, list[Operation]] = defaultdict(list)
     for operation in history:
         by_key[operation.key].append(operation)
@@ -119,6 +122,7 @@ class _Search:
         self.deepest_state: Any = model.initial
 
     def run(self) -> Verdict:
+        """Searches until all known operations are done, or nothing more can come next. Called once."""
         root = _Node(0, 0, 0, self._model.initial)
         heap: list[tuple[int, int, int, _Node]] = [(0, 0, 0, root)]
         self._ways.append((None, 0))
@@ -138,13 +142,13 @@ class _Search:
         return Verdict.NOT_LINEARIZABLE
 
     def order(self) -> list[Operation]:
-        """The longest order that was found to be possible."""
-        found: list[Operation] = []
+        """The longest order that was found to be possible. After ``run``."""
+        backwards: list[Operation] = []
         operation, before = self._ways[self.deepest]
         while operation is not None:
-            found.append(operation)
+            backwards.append(operation)
             operation, before = self._ways[before]
-        return found[::-1]
+        return backwards[::-1]
 
     def _is_new(self, node: _Node) -> bool:
         """False if the same was reached with some of the same unknown operations, or with none."""
@@ -155,7 +159,8 @@ class _Search:
         return True
 
     def _next(self, node: _Node) -> Iterator[tuple[Operation, _Node]]:
-        """What may come next, known operations first."""
+        """What may come next, known operations first. An operation may if it was called before any other one that is
+        not done yet has returned: ``limit_s`` is the first such return."""
         limit_s = math.inf
         for index in range(node.first, len(self._known)):
             bit = 1 << (index - node.first)
@@ -181,15 +186,16 @@ class _Search:
 def _same_before(unknown: Sequence[Operation]) -> list[int]:
     """For each, as a bit: the last one before it that means the same."""
     last: dict[tuple[str, Any], int] = {}
-    found = []
+    bits = []
     for number, simple in enumerate(unknown):
         meaning = (simple.name, simple.argument)
-        found.append(last.get(meaning, 0))
+        bits.append(last.get(meaning, 0))
         last[meaning] = 1 << number
-    return found
+    return bits
 
 
 def _advanced(first: int, ahead: int, unknown: int, state: Any) -> _Node:
+    """A node in its shortest form, so that the same one is recognized: ``first`` is moved over what is done."""
     while ahead & 1:
         first, ahead = first + 1, ahead >> 1
     return _Node(first, ahead, unknown, state)
@@ -209,19 +215,20 @@ def _smallest(operations: Sequence[Operation], model: Model, steps_max: int) -> 
             high = middle
         else:
             low = middle + 1
-    left = _until(operations, ends[low])
-    looks = [operation for operation in left if operation.name in model.looks]
+    smallest = _until(operations, ends[low])
+    looks = [operation for operation in smallest if operation.name in model.looks]
+    # Large chunks first, then halves of them: most looks do not matter, and go at a stroke.
     size = len(looks)
     while size and looks:
         for chunk in [looks[start : start + size] for start in range(0, len(looks), size)]:
-            gone = {id(operation) for operation in chunk}
-            fewer = [operation for operation in left if id(operation) not in gone]
+            chunk_ids = {id(operation) for operation in chunk}
+            fewer = [operation for operation in smallest if id(operation) not in chunk_ids]
             if _is_wrong(fewer, model, steps_max):
-                left = fewer
-        kept = {id(operation) for operation in left}
-        looks = [operation for operation in looks if id(operation) in kept]
+                smallest = fewer
+        smallest_ids = {id(operation) for operation in smallest}
+        looks = [operation for operation in looks if id(operation) in smallest_ids]
         size //= 2
-    return left
+    return smallest
 
 
 def _is_wrong(operations: Sequence[Operation], model: Model, steps_max: int) -> bool:
@@ -229,7 +236,7 @@ def _is_wrong(operations: Sequence[Operation], model: Model, steps_max: int) -> 
 
 
 def _until(operations: Sequence[Operation], end_s: float) -> list[Operation]:
-    """The history as it was known at a moment."""
+    """The history as it was known at a moment: what had not returned by then has an unknown outcome."""
     return [
         each if each.returned_s <= end_s else msgspec.structs.replace(each, returned_s=math.inf, result=None)
         for each in operations
@@ -238,13 +245,14 @@ def _until(operations: Sequence[Operation], end_s: float) -> list[Operation]:
 
 
 def _story(operations: Sequence[Operation], model: Model, steps_max: int) -> str:
+    """What happened when, how far an order was possible, and what fits nowhere behind it: for people."""
     search = _Search(operations, model, steps_max)
     search.run()
     order = search.order()
     ordered = sorted(operations, key=lambda operation: operation.called_s)
     start_s = ordered[0].called_s
-    done = {id(operation) for operation in order}
-    left = [operation for operation in ordered if id(operation) not in done]
+    ids_in_order = {id(operation) for operation in order}
+    unfitting = [operation for operation in ordered if id(operation) not in ids_in_order]
     return "\n".join(
         [
             "  called .. returned (ms)",
@@ -252,7 +260,7 @@ def _story(operations: Sequence[Operation], model: Model, steps_max: int) -> str
             "possible at most, in this order:",
             *(f"  {operation}" for operation in order),
             f"then the state is {search.deepest_state!r}, and none of these fits:",
-            *(f"  {operation}" for operation in left if operation.is_known),
+            *(f"  {operation}" for operation in unfitting if operation.is_known),
         ]
     )
 

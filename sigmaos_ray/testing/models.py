@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 UNSEEN: Final = ("contents that nobody read",)
+"""Stands for all contents that are in no answer: they cannot be told apart."""
 
 Contents = bytes | tuple[str, ...] | None
 
@@ -28,10 +29,11 @@ class FileModel:
 
     def simplified(self, operations: Sequence[Operation]) -> Sequence[Operation]:
         """What is in no answer to a ``get`` might be anything: whatever holds it is the same unread file."""
-        read = b"\0".join(each.result for each in operations if each.name == "get" and isinstance(each.result, bytes))
+        answers = [each.result for each in operations if each.name == "get" and isinstance(each.result, bytes)]
+        read_contents = b"\0".join(answers)
         return [
             each
-            if each.name in ("get", "remove") or _bytes(each) in read
+            if each.name in ("get", "remove") or _bytes(each) in read_contents
             else msgspec.structs.replace(each, argument=UNSEEN)
             for each in operations
         ]

@@ -1,7 +1,8 @@
 """The pytest plugin: ``--start``, ``--path`` and the fixtures ``tstate_path``, ``tstate_all`` and ``sc`` (G-11).
 
 One instance serves a whole session: named alone if no test asks for more. Tests share it, so they use names of their
-own and remove what they made. Loaded with every pytest run here, hence without an import that costs.
+own and remove what they made. Loaded in every run of pytest where the package is installed, hence without an import
+that costs.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Writes what that profile recorded."""
     perf = session.config.stash.get(_PERF, None)
     if perf is not None:
         perf.done()
@@ -52,7 +54,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def tstate_all(pytestconfig: pytest.Config) -> Iterator[Tstate]:
-    """An instance with all services."""
+    """An instance with all services: with ``--start`` one of the session's own, else the one that runs."""
     yield from _tstate(pytestconfig, "name/s3/")
 
 
@@ -76,6 +78,8 @@ def sc(tstate_path: Tstate) -> SigmaClnt:
 
 
 def _tstate(pytestconfig: pytest.Config, pathname: str) -> Iterator[Tstate]:
+    """A Tstate for the rest of the session. One that cannot be had fails the test without a traceback: it is no fault
+    of the test's."""
     from sigmaos_ray import serr
     from sigmaos_ray.testing.tstate import Tstate
 

@@ -26,28 +26,29 @@ TOKEN_FILE_NAME: Final = "ray-auth-token"
 
 
 class RayNodes:
-    """The nodes that a test added to an instance's own Ray. ``close`` ends them."""
+    """The nodes that a test added to an instance's own Ray. ``close`` ends them. ``read_instance`` tells how the
+    instance is now."""
 
-    def __init__(self, read: Callable[[], Instance]) -> None:
-        self._read = read
+    def __init__(self, read_instance: Callable[[], Instance]) -> None:
+        self._read_instance = read_instance
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         """By kernel id."""
 
     def add(self, num_cpus: int) -> str:
-        """Starts a node and waits until its kernel node serves; returns the kernel id. Takes some seconds. Error if
-        it does not come."""
-        before = {node.id for node in self._read().kernel_nodes}
+        """Starts a node and blocks until its kernel node serves, some seconds; returns the kernel id. Error if Ray's
+        node ends instead, Timeout if no kernel node comes. Nothing is left behind then."""
+        before = {node.id for node in self._read_instance().kernel_nodes}
         process = self._start(num_cpus)
         try:
             kernel_id = self._wait_for_new(process, before)
-        except BaseException:  # a cancellation too: what was started is ended, and it goes on
+        except BaseException:
             _end(process)
             raise
         self._nodes[kernel_id] = process
         return kernel_id
 
     def _start(self, num_cpus: int) -> subprocess.Popen[bytes]:
-        instance = self._read()
+        instance = self._read_instance()
         env = os.environ | {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(Path(instance.state_dir) / TOKEN_FILE_NAME),
@@ -61,16 +62,18 @@ class RayNodes:
         )
 
     def _wait_for_new(self, process: subprocess.Popen[bytes], before: set[str]) -> str:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
+        """The id of a kernel node that was not there ``before``, once it has all the services that the first one has,
+        but for named, which not each node has."""
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline_s:
             if process.poll() is not None:
                 raise serr.Error("ray start", f"ended with {process.returncode}")
-            instance = self._read()
-            wanted = set(instance.kernel_nodes[0].services) - {"named"}
+            instance = self._read_instance()
+            services = set(instance.kernel_nodes[0].services) - {"named"}
             for node in instance.kernel_nodes:
-                if node.id not in before and wanted <= set(node.services):
+                if node.id not in before and services <= set(node.services):
                     return node.id
-            time.sleep(_LOOK_AGAIN_S)  # boot tells in its state file, which nobody can wait on
+            time.sleep(_LOOK_AGAIN_S)  # boot says so in its state file, which nobody can wait on
         raise serr.Timeout("ray start", f"no kernel node on the new Ray node in {START_TIMEOUT_S:.0f} s")
 
     def kill(self, kernel_id: str) -> None:

@@ -21,7 +21,8 @@ _KEYS_PER_CALL: Final = 1000
 
 
 class S3:
-    """boto3 on the S3 that the instance uses. ``close`` it, or use it as a context manager."""
+    """boto3 on the S3 that the instance uses: ``client`` is boto3's own, for all else. ``close`` it, or use it as a
+    context manager. Its methods block, and raise Unreachable or Error. NotSupported if the instance has no S3."""
 
     def __init__(self, instance: Instance) -> None:
         if not instance.s3_endpoint and not instance.s3_credentials_profile:
@@ -54,7 +55,7 @@ class S3:
                 self.client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in batch]})
 
     def remove_bucket(self, bucket: str) -> None:
-        """Removes the bucket with all that is in it."""
+        """Removes the bucket with all that is in it. Not at one moment: an error leaves the rest."""
         with _translated(bucket):
             pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
             keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]

@@ -18,4 +18,5 @@ def tput(size_bytes: float, took_s: float) -> float:
 
 
 def tput_str(size_bytes: float, took_s: float) -> str:
+    """The same for people."""
     return f"{tput(size_bytes, took_s):.2f} MB/s"

@@ -31,8 +31,8 @@ NAMED_ONLY: Final = ("named",)
 
 
 def clnt_env(instance: Instance, program: str = "test", realm: str = "") -> ProcEnv:
-    """The environment of a client that stands outside of the instance, on the first kernel node. NotFound for a realm
-    that is not up."""
+    """What ``SigmaClnt`` or ``AsyncFsLib`` is made with, for a client outside of the instance: its ``~local`` is the
+    first kernel node. ``realm``: the instance's own if empty. NotFound for a realm that is not up."""
     realm = realm or instance.realm
     named = instance.named_of(realm)
     if named is None:
@@ -48,13 +48,16 @@ def clnt_env(instance: Instance, program: str = "test", realm: str = "") -> Proc
 
 
 class Tstate:
-    """An instance and a client of it, between ``__enter__`` and ``__exit__``.
+    """An instance and a client of it, between ``__enter__`` and ``__exit__``; made by ``Tstate.path`` or
+    ``Tstate.all``.
 
-    With ``start`` the instance is its own, in a temporary directory, and goes with all it kept; processes that outlive
-    it raise AssertionError. Without, it is the one that runs already (Unreachable if none does), and stays.
+    With ``start`` the instance is its own, in a temporary directory, beside any other of the machine, and goes with all
+    it kept; processes that outlive it raise AssertionError. Without, it is the one that runs already (Unreachable if
+    none does), and stays: what a test makes there it removes.
     """
 
     sc: SigmaClnt
+    """A client of the instance, closed with the Tstate."""
     pathname = "name/"
     """The tree that a test of files works in."""
 
@@ -67,6 +70,8 @@ class Tstate:
         named_count: int | None = None,
         on_line: Callable[[str], None] = print,
     ) -> None:
+        """``services``: those to start, None for all. ``num_cpus``: of its own Ray; the machine's cores by default.
+        ``on_line``: called with each line that the start prints."""
         self._services = services
         self._start = start
         self._num_cpus = num_cpus
@@ -80,7 +85,8 @@ class Tstate:
 
     @classmethod
     def path(cls, pathname: str = "name/", *, start: bool = True, num_cpus: int | None = None) -> Self:
-        """What a test of ``pathname`` needs: named alone for ``name/``, everything for what lies behind services."""
+        """What a test of files at ``pathname`` needs: named alone for ``name/``, which starts sooner; everything for
+        what lies behind services."""
         alone = pathname.strip("/") == "name"
         tstate = cls(NAMED_ONLY if alone else None, start=start, num_cpus=num_cpus)
         tstate.pathname = pathname
@@ -88,24 +94,26 @@ class Tstate:
 
     @classmethod
     def all(cls, *, start: bool = True, num_cpus: int | None = None, named_count: int | None = None) -> Self:
-        """All services: named, schedd, ux, s3. ``named_count`` - 1 nameds stand by."""
+        """All services: named, schedd, ux, s3. ``named_count``: of named, of which all but one stand by."""
         return cls(None, start=start, num_cpus=num_cpus, named_count=named_count)
 
     @property
     def instance(self) -> Instance:
-        """What the instance says of itself now: after a restart of a part, the new one stands here."""
-        found = read_instance(self._state_file)
-        if found is None:
+        """What the instance says of itself now: where everything is. Read anew each time, since parts that are started
+        again have other addresses. Unreachable if it does not run."""
+        instance = read_instance(self._state_file)
+        if instance is None:
             raise serr.Unreachable(str(self._state_file or "sigmaos"), "no instance is running")
-        return found
+        return instance
 
     @property
     def state_dir(self) -> Path:
+        """Where the instance keeps its state: logs, etcd's data, what ``name/ux/~local`` shows."""
         return Path(self.instance.state_dir)
 
     @property
     def s3(self) -> S3:
-        """boto3 on the instance's S3, made at first use and closed with the Tstate."""
+        """boto3 on the instance's S3, made at first use and closed with the Tstate. NotSupported if it has none."""
         if self._s3 is None:
             from sigmaos_ray.testing.s3 import S3
 
@@ -113,7 +121,7 @@ class Tstate:
         return self._s3
 
     def new_clnt(self, program: str = "test") -> SigmaClnt:
-        """One more client of the instance. Whoever asks for it closes it."""
+        """One more client of the instance, with sessions and leases of its own. Whoever asks for it closes it."""
         from sigmaos_ray import SigmaClnt
 
         return SigmaClnt(clnt_env(self.instance, program))
@@ -125,24 +133,27 @@ class Tstate:
         return SigmaClnt(clnt_env(self.instance, realm=name))
 
     def boot_node(self, count: int = 1, *, num_cpus: int = 1) -> list[str]:
-        """Adds Ray nodes to an instance of its own, on this machine, and waits for their kernel nodes; returns the
-        kernel ids. Some seconds each. They go with the instance, or by ``kill_node``."""
+        """Adds Ray nodes to an instance of its own, on this machine, and blocks until their kernel nodes serve, some
+        seconds each; returns the kernel ids. They go with the instance, or by ``kill_node``. Inval for an instance that
+        is not its own."""
         if not self._start:
             raise serr.Inval("boot_node", "the instance is not this Tstate's own")
         return [self._ray_nodes.add(num_cpus) for _ in range(count)]
 
     def kill_node(self, kernel_id: str) -> None:
-        """Kills a node that ``boot_node`` added, with all its processes at once."""
+        """Kills a node that ``boot_node`` added, with all its processes at once, as a crash of its host would. NotFound
+        for any other node."""
         self._ray_nodes.kill(kernel_id)
 
     def __enter__(self) -> Self:
-        """Blocks until the instance is ready. Nothing is left behind if it cannot start."""
+        """Blocks until the instance is ready, about as long as ``sigmaos start``. Nothing is left behind if it cannot
+        start."""
         try:
             if self._start:
                 self._boot()
             self._processes.note(self.instance)
             self.sc = self.new_clnt()
-        except BaseException:  # a cancellation too: what was started is ended, and it goes on
+        except BaseException:
             self._halt()
             raise
         return self
@@ -176,8 +187,9 @@ class Tstate:
             return
         from kernel import boot
 
-        if (found := read_instance(self._state_file)) is not None:
-            self._processes.note(found)
+        # Once more before the end: what the test made the instance start (workers, procs) is to be gone, too.
+        if (instance := read_instance(self._state_file)) is not None:
+            self._processes.note(instance)
         try:
             self._ray_nodes.close()
             boot.stop_instance(self._temporary)
