@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 
 class Tree:
-    """An empty directory of the server under test, with a client of it. ``tree / "f"`` is a pathname."""
+    """An empty directory of the server under test, ``root``, with a client of it, ``sc``, and what the server can do,
+    ``can``. ``tree / "f"`` is a pathname. What a test gets from here is closed or stopped when the test ends."""
 
     def __init__(self, sc: AsyncFsLib, root: str, can: Capabilities, stack: AsyncExitStack) -> None:
         self.sc = sc
@@ -42,7 +43,7 @@ class Tree:
         return f"{self.root}/{rest}"
 
     async def names(self, rest: str = "") -> list[str]:
-        """What a directory lists."""
+        """The names that a directory lists, in order."""
         return names(await self.sc.get_dir(self / rest if rest else self.root))
 
     async def client(self) -> AsyncFsLib:
@@ -52,6 +53,7 @@ class Tree:
         return sc
 
     async def clients(self, count: int) -> list[AsyncFsLib]:
+        """As many more clients. See ``client``."""
         return [await self.client() for _ in range(count)]
 
     async def lease(self, sc: AsyncFsLib | None = None, ttl_s: float = 60.0) -> AsyncLease:
@@ -69,7 +71,8 @@ class Tree:
         return await server.start()
 
     async def until_served(self, sc: AsyncFsLib | None = None) -> None:
-        """Returns once the server has begun all that was asked of it before: it takes requests up in their order."""
+        """Returns once the server has begun all that was sent to it before: it takes requests up in their order. So a
+        test knows that a call waits at the server without sleeping for it."""
         for _ in range(3):
             await (sc or self.sc).get_dir(self.root)
 
@@ -103,6 +106,7 @@ class Suite:
 
     @pytest_asyncio.fixture
     async def tree(self, sc: AsyncFsLib, root: str, capabilities: Capabilities) -> AsyncIterator[Tree]:
+        """What each test of a suite works with."""
         if not isinstance(sc, AsyncFsLib):
             pytest.fail(f"the fixture 'sc' is to be an AsyncFsLib, not a {type(sc).__name__}", pytrace=False)
         async with AsyncExitStack() as stack:
@@ -110,26 +114,26 @@ class Suite:
 
 
 async def outcomes(calls: Iterable[Awaitable[T]], *losing: type[serr.SigmaError]) -> list[bool]:
-    """Runs calls at the same time and tells which ones worked; the others must fail with one of ``losing``."""
-    done = await asyncio.gather(*calls, return_exceptions=True)
-    for each in done:
-        if isinstance(each, BaseException) and not isinstance(each, losing):
-            raise each
-    return [not isinstance(each, BaseException) for each in done]
+    """Runs calls at the same time; True for each that worked. The others must fail with one of ``losing``."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, losing):
+            raise result
+    return [not isinstance(result, BaseException) for result in results]
 
 
 async def all_raise(
     kind: type[serr.SigmaError] | tuple[type[serr.SigmaError], ...], *calls: Awaitable[object]
 ) -> list[serr.SigmaError]:
     """Makes the calls, one after the other; each must raise an error of that kind. Returns the errors."""
-    told: list[object] = []
+    answers: list[object] = []
     for call in calls:
         try:
-            told.append(await call)
+            answers.append(await call)
         except serr.SigmaError as error:
-            told.append(error)
-    errors = [each for each in told if isinstance(each, kind)]
-    assert errors == told, f"not all are {kind}"
+            answers.append(error)
+    errors = [answer for answer in answers if isinstance(answer, kind)]
+    assert errors == answers, f"not all are {kind}"
     return errors
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Capabilities:
-    """A server that has all by default. What it lacks is declared, not left out: the tests concerned then ask that it
-    refuses (NotSupported, where nothing else is said here) and that nothing has changed."""
+    """What a server can do: all of it, by default. What it lacks is declared, not left out: the tests concerned then
+    demand that it refuses (NotSupported, where nothing else is said here) and that nothing has changed."""
 
     rename: bool = True
     append: bool = True
@@ -47,7 +47,7 @@ class Capabilities:
     names_refused: tuple[str, ...] = ()
     """Names that other servers take, and the store behind this one does not: an error, and nothing is made."""
     file_bytes_max: int | None = None
-    """Larger files are Inval, and the message tells this number. None: files of any size that tests have."""
+    """Larger files are Inval, and the message has this number in it. None: files of any size that tests have."""
     entries_count: int = 1000
     """How many entries a large directory of a test has."""
     racers_count: int = 20

@@ -119,16 +119,16 @@ class DirTests(Suite):
 
     async def test_a_large_directory_is_listed_whole(self, tree: Tree) -> None:
         """P-12: complete and sorted, in any number of pages."""
-        wanted = [f"{number:07}" for number in range(tree.can.entries_count)]
-        await make_files(tree, wanted)
-        assert await tree.names() == wanted
+        file_names = [f"{number:07}" for number in range(tree.can.entries_count)]
+        await make_files(tree, file_names)
+        assert await tree.names() == file_names
         fd = await tree.sc.open(tree.root)
-        seen: list[str] = []
+        listed: list[str] = []
         page_count = 0
-        while data := await tree.sc.read(fd, 500 + 2 * len(wanted)):
-            seen += [stat.name for stat in wire.unpack_dir(data)]
+        while data := await tree.sc.read(fd, 500 + 2 * len(file_names)):
+            listed += [stat.name for stat in wire.unpack_dir(data)]
             page_count += 1
-        assert seen == wanted
+        assert listed == file_names
         assert page_count > 3
         await tree.sc.close_fd(fd)
 
@@ -139,17 +139,17 @@ class DirTests(Suite):
         go = [f"s{number:04}" for number in range(1, 2 * count, 20)]
         await make_files(tree, stay + go)
         fid = await tree.sc.open_fid(tree.root, OREAD)
-        seen: list[str] = []
+        listed: list[str] = []
         number = 3
         while data := await fid.read(0, 1500):
-            seen += [stat.name for stat in wire.unpack_dir(data)]
+            listed += [stat.name for stat in wire.unpack_dir(data)]
             await tree.sc.put_file(tree / f"s{number:04}", b"")
             if go:
                 await tree.sc.remove(tree / go.pop())
             number += 20
         await fid.clunk()
-        assert [name for name in seen if int(name[1:]) % 2 == 0] == stay
-        assert len(set(seen)) == len(seen)
+        assert [name for name in listed if int(name[1:]) % 2 == 0] == stay
+        assert len(set(listed)) == len(listed)
 
     async def test_the_offset_of_a_directory_read_means_nothing(self, tree: Tree) -> None:
         """P-12: a descriptor has a cursor; who opens anew begins anew."""
@@ -190,14 +190,14 @@ class DirTests(Suite):
     async def test_process_dir(self, tree: Tree) -> None:
         """F-4: in order of name, until it is told to stop or an error ends it."""
         await make_files(tree, ["b", "a", "c"])
-        seen: list[str] = []
+        scanned: list[str] = []
 
         def note(stat: Stat) -> bool:
-            seen.append(stat.name)
+            scanned.append(stat.name)
             return False
 
         assert not await tree.sc.process_dir(tree.root, note)
-        assert seen == ["a", "b", "c"]
+        assert scanned == ["a", "b", "c"]
         assert await tree.sc.process_dir(tree.root, lambda stat: stat.name == "b")
         with pytest.raises(ZeroDivisionError):
             await tree.sc.process_dir(tree.root, lambda _: bool(1 // 0))

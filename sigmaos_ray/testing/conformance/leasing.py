@@ -47,8 +47,8 @@ class LeaseTests(Suite):
         async with tree.sc.watch_dir(tree.root) as watch:
             await tree.sc.put_leased_file(tree / "f", b"", lease)
             await lease.end()
-            seen = [await watch.next_event(PATIENCE_S) for _ in range(2)]
-        assert [(event.kind, event.name) for event in seen] == [("created", "f"), ("removed", "f")]
+            events = [await watch.next_event(PATIENCE_S) for _ in range(2)]
+        assert [(event.kind, event.name) for event in events] == [("created", "f"), ("removed", "f")]
 
     @needs("leases")
     async def test_one_lease_per_client_and_server(self, tree: Tree) -> None:
@@ -157,18 +157,18 @@ class LeaseTests(Suite):
     @needs("leases", "watches")
     async def test_time(self, tree: Tree) -> None:
         """L-1, L-2, L-4: what is extended stays; what is not expires, is told to watchers, and frees its name."""
-        kept, lost = await asyncio.gather(
+        extended, lapsing = await asyncio.gather(
             tree.lease(await tree.client(), TTL_S), tree.lease(await tree.client(), TTL_S)
         )
-        await tree.sc.put_leased_file(tree / "kept", b"", kept)
-        await tree.sc.put_leased_file(tree / "goes", b"", lost)
-        kept.keep_extending()
+        await tree.sc.put_leased_file(tree / "kept", b"", extended)
+        await tree.sc.put_leased_file(tree / "goes", b"", lapsing)
+        extended.keep_extending()
         async with tree.sc.watch_dir(tree.root) as watch:
-            event = await watch.next_event(lost.ttl_s + LATE_S)
+            event = await watch.next_event(lapsing.ttl_s + LATE_S)
         assert (event.kind, event.name) == ("removed", "goes")
-        assert lost.is_lost
-        await all_raise(serr.NotFound, lost.extend(), tree.sc.open(tree / "goes"), tree.sc.remove(tree / "goes"))
+        assert lapsing.is_lost
+        await all_raise(serr.NotFound, lapsing.extend(), tree.sc.open(tree / "goes"), tree.sc.remove(tree / "goes"))
         await tree.sc.put_file(tree / "goes", b"new")
-        await kept.extend()
-        assert not kept.is_lost
+        await extended.extend()
+        assert not extended.is_lost
         assert await tree.names() == ["goes", "kept"]

@@ -36,11 +36,11 @@ class LimitTests(Suite):
         for name in tree.can.names_refused:
             with pytest.raises(serr.SigmaError):
                 await tree.sc.put_file(tree / name, b"")
-        taken = sorted(set(ODD_NAMES).difference(tree.can.names_refused))
-        for name in taken:
+        odd_names = sorted(set(ODD_NAMES).difference(tree.can.names_refused))
+        for name in odd_names:
             await tree.sc.put_file(tree / name, name.encode())
-        assert await tree.names() == taken
-        for name in taken:
+        assert await tree.names() == odd_names
+        for name in odd_names:
             assert await tree.sc.get_file(tree / name) == name.encode()
             assert (await tree.sc.stat(tree / name)).name == name
             await tree.sc.remove(tree / name)
@@ -131,17 +131,17 @@ class LimitTests(Suite):
         if tree.can.file_bytes_max is None:
             return
         too_large = bytes(tree.can.file_bytes_max + 1)
-        told = str(tree.can.file_bytes_max)
+        limit = str(tree.can.file_bytes_max)
         await tree.sc.put_file(tree / "f", b"small")
-        with pytest.raises(serr.Inval, match=told):
+        with pytest.raises(serr.Inval, match=limit):
             await tree.sc.put_file_atomic(tree / "f", too_large)
-        with pytest.raises(serr.Inval, match=told):
+        with pytest.raises(serr.Inval, match=limit):
             await tree.sc.set_file(tree / "f", b"x", offset=tree.can.file_bytes_max)
         assert await tree.sc.get_file(tree / "f") == b"small"
         assert await tree.names() == ["f"]
         fd = await tree.sc.create(tree / "g")
         await tree.sc.write(fd, too_large[:-1])
-        with pytest.raises(serr.Inval, match=told):
+        with pytest.raises(serr.Inval, match=limit):
             await tree.sc.write(fd, b"x")
         await tree.sc.close_fd(fd)
         assert (await tree.sc.stat(tree / "g")).length == tree.can.file_bytes_max

@@ -185,10 +185,10 @@ class PipeTests(Suite):
     async def test_a_client_that_goes_while_it_waits_to_open(self, tree: Tree) -> None:
         """R-12: it does not count: who opens the other end then still waits."""
         await tree.sc.new_pipe(tree / "p")
-        gone = await tree.client()
-        waiting = tree.start(gone.open(tree / "p", OREAD))
-        await tree.until_served(gone)
-        await gone.close_fs()
+        leaving = await tree.client()
+        waiting = tree.start(leaving.open(tree / "p", OREAD))
+        await tree.until_served(leaving)
+        await leaving.close_fs()
         with pytest.raises(serr.SigmaError):
             await soon(waiting)
         opening = tree.start(tree.sc.open(tree / "p", OWRITE))

@@ -42,9 +42,9 @@ class ProtocolTests(Suite):
     async def test_walks_that_fail(self, tree: Tree, here: RemoteFid) -> None:
         """N-7: the first component missing is NotFound with its name; through a file NotDir."""
         await tree.sc.put_file(tree / "f", b"x")
-        with pytest.raises(serr.NotFound) as missing:
+        with pytest.raises(serr.NotFound) as refusal:
             await here.walk(["no", "x"])
-        assert missing.value.obj == "no"
+        assert refusal.value.obj == "no"
         with pytest.raises(serr.NotDir):
             await here.walk(["f", "x"])
 
@@ -119,8 +119,8 @@ class ProtocolTests(Suite):
     async def test_a_created_directory(self, tree: Tree, here: RemoteFid) -> None:
         """P-3: the fid is the new directory, open for reading."""
         fid, _ = await here.walk([])
-        made = await fid.create("d", DMDIR | 0o777, OREAD)
-        assert made.is_dir
+        qid = await fid.create("d", DMDIR | 0o777, OREAD)
+        assert qid.is_dir
         assert await fid.read(0, 10_000) == b""
         await fid.clunk()
 

@@ -164,9 +164,9 @@ def needs(*capabilities: str) -> Callable[[Test[S, P]], Test[S, P]]:
     def decorate(test: Test[S, P]) -> Test[S, P]:
         @functools.wraps(test)
         async def run(self: S, tree: Tree, *args: P.args, **kwargs: P.kwargs) -> None:
-            missing = [each for each in capabilities if not getattr(tree.can, each)]
-            if missing:
-                await REFUSALS[missing[0]](tree)
+            lacking = [each for each in capabilities if not getattr(tree.can, each)]
+            if lacking:
+                await REFUSALS[lacking[0]](tree)
             else:
                 await test(self, tree, *args, **kwargs)
 

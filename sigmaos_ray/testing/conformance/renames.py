@@ -158,12 +158,12 @@ class RenameTests(Suite):
                 await tree.sc.rename(tree / "tmp", tree / "f")
 
         replacing = tree.start(replace())
-        seen: list[int] = []
+        contents: list[int] = []
         while not replacing.done():
-            seen.append(int(await reader.get_file(tree / "f")))
+            contents.append(int(await reader.get_file(tree / "f")))
             assert "f" in [stat.name for stat in await reader.get_dir(tree.root)]
         await replacing
-        assert seen == sorted(seen)
+        assert contents == sorted(contents)
 
     @needs("rename")
     async def test_a_rename_claims_once(self, tree: Tree) -> None:

@@ -85,20 +85,20 @@ class StatTests(Suite):
     async def test_a_files_version_moves_with_each_write(self, tree: Tree) -> None:
         """P-8: puts, sets, writes on a descriptor."""
         await tree.sc.put_file(tree / "f", b"1")
-        seen = [(await tree.sc.stat(tree / "f")).qid]
+        qids = [(await tree.sc.stat(tree / "f")).qid]
         await tree.sc.put_file(tree / "f", b"2")
-        seen.append((await tree.sc.stat(tree / "f")).qid)
+        qids.append((await tree.sc.stat(tree / "f")).qid)
         await tree.sc.set_file(tree / "f", b"3")
-        seen.append((await tree.sc.stat(tree / "f")).qid)
+        qids.append((await tree.sc.stat(tree / "f")).qid)
         fd = await tree.sc.open(tree / "f", 1)
         await tree.sc.write(fd, b"4")
         await tree.sc.close_fd(fd)
-        seen.append((await tree.sc.stat(tree / "f")).qid)
-        versions = [qid.version for qid in seen]
+        qids.append((await tree.sc.stat(tree / "f")).qid)
+        versions = [qid.version for qid in qids]
         assert versions == sorted(set(versions)), "each is greater than the one before"
         if tree.can.puts_keep_qid:
-            assert len({qid.path for qid in seen}) == 1
-        assert len({qid.path for qid in seen[1:]}) == 1, "what writes in place keeps the file"
+            assert len({qid.path for qid in qids}) == 1
+        assert len({qid.path for qid in qids[1:]}) == 1, "what writes in place keeps the file"
 
     @needs("versions")
     async def test_a_directorys_version_moves_with_its_entries(self, tree: Tree) -> None:

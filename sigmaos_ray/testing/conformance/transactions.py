@@ -48,7 +48,7 @@ class TransactionTests(Suite):
         """A number is given once, also after what had it is gone."""
         numbers = []
         for _ in range(3):
-            [made] = await tree.sc.transact([Create(tree / "e-", sequential=True)])
-            numbers.append(int(made.pathname.removeprefix(tree / "e-")))
-            await tree.sc.remove(made.pathname)
+            [outcome] = await tree.sc.transact([Create(tree / "e-", sequential=True)])
+            numbers.append(int(outcome.pathname.removeprefix(tree / "e-")))
+            await tree.sc.remove(outcome.pathname)
         assert numbers == sorted(set(numbers))

@@ -27,8 +27,8 @@ class WatchTests(Suite):
             await tree.sc.put_file(tree / "d/deeper", b"")
             await tree.sc.remove(tree / "d/deeper")
             await tree.sc.remove(tree / "d")
-            seen = [await watch.next_event(PATIENCE_S) for _ in range(4)]
-            assert [(event.kind, event.name) for event in seen] == [
+            events = [await watch.next_event(PATIENCE_S) for _ in range(4)]
+            assert [(event.kind, event.name) for event in events] == [
                 ("created", "a"),
                 ("removed", "a"),
                 ("created", "d"),
@@ -59,22 +59,22 @@ class WatchTests(Suite):
         async with tree.sc.watch_dir(tree.root) as watch:
             await tree.sc.rename(tree / "f", tree / "g")
             await tree.sc.put_file(tree / "last", b"")
-            seen: list[tuple[str, str]] = []
-            while not seen or seen[-1] != ("created", "last"):
+            changes: list[tuple[str, str]] = []
+            while not changes or changes[-1] != ("created", "last"):
                 event = await watch.next_event(PATIENCE_S)
-                seen.append((event.kind, event.name))
-        assert ("removed", "f") in seen
-        assert [kind for kind, name in seen if name == "g"][-1] == "created"
+                changes.append((event.kind, event.name))
+        assert ("removed", "f") in changes
+        assert [kind for kind, name in changes if name == "g"][-1] == "created"
 
     @needs("watches")
     async def test_events_queue_while_nobody_reads(self, tree: Tree) -> None:
         """W-2: none is lost."""
-        wanted = [f"f{number:03}" for number in range(50)]
+        file_names = [f"f{number:03}" for number in range(50)]
         async with tree.sc.watch_dir(tree.root) as watch:
-            for name in wanted:
+            for name in file_names:
                 await tree.sc.put_file(tree / name, b"")
-            seen = [(await watch.next_event(PATIENCE_S)).name for _ in wanted]
-        assert seen == wanted
+            event_names = [(await watch.next_event(PATIENCE_S)).name for _ in file_names]
+        assert event_names == file_names
 
     @needs("watches")
     async def test_a_time_out_loses_nothing(self, tree: Tree) -> None:
@@ -241,9 +241,9 @@ class WaitTests(Suite):
             waits = asyncio.gather(*(tree.sc.wait_create(pn, PATIENCE_S) for _ in range(3)))
             await asyncio.gather(other.put_file(pn, b""), other.put_file(tree / f"other{number}", b""))
             await waits
-            gone = asyncio.gather(*(tree.sc.wait_remove(pn, PATIENCE_S) for _ in range(3)))
+            removals = asyncio.gather(*(tree.sc.wait_remove(pn, PATIENCE_S) for _ in range(3)))
             await asyncio.gather(other.remove(pn), other.remove(tree / f"other{number}"))
-            await gone
+            await removals
 
     @needs("watches")
     async def test_the_directory_goes_while_somebody_waits(self, tree: Tree) -> None:
