@@ -191,6 +191,14 @@ async def test_any_skips_what_is_no_endpoint_and_what_failed(servers: Servers, s
     assert sc.stats()["path"]["NwalkUnion"] == before
 
 
+async def test_any_is_not_always_the_same(servers: Servers, sc: AsyncFsLib) -> None:
+    """N-9: at random, so that clients spread over the entries. Thirty equal choices of two are not by chance."""
+    await sc.mkdir("name/u")
+    for name in ("one", "two"):
+        await sc.mk_endpoint_file(f"name/u/{name}", DEAD)
+    assert {await sc.resolve_mounts("name/u/~any") for _ in range(30)} == {"name/u/one", "name/u/two"}
+
+
 async def test_the_entry_itself(servers: Servers, sc: AsyncFsLib) -> None:
     """N-9: without a slash the entry's bytes; nothing is created under such a name."""
     await sc.mkdir("name/u")

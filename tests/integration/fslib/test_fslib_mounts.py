@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -38,6 +39,16 @@ async def test_mount_tree(servers: Servers, sc: AsyncFsLib) -> None:
         await sc.mount_tree(server.endpoint, "missing", "name/missing")
     with pytest.raises(serr.Unreachable):
         await sc.mount_tree(Endpoint(addrs=("127.0.0.1:1",)), "", "name/dead")
+
+
+async def test_a_client_has_one_session_with_a_server(servers: Servers, sc: AsyncFsLib) -> None:
+    """S-1: for all of its mounts there; another client has its own."""
+    server = await servers.another()
+    await asyncio.gather(*(sc.mount_tree(server.endpoint, "", f"name/m{number}") for number in range(3)))
+    await sc.mount_tree(server.endpoint, "", "name/later")
+    assert server.stats.session_count == 1
+    await servers.clnt().mount_tree(server.endpoint, "", "name/m")
+    assert server.stats.session_count == 2
 
 
 async def test_a_mount_that_was_asked_for_comes_back_with_its_server(servers: Servers, sc: AsyncFsLib) -> None:
