@@ -155,16 +155,16 @@ class FenceTests(Suite):
     @needs("fences")
     async def test_equal_and_newer_fences_pass(self, tree: Tree) -> None:
         """L-20, L-21: by epoch, then by number; a newer one is remembered."""
-        order = [(1, 0), (1, 0), (1, 5), (2, 0), (2, 1), (10, 0)]
+        order = [(1, 0), (1, 0), (1, 5), (2, 0), (2, 1), (10, 3)]
         sc = await tree.client()
         for epoch, seqno in order:
             await sc.fence_dir(tree.root, fence(tree, epoch, seqno))
             await sc.put_file(tree / "f", f"{epoch}.{seqno}".encode())
-        for epoch, seqno in ((9, 99), (2, 1), (0, 0)):
+        for epoch, seqno in ((10, 2), (9, 99), (2, 1), (0, 0)):
             await sc.fence_dir(tree.root, fence(tree, epoch, seqno))
             with pytest.raises(serr.Stale):
                 await sc.put_file(tree / "f", b"x")
-        await sc.fence_dir(tree.root, fence(tree, 10, 0))
+        await sc.fence_dir(tree.root, fence(tree, 10, 3))
         await sc.put_file(tree / "f", b"equal")
         assert await tree.sc.get_file(tree / "f") == b"equal"
 

@@ -97,7 +97,10 @@ class OpenModeTests(Suite):
         await tree.sc.seek(fd, 0)
         await tree.sc.write(fd, b"4")
         await tree.sc.close_fd(fd)
-        assert await tree.sc.get_file(tree / "f") == b"12234"
+        fid = await tree.sc.open_fid(tree / "f", OWRITE | OAPPEND)
+        await fid.write(0, b"5")  # the server sees to it, whatever the client sends
+        await fid.clunk()
+        assert await tree.sc.get_file(tree / "f") == b"122345"
 
     @needs("append", "read_write")
     async def test_an_appending_descriptor_reads_anywhere(self, tree: Tree) -> None:
