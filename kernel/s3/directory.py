@@ -140,7 +140,7 @@ class S3Dir(Dir):
         """A directory is there at once; a file appears at its close, in place of what may have appeared there
         meanwhile, unless OEXCL."""
         self._check_new(name, how)
-        self._shared.check(how.fence)
+        self._shared.fences.check(how.fence)
         account = self._shared.account(caller)
         if how.perm & DMDIR:
             return await self._make_dir(account, name, how.fence), None
@@ -157,7 +157,7 @@ class S3Dir(Dir):
         async with self._shared.locks.hold(exclusive=[(made.bucket, made.prefix)]):
             if await self._find(account, name) is not None:
                 raise serr.Exists(name)
-            self._shared.check(fence)
+            self._shared.fences.check(fence)
             await account.put(made.bucket, made.key_of(MARKER), [b""], exclusive=False)
             self.folder.has_come(name)
         return S3Dir(made)
@@ -198,7 +198,7 @@ class S3Dir(Dir):
                 raise serr.NotFound(self.name)
             if not marks.issuperset(keys):
                 raise serr.NotEmpty(self.name)
-            self._shared.check(fence)
+            self._shared.fences.check(fence)
             for key in keys:
                 await account.delete(bucket, key)
             self._has_gone()
@@ -209,7 +209,7 @@ class S3Dir(Dir):
         async with self._shared.locks.hold(exclusive=[(bucket, prefix)]):
             if not await self.folder.is_there(account):
                 raise serr.NotFound(self.name)
-            self._shared.check(fence)
+            self._shared.fences.check(fence)
             try:
                 await removal.remove_below(account, bucket, prefix, functools.partial(self._tell, set()))
             finally:

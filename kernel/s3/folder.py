@@ -63,7 +63,7 @@ class Folder:
             if old is None and has_below:
                 raise serr.Exists(name, "a directory") if exclusive else serr.IsDir(name)
             # Here and no earlier: the parts of a large object may have taken hours.
-            self.shared.check(fence)
+            self.shared.fences.check(fence)
             etag = await finish()
             self.shared.versions.move_object(self.bucket, key, etag, time.time_ns())
             if old is None:

@@ -29,24 +29,24 @@ class S3Fs:
     def __init__(self, store: S3Store, watches: WatchTable, directory: Path | None = None) -> None:
         """``directory``: where fences and unfinished uploads outlive the server. Error if what is there is damaged."""
         self.shared = S3Shared(store, watches, directory)
-        self.fences = self.shared.fences
+        self.fences = self.shared.fences.table
         self.root = S3Root(self.shared)
         self._dropping: asyncio.Task[None] | None = None
 
-    def drop_left_uploads(self) -> None:
+    def drop_abandoned_uploads(self) -> None:
         """Begins to abort what the last server left half sent. What S3 does not take now is tried at the next start."""
-        if self.shared.journal.left:
-            self._dropping = asyncio.create_task(self._drop_left_uploads(), name="s3-left-uploads")
+        if self.shared.uploads.abandoned:
+            self._dropping = asyncio.create_task(self._drop_abandoned_uploads(), name="s3-abandoned-uploads")
 
-    async def _drop_left_uploads(self) -> None:
-        account, journal = self.shared.store.own(), self.shared.journal
-        for upload in journal.left:
+    async def _drop_abandoned_uploads(self) -> None:
+        account, uploads = self.shared.store.own(), self.shared.uploads
+        for upload in uploads.abandoned:
             try:
                 await account.abort_parts(upload.bucket, upload.key, upload.upload)
             except serr.SigmaError as error:
                 _log(f"upload of {upload.key} stays for now: {error}")
             else:
-                journal.ended(upload.bucket, upload.key, upload.upload)
+                uploads.ended(upload.bucket, upload.key, upload.upload)
 
     async def close(self) -> None:
         """Ends what it began by itself."""
@@ -59,6 +59,6 @@ class S3Fs:
         """For ``.statsd``."""
         return {
             "held_bytes": self.shared.budget.used_bytes,
-            "upload_count": len(self.shared.journal),
+            "upload_count": len(self.shared.uploads),
             "credentials_count": self.shared.store.credentials_count,
         }

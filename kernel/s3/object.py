@@ -66,7 +66,7 @@ class S3Object(Node):
         state.check_writable(self._name, how.mode)
         account = self._shared.account(caller)
         if how.mode & OACCESS_MASK == OWRITE or how.mode & OTRUNC:
-            self._shared.check(how.fence)
+            self._shared.fences.check(how.fence)
             only_if_written = not how.mode & OTRUNC
             return ObjectWriter(
                 self._folder,
@@ -84,7 +84,7 @@ class S3Object(Node):
         async with self._shared.locks.hold(exclusive=[(bucket, self._key)]):
             # S3 says of no key that it was not there to delete.
             await self._refresh(account)
-            self._shared.check(fence)
+            self._shared.fences.check(fence)
             await account.delete(bucket, self._key)
             self._folder.has_gone(self._name)
 

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kernel.keeping import make_directory
 from kernel.s3.fs import S3Fs
-from kernel.s3.keeping import make_directory
 from kernel.s3.store import S3Store
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
@@ -48,7 +48,7 @@ class S3Server(KernelService):
             server.stats.sections["s3"] = fs.report
             parts.push_async_callback(fs.close)
             parts.push_async_callback(server.stop)
-            fs.drop_left_uploads()
+            fs.drop_abandoned_uploads()
             endpoint = await server.start()
             sc = await parts.enter_async_context(AsyncSigmaClnt(self._proc_env()))
             advertisement = Advertisement(sc, path.join(S3, args.kernel_id), endpoint, replace=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from kernel import keeping
+from kernel.keeping import KeptFences
 from kernel.s3 import state
 from kernel.s3.budget import Budget
-from kernel.s3.keeping import FenceFile, UploadsFile
 from kernel.s3.state import FILE_PERM, KeyVersions, ObjectInfo
-from sigmaos_ray.protsrv.fences import FenceTable
+from kernel.s3.uploads import UploadsFile
 from sigmaos_ray.protsrv.locks import LockTable
-from sigmaos_ray.sigmap import DEV_S3, Fence, Qid, Stat
+from sigmaos_ray.sigmap import DEV_S3, Qid, Stat
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +31,8 @@ class S3Shared:
         self.watches = watches
         self.limits = store.limits
         self.budget = Budget(self.limits.s3_ahead_bytes_max)
-        self.journal = UploadsFile(directory)
-        self._fence_file = FenceFile(directory)
-        self.fences = FenceTable(self._fence_file.load(), self._save_fences)
+        self.uploads = UploadsFile(keeping.opening(directory))
+        self.fences = KeptFences(keeping.opening(directory))
         self.versions = KeyVersions(time.time_ns())
         self.locks: LockTable[tuple[str, str]] = LockTable()
         """Changes of one object, by bucket and key, are made one after the other."""
@@ -40,16 +40,6 @@ class S3Shared:
     def account(self, caller: Caller) -> Account:
         """S3 with what the caller shows. Perm for nothing, where the node's own credentials are not for callers."""
         return self.store.of(caller)
-
-    def check(self, fence: Fence) -> None:
-        """Before a change: Stale for a fence that another has overtaken. A newer one is on the disk once this
-        returns."""
-        self.fences.check(fence)
-        if self._fence_file.is_behind:
-            self._save_fences()
-
-    def _save_fences(self) -> None:
-        self._fence_file.save(self.fences.newest())
 
     def object_stat(self, bucket: str, key: str, info: ObjectInfo) -> Stat:
         version = self.versions.of_object(bucket, key, info)

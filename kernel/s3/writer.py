@@ -63,7 +63,7 @@ class Upload:
 
     async def _start(self) -> str:
         upload = await self._account.start_parts(self._bucket, self._key)
-        self._shared.journal.began(self._bucket, self._key, upload)
+        self._shared.uploads.began(self._bucket, self._key, upload)
         return upload
 
     async def _send(self, number: int, chunks: list[Chunk], size: int) -> str:
@@ -122,7 +122,7 @@ class Upload:
 
     def _over(self, upload: str) -> None:
         self._id = None
-        self._shared.journal.ended(self._bucket, self._key, upload)
+        self._shared.uploads.ended(self._bucket, self._key, upload)
         self._shared.budget.leave(self)
 
 
@@ -166,7 +166,7 @@ class ObjectWriter(OpenFile):
             raise serr.NotSupported(self._name, "S3 cannot append: write the whole file anew")
         if offset != self._end:
             raise serr.Inval(self._name, f"S3 files are written from 0 on, without gaps: {offset}, not {self._end}")
-        self._shared.check(fence)
+        self._shared.fences.check(fence)
         self._fence = fence or self._fence
         self._needed = True
         self._chunks.append(data)

@@ -27,6 +27,6 @@ class UxFs:
 
     def __init__(self, store: UxStore, watches: WatchTable) -> None:
         self.shared = UxShared(store, watches)
-        self.fences = self.shared.fences
+        self.fences = self.shared.fences.table
         self.leases = self.shared.leases
         self.root = UxDir(self.shared, "", self.shared.root_status, None)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.ux.fencefile import FenceFile
+from kernel.keeping import KeptFences
 from kernel.ux.hostdir import not_shown
 from kernel.ux.listing import Listings
 from kernel.ux.state import HostStat, InodeVersions, perm_of, qid_path
 from kernel.ux.ties import Ties
-from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.leases import LeaseKeeper
 from sigmaos_ray.protsrv.locks import LockTable
 from sigmaos_ray.sigmap import DEV_UX, DMTMP, NO_LEASE, Fence, Qid, Stat
@@ -25,8 +24,7 @@ class UxShared:
     def __init__(self, store: UxStore, watches: WatchTable) -> None:
         self.store = store
         self.watches = watches
-        self._fence_file = FenceFile(store.workshop.hidden)
-        self.fences = FenceTable(self._fence_file.load(), self._save_fences)
+        self.fences = KeptFences(store.workshop.open_hidden)
         self.ties = Ties(store.workshop.passing)
         self.leases = LeaseKeeper(self.ties.end)
         self.versions = InodeVersions()
@@ -41,11 +39,6 @@ class UxShared:
         fence is on the disk once this returns."""
         self.leases.check(lease)
         self.fences.check(fence)
-        if self._fence_file.is_behind:
-            self._save_fences()
-
-    def _save_fences(self) -> None:
-        self._fence_file.save(self.fences.newest())
 
     def is_shown(self, host: HostStat) -> bool:
         """False for the pipes of others, of which the server knows nothing. May be asked from any thread."""

@@ -67,10 +67,11 @@ class Workshop:
             self._hidden.close()
             raise
 
-    @property
-    def hidden(self) -> HostDir:
-        """HIDDEN itself; it belongs to the workshop."""
-        return self._hidden
+    def open_hidden(self) -> int:
+        """A descriptor of HIDDEN itself, where the tree's fences are kept; the caller closes it. Error if it was
+        removed on the host."""
+        check_there(self._hidden)
+        return self._hidden.open_for_lock(".")
 
     def close(self) -> None:
         """Clears what was prepared and not placed, and what is not to outlive this process."""

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
+from kernel.keeping import make_directory
 from kernel.named.server import NamedServer
 from kernel.s3.fs import S3Fs
-from kernel.s3.keeping import make_directory
 from kernel.s3.store import S3Store
 from kernel.shell import KernelArgs
 from kernel.ux.fs import UxFs

@@ -261,10 +261,10 @@ async def test_a_new_server_drops_what_the_last_one_left_half_sent(tree: S3Tree,
     _, writer = await top.create(ME, "file", OpenHow(OWRITE, 0o777))
     assert writer
     await writer.write(0, bytes(6 * MIB))
-    await until(lambda: len(left.shared.journal) == tree.uploads_under_way() == 1)
+    await until(lambda: len(left.shared.uploads) == tree.uploads_under_way() == 1)
     following = S3Fs(tree.fs.shared.store, WatchTable(), tmp_path)
-    following.drop_left_uploads()
-    await until(lambda: len(following.shared.journal) == 0)
+    following.drop_abandoned_uploads()
+    await until(lambda: len(following.shared.uploads) == 0)
     assert tree.uploads_under_way() == 0
     await following.close()
     await writer.abort()

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel import keeping
 from kernel.s3.budget import Budget
-from kernel.s3.keeping import FENCES_FILE, FenceFile, UnfinishedUpload, UploadsFile, make_directory
 from kernel.s3.turns import Turns
+from kernel.s3.uploads import UnfinishedUpload, UploadsFile
 from sigmaos_ray import instance, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.proc import Proc
 from sigmaos_ray.procclnt.spawning import child_spec
 from sigmaos_ray.runner import run
-from sigmaos_ray.sigmap import Fence, Secret
+from sigmaos_ray.sigmap import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,38 +99,17 @@ def test_memory_that_is_used_up_comes_from_who_used_his_longest_ago() -> None:
 # -- the disk
 
 
-def test_fences_outlive_the_server(tmp_path: Path) -> None:
-    directory = make_directory(str(tmp_path / "s3" / "node"))
-    fences = [Fence("name/elect", 2, 7)]
-    FenceFile(directory).save(fences)
-    assert FenceFile(directory).load() == fences
-    (tmp_path / "s3" / "node" / FENCES_FILE).write_bytes(b"[")
-    with pytest.raises(serr.Error, match="damaged"):
-        FenceFile(directory).load()
-    in_memory = FenceFile(make_directory(""))
-    in_memory.save(fences)
-    assert in_memory.load() == []
-
-
-def test_fences_that_the_disk_does_not_take_are_told(tmp_path: Path) -> None:
-    file = FenceFile(tmp_path / "gone")
-    with pytest.raises(serr.IOErr):
-        file.save([])
-    assert file.is_behind
-    with pytest.raises(serr.IOErr):
-        make_directory(f"{__file__}/below")
-
-
 def test_uploads_that_a_server_left_are_found_by_the_next(tmp_path: Path) -> None:
-    journal = UploadsFile(tmp_path)
+    directory = keeping.opening(tmp_path)
+    uploads = UploadsFile(directory)
     for upload in ("one", "two"):
-        journal.began("b", "k", upload)
-    journal.ended("b", "k", "one")
-    following = UploadsFile(tmp_path)
-    assert following.left == [UnfinishedUpload("b", "k", "two")]
+        uploads.began("b", "k", upload)
+    uploads.ended("b", "k", "one")
+    following = UploadsFile(directory)
+    assert following.abandoned == [UnfinishedUpload("b", "k", "two")]
     following.ended("b", "k", "two")
     following.ended("b", "k", "two")
-    assert UploadsFile(tmp_path).left == []
+    assert UploadsFile(directory).abandoned == []
 
 
 # -- credentials

@@ -22,7 +22,7 @@ SHARED_NAMES = {
 }
 """Classes of one name in several files, and why."""
 TO_BE_RENAMED = {
-    *("Change", "Config", "Connection", "Contents", "Entry", "FenceFile", "Files", "Journal", "Lease"),
+    *("Change", "Config", "Connection", "Contents", "Entry", "Files", "Journal", "Lease"),
     *("Move", "Names", "Node", "Report", "Servers", "Store"),
     *("Tree", "Watch"),
 }

@@ -127,11 +127,3 @@ def test_a_damaged_file_of_fences_is_told(tree: UxTree) -> None:
     with pytest.raises(serr.Error, match="fences is damaged"):
         UxFs(store, WatchTable())
     store.close()
-
-
-def test_what_a_crash_left_of_a_write_is_cleared(tree: UxTree) -> None:
-    left = tree.host / ".sigmaos-ux" / "fences-0123"
-    left.write_text("[")
-    again = open_tree(tree.host)
-    assert not left.exists()
-    again.store.close()
