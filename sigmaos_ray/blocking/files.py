@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.fslib import Change, Changed
-    from sigmaos_ray.fslib.files import Data
+    from sigmaos_ray.fslib.part import Data
 
 
 class FilesFace(Face):

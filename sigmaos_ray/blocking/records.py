@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from sigmaos_ray.fslib.jsonfiles import to_json
+from sigmaos_ray.fslib.jsontext import to_json
 from sigmaos_ray.fslib.records import JsonSplitter, RecordSplitter, pack_record
 
 if TYPE_CHECKING:

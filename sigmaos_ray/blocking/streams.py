@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.blocking.face import Runner
     from sigmaos_ray.fslib import AsyncParallelReader, AsyncReader, AsyncWriter
-    from sigmaos_ray.fslib.files import Data
+    from sigmaos_ray.fslib.part import Data
 
 READER_BUFFER_BYTES: Final = 1 << 20
 GATHERED_BYTES: Final = 64 << 10

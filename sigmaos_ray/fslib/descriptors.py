@@ -5,35 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib.base import FsBase
 from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
+from sigmaos_ray.fslib.part import Data, FsPart, lease_id_of
 from sigmaos_ray.fslib.readers import AsyncReader
-from sigmaos_ray.sigmap import (
-    DMTMP,
-    NO_FENCE,
-    NO_LEASE,
-    NO_OFFSET,
-    OAPPEND,
-    OEXCL,
-    OREAD,
-    OWRITE,
-    Fence,
-    Mode,
-    Perm,
-    Qid,
-)
-from sigmaos_ray.sigmap import path as paths
+from sigmaos_ray.sigmap import DMTMP, NO_FENCE, NO_LEASE, NO_OFFSET, OAPPEND, OREAD, OWRITE, Fence, Mode, Perm, Qid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sigmaos_ray.fslib.fidclnt import RemoteFid
 
-Data = bytes | bytearray | memoryview
-
-
-class Descriptors(FsBase):
+class DescriptorCalls(FsPart):
     """Calls that open, and calls on what is open. A descriptor may be used by any number of tasks."""
 
     async def create(self, pn: str, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
@@ -47,8 +29,8 @@ class Descriptors(FsBase):
 
     async def _create(self, pn: str, perm: Perm, mode: Mode, lease_id: int, fence: Fence) -> int:
         with about(pn):
-            fid = await self._create_fid(pn, perm, mode, lease_id, fence=fence)
-            return self._fds.add(OpenFd(fid, mode, pn))
+            fid = await self.core.create_fid(pn, perm, mode, lease_id, fence=fence)
+            return self.core.fds.add(OpenFd(fid, mode, pn))
 
     async def create_whole(
         self, pn: str, data: bytes, perm: Perm, lease_id: int = NO_LEASE, fence: Fence = NO_FENCE
@@ -57,58 +39,27 @@ class Descriptors(FsBase):
         revision of the store. At most 1 MiB. Exists if the name is taken; NotSupported on servers that cannot."""
         with about(pn):
             perm |= DMTMP if lease_id else 0
-            fid = await self._create_fid(pn, perm, OWRITE, lease_id, data, fence)
+            fid = await self.core.create_fid(pn, perm, OWRITE, lease_id, data, fence)
             await fid.clunk_quietly()
             return fid.made
-
-    async def _create_fid(
-        self,
-        pn: str,
-        perm: Perm,
-        mode: Mode,
-        lease_id: int = NO_LEASE,
-        data: bytes = b"",
-        fence: Fence = NO_FENCE,
-    ) -> RemoteFid:
-        parts, _ = self._split(pn)
-        if len(parts) < 2 or paths.is_union(parts[-1]):
-            raise serr.Inval(pn, "cannot be created")
-        fid = await self._walker.walk(parts[:-1], resolve=True)
-        try:
-            await fid.create(parts[-1], perm, mode, lease_id, fence or self._fence_of(parts), data)
-        except BaseException:  # a cancellation too: the fid is freed, and it goes on
-            await fid.clunk_quietly()
-            raise
-        return fid
 
     async def open(self, pn: str, mode: Mode = OREAD) -> int:
         """Opens a file or, for reading, a directory; returns a descriptor. Of a pipe: waits for the other end. OEXCL
         is for ``create``."""
         with about(pn):
-            return self._fds.add(OpenFd(await self.open_fid(pn, mode), mode, pn))
-
-    async def open_fid(self, pn: str, mode: Mode) -> RemoteFid:
-        """An open fid; the caller clunks it. For streams and watches."""
-        parts, resolve = self._split(pn)
-        fid = await self._walker.walk(parts, resolve=resolve)
-        try:
-            await fid.open(mode, self._fence_of(parts))
-        except BaseException:  # a cancellation too: the fid is freed, and it goes on
-            await fid.clunk_quietly()
-            raise
-        return fid
+            return self.core.fds.add(OpenFd(await self.core.open_fid(pn, mode), mode, pn))
 
     async def close_fd(self, fd: int) -> None:
         """Closes; errors of what was not yet durable appear here. NotFound for a descriptor that is not open. Calls
         that wait on it end with an error."""
-        entry = self._fds.take(fd)
+        entry = self.core.fds.take(fd)
         with about(entry.pathname):
             await entry.fid.clunk()
 
     async def read(self, fd: int, count: int) -> bytes:
         """At most ``count`` bytes from the descriptor's offset, which moves on; empty at the end. Of a pipe: what is
         there, and Closed at its end."""
-        entry = self._fds.get(fd)
+        entry = self.core.fds.get(fd)
         async with entry.moving:
             data = await self._pread(entry, count, entry.offset)
             entry.offset += len(data)
@@ -116,92 +67,59 @@ class Descriptors(FsBase):
 
     async def pread(self, fd: int, count: int, offset: int) -> bytes:
         """At most ``count`` bytes from ``offset``; the descriptor's offset stays."""
-        return await self._pread(self._fds.get(fd), count, offset)
+        return await self._pread(self.core.fds.get(fd), count, offset)
 
     async def _pread(self, entry: OpenFd, count: int, offset: int) -> bytes:
         if count < 0 or offset < 0:
             raise serr.Inval(entry.pathname, f"count {count} and offset {offset} are not negative")
-        io_bytes_max = self._config.wire.io_bytes_max
+        io_bytes_max = self.core.io_bytes_max
         with about(entry.pathname):
             if count <= io_bytes_max or entry.is_pipe:
                 data = await entry.fid.read(offset, min(count, io_bytes_max))
                 if len(data) > count:
                     raise serr.IOErr(entry.pathname, f"the server sent {len(data)} bytes where {count} were asked for")
                 return data
-            return await AsyncReader(self, entry.pathname, offset, count, fid=entry.fid, is_shared=True).read(count)
+            reader = AsyncReader(self.core, entry.pathname, offset, count, fid=entry.fid, is_shared=True)
+            return await reader.read(count)
 
     async def write(self, fd: int, data: Data) -> int:
         """Writes all of ``data`` at the descriptor's offset, which moves on; returns its length. With OAPPEND: at the
         end of the file. A failure in the middle leaves what was written before it."""
-        entry = self._fds.get(fd)
-        return await self._write(entry, data, self.fence_of(entry.pathname))
+        entry = self.core.fds.get(fd)
+        return await self._write(entry, data, self.core.fences.of_pathname(entry.pathname))
 
     async def write_fence(self, fd: int, data: Data, fence: Fence) -> int:
         """``write`` under ``fence``, instead of the one that changes there carry: Stale if the server knows a newer
         one."""
-        return await self._write(self._fds.get(fd), data, fence)
+        return await self._write(self.core.fds.get(fd), data, fence)
 
     async def _write(self, entry: OpenFd, data: Data, fence: Fence) -> int:
         view = memoryview(data).cast("B")
-        io_bytes_max = self._config.wire.io_bytes_max
-        done = 0
+        io_bytes_max = self.core.io_bytes_max
+        written_bytes = 0
         async with entry.moving:
             with about(entry.pathname):
-                while done < len(view) or not len(view):
-                    part = bytes(view[done : done + io_bytes_max])
+                # Nothing at all is written too: the server says whether it would take it.
+                while written_bytes < len(view) or not len(view):
+                    part = bytes(view[written_bytes : written_bytes + io_bytes_max])
                     offset = NO_OFFSET if entry.mode & OAPPEND else entry.offset
                     count = await entry.fid.write(offset, part, fence)
                     entry.offset += count
-                    done += count
-                    if done >= len(view):
+                    written_bytes += count
+                    if written_bytes >= len(view):
                         break
-        return done
+        return written_bytes
 
     async def write_read(self, fd: int, frames: Sequence[bytes]) -> list[bytes]:
         """One call on an open device (R-3): hands it the frames, and returns those that it answers with. NotSupported
         by what is no device."""
-        entry = self._fds.get(fd)
+        entry = self.core.fds.get(fd)
         with about(entry.pathname):
             return list(await entry.fid.write_read(frames))
 
     async def seek(self, fd: int, offset: int) -> None:
         """Sets the descriptor's offset, from the file's beginning. Of a directory only 0 makes sense."""
-        entry = self._fds.get(fd)
+        entry = self.core.fds.get(fd)
         if offset < 0:
             raise serr.Inval(entry.pathname, f"offset {offset} is negative")
         entry.offset = offset
-
-    async def create_or_open_fid(self, pn: str, perm: Perm, mode: Mode, lease_id: int = NO_LEASE) -> RemoteFid:
-        """An open fid of a file that is made if it is absent, and if it exists opened in ``mode``, unless OEXCL."""
-        parts, resolve = self._split(pn)
-        if resolve:
-            try:
-                return await self.open_fid(pn, mode)
-            except serr.NotFound:
-                pn = "/".join(parts)
-        while True:
-            try:
-                return await self._create_fid(pn, perm, mode, lease_id)
-            except serr.Exists:
-                if mode & OEXCL:
-                    raise
-            try:
-                return await self.open_fid(pn, mode)
-            except serr.NotFound:  # removed between the two: make it after all
-                continue
-
-    async def _abort_fd(self, fd: int) -> None:
-        """Closes without making durable what is not yet."""
-        entry = self._fds.take(fd)
-        try:
-            await entry.fid.clunk(abort=True)
-        except serr.SigmaError:  # the error that led here is the one to tell
-            return
-
-
-def lease_id_of(pn: str, lease: object) -> int:
-    """The number of a lease, or of what is its number already. Inval for anything else."""
-    lease_id = getattr(lease, "id", lease)
-    if not isinstance(lease_id, int) or isinstance(lease_id, bool) or lease_id == NO_LEASE:
-        raise serr.Inval(pn, f"{lease!r} is not a lease")
-    return lease_id

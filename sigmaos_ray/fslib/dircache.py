@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable
     from types import TracebackType
 
-    from sigmaos_ray.fslib.servers import Servers
+    from sigmaos_ray.fslib.clnt import AsyncFsLib
 
 _log = debug.selector("FSLIB")
 
@@ -34,7 +34,7 @@ class AsyncDirCache(Generic[V]):
 
     def __init__(
         self,
-        sc: Servers,
+        sc: AsyncFsLib,
         pn: str,
         new_value: Callable[[str], V | Awaitable[V]] | None = None,
         filters: Collection[str] = (),

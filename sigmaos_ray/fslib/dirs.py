@@ -7,32 +7,40 @@ import inspect
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib.base import is_lost
-from sigmaos_ray.fslib.files import Files
+from sigmaos_ray.fslib.core import is_lost
+from sigmaos_ray.fslib.makedirs import make_dirs
 from sigmaos_ray.fslib.naming import about
+from sigmaos_ray.fslib.part import FsPart, NeedsEntries
+from sigmaos_ray.fslib.pathnames import parse
 from sigmaos_ray.fslib.union import dir_pages
-from sigmaos_ray.sigmap import DMDIR, OREAD, Fence, Perm, Stat, path
+from sigmaos_ray.sigmap import DMDIR, NO_FENCE, OREAD, Fence, Perm, Stat, path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 
-    from sigmaos_ray.fslib.fidclnt import RemoteFid
-
 REMOVES_IN_FLIGHT: Final = 32
 
 
-class Dirs(Files):
+class DirCalls(FsPart, NeedsEntries):
     """Directory calls."""
 
     async def mkdir(self, pn: str, perm: Perm = 0o777) -> None:
         """Makes a directory. Exists if the name is taken; NotFound if its parent is missing."""
         with about(pn):
-            fid = await self._create_fid(pn, DMDIR | perm, OREAD)
+            fid = await self.core.create_fid(pn, DMDIR | perm, OREAD)
             await fid.clunk_quietly()
+
+    async def makedirs(self, pn: str, perm: Perm = 0o777) -> None:
+        """Makes a directory and what is missing above it; one that is there, or a link to one, is fine. Exists, or
+        NotDir, if something else stands in the way. What was made stays if it fails half-way; any number of clients
+        may make the same at a time. Servers' names are not made: NotFound for a server that is not there."""
+        parts, _ = parse(pn)
+        with about(pn):
+            await make_dirs(self.core, parts, perm, NO_FENCE)
 
     async def mkdir_path(self, directory: str, rel: str, perm: Perm = 0o777) -> None:
         """Makes each directory of ``rel`` below ``directory``. Those that exist are fine, but for the last: Exists."""
-        parts, _ = self._split(rel)
+        parts, _ = parse(rel)
         for length in range(1, len(parts) + 1):
             try:
                 await self.mkdir(path.join(directory, *parts[:length]), perm)
@@ -48,20 +56,23 @@ class Dirs(Files):
         """All entries, in order of name. NotDir for what is no directory: ``pn/`` follows a link. Inval for one with
         more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
         with about(pn):
-            for is_last in (False, True):
-                fid = await self._open_dir(pn)
-                try:
-                    return await self._collected(pn, dir_pages(fid, self._config))
-                except serr.SigmaError as error:
-                    if is_last or self.is_closed or not is_lost(error):
-                        raise
-                finally:
-                    await fid.clunk_quietly()
-        raise AssertionError("unreachable: the last try returns or raises")
+            try:
+                return await self._get_dir_once(pn)
+            except serr.SigmaError as error:
+                if self.core.is_closed or not is_lost(error):
+                    raise
+            return await self._get_dir_once(pn)
+
+    async def _get_dir_once(self, pn: str) -> list[Stat]:
+        fid = await self.core.open_dir(pn)
+        try:
+            return await self._collected(pn, dir_pages(fid, self.core.config))
+        finally:
+            await fid.clunk_quietly()
 
     async def _collected(self, pn: str, pages: AsyncIterator[list[Stat]]) -> list[Stat]:
         stats: list[Stat] = []
-        entries_max = self._config.wire.listing_entries_max
+        entries_max = self.core.config.wire.listing_entries_max
         async for page in pages:
             stats.extend(page)
             if len(stats) > entries_max:
@@ -77,28 +88,12 @@ class Dirs(Files):
     async def scan_dir_pages(self, pn: str) -> AsyncGenerator[list[Stat], None]:
         """Like ``scan_dir``, a page at a time, as the server sends them."""
         with about(pn):
-            fid = await self._open_dir(pn)
+            fid = await self.core.open_dir(pn)
             try:
-                async for page in dir_pages(fid, self._config):
+                async for page in dir_pages(fid, self.core.config):
                     yield page
             finally:
                 await fid.clunk_quietly()
-
-    async def _open_dir(self, pn: str) -> RemoteFid:
-        """Walks once more if the server is lost between the walk and the open."""
-        parts, resolve = self._split(pn)
-        for is_last in (False, True):
-            fid = await self._walker.walk(parts, resolve=resolve)
-            try:
-                qid = await fid.open(OREAD)
-                if not qid.is_dir:
-                    raise serr.NotDir(pn)
-                return fid
-            except BaseException as error:  # a cancellation too: the fid is freed, and it goes on
-                await fid.clunk_quietly()
-                if is_last or self.is_closed or not is_lost(error):
-                    raise
-        raise AssertionError("unreachable: the last try returns or raises")
 
     async def process_dir(self, pn: str, visit: Callable[[Stat], bool | Awaitable[bool]]) -> bool:
         """Hands ``visit`` each entry, in order of name, until it returns true; tells whether it did. Its errors
@@ -129,27 +124,24 @@ class Dirs(Files):
 
     async def rmdir(self, pn: str) -> None:
         """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file."""
+        fences = self.core.fences
         with about(pn):
-            fid = await self._open_dir(pn)
-            if fid.removes_all and not self._has_fences_below(pn):
-                await fid.remove(self.fence_of(pn), everything=True)
+            fid = await self.core.open_dir(pn)
+            # One request carries one fence: where entries below have others, they go one by one.
+            if fid.removes_all and not fences.has_below(pn):
+                await fid.remove(fences.of_pathname(pn), everything=True)
                 return
             try:
-                stats = await self._collected(pn, dir_pages(fid, self._config))
+                stats = await self._collected(pn, dir_pages(fid, self.core.config))
             finally:
                 await fid.clunk_quietly()
         await self._remove_entries(pn, stats)
         try:
             await self.remove(pn)
         except serr.NotFound:
-            # A prefix in S3 goes with its last key; anywhere else somebody was quicker. NotFound at the start is told
-            # by the listing.
+            # A prefix in S3 goes with its last key; anywhere else somebody was quicker. A directory that was missing
+            # from the start never comes here: its listing raises.
             return
-
-    def _has_fences_below(self, pn: str) -> bool:
-        parts = path.split(pn)
-        below = (path.split(fenced) for fenced in self._fences)
-        return any(len(fenced) > len(parts) and fenced[: len(parts)] == parts for fenced in below)
 
     async def rmdir_entries(self, pn: str) -> None:
         """Empties a directory, several entries at a time. What others remove at the same time is not missed."""
@@ -159,10 +151,11 @@ class Dirs(Files):
         base = pn.rstrip("/")
         for start in range(0, len(stats), REMOVES_IN_FLIGHT):
             some = stats[start : start + REMOVES_IN_FLIGHT]
-            done = await asyncio.gather(
+            # All of them end before the first error is raised: none goes on behind the caller's back.
+            outcomes = await asyncio.gather(
                 *(self._remove_all(f"{base}/{stat.name}", stat) for stat in some), return_exceptions=True
             )
-            for error in filter(None, done):
+            for error in filter(None, outcomes):
                 raise error
 
     async def _remove_all(self, pn: str, stat: Stat) -> None:
@@ -180,19 +173,9 @@ class Dirs(Files):
             count += 1
         return count
 
-    async def resolve_unions(self, pn: str) -> str:
-        """``pn`` with each ``~any`` and ``~local`` replaced by the entry it stands for now."""
-        parts, resolve = self._split(pn)
-        with about(pn):
-            return "/".join(await self._walker.resolve_unions(parts)) + ("/" if resolve else "")
-
     async def fence_dir(self, directory: str, fence: Fence) -> None:
         """From now on this client's changes below ``directory`` carry ``fence``; an empty fence takes it off."""
-        key = "/".join(path.split(directory))
-        if fence:
-            self._fences[key] = fence
-        else:
-            self._fences.pop(key, None)
+        self.core.fences.put(directory, fence)
 
 
 def names(stats: Iterable[Stat]) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib.descriptors import Descriptors, lease_id_of
+from sigmaos_ray.fslib.makedirs import make_dirs
 from sigmaos_ray.fslib.naming import about
+from sigmaos_ray.fslib.part import FsPart, lease_id_of
+from sigmaos_ray.fslib.pathnames import parse
 from sigmaos_ray.sigmap import (
-    DB,
     DMDEVICE,
     DMDIR,
     DMNAMEDPIPE,
@@ -16,34 +17,29 @@ from sigmaos_ray.sigmap import (
     NO_FENCE,
     ORDWR,
     OWRITE,
-    S3,
-    SCHEDD,
-    UX,
     Endpoint,
     Fence,
     Perm,
     Qid,
     Stat,
-    path,
 )
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib.fidclnt import RemoteFid
 
 _ROOT_PERM: Final = DMDIR | 0o777
-_SERVERS: Final = frozenset({DB, S3, SCHEDD, UX})
 
 
-class Entries(Descriptors):
-    """Calls on names. Pathnames that end in ``/`` follow a link at their end (N-3). Errors carry the pathname."""
+class EntryCalls(FsPart):
+    """Calls on names. Pathnames that end in ``/`` follow a link at their end (N-3)."""
 
     async def stat(self, pn: str) -> Stat:
         """What the server says of an object; of a link itself, unless ``pn`` ends in ``/``. A root, or what
         ``mount_tree`` mounted, is not asked: its name is then where it is (N-15)."""
-        parts, resolve = self._split(pn)
+        parts, resolve = parse(pn)
 
         async def walked() -> Stat:
-            fid = await self._walker.walk(parts, resolve=resolve)
+            fid = await self.core.walker.walk(parts, resolve=resolve)
             try:
                 return await fid.stat()
             finally:
@@ -52,33 +48,33 @@ class Entries(Descriptors):
         with about(pn):
             if not resolve and (endpoint := await self._mounted_at(parts)) is not None:
                 return Stat(name=",".join(endpoint.addrs), mode=_ROOT_PERM)
-            return await self._fast(
+            return await self.core.fast(
                 parts, resolve, lambda fid, rest: fid.stat(rest, resolve=resolve), walked, idempotent=True
             )
 
     async def _mounted_at(self, parts: list[str]) -> Endpoint | None:
         """The endpoint of a mount that no endpoint file is behind."""
-        if self._walker.closed:
+        if self.core.walker.closed:
             return None
         if len(parts) == 1:
-            return await self._mounts.root_endpoint(parts[0])
-        mount = self._mounts.at(tuple(parts))
+            return await self.core.mounts.root_endpoint(parts[0])
+        mount = self.core.mounts.at(tuple(parts))
         return mount.endpoint if mount is not None and mount.is_asked_for else None
 
     async def remove(self, pn: str, fence: Fence = NO_FENCE) -> None:
         """Removes a file, a link, or an empty directory; NotEmpty for a full one. ``fence``: instead of the one that
         changes there carry."""
-        parts, resolve = self._split(pn)
-        fence = fence or self._fence_of(parts)
+        parts, resolve = parse(pn)
+        fence = fence or self.core.fences.of(parts)
 
         async def walked() -> None:
-            fid = await self._walker.walk(parts, resolve=resolve)
+            fid = await self.core.walker.walk(parts, resolve=resolve)
             await fid.remove(fence)
 
         with about(pn):
             if len(parts) < 2:
                 raise serr.Inval(pn, "the root cannot be removed")
-            await self._fast(
+            await self.core.fast(
                 parts,
                 resolve,
                 lambda fid, rest: fid.remove_file(rest, resolve=resolve, fence=fence),
@@ -89,8 +85,8 @@ class Entries(Descriptors):
     async def remove_own(self, pn: str, data: bytes) -> None:
         """Removes the file that holds exactly ``data``, up to 1 MiB, which nobody else writes; NotFound if it is gone,
         also if another one has its name by now. Goes on by itself when an outcome is unknown: it is looked up."""
-        parts, _ = self._split(pn)
-        fence = self._fence_of(parts)
+        parts, _ = parse(pn)
+        fence = self.core.fences.of(parts)
         is_asked = False
 
         async def once() -> None:
@@ -105,14 +101,14 @@ class Entries(Descriptors):
             await fid.remove(fence)
 
         with about(pn):
-            await self._walker.retry(once, _is_safe_to_repeat)
+            await self.core.walker.retry(once, _is_safe_to_repeat)
 
     async def _walk_to_own(self, parts: list[str], data: bytes) -> RemoteFid:
-        fid = await self._walker.walk(parts, resolve=False)
+        fid = await self.core.walker.walk(parts, resolve=False)
         try:
             if await fid.get_file([], len(data) + 1) != data:
                 raise serr.NotFound(parts[-1], "another file has its name")
-        except BaseException:  # a cancellation too: the fid is freed, and it goes on
+        except BaseException:
             await fid.clunk_quietly()
             raise
         return fid
@@ -120,28 +116,28 @@ class Entries(Descriptors):
     async def rename(self, old: str, new: str) -> None:
         """Gives an object a new pathname on the same server, in one moment; replaces a file or an empty directory.
         Links are renamed themselves; links on the way are followed. Inval across servers."""
-        old_parts, _ = self._split(old)
-        new_parts, _ = self._split(new)
+        old_parts, _ = parse(old)
+        new_parts, _ = parse(new)
         with about(old):
             if len(old_parts) < 2 or len(new_parts) < 2:
                 raise serr.Inval(old, "the root cannot be renamed")
-            fence = self._fence_of(new_parts) or self._fence_of(old_parts)
+            fence = self.core.fences.of(new_parts) or self.core.fences.of(old_parts)
             if old_parts[:-1] == new_parts[:-1]:
                 await self._rename_in_place(old_parts, new_parts[-1], fence)
             else:
                 await self._rename_across(old_parts, new_parts, fence)
 
     async def _rename_in_place(self, old_parts: list[str], name: str, fence: Fence) -> None:
-        fid = await self._walker.walk(old_parts, resolve=False)
+        fid = await self.core.walker.walk(old_parts, resolve=False)
         try:
             await fid.rename_to(name, fence)
         finally:
             await fid.clunk_quietly()
 
     async def _rename_across(self, old_parts: list[str], new_parts: list[str], fence: Fence) -> None:
-        source = await self._walker.walk(old_parts[:-1], resolve=True)
+        source = await self.core.walker.walk(old_parts[:-1], resolve=True)
         try:
-            target = await self._walker.walk(new_parts[:-1], resolve=True)
+            target = await self.core.walker.walk(new_parts[:-1], resolve=True)
             try:
                 if source.session is not target.session:
                     raise serr.Inval("/".join(new_parts), "a rename stays within one server")
@@ -160,79 +156,33 @@ class Entries(Descriptors):
         """Makes a pipe (R-12): bytes from those who open it to write, to those who open it to read; 8 KiB lie between
         them. Exists if the name is taken; NotSupported on servers without pipes."""
         with about(pn):
-            fid = await self._create_fid(pn, DMNAMEDPIPE | perm, ORDWR)
+            fid = await self.core.create_fid(pn, DMNAMEDPIPE | perm, ORDWR)
             await fid.clunk_quietly()
 
     async def create_leader_file(self, pn: str, data: bytes, lease: object, fence: Fence = NO_FENCE) -> Qid:
         """Makes a leased device file that holds ``data``, and the directories above it; returns what it was made as:
         in named the version is the epoch of the leadership that it is. Exists if somebody leads."""
         lease_id = lease_id_of(pn, lease)
-        parts, _ = self._split(pn)
+        parts, _ = parse(pn)
         with about(pn):
-            await self._make_dirs(parts[:-1], 0o777, fence)
-        try:
-            return await self.create_whole(pn, data, DMDEVICE | 0o777, lease_id, fence)
-        except serr.NotSupported:
-            pass
-        with about(pn):
-            fid = await self._create_fid(pn, DMDEVICE | DMTMP | 0o777, OWRITE, lease_id, fence=fence)
-            await fid.write(0, data, fence or self.fence_of(pn))
-            await fid.clunk()
-            return fid.made
-
-    async def makedirs(self, pn: str, perm: Perm = 0o777) -> None:
-        """Makes a directory and what is missing above it; one that is there, or a link to one, is fine. Exists, or
-        NotDir, if something else stands in the way. What was made stays if it fails half-way; any number of clients
-        may make the same at a time."""
-        parts, _ = self._split(pn)
-        with about(pn):
-            await self._make_dirs(parts, perm, NO_FENCE)
-
-    async def _make_dirs(self, parts: list[str], perm: Perm, fence: Fence) -> None:
-        # From the far end: most often it is there, or its parent is, and then nothing above it need be looked at.
-        there = len(parts)
-        while not await self._make_dir(parts[:there], perm, fence):
-            there -= 1
-        for length in range(there + 1, len(parts) + 1):
-            if not await self._make_dir(parts[:length], perm, fence):
-                raise serr.NotFound("/".join(parts[:length]), "a link to nothing, or removed while it was made")
-
-    async def _make_dir(self, parts: list[str], perm: Perm, fence: Fence) -> bool:
-        """True if the directory is there now; False if the one above it is missing, or it was removed meanwhile."""
-        # Nobody makes a root or a union. Nor a node's server: where one just went, a directory of its name would keep
-        # it from coming back.
-        if len(parts) < 2 or path.is_union(parts[-1]) or path.join(*parts[:-1]) in _SERVERS:
-            await self._check_is_dir(parts)
-            return True
-        try:
-            fid = await self._create_fid("/".join(parts), DMDIR | perm, 0, fence=fence)
-        except serr.NotFound:
-            return False
-        except (serr.Exists, serr.NoCreate, serr.NotSupported) as refusal:
+            await make_dirs(self.core, parts[:-1], 0o777, fence)
             try:
-                await self._check_is_dir(parts)
-            except serr.NotDir:
-                raise refusal from None
-            except serr.NotFound:
-                if isinstance(refusal, serr.Exists):  # removed between the two calls
-                    return False
-                raise refusal from None
-        else:
-            await fid.clunk_quietly()
-        return True
-
-    async def _check_is_dir(self, parts: list[str]) -> None:
-        """NotFound; NotDir if something else is there. Links are followed."""
-        if not (await self.stat("/".join(parts) + "/")).is_dir:
-            raise serr.NotDir("/".join(parts))
+                fid = await self.core.create_fid(pn, DMDEVICE | DMTMP | 0o777, OWRITE, lease_id, data, fence)
+            except serr.NotSupported:  # by servers that cannot make a file with its contents: then in two steps
+                fid = await self.core.create_fid(pn, DMDEVICE | DMTMP | 0o777, OWRITE, lease_id, fence=fence)
+                await fid.write(0, data, fence or self.core.fences.of(parts))
+                await fid.clunk()
+            else:
+                await fid.clunk_quietly()
+            return fid.made
 
 
 async def _are_one(one: RemoteFid, other: RemoteFid) -> bool:
     """True if both fids are of one directory."""
     if one.session is not other.session:
         return False
-    theirs = [await fid.stat() for fid in (one, other)]
-    return (theirs[0].dev, theirs[0].qid.path) == (theirs[1].dev, theirs[1].qid.path)
+    first, second = await one.stat(), await other.stat()
+    return (first.dev, first.qid.path) == (second.dev, second.qid.path)
 
 
 def _is_safe_to_repeat(error: BaseException) -> bool:

@@ -108,6 +108,13 @@ class RemoteFid:
         except serr.SigmaError as error:
             _log(f"clunk of fid {self.number}: {error}")
 
+    async def abort_quietly(self) -> None:
+        """Frees the fid without making durable what is not yet: an error led here, and that one is to be told."""
+        try:
+            await self.clunk(abort=True)
+        except serr.SigmaError as error:
+            _log(f"abort of fid {self.number}: {error}")
+
     async def remove(self, fence: Fence = NO_FENCE, *, everything: bool = False) -> None:
         """Removes the object, ``everything``: with all below it; the fid is gone either way."""
         request = pb.Tremove(fid=self.number, fence=wire.fence_to_pb(fence), all=everything)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
-from sigmaos_ray import serr
-from sigmaos_ray.fslib.streams import Streams
+from sigmaos_ray.fslib.jsontext import from_json, to_json
+from sigmaos_ray.fslib.part import FsPart, NeedsFiles, NeedsWatches
 from sigmaos_ray.sigmap import OAPPEND, OTRUNC, OWRITE, Perm
 
 
-class JsonFiles(Streams):
+class JsonCalls(FsPart, NeedsFiles, NeedsWatches):
     """Calls that read and write JSON values. Inval for a value that has no JSON, and for contents that are none."""
 
     async def get_file_json(self, pn: str) -> Any:
@@ -37,19 +35,3 @@ class JsonFiles(Streams):
     async def append_file_json(self, pn: str, value: Any) -> int:
         """Adds one JSON value, on a line of its own, at the end; makes the file if it is absent."""
         return await self.put_file(pn, to_json(pn, value) + b"\n", mode=OWRITE | OAPPEND)
-
-
-def from_json(pn: str, data: bytes) -> Any:
-    """Inval if the data is not one JSON value."""
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
-        raise serr.Inval(pn, f"not JSON: {error}") from error
-
-
-def to_json(pn: str, value: Any) -> bytes:
-    """Inval for a value that has no JSON."""
-    try:
-        return msgspec.json.encode(value)
-    except (TypeError, ValueError) as error:
-        raise serr.Inval(pn, f"no JSON for it: {error}") from error

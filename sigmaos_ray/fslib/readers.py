@@ -13,7 +13,7 @@ from sigmaos_ray.sigmap import DMDEVICE, DMDIR, DMNAMEDPIPE, OREAD
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sigmaos_ray.fslib.descriptors import Descriptors
+    from sigmaos_ray.fslib.core import FsCore
     from sigmaos_ray.fslib.fidclnt import RemoteFid
 
 READS_IN_FLIGHT: Final = 3
@@ -40,7 +40,7 @@ class AsyncReader:
 
     def __init__(
         self,
-        files: Descriptors,
+        core: FsCore,
         pathname: str,
         offset: int = 0,
         length: int | None = None,
@@ -54,11 +54,11 @@ class AsyncReader:
             raise serr.Inval(pathname, f"offset {offset} and length {length} are not negative")
         if buffer_bytes is not None and buffer_bytes < 1:
             raise serr.Inval(pathname, f"a buffer of {buffer_bytes} bytes")
-        self._files = files
+        self._core = core
         self._pathname = pathname
         self._fid = fid
         self._is_shared = is_shared
-        self._part_bytes = min(buffer_bytes or files.read_bytes_max, files.read_bytes_max)
+        self._part_bytes = min(buffer_bytes or core.io_bytes_max, core.io_bytes_max)
         self._next_offset = offset
         self._end = None if length is None else offset + length
         self._ahead: deque[_Part] = deque()
@@ -71,7 +71,7 @@ class AsyncReader:
     async def open(self) -> Self:
         """Opens the file. NotFound, IsDir and the like come here. Of a pipe: waits for who writes."""
         with about(self._pathname):
-            self._fid = await self._files.open_fid(self._pathname, OREAD)
+            self._fid = await self._core.open_fid(self._pathname, OREAD)
         return self
 
     async def __aenter__(self) -> Self:
@@ -210,10 +210,10 @@ class AsyncParallelReader:
     An async context manager, opened by entering it or by ``open``. The file ends where it ended when it was opened.
     """
 
-    def __init__(self, files: Descriptors, pathname: str, offset: int = 0, length: int | None = None) -> None:
+    def __init__(self, core: FsCore, pathname: str, offset: int = 0, length: int | None = None) -> None:
         if offset < 0 or (length is not None and length < 0):
             raise serr.Inval(pathname, f"offset {offset} and length {length} are not negative")
-        self._files = files
+        self._core = core
         self._pathname = pathname
         self._next_offset = offset
         self._length = length
@@ -223,7 +223,7 @@ class AsyncParallelReader:
     async def open(self) -> Self:
         """Opens the file. NotFound, IsDir and the like come here."""
         with about(self._pathname):
-            fid = await self._files.open_fid(self._pathname, OREAD)
+            fid = await self._core.open_fid(self._pathname, OREAD)
             try:
                 size = (await fid.stat()).length
                 if fid.perm & DMDIR:
@@ -258,7 +258,7 @@ class AsyncParallelReader:
             return None
         self._next_offset += step
         length = min(size, self._end - start)
-        return AsyncReader(self._files, self._pathname, start, length, fid=self._fid, is_shared=True), start
+        return AsyncReader(self._core, self._pathname, start, length, fid=self._fid, is_shared=True), start
 
     async def close(self) -> None:
         """Frees the file; chunks that are still read end with an error. May be repeated."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib.jsonfiles import to_json
+from sigmaos_ray.fslib.jsontext import to_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

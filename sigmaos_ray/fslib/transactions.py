@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib.descriptors import lease_id_of
-from sigmaos_ray.fslib.entries import Entries
+from sigmaos_ray.fslib.part import FsPart, lease_id_of
+from sigmaos_ray.fslib.pathnames import parse
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.sigmap import DMDIR, DMTMP, NO_FENCE, NO_LEASE, Fence, Perm
 
@@ -69,7 +69,7 @@ class Changed(msgspec.Struct, frozen=True):
     """Of the object's qid now; 0 if it is gone."""
 
 
-class Transactions(Entries):
+class TransactionCalls(FsPart):
     """Calls that change several names at once."""
 
     async def transact(self, changes: Sequence[Change]) -> list[Changed]:
@@ -81,50 +81,53 @@ class Transactions(Entries):
         changes = list(changes)
         if not changes:
             return []
-        split = [self._parts_of(change) for change in changes]
-        if short := [change.pathname for change, parts in zip(changes, split, strict=True) if len(parts) < 2]:
+        places = [_parts_of(change) for change in changes]
+        if short := [change.pathname for change, parts in zip(changes, places, strict=True) if len(parts) < 2]:
             raise serr.Inval(short[0], "the root cannot be changed")
-        fence = _the_one({self._fence_of(parts) for parts in split})
+        fence = _the_one({self.core.fences.of(parts) for parts in places})
         try:
-            return await self._transact(changes, split, fence)
+            return await self._transact(changes, places, fence)
         except serr.SigmaError as error:
-            _name(error, changes, split)
+            _name(error, changes, places)
             raise
 
-    async def _transact(self, changes: list[Change], split: list[list[str]], fence: Fence) -> list[Changed]:
-        """Walks, and sends. Walks wait for servers that come back; what they found may be gone when it is sent, and
-        what never ran is then sent once more."""
-        ways = ["/".join(parts[:-1]) for parts in split]
+    async def _transact(self, changes: list[Change], places: list[list[str]], fence: Fence) -> list[Changed]:
+        """Walks, and sends. Walks wait for servers that come back; the server that they led to may be gone when the
+        changes are sent, and what never ran is then sent once more."""
+        ways = ["/".join(parts[:-1]) for parts in places]
         for is_last in (False, True):
             async with AsyncExitStack() as stack:
                 directories: dict[str, RemoteFid] = {}
-                for way, parts in zip(ways, split, strict=True):
+                for way, parts in zip(ways, places, strict=True):
                     if way not in directories:
-                        directories[way] = await self._walker.walk(parts[:-1], resolve=True)
+                        directories[way] = await self.core.walker.walk(parts[:-1], resolve=True)
                         stack.push_async_callback(directories[way].clunk_quietly)
                 first = directories[ways[0]]
                 if other := [way for way, fid in directories.items() if fid.session is not first.session]:
                     raise serr.Inval(other[0], f"a transaction stays within one server, that of {ways[0]}")
-                sent = [
+                requests = [
                     _to_pb(change, directories[way], parts[-1])
-                    for change, way, parts in zip(changes, ways, split, strict=True)
+                    for change, way, parts in zip(changes, ways, places, strict=True)
                 ]
                 try:
-                    done = await first.transact(sent, fence)
+                    replies = await first.transact(requests, fence)
                 except serr.SigmaError as error:
                     if is_last or not _never_ran(error):
                         raise
                     continue
-            return [Changed(f"{way}/{changed.name}", changed.version) for way, changed in zip(ways, done, strict=True)]
+            return [Changed(f"{way}/{reply.name}", reply.version) for way, reply in zip(ways, replies, strict=True)]
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _parts_of(self, change: Change) -> list[str]:
-        parts, _ = self._split(change.pathname)
-        is_bare = isinstance(change, Create) and change.sequential and change.pathname.endswith("/")
-        return [*parts, ""] if is_bare else parts
+
+def _parts_of(change: Change) -> list[str]:
+    parts, _ = parse(change.pathname)
+    # ``name/q/`` asks for a bare number: its last component is empty, and the server fills it in.
+    is_bare = isinstance(change, Create) and change.sequential and change.pathname.endswith("/")
+    return [*parts, ""] if is_bare else parts
 
 
 def _the_one(fences: set[Fence]) -> Fence:
+    """A transaction is one request, and a request carries one fence at most."""
     carried = fences - {NO_FENCE}
     if len(carried) > 1:
         raise serr.Inval("transaction", "its pathnames are under different fences")
@@ -132,29 +135,29 @@ def _the_one(fences: set[Fence]) -> Fence:
 
 
 def _to_pb(change: Change, directory: RemoteFid, name: str) -> pb.Change:
-    sent = pb.Change(dirfid=directory.number, name=name)
+    request = pb.Change(dirfid=directory.number, name=name)
     if isinstance(change, Create):
         lease = NO_LEASE if change.lease is None else lease_id_of(change.pathname, change.lease)
-        sent.kind = pb.Change.CREATE
-        sent.perm = change.perm | (DMTMP if lease else 0)
-        sent.lease, sent.sequential = lease, change.sequential
+        request.kind = pb.Change.CREATE
+        request.perm = change.perm | (DMTMP if lease else 0)
+        request.lease, request.sequential = lease, change.sequential
         if change.data and change.perm & DMDIR:
             raise serr.Inval(change.pathname, "a directory has no contents")
-        sent.data = change.data
+        request.data = change.data
+        return request
+    request.version = change.version
+    if isinstance(change, Put):
+        request.kind, request.data = pb.Change.PUT, change.data
+    elif isinstance(change, Remove):
+        request.kind = pb.Change.REMOVE
     else:
-        sent.version = change.version
-        if isinstance(change, Put):
-            sent.kind, sent.data = pb.Change.PUT, change.data
-        elif isinstance(change, Remove):
-            sent.kind = pb.Change.REMOVE
-        else:
-            sent.kind = pb.Change.CHECK
-    return sent
+        request.kind = pb.Change.CHECK
+    return request
 
 
-def _name(error: serr.SigmaError, changes: Sequence[Change], split: Sequence[list[str]]) -> None:
+def _name(error: serr.SigmaError, changes: Sequence[Change], places: Sequence[list[str]]) -> None:
     """Gives an error that names a component the pathname of its change."""
-    for change, parts in zip(changes, split, strict=True):
+    for change, parts in zip(changes, places, strict=True):
         if error.obj == parts[-1]:
             error.obj = change.pathname
             error.args = (error.obj, error.msg)
@@ -162,5 +165,5 @@ def _name(error: serr.SigmaError, changes: Sequence[Change], split: Sequence[lis
 
 
 def _never_ran(error: BaseException) -> bool:
-    """Never sent, or refused unseen."""
+    """True if the server did not get the request, or refused it without looking at it."""
     return isinstance(error, serr.Unreachable | serr.UnknownFid | serr.NotLeading)

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib.jsonfiles import JsonFiles
+from sigmaos_ray.fslib.part import FsPart, NeedsDirs, NeedsFiles, NeedsStreams
 from sigmaos_ray.sigmap import OEXCL, OWRITE, path
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ FILES_IN_FLIGHT: Final = 8
 """Of a directory's files, so many are copied at a time."""
 
 
-class Transfer(JsonFiles):
+class CopyCalls(FsPart, NeedsFiles, NeedsDirs, NeedsStreams):
     """Calls that copy."""
 
     async def copy_file(self, src: str, dst: str) -> int:
@@ -52,7 +52,7 @@ class Transfer(JsonFiles):
             file = await asyncio.to_thread(open, local, "rb")
         try:
             async with self.create_writer(pn) as writer:
-                async for part in _parts_of(file, local, self.read_bytes_max):
+                async for part in _parts_of(file, local, self.core.io_bytes_max):
                     await writer.write(part)
         finally:
             file.close()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.fslib.mounts import UnreachableForGood
+from sigmaos_ray.fslib.pathnames import COMPONENTS_MAX, too_long
 from sigmaos_ray.sigmap import OREAD, Endpoint, path
 
 if TYPE_CHECKING:
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
 _log = debug.selector("WALK")
 
 T = TypeVar("T")
-
-
-COMPONENTS_MAX: Final = 4096
-"""Of a pathname, through however many servers; each takes fewer in one request."""
-
-
-def check_path(parts: list[str]) -> None:
-    """Inval for a pathname of too many components."""
-    if len(parts) > COMPONENTS_MAX:
-        raise serr.Inval("/".join(parts[:3]) + "/...", f"{len(parts)} components: {COMPONENTS_MAX} at most")
 
 
 class _Restart(Exception):
@@ -142,7 +133,8 @@ class PathWalker:
             raise serr.NotFound("/".join(done), "a link that names neither a server nor a pathname") from None
         if not target:
             raise serr.NotFound("/".join(done), "an empty link")
-        check_path(target + left)
+        if len(target) + len(left) > COMPONENTS_MAX:
+            raise too_long(target + left)
         return _Restart(target + left, link=True)
 
     async def _enter_union(self, fid: RemoteFid, done: list[str], left: list[str], resolve: bool) -> RemoteFid:

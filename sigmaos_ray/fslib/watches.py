@@ -14,9 +14,12 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib.base import is_lost
-from sigmaos_ray.fslib.dirs import Dirs
+from sigmaos_ray.deadlines import within
+from sigmaos_ray.fslib.core import is_lost
+from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
+from sigmaos_ray.fslib.part import FsPart, NeedsDirs, NeedsEntries, NeedsFiles
+from sigmaos_ray.fslib.pathnames import parse
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.sigmap import OREAD
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from types import TracebackType
 
+    from sigmaos_ray.fslib.core import FsCore
     from sigmaos_ray.fslib.fidclnt import RemoteFid
     from sigmaos_ray.sigmap import Mode, Stat
 
@@ -42,8 +46,8 @@ class DirWatch:
     directory is removed, and with a session error when its server goes away.
     """
 
-    def __init__(self, dirs: Watches, pn: str) -> None:
-        self._dirs = dirs
+    def __init__(self, core: FsCore, pn: str) -> None:
+        self._core = core
         self._pathname = pn
         self._dir: RemoteFid | None = None
         self._watch: RemoteFid | None = None
@@ -55,16 +59,21 @@ class DirWatch:
         was_lost = False
         with about(self._pathname):
             while self._watch is None:
-                self._dir = await self._dirs._open_dir(self._pathname)
+                directory = await self._core.open_dir(self._pathname)
                 try:
-                    self._watch = await self._dir.watch()
-                except serr.Version:
-                    await self._dir.clunk_quietly()
-                except BaseException as error:  # a cancellation too: the fid is freed, and it goes on
-                    await self._dir.clunk_quietly()
-                    if was_lost or self._dirs.is_closed or not is_lost(error):
+                    self._watch = await directory.watch()
+                    self._dir = directory
+                except serr.SigmaError as error:
+                    await directory.clunk_quietly()
+                    # Version: it changed between the open and the watch. Once it was lost, too, it may have come back.
+                    if isinstance(error, serr.Version):
+                        continue
+                    if was_lost or self._core.is_closed or not is_lost(error):
                         raise
                     was_lost = True
+                except BaseException:
+                    await directory.clunk_quietly()
+                    raise
         return self
 
     async def __aexit__(
@@ -101,12 +110,12 @@ class DirWatch:
         if self._watch is None:
             raise serr.Closed(self._pathname, "the watch is not set")
         if self._reading is None:
-            count = self._dirs.read_bytes_max
-            self._reading = asyncio.create_task(self._watch.read(0, count), name="watch-read")
+            self._reading = asyncio.create_task(self._watch.read(0, self._core.io_bytes_max), name="watch-read")
         reading = self._reading
-        # Not wait_for: a read that timed out here goes on, since what it returns is not told twice.
-        done, _ = await asyncio.wait({reading}, timeout=timeout_s)
-        if not done:
+        # The read goes on past a time-out here, and the next caller waits for it: a server tells each change once, and
+        # what a cancelled read was about to return would be lost.
+        await asyncio.wait({reading}, timeout=timeout_s)
+        if not reading.done():
             raise serr.Timeout(self._pathname, f"no change in {timeout_s} s")
         if reading is not self._reading:  # others waited for the same changes, and have taken them
             return await self.read(timeout_s) if self._watch is not None else self._closed()
@@ -128,12 +137,12 @@ def _events_from(data: bytes) -> Sequence[pb.WatchEvent]:
         raise serr.IOErr(msg=f"what a watch returned is no list of events: {error}") from error
 
 
-class Watches(Dirs):
+class WatchCalls(FsPart, NeedsEntries, NeedsFiles, NeedsDirs):
     """Calls that wait for changes."""
 
     def watch_dir(self, pn: str) -> DirWatch:
         """A watch of a directory's entries, one level deep: ``async with sc.watch_dir(pn) as w: async for e in w``."""
-        return DirWatch(self, pn)
+        return DirWatch(self.core, pn)
 
     async def wait_create(self, pn: str, timeout_s: float | None = None) -> None:
         """Returns once ``pn`` exists. NotFound if its parent is missing; Timeout past ``timeout_s`` (0: look once)."""
@@ -147,47 +156,46 @@ class Watches(Dirs):
         async def reached() -> bool:
             return await self._exists(pn.rstrip("/")) is present
 
-        await self._wait_until(pn, self._parent_of(pn), reached, timeout_s)
-
-    def _parent_of(self, pn: str) -> str:
-        parts, _ = self._split(pn)
-        if len(parts) < 2:
-            raise serr.Inval(pn, "the root neither comes nor goes")
-        return "/".join(parts[:-1]) + "/"
+        await self._wait_until(pn, _parent_of(pn), reached, timeout_s)
 
     async def open_wait(self, pn: str, mode: Mode = OREAD, timeout_s: float | None = None) -> int:
         """``open``, once the file exists. NotFound if its parent is missing; Timeout past ``timeout_s`` (0: look
         once)."""
-        fds: list[int] = []
+        return self.core.fds.add(OpenFd(await self._open_fid_wait(pn, mode, timeout_s), mode, pn))
+
+    async def _open_fid_wait(self, pn: str, mode: Mode, timeout_s: float | None) -> RemoteFid:
+        """An open fid of ``pn``, once it exists; the caller clunks it."""
+        fids: list[RemoteFid] = []
 
         async def opened() -> bool:
             try:
-                fds.append(await self.open(pn, mode))
+                fids.append(await self.core.open_fid(pn, mode))
             except serr.NotFound:
                 return False
             return True
 
         try:
-            await self._wait_until(pn, self._parent_of(pn), opened, timeout_s)
-        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
-            for fd in fds:
-                await self._abort_fd(fd)
+            await self._wait_until(pn, _parent_of(pn), opened, timeout_s)
+        except BaseException:
+            # The time may have run out, or the caller been cancelled, once it was open: while the watch was closed.
+            for fid in fids:
+                await fid.abort_quietly()
             raise
-        return fds[0]
+        return fids[0]
 
     async def get_file_watch(self, pn: str, timeout_s: float | None = None) -> bytes:
         """``get_file``, once the file exists. Raises like ``open_wait``."""
-        found: list[bytes] = []
+        contents: list[bytes] = []
 
-        async def got() -> bool:
+        async def read() -> bool:
             try:
-                found.append(await self.get_file(pn))
+                contents.append(await self.get_file(pn))
             except serr.NotFound:
                 return False
             return True
 
-        await self._wait_until(pn, self._parent_of(pn), got, timeout_s)
-        return found[0]
+        await self._wait_until(pn, _parent_of(pn), read, timeout_s)
+        return contents[0]
 
     async def wait_empty(self, pn: str, timeout_s: float | None = None) -> None:
         """Returns once the directory has no entries."""
@@ -244,13 +252,8 @@ class Watches(Dirs):
                 if not await reached():
                     raise serr.Timeout(pn, "not yet")
                 return
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._watch_until(directory, reached)
-            except TimeoutError as error:
-                if isinstance(error, serr.SigmaError):
-                    raise
-                raise serr.Timeout(pn, f"not within {timeout_s} s") from error
+            async with within(timeout_s, pn):
+                await self._watch_until(directory, reached)
 
     async def _watch_until(self, directory: str, reached: Callable[[], Awaitable[bool]]) -> None:
         """Looks, and looks again after each change of the directory. A server that goes away meanwhile is looked for
@@ -266,3 +269,11 @@ class Watches(Dirs):
                     return
             if await reached():
                 return
+
+
+def _parent_of(pn: str) -> str:
+    """Where ``pn`` comes and goes; links to that directory are followed."""
+    parts, _ = parse(pn)
+    if len(parts) < 2:
+        raise serr.Inval(pn, "the root neither comes nor goes")
+    return "/".join(parts[:-1]) + "/"

@@ -12,7 +12,7 @@ from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_OFFSET, OAPPEND, Mode, Perm
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from sigmaos_ray.fslib.descriptors import Descriptors
+    from sigmaos_ray.fslib.core import FsCore
     from sigmaos_ray.fslib.fidclnt import RemoteFid
 
 
@@ -24,17 +24,17 @@ class AsyncWriter:
     """
 
     def __init__(
-        self, files: Descriptors, pathname: str, perm: Perm | None, mode: Mode, *, buffer_bytes: int | None = None
+        self, core: FsCore, pathname: str, perm: Perm | None, mode: Mode, *, buffer_bytes: int | None = None
     ) -> None:
         """``perm``: None for a file that must exist."""
         if buffer_bytes is not None and buffer_bytes < 1:
             raise serr.Inval(pathname, f"a buffer of {buffer_bytes} bytes")
-        self._files = files
+        self._core = core
         self._pathname = pathname
         self._perm = perm
         self._mode = mode
         self._fid: RemoteFid | None = None
-        self._part_bytes = min(buffer_bytes or files.read_bytes_max, files.read_bytes_max)
+        self._part_bytes = min(buffer_bytes or core.io_bytes_max, core.io_bytes_max)
         self._offset = 0
         self._buffer = bytearray()
         self._sending: asyncio.Task[int] | None = None
@@ -43,9 +43,9 @@ class AsyncWriter:
         """Opens the file, made if need be. Of a pipe: waits for who reads."""
         with about(self._pathname):
             if self._perm is None:
-                self._fid = await self._files.open_fid(self._pathname, self._mode)
+                self._fid = await self._core.open_fid(self._pathname, self._mode)
             else:
-                self._fid = await self._files.create_or_open_fid(self._pathname, self._perm, self._mode)
+                self._fid = await self._core.create_or_open_fid(self._pathname, self._perm, self._mode)
         return self
 
     @property
@@ -101,7 +101,7 @@ class AsyncWriter:
         await self._sent()
         offset = NO_OFFSET if self._mode & OAPPEND else self._offset
         self._offset += len(part)
-        fence = self._files.fence_of(self._pathname)
+        fence = self._core.fences.of_pathname(self._pathname)
         self._sending = asyncio.create_task(fid.write(offset, part, fence), name="write-behind")
 
     async def _sent(self) -> None:
@@ -138,7 +138,4 @@ class AsyncWriter:
             await asyncio.wait({self._sending})
             if not self._sending.cancelled():
                 self._sending.exception()
-        try:
-            await fid.clunk(abort=True)
-        except serr.SigmaError:  # the server is gone, and with it what was not durable
-            return
+        await fid.abort_quietly()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.fslib import rpcdevice
 from sigmaos_ray.rpcclnt.channel import Answered, Channel
 
 if TYPE_CHECKING:
@@ -119,13 +120,13 @@ class AsyncRPCClnt:
             return self._channel
 
     async def _dial(self) -> RemoteFid:
-        return await self._sc.open_rpc(self._pathname)
+        return await rpcdevice.open_channel(self._sc.core, self._pathname)
 
     def _leave(self, channel: Channel) -> None:
         """A channel failed: the next call looks for a server anew, and not first where this one was."""
         if self._channel is channel:
             self._channel = None
-            self._sc.leave_server(channel.fid)
+            rpcdevice.leave_server(self._sc.core, channel.fid)
 
     def _gave_up(self, error: serr.SigmaError) -> serr.SigmaError:
         """What the caller gets for an error of the way to the server."""
@@ -158,7 +159,7 @@ class InstanceRPCClnt(AsyncRPCClnt):
 
     async def _dial(self) -> RemoteFid:
         try:
-            return await self._sc.open_rpc_at(self._endpoint)
+            return await rpcdevice.open_channel_at(self._sc.core, self._endpoint)
         except serr.SESSION_ERRORS as error:
             raise NeverRan(self._pathname, f"cannot be reached: {error}") from error
 

@@ -138,7 +138,7 @@ class DirTests(Suite):
         stay = [f"s{number:04}" for number in range(0, 2 * count, 2)]
         go = [f"s{number:04}" for number in range(1, 2 * count, 20)]
         await make_files(tree, stay + go)
-        fid = await tree.sc.open_fid(tree.root, OREAD)
+        fid = await tree.sc.core.open_fid(tree.root, OREAD)
         listed: list[str] = []
         number = 3
         while data := await fid.read(0, 1500):
@@ -155,7 +155,7 @@ class DirTests(Suite):
         """P-12: a descriptor has a cursor; who opens anew begins anew."""
         await make_files(tree, ["a", "b"])
         for _ in range(2):
-            fid = await tree.sc.open_fid(tree.root, OREAD)
+            fid = await tree.sc.core.open_fid(tree.root, OREAD)
             assert [stat.name for stat in wire.unpack_dir(await fid.read(999, 10_000))] == ["a", "b"]
             assert await fid.read(0, 10_000) == b""
             await fid.clunk()
@@ -163,7 +163,7 @@ class DirTests(Suite):
     async def test_a_read_that_holds_no_entry(self, tree: Tree) -> None:
         """P-12: count must hold one entry."""
         await tree.sc.put_file(tree / "f", b"")
-        fid = await tree.sc.open_fid(tree.root, OREAD)
+        fid = await tree.sc.core.open_fid(tree.root, OREAD)
         with pytest.raises(serr.Inval):
             await fid.read(0, 3)
         assert [stat.name for stat in wire.unpack_dir(await fid.read(0, 10_000))] == ["f"]
@@ -227,7 +227,7 @@ class DirTests(Suite):
     async def test_a_removed_directory_takes_no_entries(self, tree: Tree) -> None:
         """P-11, P-15: also not from those who had walked there before."""
         await tree.sc.mkdir(tree / "d")
-        fid = await tree.sc.open_fid(tree.root, OREAD)
+        fid = await tree.sc.core.open_fid(tree.root, OREAD)
         inside, _ = await fid.walk(["d"])
         await tree.sc.remove(tree / "d")
         with pytest.raises(serr.NotFound):

@@ -151,7 +151,7 @@ class LimitTests(Suite):
         limit = tree.sc.read_bytes_max
         size = limit + 100 if tree.can.file_bytes_max is None else min(limit + 100, tree.can.file_bytes_max)
         await tree.sc.put_file(tree / "f", bytes(size))
-        fid = await tree.sc.open_fid(tree / "f", OREAD)
+        fid = await tree.sc.core.open_fid(tree / "f", OREAD)
         assert 0 < len(await fid.read(0, 1 << 30)) <= limit
         await fid.clunk()
 

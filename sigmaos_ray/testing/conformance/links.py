@@ -242,7 +242,7 @@ class LinkTests(Suite):
         """N-7: without error, with the qids of the way up to it."""
         await tree.sc.mkdir(tree / "d")
         await tree.sc.symlink(tree.root, tree / "d/l")
-        fid = await tree.sc.open_fid(tree.root, OREAD)
+        fid = await tree.sc.core.open_fid(tree.root, OREAD)
         end, qids = await fid.walk(["d", "l", "f"])
         assert [qid.is_symlink for qid in qids] == [False, True]
         for each in (end, fid):

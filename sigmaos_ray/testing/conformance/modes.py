@@ -97,7 +97,7 @@ class OpenModeTests(Suite):
         await tree.sc.seek(fd, 0)
         await tree.sc.write(fd, b"4")
         await tree.sc.close_fd(fd)
-        fid = await tree.sc.open_fid(tree / "f", OWRITE | OAPPEND)
+        fid = await tree.sc.core.open_fid(tree / "f", OWRITE | OAPPEND)
         await fid.write(0, b"5")  # the server sees to it, whatever the client sends
         await fid.clunk()
         assert await tree.sc.get_file(tree / "f") == b"122345"

@@ -24,7 +24,7 @@ class ProtocolTests(Suite):
     @pytest.fixture
     async def here(self, tree: Tree) -> AsyncIterator[RemoteFid]:
         """A fid of the directory, not open."""
-        opened = await tree.sc.open_fid(tree.root, OREAD)
+        opened = await tree.sc.core.open_fid(tree.root, OREAD)
         fid, _ = await opened.walk([])
         await opened.clunk()
         yield fid

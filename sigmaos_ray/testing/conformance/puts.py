@@ -72,7 +72,7 @@ class PutTests(Suite):
     async def test_appending_and_the_offset_go_together(self, tree: Tree) -> None:
         """P-9: OAPPEND and the offset of an append, both or none."""
         await tree.sc.put_file(tree / "f", b"1")
-        fid = await tree.sc.open_fid(tree.root, OREAD)
+        fid = await tree.sc.core.open_fid(tree.root, OREAD)
         for mode, offset in ((OWRITE | OAPPEND, 0), (OWRITE, NO_OFFSET)):
             with pytest.raises(serr.Inval):
                 await fid.put_file(["f"], b"2", perm=0o777, mode=mode, offset=offset, resolve=False)

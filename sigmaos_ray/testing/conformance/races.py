@@ -94,7 +94,7 @@ class ConcurrencyTests(Suite):
         """F-1, P-15: at different offsets of one file, all arrive."""
         size, count = 1000, 16
         fd = await tree.sc.create(tree / "f")
-        fid = tree.sc._fds.get(fd).fid
+        fid = tree.sc.core.fds.get(fd).fid
         await asyncio.gather(*(fid.write(at * size, bytes([at]) * size) for at in reversed(range(count))))
         await tree.sc.close_fd(fd)
         assert await tree.sc.get_file(tree / "f") == b"".join(bytes([at]) * size for at in range(count))

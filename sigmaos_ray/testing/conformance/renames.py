@@ -266,7 +266,7 @@ class RenameTests(Suite):
     async def test_messages_that_name_no_rename(self, tree: Tree) -> None:
         """P-3: a wstat changes a name alone; a renameat within one directory is Inval."""
         await tree.sc.put_file(tree / "f", b"")
-        fid = await tree.sc.open_fid(tree.root, OREAD)
+        fid = await tree.sc.core.open_fid(tree.root, OREAD)
         file, _ = await fid.walk(["f"])
         with pytest.raises(serr.Inval):
             await file.rename_to("")

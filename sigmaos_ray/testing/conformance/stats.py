@@ -44,7 +44,7 @@ class StatTests(Suite):
     async def test_an_open_file(self, tree: Tree) -> None:
         """P-13: a fid tells what its pathname tells."""
         await tree.sc.put_file(tree / "f", b"12345")
-        fid = await tree.sc.open_fid(tree / "f", 0)
+        fid = await tree.sc.core.open_fid(tree / "f", 0)
         assert (await fid.stat()).qid == (await tree.sc.stat(tree / "f")).qid
         await fid.clunk()
 
@@ -73,7 +73,7 @@ class StatTests(Suite):
     async def test_a_number_is_not_used_again_while_it_is_in_use(self, tree: Tree) -> None:
         """P-7."""
         await tree.sc.put_file(tree / "f", b"")
-        fid = await tree.sc.open_fid(tree / "f", 0)
+        fid = await tree.sc.core.open_fid(tree / "f", 0)
         old = (await tree.sc.stat(tree / "f")).qid.path
         await tree.sc.remove(tree / "f")
         for number in range(5):

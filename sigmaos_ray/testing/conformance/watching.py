@@ -103,12 +103,12 @@ class WatchTests(Suite):
         """W-3: Version; the caller reads it again and sets the watch anew."""
         changes = [tree.sc.put_file(tree / "f", b""), tree.sc.remove(tree / "f")]
         for change in changes:
-            fid = await tree.sc.open_fid(tree.root, OREAD)
+            fid = await tree.sc.core.open_fid(tree.root, OREAD)
             await change
             with pytest.raises(serr.Version):
                 await fid.watch()
             await fid.clunk()
-        fid = await tree.sc.open_fid(tree.root, OREAD)
+        fid = await tree.sc.core.open_fid(tree.root, OREAD)
         watch = await fid.watch()
         for each in (watch, fid):
             await each.clunk()
@@ -116,7 +116,7 @@ class WatchTests(Suite):
     @needs("watches")
     async def test_a_watch_is_not_written(self, tree: Tree) -> None:
         """W-4: Nowrite."""
-        fid = await tree.sc.open_fid(tree.root, OREAD)
+        fid = await tree.sc.core.open_fid(tree.root, OREAD)
         watch = await fid.watch()
         with pytest.raises(serr.NoWrite):
             await watch.write(0, b"x")
@@ -133,7 +133,7 @@ class WatchTests(Suite):
         with pytest.raises(serr.NotFound):
             async with tree.sc.watch_dir(tree / "no"):
                 pass
-        fid = await tree.sc.open_fid(tree.root, OREAD)
+        fid = await tree.sc.core.open_fid(tree.root, OREAD)
         clone, _ = await fid.walk([])
         with pytest.raises(serr.Inval):
             await clone.watch()

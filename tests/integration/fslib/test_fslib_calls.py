@@ -287,7 +287,7 @@ async def test_a_walk_that_nobody_waits_for_leaves_no_fid(servers: Servers, sc: 
     before = servers.root.stats.fid_count
     for turns in range(12):
         opening = asyncio.create_task(sc.stat("name/f/x/../../f/"))
-        walking = asyncio.create_task(sc.open_fid("name/f", OREAD))
+        walking = asyncio.create_task(sc.core.open_fid("name/f", OREAD))
         for _ in range(turns):
             await asyncio.sleep(0)
         for task in (opening, walking):

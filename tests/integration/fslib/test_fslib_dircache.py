@@ -103,7 +103,7 @@ async def test_no_difference_is_lost_when_the_watch_breaks(servers: Servers, sc:
     await sc.put_file("name/d/a", b"")
     async with AsyncDirCache[str](sc, "name/d") as cache:
         assert await cache.get_entries() == ["a"]
-        mount = await sc._mount_of(["name", "d"])
+        mount = await sc.core.mount_of(["name", "d"])
         mount.fid.session.abandon("cut by the test")
         await other.remove("name/d/a")
         await other.put_file("name/d/b", b"")

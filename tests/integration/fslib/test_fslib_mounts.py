@@ -58,7 +58,7 @@ async def test_a_mount_that_was_asked_for_comes_back_with_its_server(servers: Se
     await sc.get_dir("name/")
     await sc.detach("name")  # any other mount
     await sc.write(fd, b"hi")
-    (await sc._mount_of(["name", "m"])).fid.session.abandon("cut by the test")
+    (await sc.core.mount_of(["name", "m"])).fid.session.abandon("cut by the test")
     assert await sc.get_file("name/m/f") == b"hi"
     with pytest.raises(serr.SESSION_ERRORS):
         await sc.read(fd, 1)

@@ -14,7 +14,7 @@ from probe_service import Probe
 from sigmaos_ray import config as configuration
 from sigmaos_ray import loopthread, serr
 from sigmaos_ray.config import ProcEnv
-from sigmaos_ray.fslib import AsyncFsLib
+from sigmaos_ray.fslib import AsyncFsLib, rpcdevice
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, LeaseReply, LeaseRequest, Line, Part, RpcReply, RpcRequest
 from sigmaos_ray.protsrv.server import FileServer
@@ -204,7 +204,7 @@ def test_a_refusing_server_refuses_over_lines_too(site: Site, clnt: RPCClnt) -> 
 
 def _offer(site: Site) -> Line:
     async def ask() -> Line:
-        channel = Channel(await site.asynchronous.open_rpc("name/"))
+        channel = Channel(await rpcdevice.open_channel(site.asynchronous.core, "name/"))
         return (await channel.line())[1]
 
     offer: Line = site.run(ask())

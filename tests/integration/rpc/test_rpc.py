@@ -13,7 +13,7 @@ from probe_service import Probe
 from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.config import ProcEnv
-from sigmaos_ray.fslib import AsyncFsLib
+from sigmaos_ray.fslib import AsyncFsLib, rpcdevice
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, AskLeaseRequest, LeaseReply, LeaseRequest, RpcReply, RpcRequest
 from sigmaos_ray.protsrv.server import FileServer
@@ -110,7 +110,7 @@ async def test_a_time_out_ends_the_call_and_nothing_else(rpc: AsyncRPCClnt) -> N
 
 
 async def test_an_argument_that_is_not_its_message(rpc: AsyncRPCClnt, sc: AsyncFsLib) -> None:
-    channel = await sc.open_rpc("name/")
+    channel = await rpcdevice.open_channel(sc.core, "name/")
     frames = await channel.write_read([RpcRequest(method="Arith.Double").SerializeToString(), b"\xff\xff"])
     assert RpcReply.FromString(frames[0]).error.code == serr.Code.INVAL
     frames = await channel.write_read([b"\xff\xff"])

@@ -135,7 +135,7 @@ async def test_a_server_that_stops_tells_its_clients(server: FileServer) -> None
 
 async def test_nobody_at_the_address_is_unreachable() -> None:
     client = AsyncFsLib(ProcEnv(pid="test", named=Endpoint(addrs=("127.0.0.1:9",))))
-    client._walker.closed = True  # no retries: one look tells
+    client.core.walker.closed = True  # no retries: one look tells
     with pytest.raises(serr.Unreachable):
         await client.get_file("name/f")
     await client.close_fs()
@@ -188,7 +188,7 @@ async def test_channels_are_kept_for_the_next_session(server: FileServer) -> Non
         first, second = client_through(cutter), client_through(cutter)
         await first.get_file("name/f")
         await second.get_file("name/f")
-        (await first._mount_of(["name"])).fid.session.abandon("cut by the test")
+        (await first.core.mount_of(["name"])).fid.session.abandon("cut by the test")
         assert await second.get_file("name/f") == b""
         assert cutter.connections_count == 1
         await first.close_fs()

@@ -35,8 +35,8 @@ ONLY_BLOCKING = {"run", "asynchronous", "id", "ttl_s"}
 
 ONLY_ASYNC = {
     # for servers and faces built on the client, not for users
-    "call", "close_fs", "config", "create_or_open_fid", "fence_of", "generation", "is_kept", "leave_server", "line",
-    "lost_threaded", "mount_endpoint", "open_fid", "open_rpc", "open_rpc_at", "read_bytes_max", "scan_dir_pages",
+    "call", "close_fs", "config", "generation", "is_kept", "line", "lost_threaded", "mount_endpoint",
+    "read_bytes_max", "scan_dir_pages",
     "server_at", "server_of", "stop_extending", "wait_until",
 }  # fmt: skip
 

@@ -22,7 +22,14 @@ FRONT: Final = "sigmaos_ray"
 ORDER: Final = (
     "sigmaos_ray.extras",
     *("sigmaos_ray.decoding", "sigmaos_ray.pb", "sigmaos_ray.sigmap", "sigmaos_ray.serr", "sigmaos_ray.config"),
-    *("sigmaos_ray.instance", "sigmaos_ray.selectors", "sigmaos_ray.debug", "sigmaos_ray.perf", "sigmaos_ray.crash"),
+    *(
+        "sigmaos_ray.deadlines",
+        "sigmaos_ray.instance",
+        "sigmaos_ray.selectors",
+        "sigmaos_ray.debug",
+        "sigmaos_ray.perf",
+    ),
+    *("sigmaos_ray.perf", "sigmaos_ray.crash"),
     *("sigmaos_ray.sessp", "sigmaos_ray.loopthread"),
     "sigmaos_ray.fslib",
     *("sigmaos_ray.rpcclnt", "sigmaos_ray.leaseclnt", "sigmaos_ray.semclnt", "sigmaos_ray.electclnt"),

@@ -12,7 +12,6 @@ from arrows import HEAVY, OURS, ROOF, Circle, Import, all_imports, circles, impo
 ROOT = Path(__file__).parents[3]
 
 STANDING_CIRCLES = [
-    {"sigmaos_ray.fslib.descriptors", "sigmaos_ray.fslib.readers"},
     {"kernel.boot.kernels", "kernel.boot.nameds"},
     {"user.kv.balancer", "user.kv.monitor"},
     {"sigmaos_ray.fsspec.filesystem", "sigmaos_ray.fsspec.openfiles"},

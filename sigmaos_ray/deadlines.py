@@ -1,0 +1,37 @@
+"""Time-outs of calls: asyncio's ``TimeoutError`` says neither of what nor how long, ``serr.Timeout`` says both."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import serr
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class within:  # reads as a statement: async with within(2.0, pathname, "no reply")
+    """Ends its block by ``serr.Timeout`` of ``obj`` once ``timeout_s`` is over; None waits for ever.
+
+    What the block raises by itself passes as it is, also a Timeout or ``TimeoutError`` of its own: that one is about
+    something else."""
+
+    __slots__ = ("_obj", "_timeout", "_timeout_s", "_why")
+
+    def __init__(self, timeout_s: float | None, obj: str, why: str = "not") -> None:
+        self._timeout = asyncio.timeout(timeout_s)
+        self._timeout_s = timeout_s
+        self._obj = obj
+        self._why = why
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError as expired:  # raised here alone, where the time-out itself ended the block
+            raise serr.Timeout(self._obj, f"{self._why} within {self._timeout_s} s") from expired

@@ -1,0 +1,189 @@
+"""What the parts of a client share: sessions, mounts, walks, fences and open files, and how a call reaches a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from sigmaos_ray import config as configuration
+from sigmaos_ray import serr
+from sigmaos_ray.fslib.carried import CarriedFences
+from sigmaos_ray.fslib.fdtable import FdTable
+from sigmaos_ray.fslib.fidclnt import FidClnt, RemoteFid
+from sigmaos_ray.fslib.locate import NamedLocator
+from sigmaos_ray.fslib.mounts import MountTable
+from sigmaos_ray.fslib.pathnames import parse
+from sigmaos_ray.fslib.stats import ClientStats
+from sigmaos_ray.fslib.union import UnionChooser
+from sigmaos_ray.fslib.walk import PathWalker
+from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, OEXCL, OREAD, Fence, Mode, Perm, path
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sigmaos_ray.config import Config, ProcEnv
+    from sigmaos_ray.fslib.mounts import Mount
+
+T = TypeVar("T")
+
+
+class FsCore:
+    """State of one client, used from one loop. The client that made it closes it.
+
+    For what is built on a client: parts, readers, recipes, channels. Its calls are not those of users, who have
+    pathnames and descriptors instead of fids; errors name what the server named, until ``naming.about`` is around.
+    """
+
+    def __init__(self, proc_env: ProcEnv, config: Config | None = None) -> None:
+        self.proc_env = proc_env
+        self.config = config or configuration.current()
+        self.counters = ClientStats()
+        self.fids = FidClnt(proc_env, self.config, self.counters)
+        self.mounts = MountTable(self.fids, NamedLocator(proc_env), self.counters)
+        chooser = UnionChooser(proc_env.kernel_id, self.config)
+        self.walker = PathWalker(self.mounts, chooser, self.config, self.counters)
+        self.fds = FdTable()
+        self.fences = CarriedFences()
+
+    @property
+    def is_closed(self) -> bool:
+        """True once the client was closed: every call fails."""
+        return self.walker.closed
+
+    @property
+    def io_bytes_max(self) -> int:
+        """The most that one message reads or writes."""
+        return self.config.wire.io_bytes_max
+
+    async def close(self) -> None:
+        """Ends the sessions. Every later call is Unreachable."""
+        self.walker.closed = True
+        await self.mounts.close()
+        await self.fids.close()
+
+    # -- one message, without a walk
+
+    async def fast(
+        self,
+        parts: list[str],
+        resolve: bool,
+        message: Callable[[RemoteFid, list[str]], Awaitable[T]],
+        walked: Callable[[], Awaitable[T]],
+        *,
+        idempotent: bool,
+    ) -> T:
+        """One message to the server of the longest mount; ``walked`` if it cannot do it alone (N-10).
+
+        What was never sent is tried again while servers come back; what was sent and got lost only if idempotent."""
+
+        async def once() -> T:
+            mount, rest = await self.mounts.longest(parts, exact=resolve)
+            try:
+                return await message(mount.fid, rest)
+            except serr.SigmaError as error:
+                if serr.is_session_error(error):
+                    self.walker.failed(mount)
+                    raise
+                if isinstance(error, serr.UnknownFid):
+                    # The server restarted, or dropped this client: nothing ran, and a walk attaches anew.
+                    self.walker.failed(mount)
+                elif not serr.is_walk_ok(error):
+                    raise
+            return await walked()
+
+        return await self.walker.retry(once, _is_lost if idempotent else _is_never_sent)
+
+    async def mount_of(self, parts: list[str]) -> Mount:
+        """The mount that a walk goes through last, links followed."""
+        walked = await self.walker.walk_through(parts, resolve=True)
+        await walked.fid.clunk_quietly()
+        return walked.mount
+
+    # -- fids by pathname; whoever gets one clunks it
+
+    async def open_fid(self, pn: str, mode: Mode) -> RemoteFid:
+        """An open fid of what is there."""
+        parts, resolve = parse(pn)
+        fid = await self.walker.walk(parts, resolve=resolve)
+        try:
+            await fid.open(mode, self.fences.of(parts))
+        except BaseException:
+            await fid.clunk_quietly()
+            raise
+        return fid
+
+    async def create_fid(
+        self,
+        pn: str,
+        perm: Perm,
+        mode: Mode,
+        lease_id: int = NO_LEASE,
+        data: bytes = b"",
+        fence: Fence = NO_FENCE,
+    ) -> RemoteFid:
+        """An open fid of what is made here. Exists if the name is taken. ``fence``: instead of the carried one."""
+        parts, _ = parse(pn)
+        if len(parts) < 2 or path.is_union(parts[-1]):
+            raise serr.Inval(pn, "cannot be created")
+        fid = await self.walker.walk(parts[:-1], resolve=True)
+        try:
+            await fid.create(parts[-1], perm, mode, lease_id, fence or self.fences.of(parts), data)
+        except BaseException:
+            await fid.clunk_quietly()
+            raise
+        return fid
+
+    async def create_or_open_fid(self, pn: str, perm: Perm, mode: Mode, lease_id: int = NO_LEASE) -> RemoteFid:
+        """An open fid of a file that is made if it is absent, and if it exists opened in ``mode``, unless OEXCL."""
+        parts, resolve = parse(pn)
+        if resolve:
+            try:
+                return await self.open_fid(pn, mode)
+            except serr.NotFound:
+                pn = "/".join(parts)
+        # Two calls, and others may come between them in either order: it goes round until one of them fits.
+        while True:
+            try:
+                return await self.create_fid(pn, perm, mode, lease_id)
+            except serr.Exists:
+                if mode & OEXCL:
+                    raise
+            try:
+                return await self.open_fid(pn, mode)
+            except serr.NotFound:
+                continue
+
+    async def open_dir(self, pn: str) -> RemoteFid:
+        """An open fid of a directory; NotDir for anything else. Walks once more if the server is lost between the walk
+        and the open."""
+        parts, resolve = parse(pn)
+        try:
+            return await self._open_dir_once(pn, parts, resolve)
+        except serr.SigmaError as error:
+            if self.is_closed or not is_lost(error):
+                raise
+        return await self._open_dir_once(pn, parts, resolve)
+
+    async def _open_dir_once(self, pn: str, parts: list[str], resolve: bool) -> RemoteFid:
+        fid = await self.walker.walk(parts, resolve=resolve)
+        try:
+            qid = await fid.open(OREAD)
+            if not qid.is_dir:
+                raise serr.NotDir(pn)
+        except BaseException:
+            await fid.clunk_quietly()
+            raise
+        return fid
+
+
+def is_lost(error: BaseException) -> bool:
+    """The server, or what it kept for the client, went away: what only looks may look again, after another walk."""
+    return _is_lost(error) or isinstance(error, serr.UnknownFid)
+
+
+def _is_lost(error: BaseException) -> bool:
+    return isinstance(error, serr.IOErr) or _is_never_sent(error)
+
+
+def _is_never_sent(error: BaseException) -> bool:
+    """True if nothing ran: the message never left, or the server refused it without looking at it."""
+    return isinstance(error, serr.Unreachable | serr.NotLeading)

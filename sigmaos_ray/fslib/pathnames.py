@@ -1,0 +1,35 @@
+"""Pathnames as callers give them: checked, and cut into components."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sigmaos_ray import serr
+from sigmaos_ray.sigmap import path
+
+COMPONENTS_MAX: Final = 4096
+"""Of a pathname, through however many servers; each takes fewer in one request."""
+
+
+def parse(pathname: str) -> tuple[list[str], bool]:
+    """A pathname's components, at least one, and whether a link at its end is to be followed. Inval for what is no
+    pathname."""
+    if not isinstance(pathname, str):
+        raise serr.Inval(repr(pathname), f"a pathname is text, not {type(pathname).__name__}")
+    if "\0" in pathname:
+        raise serr.Inval(pathname, "a pathname has no NUL")
+    try:
+        pathname.encode()
+    except UnicodeEncodeError as error:
+        raise serr.Inval(repr(pathname), f"a pathname is valid Unicode text: {error}") from error
+    parts = path.split(pathname)
+    if not parts:
+        raise serr.Inval(pathname, "an empty pathname")
+    if len(parts) > COMPONENTS_MAX:
+        raise too_long(parts)
+    return parts, path.resolves(pathname)
+
+
+def too_long(parts: list[str]) -> serr.Inval:
+    """What is raised for a pathname of more than COMPONENTS_MAX components."""
+    return serr.Inval("/".join(parts[:3]) + "/...", f"{len(parts)} components: {COMPONENTS_MAX} at most")
