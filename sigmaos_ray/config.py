@@ -181,13 +181,78 @@ class Proxy(msgspec.Struct, frozen=True):
 
 
 class Procs(msgspec.Struct, frozen=True):
-    be_per_core: int = 2
-    """Best-effort procs per core at a time."""
+    """Procs as their parents see them: what ``procclnt`` waits for, and what it sends together."""
+
     wait_rpc_s: float = 0.05
     """How long a wait inside a proc stays in an RPC, before it gives its core back through a Ray call."""
+    exits_ahead_max: int = 256
+    """Procs of one client whose end is waited for from the spawn on; the end of others is asked for when somebody
+    wants to know."""
+    collect_pause_s: float = 0.002
+    """How long the word that a status was taken waits for others to travel with."""
+    close_timeout_s: float = 1.0
+    """How long a client that closes waits for schedds to hear which statuses it took."""
+    look_again_s: float = 0.1
+    """Between two looks for a schedd that cannot be reached: it is back soon, or its name goes."""
+    function_bytes_max: int = 1 << 20
+    """The largest pickle of a program that is a function; what is larger belongs into a file."""
+
+
+class Scheduling(msgspec.Struct, frozen=True):
+    """How a schedd uses Ray, and what it keeps."""
+
+    be_per_core: int = 2
+    """Best-effort procs per core at a time."""
+    handed_per_slot: int = 2
+    """Best-effort procs that Ray has per slot: one that runs, and one to go on with."""
+    handed_min: int = 8
+    """The same at least, for nodes of few cores."""
+    critical_first_s: float = 5.0
+    """How long best-effort procs stand back for a latency-critical one; it then waits for others of its kind."""
+    turn_s: float = 0.5
+    """Slots that cannot be divided between realms go round, and stay with one for so long: about as long as Ray leaves
+    a worker with whom has it."""
+    share_poll_s: float = 0.1
+    """How often a schedd with procs that wait asks for its share; several times a turn."""
+    share_timeout_s: float = 1.0
+    """A referee that does not answer for so long is away: each schedd goes on for itself."""
+    share_memory_s: float = 1.0
+    """A schedd that did not ask for so long has nothing that waits. Several times ``share_poll_s``."""
+    cluster_size_age_max_s: float = 5.0
+    """How old the known size of the cluster may be while procs wait; asking costs Ray's control store a call."""
+    warm_max: int = 8
+    """Workers that are made ready ahead: each takes memory, also where nobody spawns."""
+    first_worker_timeout_s: float = 3.0
+    """How long a tenant's schedd that starts waits for its first worker. A node whose cores are all in use has none."""
     status_kept_max: int = 100_000
     """Statuses of ended procs that a schedd keeps until somebody collects them."""
-    spawn_timeout_s: float = 30.0
+    worker_ends_kept_max: int = 1024
+    """Ended workers of which it is remembered how they ended."""
+    cause_timeout_s: float = 1.0
+    """How long the system may take to say how a worker ended that Ray says is dead."""
+    stop_grace_s: float = 0.5
+    """How long procs may take to end by themselves when their schedd stops."""
+    stop_timeout_s: float = 5.0
+    """How long Ray may then take to kill them."""
+    metrics_period_s: float = 2.0
+    """How often Ray's agents are told; what Prometheus asks them is at most so old."""
+
+
+class Workers(msgspec.Struct, frozen=True):
+    """The processes that run procs."""
+
+    notice_after_s: float = 0.005
+    """A proc that runs for so long is reported as running; shorter ones are over before anybody could look."""
+    cancel_race_s: float = 1.0
+    """For so long after its start a proc passes over an interrupt: Ray's withdrawal of one that was just starting."""
+    hello_timeout_s: float = 5.0
+    """How long a worker waits for its schedd's answer; one that does not answer is gone."""
+    reap_timeout_s: float = 2.0
+    """How long children of a proc that were killed may take to be gone: those in an uninterruptible call stay."""
+    executables_kept_max: int = 64
+    """Executable files that a node keeps copies of."""
+    fetch_tries_max: int = 5
+    """An executable that changes each time while it is fetched is given up after so many tries."""
 
 
 class BootTimes(msgspec.Struct, frozen=True):
@@ -208,6 +273,8 @@ class Config(msgspec.Struct, frozen=True):
     named: Named = Named()
     proxy: Proxy = Proxy()
     procs: Procs = Procs()
+    scheduling: Scheduling = Scheduling()
+    workers: Workers = Workers()
     boot: BootTimes = BootTimes()
 
 

@@ -13,6 +13,7 @@ from kernel.schedd.descriptor import SERVICE
 from kernel.schedd.places import RayPlace
 from kernel.schedd.shares import Shares, Turn
 from kernel.shell import KernelActor, KernelArgs, KernelService
+from sigmaos_ray import config
 from sigmaos_ray.sigmap import ROOT_REALM
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class ScheddActor:
         )
         self._shell = _Shell(name, args, place)
         self._parked: dict[str, asyncio.Future[None]] = {}
-        self._shares = Shares()
+        self._shares = Shares(config.current().scheduling)
 
     async def start(self) -> tuple[Endpoint, ServiceInfo]:
         return await asyncio.to_thread(self._shell.start)

@@ -8,7 +8,7 @@ of several that have procs waiting, each hands over no more than its share of th
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,12 +16,7 @@ from kernel.schedd.shares import Turn
 
 if TYPE_CHECKING:
     from kernel.schedd.procstate import ProcState
-
-FIRST_FOR_S: Final = 5.0
-"""A latency-critical proc that waits for longer waits for others of its kind: best-effort ones then go on."""
-_PER_SLOT: Final = 2
-"""Procs that Ray has per slot: one that runs, and one to go on with."""
-_WINDOW_MIN: Final = 8
+    from sigmaos_ray.config import Scheduling
 
 
 class ClusterSize(msgspec.Struct, frozen=True):
@@ -32,10 +27,10 @@ class ClusterSize(msgspec.Struct, frozen=True):
 class Backlog:
     """The best-effort queue of one schedd. After each change ``due`` tells what to hand to Ray."""
 
-    def __init__(self, be_per_core: int, size: ClusterSize) -> None:
+    def __init__(self, limits: Scheduling, size: ClusterSize) -> None:
         self.size = size
         self.turn = Turn()
-        self._be_per_core = be_per_core
+        self._limits = limits
         self._waiting: OrderedDict[ProcState, None] = OrderedDict()
         self._handed: set[ProcState] = set()
         self._reserving: dict[ProcState, float] = {}
@@ -58,7 +53,7 @@ class Backlog:
     def reserve(self, proc: ProcState, now_s: float) -> None:
         """A latency-critical proc waits for its cores. One that no node has room for holds nobody up."""
         if proc.spec.mcpu / 1000 <= self.size.cores_of_largest_node:
-            self._reserving[proc] = now_s + FIRST_FOR_S
+            self._reserving[proc] = now_s + self._limits.critical_first_s
 
     def reserved(self, proc: ProcState) -> None:
         """It has them."""
@@ -87,9 +82,12 @@ class Backlog:
         return found
 
     def _window(self, now_s: float) -> int:
+        limits = self._limits
         if self.holds_until(now_s) is None:
-            slots = int(self.size.cores * self._be_per_core)
-            return max(_WINDOW_MIN, slots * _PER_SLOT) if self.turn.is_alone else self.turn.share(slots)
+            slots = int(self.size.cores * limits.be_per_core)
+            if self.turn.is_alone:
+                return max(limits.handed_min, slots * limits.handed_per_slot)
+            return self.turn.share(slots)
         taken = (proc for proc, until_s in self._reserving.items() if until_s == 0 or until_s > now_s)
         left = self.size.cores - sum(proc.spec.mcpu for proc in taken) / 1000
-        return self.turn.share(max(0, int(left * self._be_per_core)))
+        return self.turn.share(max(0, int(left * limits.be_per_core)))

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ray.util import metrics
 
+from sigmaos_ray import config
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PERIOD_S: Final = 2.0
-"""Ray's agents are told so often; what Prometheus asks them is at most so old."""
 
 _GAUGES: Final = {
     "queued": "procs that wait for a place",
@@ -42,7 +41,7 @@ class RayMetrics:
     async def _run(self) -> None:
         while True:
             self.tell()
-            await asyncio.sleep(PERIOD_S)
+            await asyncio.sleep(config.current().scheduling.metrics_period_s)
 
     def tell(self) -> None:
         """Once, now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kernel.schedd import endings
 from kernel.schedd.nodes import ProcTree
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 _log = debug.selector("SCHEDD")
 _spawn_delay = crash.point("SCHEDD_SPAWN_DELAY")
 
-_CAUSE_TIMEOUT_S: Final = 1.0
-_STOP_GRACE_S: Final = 0.5
-_STOP_TIMEOUT_S: Final = 5.0
-
 
 class NodeProcs:
     """One per schedd, on its loop. ``stop`` ends all procs and every wait."""
@@ -44,12 +40,13 @@ class NodeProcs:
         self._kernel_id = kernel_id
         self._realm = realm
         self._log_dir = log_dir
-        self.be_cores = 1 / config.procs.be_per_core
-        self.table = ProcTable(config.procs.status_kept_max)
+        self._limits = config.scheduling
+        self.be_cores = 1 / self._limits.be_per_core
+        self.table = ProcTable(self._limits.status_kept_max)
         self.tree = ProcTree(self.table, watches)
         self.waits = Waits()
         self.stages = SpawnStages()
-        self.runners = Runners()
+        self.runners = Runners(self._limits.worker_ends_kept_max)
         self._ray: RayProcs | None = None
         self._graces: set[asyncio.TimerHandle] = set()
         self._autopsies: set[asyncio.Task[None]] = set()
@@ -72,9 +69,9 @@ class NodeProcs:
         self._stopping = True
         for pid in self.table.pids(ProcPhase.QUEUED, ProcPhase.STARTING, ProcPhase.RUNNING):
             self.evict(pid, None)
-        if not await self._gone_within(_STOP_GRACE_S):
+        if not await self._gone_within(self._limits.stop_grace_s):
             self._do(self.table.stopping())
-            await self._gone_within(_STOP_TIMEOUT_S)
+            await self._gone_within(self._limits.stop_timeout_s)
         self.waits.fail(serr.Closed(f"schedd {self._kernel_id}", "the kernel node stopped"))
         for timer in self._graces:
             timer.cancel()
@@ -159,7 +156,7 @@ class NodeProcs:
         if self._log_dir:
             proclog.rescue(self._log_dir, proc.pid)
         os_pid = proc.os_pid or (proclog.os_pid(log) if self._log_dir else None)
-        words = await self.runners.cause(os_pid, _CAUSE_TIMEOUT_S) if os_pid else None
+        words = await self.runners.cause(os_pid, self._limits.cause_timeout_s) if os_pid else None
         if os_pid:
             self.runners.end_group(os_pid)
         if proc.killing:  # whatever Ray's way to end a worker looks like

@@ -21,6 +21,7 @@ from kernel.schedd.backlog import Backlog, ClusterSize
 from kernel.schedd.counters import NodeSize
 from kernel.schedd.shares import Turn
 from sigmaos_ray import debug
+from sigmaos_ray.config import Scheduling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,11 +35,6 @@ _log = debug.selector("SCHEDD")
 _MIB: Final = 1 << 20
 _CPU_GRAIN: Final = 1e-4
 """Ray counts cores in ten-thousandths."""
-_WARM_MAX: Final = 8
-_ASK_TURN_S: Final = 0.1
-_TURN_TIMEOUT_S: Final = 1.0
-_SIZE_STALE_S: Final = 5.0
-"""How often Ray is asked for the size of the cluster, while procs wait."""
 
 
 class RayContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +44,7 @@ class RayContext(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str | None
     runtime_env: dict[str, Any] | None = None
     """The realm's; never with per-proc data in it."""
-    be_per_core: int
+    limits: Scheduling
     realm: str = ""
     kernel_id: str = ""
     referee: tuple[str, str] = ("", "")
@@ -91,12 +87,12 @@ class RayProcs:
         self._creator = ThreadPoolExecutor(1, thread_name_prefix="schedd-actors")
         """Registers actors, in order: that blocks for Ray's global control store."""
         own = float(os.cpu_count() or 1)
-        self._backlog = Backlog(context.be_per_core, ClusterSize(own, own))
-        self._size_asked_s = -_SIZE_STALE_S
+        self._backlog = Backlog(context.limits, ClusterSize(own, own))
+        self._size_asked_s = -context.limits.cluster_size_age_max_s
         self._going_on: asyncio.TimerHandle | None = None
         self._sharing: asyncio.Task[None] | None = None
         self._referee: Any = None
-        plain: dict[str, Any] = {"num_cpus": 1 / context.be_per_core, "max_retries": 0}
+        plain: dict[str, Any] = {"num_cpus": 1 / context.limits.be_per_core, "max_retries": 0}
         if context.runtime_env:
             plain["runtime_env"] = context.runtime_env
         run = _runner(node)
@@ -160,7 +156,7 @@ class RayProcs:
                 if turn != self._backlog.turn:
                     self._backlog.turn = turn
                     self._go_on()
-                await asyncio.sleep(_ASK_TURN_S)
+                await asyncio.sleep(self._context.limits.share_poll_s)
         finally:
             self._backlog.turn, self._sharing = Turn(), None
 
@@ -170,7 +166,7 @@ class RayProcs:
             name, namespace = context.referee
             self._referee = await self._loop.run_in_executor(self._creator, ray.get_actor, name, namespace)
         asked = self._referee.busy.remote(context.realm, context.kernel_id)
-        turn: Turn = await asyncio.wait_for(asyncio.wrap_future(asked.future()), _TURN_TIMEOUT_S)
+        turn: Turn = await asyncio.wait_for(asyncio.wrap_future(asked.future()), context.limits.share_timeout_s)
         return turn
 
     @property
@@ -179,7 +175,7 @@ class RayProcs:
 
     def _refresh_size(self) -> None:
         now_s = self._loop.time()
-        if now_s - self._size_asked_s > _SIZE_STALE_S:
+        if now_s - self._size_asked_s > self._context.limits.cluster_size_age_max_s:
             self._size_asked_s = now_s
             self._creator.submit(self._look_at_cluster)
 
@@ -312,7 +308,8 @@ class RayProcs:
 
     def slots(self) -> int:
         """How many best-effort procs this node runs at a time, within reason."""
-        return min((os.cpu_count() or 1) * self._context.be_per_core, _WARM_MAX)
+        limits = self._context.limits
+        return min((os.cpu_count() or 1) * limits.be_per_core, limits.warm_max)
 
     def warm_up(self, count: int) -> None:
         """Gets so many workers ready. Does not wait."""

@@ -21,7 +21,6 @@ from sigmaos_ray.runner import proclog
 
 _log = debug.selector("SCHEDD")
 
-_KEPT_MAX: Final = 1024
 _INFO_BYTES: Final = 64
 _INFO_EXIT: Final = 1 << 3
 _EXIT_CODE_AT: Final = 60
@@ -53,7 +52,8 @@ def exit_words(pidfd: int) -> str | None:
 class Runners:
     """The workers of this host that run procs. Used from one loop; ``close`` frees the descriptors."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends_kept_max: int) -> None:
+        self._ends_kept_max = ends_kept_max
         self._host = host_token()
         self._pidfds: dict[int, int] = {}
         self._words: OrderedDict[int, str | None] = OrderedDict()
@@ -83,7 +83,7 @@ class Runners:
         os.close(pidfd)
         self._ended.pop(os_pid).set()
         _log(f"runner {os_pid}: {self._words[os_pid]}")
-        while len(self._words) > _KEPT_MAX:
+        while len(self._words) > self._ends_kept_max:
             self._words.popitem(last=False)
 
     def is_here(self, os_pid: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 
 _log = debug.selector("SCHEDD")
-
-_FIRST_WORKER_S: Final = 3.0
 
 
 class ScheddServer(KernelService):
@@ -71,7 +69,7 @@ class ScheddServer(KernelService):
             node_id=place.node_id,
             namespace=place.namespace,
             runtime_env=place.runtime_env,
-            be_per_core=self._config.procs.be_per_core,
+            limits=self._config.scheduling,
             realm=args.realm,
             kernel_id=args.kernel_id,
             referee=args.referee,
@@ -95,7 +93,7 @@ class ScheddServer(KernelService):
 
     async def _first_worker(self) -> None:
         try:
-            await asyncio.wait_for(self._all_arrived.wait(), _FIRST_WORKER_S)
+            await asyncio.wait_for(self._all_arrived.wait(), self._config.scheduling.first_worker_timeout_s)
         except TimeoutError:
             _log(f"realm {self._args.realm}: no worker yet, the first proc waits for one")
 

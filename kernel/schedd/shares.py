@@ -6,14 +6,12 @@ whose turn it is. So nobody needs to tell when it has no more to do, or is gone.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
-TURN_S: Final = 0.5
-"""Slots that cannot be divided go round, and stay with a realm so long."""
-BUSY_S: Final = 1.0
-"""Who was not heard of for so long has nothing that waits."""
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Scheduling
 
 
 class Turn(msgspec.Struct, frozen=True):
@@ -43,16 +41,18 @@ def _part(whole: int, count: int, place: int) -> int:
 class Shares:
     """Who has procs that wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Scheduling) -> None:
+        self._limits = limits
         self._heard_s: dict[tuple[str, str], float] = {}
 
     def busy(self, realm: str, kernel_id: str, now_s: float) -> Turn:
         """A schedd has procs that wait: what may it take?"""
         self._heard_s[realm, kernel_id] = now_s
-        self._heard_s = {who: heard_s for who, heard_s in self._heard_s.items() if now_s - heard_s < BUSY_S}
+        silent_max_s = self._limits.share_memory_s
+        self._heard_s = {who: heard_s for who, heard_s in self._heard_s.items() if now_s - heard_s < silent_max_s}
         realms = sorted({realm for realm, _ in self._heard_s})
         schedds = sorted(kernel for other, kernel in self._heard_s if other == realm)
-        turn = int(now_s / TURN_S)
+        turn = int(now_s / self._limits.turn_s)
         return Turn(
             realms_count=len(realms),
             place=(realms.index(realm) + turn) % len(realms),

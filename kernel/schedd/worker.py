@@ -18,7 +18,7 @@ import ray
 
 from kernel.raylib import lean, whereis
 from kernel.schedd.runners import host_token
-from sigmaos_ray import debug, decoding
+from sigmaos_ray import config, debug, decoding
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
@@ -39,12 +39,6 @@ T = TypeVar("T")
 lean.install()  # at the import: Ray unpacks a task's arguments next
 
 _log = debug.selector("RUNNER")
-
-NOTICE_AFTER_S: Final = 0.005
-"""A proc that runs for so long is reported as running; shorter ones are over before anybody could look."""
-_CANCEL_RACE_S: Final = 1.0
-"""A withdrawal from Ray's queue may arrive up to so long after the start, as an interrupt."""
-_HELLO_TIMEOUT_S: Final = 5.0
 
 
 class NodeArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +127,7 @@ class Worker:
     def _ask(self, method: Any, *args: object) -> object:
         """A call to the schedd; None if it does not answer: it is gone, and this worker soon is, too."""
         try:
-            return ray.get(method.remote(*args), timeout=_HELLO_TIMEOUT_S)
+            return ray.get(method.remote(*args), timeout=config.current().workers.hello_timeout_s)
         except (ray.exceptions.RayError, concurrent.futures.TimeoutError) as error:
             _log(f"the schedd does not answer: {error}")
             return None
@@ -153,7 +147,7 @@ def _serve_profiles() -> None:
 
 def _interrupt_handler() -> Callable[[int, Any], None]:
     """SIGINT is KeyboardInterrupt, as always, but for a withdrawal that came too late: an eviction is a request."""
-    deadline_s = time.monotonic() + _CANCEL_RACE_S
+    deadline_s = time.monotonic() + config.current().workers.cancel_race_s
 
     def handle(number: int, frame: Any) -> None:
         if time.monotonic() > deadline_s:
@@ -163,11 +157,12 @@ def _interrupt_handler() -> Callable[[int, Any], None]:
 
 
 class Notices:
-    """Calls ``tell(pid)`` once for each proc that runs for longer than ``NOTICE_AFTER_S``. One daemon thread, which
+    """Calls ``tell(pid)`` once for each proc that runs for longer than ``notice_after_s``. One daemon thread, which
     looks from time to time while procs come, so that a short proc does not have to wake it."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
+        self._after_s = config.current().workers.notice_after_s
         self._pid: str | None = None
         self._idle = True
         self._armed = threading.Event()
@@ -192,7 +187,7 @@ class Notices:
             if pid is seen and (pid is None or pid is told):
                 self._sleep(pid)
             seen = pid
-            time.sleep(NOTICE_AFTER_S)
+            time.sleep(self._after_s)
 
     def _sleep(self, pid: str | None) -> None:
         """Until there is another proc than this one, or none."""

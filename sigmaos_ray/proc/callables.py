@@ -12,16 +12,13 @@ import pickle
 import sys
 import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from sigmaos_ray import serr
+from sigmaos_ray import config, serr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
-
-BYTES_MAX: Final = 1 << 20
-"""The largest pickle: what is larger belongs into a file."""
 
 
 def dumps(program: Callable[..., object], name: str) -> bytes:
@@ -33,8 +30,9 @@ def dumps(program: Callable[..., object], name: str) -> bytes:
             pickled: bytes = cloudpickle.dumps(program)
     except (TypeError, ValueError, AttributeError, RecursionError, pickle.PicklingError) as error:
         raise serr.Inval(name, f"program: the function cannot be shipped: {error}") from error
-    if len(pickled) > BYTES_MAX:
-        raise serr.Inval(name, f"program: {len(pickled)} bytes with what it refers to, over {BYTES_MAX}")
+    bytes_max = config.current().procs.function_bytes_max
+    if len(pickled) > bytes_max:
+        raise serr.Inval(name, f"program: {len(pickled)} bytes with what it refers to, over {bytes_max}")
     return pickled
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import config, debug, serr
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import ProcInfo, Status
 from sigmaos_ray.procclnt import parking, reports, spawning
@@ -32,8 +32,6 @@ _lat = debug.selector("SPAWN_LAT")
 R = TypeVar("R", bound=Message)
 
 _FOR_EVER = -1.0
-_LOOK_AGAIN_S = 0.1
-"""A schedd that cannot be reached either is back soon, or its name goes."""
 
 
 class AsyncProcClnt:
@@ -45,8 +43,9 @@ class AsyncProcClnt:
         self._home = self._env.schedd_id or LOCAL
         self._channels: dict[str, AsyncRPCClnt] = {}
         self._schedd_of: dict[Tpid, str] = {}
-        self._exits = Exits()
-        self._collector = Collector(self._collect)
+        self._limits = config.current().procs
+        self._exits = Exits(self._limits)
+        self._collector = Collector(self._collect, self._limits)
         self._mounting = asyncio.Lock()
         self._mounted = not self._env.schedd.addrs
         self._exited = False
@@ -158,7 +157,7 @@ class AsyncProcClnt:
                     return pb.StatusReply(status=lost.to_pb())
                 if isinstance(error, serr.NotFound):
                     raise
-            await asyncio.sleep(_LOOK_AGAIN_S)
+            await asyncio.sleep(self._limits.look_again_s)
 
     async def _collect(self, kernel: str, pids: list[Tpid]) -> None:
         request = pb.CollectRequest(pids=pids, caller_pid=self._env.pid)

@@ -7,35 +7,32 @@ here. Then the schedd is told to forget it, a moment later and together with oth
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sigmaos_ray import debug, serr
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from sigmaos_ray.config import Procs
     from sigmaos_ray.pb import proc_pb2 as pb
     from sigmaos_ray.proc import Tpid
 
 _log = debug.selector("PROCCLNT")
-
-_AHEAD_MAX: Final = 256
-"""Procs whose end is waited for ahead, at a time; the end of others is asked for when somebody wants to know."""
-_COLLECT_AFTER_S: Final = 0.002
-_CLOSE_WAIT_S: Final = 1.0
 
 
 class Exits:
     """Waits under way. One that its caller gave up stays here, so that the status it collects is not lost. Used from
     one loop; ``close`` ends all."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Procs) -> None:
         self._waits: dict[Tpid, asyncio.Task[pb.StatusReply]] = {}
         self._ahead: set[Tpid] = set()
+        self._ahead_max = limits.exits_ahead_max
 
     def expect(self, pid: Tpid, looking: Callable[[], Coroutine[None, None, pb.StatusReply]]) -> None:
         """Begins to look for the end of a proc that is about to be spawned, if there are not too many of them."""
-        if len(self._ahead) < _AHEAD_MAX and pid not in self._waits:
+        if len(self._ahead) < self._ahead_max and pid not in self._waits:
             self._ahead.add(pid)
             self._begin(pid, looking())
 
@@ -94,8 +91,9 @@ class Collector:
     """Tells schedds which statuses were taken. ``tell(kernel, pids)`` sends; its errors are of no consequence, as a
     schedd that is gone has no statuses."""
 
-    def __init__(self, tell: Callable[[str, list[Tpid]], Awaitable[None]]) -> None:
+    def __init__(self, tell: Callable[[str, list[Tpid]], Awaitable[None]], limits: Procs) -> None:
         self._tell = tell
+        self._limits = limits
         self._taken: dict[str, list[Tpid]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._telling: set[asyncio.Task[None]] = set()
@@ -103,7 +101,7 @@ class Collector:
     def taken(self, kernel: str, pid: Tpid) -> None:
         self._taken.setdefault(kernel, []).append(pid)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_COLLECT_AFTER_S, self.soon)
+            self._timer = asyncio.get_running_loop().call_later(self._limits.collect_pause_s, self.soon)
 
     def soon(self) -> None:
         """Sends without waiting: together with what the caller sends in the same breath."""
@@ -136,7 +134,7 @@ class Collector:
             self.soon()
         telling = list(self._telling)
         if telling:
-            _, late = await asyncio.wait(telling, timeout=_CLOSE_WAIT_S)
+            _, late = await asyncio.wait(telling, timeout=self._limits.close_timeout_s)
             for task in late:
                 task.cancel()
             if late:

@@ -8,8 +8,9 @@ from typing import Final
 
 import psutil
 
+from sigmaos_ray import config
+
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_REAP_TIMEOUT_S: Final = 2.0
 
 
 def adopt_orphans() -> None:
@@ -36,7 +37,7 @@ def end_all(spared: frozenset[int] = frozenset()) -> None:
         tree = found + [process for child in found for process in _below(child)]
         for process in tree:
             _kill(process)
-        _, alive = psutil.wait_procs(tree, timeout=_REAP_TIMEOUT_S)
+        _, alive = psutil.wait_procs(tree, timeout=config.current().workers.reap_timeout_s)
         if alive:  # in an uninterruptible call: the kernel ends them when it is over
             return
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from sigmaos_ray import loopthread, serr
+from sigmaos_ray import config, loopthread, serr
 from sigmaos_ray.proc import Status
 from sigmaos_ray.runner import proclog
 from sigmaos_ray.sigmaclnt import SigmaClnt
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from sigmaos_ray.loopthread import Call
     from sigmaos_ray.sigmap import Stat
 
-_KEPT_MAX: Final = 64
-"""Files that a node keeps."""
-_FETCH_TRIES_MAX: Final = 5
 _DIR_NAME: Final = "executables"
 
 
@@ -70,7 +67,7 @@ def _cache_dir(state_file: str) -> Path:
 def fetch(sc: SigmaClnt, pn: str, directory: Path) -> Path:
     """The local copy of an executable's present version. Version if it changes all the time; NotFound, IsDir."""
     concrete = sc.resolve_unions(pn)
-    for _ in range(_FETCH_TRIES_MAX):
+    for _ in range(config.current().workers.fetch_tries_max):
         stat = _target(sc, concrete)
         if stat.is_dir:
             raise serr.IsDir(pn, "a directory cannot be run")
@@ -116,7 +113,7 @@ def _download(sc: SigmaClnt, pn: str, copy: Path) -> bool:
 def _prune(directory: Path) -> None:
     """Removes the files that were not used for longest. One that runs goes on without its name."""
     files = sorted((file for file in directory.iterdir() if file.name[0] != "."), key=lambda file: file.stat().st_mtime)
-    for file in files[:-_KEPT_MAX]:
+    for file in files[: -config.current().workers.executables_kept_max]:
         file.unlink(missing_ok=True)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from kernel.schedd.backlog import FIRST_FOR_S, Backlog, ClusterSize
+from kernel.schedd.backlog import Backlog, ClusterSize
 from kernel.schedd.procstate import ProcState
 from kernel.schedd.shares import Turn
+from sigmaos_ray.config import Scheduling
 from sigmaos_ray.pb import proc_pb2 as pb
+
+LIMITS = Scheduling(be_per_core=2)
 
 
 def best_effort(number: int) -> ProcState:
@@ -17,7 +20,7 @@ def critical(mcpu: float) -> ProcState:
 
 
 def backlog(cores: float, count: int) -> Backlog:
-    made = Backlog(2, ClusterSize(cores, cores))
+    made = Backlog(LIMITS, ClusterSize(cores, cores))
     for number in range(count):
         made.put(best_effort(number))
     return made
@@ -50,7 +53,7 @@ def test_cores_are_left_for_one_that_waits() -> None:
     waiting = critical(3000)
     queue.reserve(waiting, 0)
     assert len(queue.due(0)) == 2
-    assert queue.holds_until(0) == FIRST_FOR_S
+    assert queue.holds_until(0) == LIMITS.critical_first_s
     queue.reserved(waiting)
     assert queue.holds_until(0) is None
     assert len(queue.due(0)) == 14
@@ -62,7 +65,7 @@ def test_others_go_on_after_a_while() -> None:
     queue = backlog(4, 40)
     queue.reserve(critical(4000), 0)
     assert queue.due(0) == []
-    assert queue.due(FIRST_FOR_S) != []
+    assert queue.due(LIMITS.critical_first_s) != []
 
 
 def test_what_no_node_has_holds_nobody_up() -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
+from sigmaos_ray.config import Procs
 from sigmaos_ray.procclnt import exits
-
-if TYPE_CHECKING:
-    import pytest
 
 
 async def test_close_tells_what_was_taken() -> None:
@@ -18,15 +15,14 @@ async def test_close_tells_what_was_taken() -> None:
         await asyncio.sleep(0)
         told[kernel] = pids
 
-    collector = exits.Collector(tell)
+    collector = exits.Collector(tell, Procs())
     collector.taken("here", "p1")
     collector.taken("here", "p2")
     await collector.close()
     assert told == {"here": ["p1", "p2"]}
 
 
-async def test_close_gives_up_on_a_schedd_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exits, "_CLOSE_WAIT_S", 0.01)
+async def test_close_gives_up_on_a_schedd_that_does_not_answer() -> None:
     ended = asyncio.Event()
 
     async def tell(kernel: str, pids: list[str]) -> None:
@@ -35,7 +31,7 @@ async def test_close_gives_up_on_a_schedd_that_does_not_answer(monkeypatch: pyte
         finally:
             ended.set()
 
-    collector = exits.Collector(tell)
+    collector = exits.Collector(tell, Procs(close_timeout_s=0.01))
     collector.taken("gone", "p1")
     await collector.close()
     assert ended.is_set()

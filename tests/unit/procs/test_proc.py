@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sigmaos_ray import Proc, Status, serr
+from sigmaos_ray import Proc, Status, config, serr
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import StatusCode, callables
 
@@ -114,6 +114,6 @@ def test_functions_that_cannot_travel() -> None:
     lock = threading.Lock()
     with pytest.raises(serr.Inval, match="shipped"):
         Proc(lambda: lock)
-    data = bytes(callables.BYTES_MAX)
+    data = bytes(config.current().procs.function_bytes_max)
     with pytest.raises(serr.Inval, match="bytes"):
         Proc(lambda: data)
