@@ -12,12 +12,12 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from kernel.raylib import lean, whereis
-from sigmaos_ray import crash, debug
+from sigmaos_ray import config, crash, debug
 from sigmaos_ray.instance import ServiceInfo
 from sigmaos_ray.perf import session as profiling
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 lean.install()  # at the import: Ray unpacks an actor's arguments next
 
 _log = debug.selector("KERNEL")
-
-SWITCH_INTERVAL_S: Final = 0.0002
 
 
 class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,8 +105,7 @@ class KernelActor(abc.ABC):
         debug.configure(args.debug, who=who)
         crash.configure(args.fail, who=who)
         whereis.install(args.realm)
-        # Ray's own threads call back into Python: a request must not wait out their turn of 5 ms.
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        sys.setswitchinterval(config.current().serving.switch_interval_s)
         self._name = name
         self._args = args
         # Before anything of the service is made: locks that are to be timed must be made later.

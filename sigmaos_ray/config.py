@@ -143,6 +143,12 @@ class Named(msgspec.Struct, frozen=True):
     etcd_timeout_s: float = 3.0
     named_count: int = 1
     """One leads, the others stand by."""
+    etcd_pause_s: float = 0.1
+    """Before etcd is asked again after it did not answer, or did not say what became of a transaction."""
+    extend_pause_s: float = 0.2
+    """Before the leader's lease is extended again after a try that failed; many tries fit into what is left of it."""
+    guard_poll_s: float = 0.2
+    """How often one that waits for etcd's news makes sure that it still leads."""
 
 
 class Proxy(msgspec.Struct, frozen=True):
@@ -164,6 +170,13 @@ class Proxy(msgspec.Struct, frozen=True):
     """Ranges that are read ahead for one sequential reader, and parts of one upload that are under way."""
     s3_ahead_bytes_max: int = 512 << 20
     """Of all readers and writers together; past it each has what it needs to go on, and no more."""
+    s3_pause_s: float = 0.1
+    """Before the second try of a request to S3; each further pause is twice as long."""
+    s3_pause_s_max: float = 5.0
+    s3_away_tries_max: int = 4
+    """S3 that cannot be reached at all is told after so many tries, within about a second."""
+    s3_garbled_tries_max: int = 2
+    """An answer that cannot be read may have been cut; one that cannot be read again will never be."""
     s3_clients_max: int = 32
     """Credentials of callers whose connections are kept."""
     s3_own_credentials: bool = True
@@ -261,6 +274,28 @@ class BootTimes(msgspec.Struct, frozen=True):
     part_stop_timeout_s: float = 10.0
     """How long one part may take to stop, before it is killed."""
     restart_pause_s: float = 0.2
+    nodes_poll_s: float = 1.0
+    """How often Ray is asked for its live nodes, each of which gets a kernel node."""
+    stop_timeout_s: float = 60.0
+    """How long a whole instance may take to stop, before its boot daemon is killed: all parts, one by one."""
+    ray_end_grace_s: float = 1.0
+    """How long the processes of an own Ray may take to end by themselves, and then to be killed."""
+    ray_poll_s: float = 1.0
+    """How often a Ray that was joined is looked for."""
+    ray_misses_max: int = 5
+    """One that took no connection so many times in a row is lost."""
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """Processes that serve, and what they tell of themselves."""
+
+    switch_interval_s: float = 0.0002
+    """Python's, in kernel actors: Ray's own threads call back into Python, and a request must not wait out their turn
+    of 5 ms."""
+    load_tick_s: float = 1.0
+    """How often the averages of a server's load are taken on."""
+    load_windows_s: tuple[float, float, float] = (1.0, 10.0, 60.0)
+    """A server's load is averaged over about so long, as a machine's load averages are."""
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -276,6 +311,7 @@ class Config(msgspec.Struct, frozen=True):
     scheduling: Scheduling = Scheduling()
     workers: Workers = Workers()
     boot: BootTimes = BootTimes()
+    serving: Serving = Serving()
 
 
 LOCAL: Final = Config()

@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 _log = debug.selector("BOOT")
 
-_NODES_POLL_S = 1.0
-
 
 class Stopped(BaseException):
     """SIGTERM or SIGINT arrived. No Exception: nothing on the way may swallow it."""
@@ -274,7 +272,7 @@ class Boot:
     async def _follow_nodes(self) -> None:
         """Keeps one kernel node on every live Ray node, as they come and go."""
         while True:
-            await asyncio.sleep(_NODES_POLL_S)
+            await asyncio.sleep(self._config.boot.nodes_poll_s)
             alive = await asyncio.to_thread(self._ray_nodes)
             if self._nameds is not None and set(alive) != set(self._nodes):
                 await self._nameds.follow_nodes(self._places(alive))

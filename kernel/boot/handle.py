@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 import psutil
@@ -27,8 +27,6 @@ from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, read_i
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-STOP_TIMEOUT_S: Final = 60.0
 
 
 def start_instance(
@@ -158,7 +156,7 @@ def _end_daemon(daemon: subprocess.Popen[bytes]) -> None:
         if daemon.poll() is None:
             daemon.terminate()
         try:
-            daemon.wait(STOP_TIMEOUT_S)
+            daemon.wait(LOCAL.boot.stop_timeout_s)
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
@@ -183,7 +181,7 @@ def stop_instance(state_dir: str | os.PathLike[str]) -> bool:
 def _ask_to_stop(instance: Instance) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(instance.boot_pid, signal.SIGTERM)
-    deadline_s = time.monotonic() + STOP_TIMEOUT_S
+    deadline_s = time.monotonic() + LOCAL.boot.stop_timeout_s
     while is_running(instance):
         if time.monotonic() > deadline_s:
             with contextlib.suppress(ProcessLookupError):

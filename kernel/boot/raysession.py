@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from sigmaos_ray import config
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CORE: Final = frozenset({"gcs_server", "raylet"})
 _RAYS_OWN: Final = f"{os.sep}ray{os.sep}"
 """In the paths of Ray's programs, which lie in its package."""
-_STRAGGLER_GRACE_S: Final = 1.0
-_JOINED_POLL_S: Final = 1.0
-_JOINED_MISSES_MAX: Final = 5
 
 
 def core_processes() -> list[psutil.Process]:
@@ -67,7 +66,7 @@ def end_session(directory: str) -> None:
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 getattr(process, send)()
-        _, processes = psutil.wait_procs(processes, timeout=_STRAGGLER_GRACE_S)
+        _, processes = psutil.wait_procs(processes, timeout=config.current().boot.ray_end_grace_s)
     shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -99,9 +98,9 @@ async def wait_any_end(processes: Sequence[psutil.Process]) -> str:
 async def wait_unreachable(address: str) -> str:
     """Returns once the Ray of that address has not answered for some seconds in a row."""
     host, _, port = address.rpartition(":")
-    misses = 0
-    while misses < _JOINED_MISSES_MAX:
-        await asyncio.sleep(_JOINED_POLL_S)
+    misses, limits = 0, config.current().boot
+    while misses < limits.ray_misses_max:
+        await asyncio.sleep(limits.ray_poll_s)
         misses = 0 if await asyncio.to_thread(_accepts, host, int(port)) else misses + 1
     return "gcs_server"
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from kernel.named import etcd as etcd_module
 from kernel.named.etcd import Etcd, UnknownOutcome
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from sigmaos_ray.config import Named
 
 _log = debug.selector("NAMED_STORE")
-
-_LOOK_AGAIN_S: Final = 0.1
 
 _commit_crash = crash.point("NAMED_COMMIT_CRASH")
 _commit_delay = crash.point("NAMED_COMMIT_DELAY")
@@ -258,7 +256,7 @@ class Committer:
                 break
             except serr.SigmaError as error:
                 _log(f"outcome unknown: {error}")
-                await asyncio.sleep(_LOOK_AGAIN_S)
+                await asyncio.sleep(self._config.etcd_pause_s)
         if found is None or found.value != asked:
             return False
         self._last_revision = found.mod_revision
@@ -296,7 +294,7 @@ class Committer:
                 refused = True
             except (UnknownOutcome, serr.Unreachable, serr.Inval, serr.Error) as error:
                 _log(f"outcome unknown: {error}")
-                await asyncio.sleep(_LOOK_AGAIN_S)
+                await asyncio.sleep(self._config.etcd_pause_s)
 
     def _read_marker(
         self, found: etcd_module.KeyValue | None, asked: bytes, probes: set[bytes], *, refused: bool

@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 _log = debug.selector("NAMED_LDR")
 
-_EXTEND_AGAIN_S: Final = 0.2
-"""After an extension that failed."""
-_ASK_AGAIN_S: Final = 0.1
-"""After etcd did not answer."""
 _CLOCK_SLACK_S: Final = 2.0
 """The kernel tells its boot time in whole seconds, and corrects it by one at times."""
 
@@ -175,7 +171,7 @@ class Election:
             if self._keeper is None or self._keeper.done():
                 raise serr.Closed("named", "the candidacy's lease is gone")
             if oldest is None:
-                await asyncio.sleep(_ASK_AGAIN_S)
+                await asyncio.sleep(configuration.current().named.etcd_pause_s)
             elif oldest.key == self._key:
                 break
             else:
@@ -197,7 +193,7 @@ class Election:
                 still_leads, _ = await self._etcd.transaction(compare, [self._put(serving)])
             except UnknownOutcome as error:  # putting it twice does no harm
                 _log(f"announce: {error}")
-                await asyncio.sleep(_ASK_AGAIN_S)
+                await asyncio.sleep(configuration.current().named.etcd_pause_s)
                 continue
             if not still_leads:
                 self.lose("the election key is gone")
@@ -235,7 +231,7 @@ class Election:
                 return
             except serr.SigmaError as error:
                 _log(f"extend: {error}")
-                pause_s = _EXTEND_AGAIN_S
+                pause_s = configuration.current().named.extend_pause_s
                 if _now_s() >= self._leads_until_s:
                     self.lose("etcd did not answer in time")
                     return
@@ -306,7 +302,7 @@ async def follow_candidates(etcd_endpoints: Sequence[str], realm: str) -> AsyncG
                     break
             except (serr.SigmaError, Compacted) as error:
                 _log(f"candidates: {error}")
-                await asyncio.sleep(_ASK_AGAIN_S)
+                await asyncio.sleep(configuration.current().named.etcd_pause_s)
     finally:
         await etcd.close()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aetcd import Client, rpc
 from aetcd import exceptions as aetcd_errors
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import config, debug, serr
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -24,7 +24,6 @@ _PAGE_BYTES: Final = 8 << 20
 _FIRST_PAGE_KEYS: Final = 32
 _HAS_LEADER: Final = (("hasleader", "true"),)
 """Asks a member of a cluster to end a watch when it is cut off from the others, instead of staying silent."""
-_WATCH_PAUSE_S: Final = 0.1
 _DELETE: Final = rpc.Event.EventType.DELETE
 _OPTIONS: Final = {
     "grpc.max_receive_message_length": 64 << 20,
@@ -286,7 +285,7 @@ class Etcd:
             except (rpc.AioRpcError, asyncio.InvalidStateError) as error:
                 _log(f"watch: {error}")
                 self._failed(endpoint)
-            await asyncio.sleep(_WATCH_PAUSE_S)
+            await asyncio.sleep(config.current().named.etcd_pause_s)
 
     async def watch_deletes(self, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
         """Keys below the prefix that are deleted after a revision, with the revision of each. Else as ``watch``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kernel.named.contents import ContentsCache
 from kernel.named.etcd import Compacted, Etcd, TooLarge
@@ -15,23 +15,19 @@ if TYPE_CHECKING:
 
     from kernel.named.keys import Keys
     from kernel.named.state import Inode, Tree
+    from sigmaos_ray.config import Named
 
 _log = debug.selector("NAMED_STORE")
-
-_PAUSE_S: Final = 0.1
-"""Before etcd is asked again after it did not answer."""
-_GUARD_S: Final = 0.2
-"""How often one that waits for etcd's news makes sure that it still leads."""
 
 
 class Follower:
     """``start`` it; ``hand_over`` ends it with the tree, ``stop`` without."""
 
-    def __init__(self, etcd: Etcd, keys: Keys, cache_bytes_max: int) -> None:
+    def __init__(self, etcd: Etcd, keys: Keys, limits: Named) -> None:
         self._etcd = etcd
         self._keys = keys
-        self._cache_bytes_max = cache_bytes_max
-        self._contents = ContentsCache(etcd, keys, cache_bytes_max)
+        self._limits = limits
+        self._contents = ContentsCache(etcd, keys, limits.data_cache_bytes_max)
         self._replica = Replica(keys, self._contents)
         self._revision = 0
         """Up to which the replica is complete."""
@@ -66,12 +62,12 @@ class Follower:
                 _log("etcd compacted what the replica has not seen: lists all")
             except (serr.SigmaError, TooLarge) as error:
                 _log(f"follow: {error}")
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(self._limits.etcd_pause_s)
 
     async def _list(self) -> None:
         """Everything anew, as it stands at one revision."""
         revision = await self._etcd.revision()
-        contents = ContentsCache(self._etcd, self._keys, self._cache_bytes_max)
+        contents = ContentsCache(self._etcd, self._keys, self._limits.data_cache_bytes_max)
         replica = Replica(self._keys, contents)
         for table in self._keys.tables():
             async for kv in self._etcd.scan(table, revision):
@@ -90,7 +86,7 @@ class Follower:
         while self._revision < revision:
             self._advanced.clear()
             try:
-                await asyncio.wait_for(self._advanced.wait(), _GUARD_S)
+                await asyncio.wait_for(self._advanced.wait(), self._limits.guard_poll_s)
             except TimeoutError:
                 guard()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kernel.named.committer import Committer, LeaderKey
 from kernel.named.election import Candidate, Election
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 _log = debug.selector("NAMED")
 
-_ASK_AGAIN_S: Final = 0.1
-"""After etcd did not say what became of a transaction."""
-
 
 class NamedServer(KernelService):
     """One candidate for a realm's named. ``on_lost`` is told once when it loses the leadership."""
@@ -57,7 +54,7 @@ class NamedServer(KernelService):
         self._etcd = Etcd(args.etcd_endpoints, self._config.named.etcd_timeout_s)
         self._keys = Keys(args.realm)
         self._election = Election(self._etcd, self._keys, self._config.lease.election_ttl_s, self._lost)
-        self._follower = Follower(self._etcd, self._keys, self._config.named.data_cache_bytes_max)
+        self._follower = Follower(self._etcd, self._keys, self._config.named)
         self._bridge = Bridge(self._etcd, self._keys, self._config.lease.election_ttl_s, self._follower.leases)
         watches = WatchTable()
         self.fs = NamedFs(watches, self._config.named, self._keys, self._config.store.dir_entries_max)
@@ -148,7 +145,7 @@ class NamedServer(KernelService):
                 leads, revision = await self._etcd.transaction(compare, [put(self._keys.txn, secrets.token_bytes(8))])
             except UnknownOutcome as error:  # putting it twice does no harm
                 _log(f"mark: {error}")
-                await asyncio.sleep(_ASK_AGAIN_S)
+                await asyncio.sleep(self._config.named.etcd_pause_s)
                 continue
             if not leads:
                 self._election.lose("the election key is gone")

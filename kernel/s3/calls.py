@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.parsers import ResponseParserError
 
@@ -27,20 +27,13 @@ T = TypeVar("T")
 
 _log = debug.selector("S3")
 
-FIRST_PAUSE_S: Final = 0.1
-PAUSE_MAX_S: Final = 5.0
-AWAY_TRIES_MAX: Final = 4
-"""S3 that cannot be reached at all is told after so many tries, within about a second."""
-GARBLED_TRIES_MAX: Final = 2
-"""An answer that cannot be read may have been cut; one that cannot be read again will never be."""
 
-
-def pauses() -> Iterator[float]:
+def pauses(limits: Proxy) -> Iterator[float]:
     """How long to wait before each further try: twice as long as before, and never the same for all who wait."""
-    pause = FIRST_PAUSE_S
+    pause = limits.s3_pause_s
     while True:
         yield pause * (0.5 + random.random() / 2)
-        pause = min(pause * 2, PAUSE_MAX_S)
+        pause = min(pause * 2, limits.s3_pause_s_max)
 
 
 class Calls:
@@ -71,7 +64,7 @@ class Calls:
         may have been carried out. Timeout, or IOErr for a change, when the time is over; the thread may go on for a
         while then. Whoever is cancelled waits for the thread all the same: what the call uses is free then."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-        for tries, pause in enumerate(pauses(), 1):
+        for tries, pause in enumerate(pauses(self.limits), 1):
             await self._turn(who, about, deadline)
             try:
                 return await self._in_thread(who, secret, call, about, deadline)
@@ -79,8 +72,8 @@ class Calls:
                 fate = fate_of(error)
                 is_over = asyncio.get_running_loop().time() + pause >= deadline
                 may_help = fate is Fate.REFUSED or (fate is Fate.UNKNOWN and repeats)
-                is_away = not _answers(error) and tries >= AWAY_TRIES_MAX
-                is_garbled = isinstance(error, ResponseParserError) and tries >= GARBLED_TRIES_MAX
+                is_away = not _answers(error) and tries >= self.limits.s3_away_tries_max
+                is_garbled = isinstance(error, ResponseParserError) and tries >= self.limits.s3_garbled_tries_max
                 if not may_help or is_over or is_away or is_garbled or self._closed:
                     raise from_boto(error, about, f" (tried {tries} times)" if tries > 1 else "") from error
                 _log(f"{about.name}: again in {pause:.1f} s: {error}")

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from sigmaos_ray import config
 from sigmaos_ray.protsrv.latency import Latency
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-_TICK_S: Final = 1.0
-_LOADS_S: Final = (1.0, 10.0, 60.0)
-"""The server's load is averaged over about so long."""
 
 WAITS_OF: Final = {op: f"{op}_waits" for op in ("read", "write", "open")} | {"writeread": "writeread"}
 """Requests that may wait for other clients (watches, pipes) or for a handler: how their latencies are called then. They
@@ -33,7 +30,8 @@ class ServerLoad:
         self._began_s = self._last_s = now_s
         self._worked_s = 0.0
         self._cpu_s = cpu_s
-        self.averages = [0.0] * len(_LOADS_S)
+        self._windows_s = config.current().serving.load_windows_s
+        self.averages = [0.0] * len(self._windows_s)
         self.util_percent = 0.0
 
     def tick(self, now_s: float, worked_s: float, cpu_s: float) -> None:
@@ -43,7 +41,7 @@ class ServerLoad:
         if interval_s <= 0:
             return
         now_load = (worked_s - self._worked_s) / interval_s
-        for place, over_s in enumerate(_LOADS_S):
+        for place, over_s in enumerate(self._windows_s):
             keeps = math.exp(-interval_s / over_s)
             self.averages[place] = self.averages[place] * keeps + now_load * (1 - keeps)
         self.util_percent = 100 * (cpu_s - self._cpu_s) / interval_s
@@ -80,7 +78,7 @@ class ServerStats:
 
     def start(self) -> None:
         """Averages the load from now on, on the running loop, until ``stop``."""
-        self._ticking = asyncio.get_running_loop().call_later(_TICK_S, self._tick)
+        self._ticking = asyncio.get_running_loop().call_later(config.current().serving.load_tick_s, self._tick)
 
     def _tick(self) -> None:
         self._load.tick(time.monotonic(), self._worked_s(), time.process_time())

@@ -6,13 +6,14 @@ import asyncio
 import sys
 
 from kernel.named.server import NamedServer
-from kernel.shell import SWITCH_INTERVAL_S, KernelArgs
+from kernel.shell import KernelArgs
+from sigmaos_ray import config
 
 REALM = "bench"
 
 
 async def main(etcd_port: str) -> None:
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    sys.setswitchinterval(config.current().serving.switch_interval_s)
     args = KernelArgs(kernel_id="sigma-1", realm=REALM, etcd_endpoints=(f"127.0.0.1:{etcd_port}",))
     named = NamedServer(args)
     endpoint = await named.start()

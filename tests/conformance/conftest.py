@@ -15,7 +15,7 @@ import pytest_asyncio
 from motoserver import serve_s3
 from serving import CAPABILITIES, Place, Site
 
-from kernel.shell import SWITCH_INTERVAL_S
+from sigmaos_ray import config
 from sigmaos_ray.fslib import AsyncFsLib
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 def _quick_turns() -> Iterator[None]:
     """Servers and tests are threads of one process here, and take turns as those of a kernel actor do."""
     before_s = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    sys.setswitchinterval(config.current().serving.switch_interval_s)
     yield
     sys.setswitchinterval(before_s)
 

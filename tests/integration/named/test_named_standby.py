@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from aetcd import rpc
 
-from kernel.named import follower as followers
 from kernel.named.committer import LeaderKey
 from kernel.named.election import follow_candidates
 from kernel.named.etcd import Etcd
@@ -17,6 +16,7 @@ from kernel.named.keys import Keys
 from kernel.named.server import NamedServer
 from kernel.shell import KernelArgs
 from sigmaos_ray import serr
+from sigmaos_ray.config import Named
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ async def test_what_etcd_compacted_is_listed(realm: Realm, monkeypatch: pytest.M
     sc = await realm.clnt(named)
     await sc.put_file("name/ux/removed", b"x")
     etcd = Etcd([realm.endpoint], 5)
-    follower = Follower(etcd, Keys(realm.name), 1 << 20)
+    follower = Follower(etcd, Keys(realm.name), Named())
     connected = asyncio.Event()
     real = etcd.watch
 
@@ -124,7 +124,7 @@ async def test_a_lost_connection_loses_nothing(realm: Realm, monkeypatch: pytest
     """The watch begins again where it ended, also in the middle of a revision."""
     sc = await realm.clnt(await realm.named("sigma-1"))
     etcd = Etcd([realm.endpoint], 5)
-    follower = Follower(etcd, Keys(realm.name), 1 << 20)
+    follower = Follower(etcd, Keys(realm.name), Named())
     from kernel.named import etcd as etcd_module
 
     real = etcd_module._watch_once
@@ -166,10 +166,9 @@ async def test_leased_files_that_end_at_the_change(realm: Realm) -> None:
     await second.stop()
 
 
-async def test_who_waits_for_news_gives_up_when_deposed(realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_waits_for_news_gives_up_when_deposed(realm: Realm) -> None:
     etcd = Etcd([realm.endpoint], 5)
-    monkeypatch.setattr(followers, "_GUARD_S", 0.01)
-    follower = Follower(etcd, Keys(realm.name), 1 << 20)
+    follower = Follower(etcd, Keys(realm.name), Named(guard_poll_s=0.01))
     follower.start()
 
     def deposed() -> None:

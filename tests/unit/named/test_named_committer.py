@@ -9,7 +9,6 @@ import pytest
 import pytest_asyncio
 from fake_etcd import FakeEtcd, Fate
 
-from kernel.named import committer as committers
 from kernel.named.committer import Committer, LeaderKey
 from kernel.named.fences import StoredFence
 from kernel.named.keys import Keys
@@ -60,9 +59,8 @@ class Leader:
 
 
 @pytest_asyncio.fixture
-async def leader(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Leader]:
-    monkeypatch.setattr(committers, "_LOOK_AGAIN_S", 0)
-    leader = Leader(Named(commit_ops_max=10, commit_bytes_max=1000, etcd_timeout_s=0.2))
+async def leader() -> AsyncIterator[Leader]:
+    leader = Leader(Named(commit_ops_max=10, commit_bytes_max=1000, etcd_timeout_s=0.2, etcd_pause_s=0))
     await leader.committer.start()
     yield leader
     await leader.committer.close()

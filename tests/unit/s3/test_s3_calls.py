@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.parsers import ResponseParserError
@@ -13,8 +11,7 @@ from kernel.s3.errors import About
 from sigmaos_ray import serr
 from sigmaos_ray.config import Proxy
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+LIMITS = Proxy(s3_threads=2, s3_pause_s=0.0)
 
 
 class Clients:
@@ -30,20 +27,11 @@ class Clients:
         return None
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pauses() -> Iterator[float]:
-        while True:
-            yield 0.0
-
-    monkeypatch.setattr(calls, "pauses", pauses)
-
-
 @pytest.mark.parametrize(
     ("error", "tries"),
     [
-        (ResponseParserError("not well-formed"), calls.GARBLED_TRIES_MAX),
-        (EndpointConnectionError(endpoint_url="http://s3"), calls.AWAY_TRIES_MAX),
+        (ResponseParserError("not well-formed"), LIMITS.s3_garbled_tries_max),
+        (EndpointConnectionError(endpoint_url="http://s3"), LIMITS.s3_away_tries_max),
     ],
 )
 async def test_what_never_gets_better_is_told_soon(error: Exception, tries: int) -> None:
@@ -54,7 +42,7 @@ async def test_what_never_gets_better_is_told_soon(error: Exception, tries: int)
         asked += 1
         raise error
 
-    s3_calls = calls.Calls(Clients(), Proxy(s3_threads=2))  # type: ignore[arg-type]
+    s3_calls = calls.Calls(Clients(), LIMITS)  # type: ignore[arg-type]
     try:
         with pytest.raises(serr.Error, match=f"tried {tries} times"):
             await s3_calls.run("who", None, ask, About("f"), timeout_s=60)
