@@ -10,11 +10,11 @@ import threading
 from sigmaos_ray import SigmaClnt, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.ft.fttask.names import leader_pathname, server_pathname, state_pathname
-from sigmaos_ray.ft.fttask.table import TaskTable
 from sigmaos_ray.leaderclnt import LeaderClnt
 from sigmaos_ray.sigmasrv import SigmaSrv
-from user.fttask_srv.journal import Journal
+from user.fttask_srv.journal import TaskJournal
 from user.fttask_srv.service import TaskSrv
+from user.fttask_srv.state import TaskTable
 
 
 def main(state_file: str, realm: str, service_id: str) -> None:
@@ -26,7 +26,7 @@ def main(state_file: str, realm: str, service_id: str) -> None:
         leader.lead_and_fence(b"", [state])
         threading.Thread(target=lambda: leader.lost.wait() and os._exit(3), daemon=True).start()
         table = TaskTable()
-        journal = Journal(sc.asynchronous, state, lambda _: os._exit(3))
+        journal = TaskJournal(sc.asynchronous, state, lambda _: os._exit(3))
         sc.run(journal.load(table))
         with SigmaSrv(server_pathname(service_id), TaskSrv(table, journal), sc=sc, replace=True):
             sys.stdin.read()

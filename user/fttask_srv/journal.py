@@ -16,28 +16,31 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sigmaos_ray import debug, decoding, serr
-from sigmaos_ray.ft.fttask.table import Change
 from sigmaos_ray.sigmap import OEXCL, OWRITE
+from user.fttask_srv.state import TaskChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sigmaos_ray import AsyncSigmaClnt
-    from sigmaos_ray.ft.fttask.table import TaskTable
+    from user.fttask_srv.state import TaskTable
 
 _log = debug.selector("FTTASKSRV")
 
 _FILE_BYTES_MAX: Final = 900_000
-"""named takes files of 1 MiB."""
+"""named takes files of 1 MiB; what msgpack puts around the changes of one is far less than the rest."""
 _LOGS_MAX: Final = 200
-"""So many files, and a snapshot takes their place."""
+"""So many log files, and a snapshot takes their place: a new server reads them one after the other."""
 _encode = msgspec.msgpack.Encoder().encode
-_decode = decoding.msgpack_decoder(list[Change])
+_decode = decoding.msgpack_decoder(list[TaskChange])
 
 
-class Journal:
-    """The changes of one server. ``load`` it once, then ``write``. ``on_lost`` is told when a write failed: what is in
-    memory is not what is written, and the process must end."""
+class TaskJournal:
+    """The changes of one server, below ``directory`` in named. ``load`` it once, then ``write``, and ``close`` it.
+
+    ``on_lost`` is called when a write failed: what is in memory is then not what is written, and whether the last write
+    took place nobody knows, so the process must end.
+    """
 
     def __init__(self, sc: AsyncSigmaClnt, directory: str, on_lost: Callable[[serr.SigmaError], None]) -> None:
         self._sc = sc
@@ -47,19 +50,21 @@ class Journal:
         self._next = 1
         self._first = 1
         """The number of the oldest log file."""
-        self._waiting: list[Change] = []
+        self._waiting: list[TaskChange] = []
         self._written: asyncio.Future[None] | None = None
-        """Done once what waits now is written."""
+        """Done once what waits now is written; all requests that share that write wait for it."""
         self._writer: asyncio.Task[None] | None = None
         self._table: TaskTable | None = None
 
     async def load(self, table: TaskTable) -> None:
-        """Applies all that was written. Makes the directories if this is the first server."""
+        """Applies all that was written to an empty table; this journal makes snapshots of it from then on. Makes the
+        directories if this is the first server."""
         for directory in (self._logs, self._snapshots):
             await self._sc.makedirs(directory)
         last = await self._load_snapshot(table)
         numbers = sorted(int(stat.name) for stat in await self._sc.get_dir(self._logs))
         for number in numbers:
+            # Others are part of the snapshot: a server that was killed may have left them.
             if number > last:
                 await self._apply_file(table, f"{self._logs}/{number:012}")
         self._first = numbers[0] if numbers else last + 1
@@ -67,6 +72,7 @@ class Journal:
         self._table = table
 
     async def _load_snapshot(self, table: TaskTable) -> int:
+        """Applies the newest one that is complete; returns the number of the last log file in it, 0 without any."""
         names = [stat.name for stat in await self._sc.get_dir(self._snapshots)]
         whole = sorted(name for name in names if "." not in name)
         if not whole:
@@ -81,8 +87,10 @@ class Journal:
         for change in _decode(await self._sc.get_file(pn)):
             table.apply(change)
 
-    async def write(self, change: Change | None = None) -> None:
-        """Returns once the change, and all before it, are written; without one, once all before it are."""
+    async def write(self, change: TaskChange | None = None) -> None:
+        """Returns once the change, and all before it, are written; without one, once all before it are. The change has
+        been applied to the table. Inval if it is too large for a file; IOErr if it, or one before it, was not written.
+        A caller that is cancelled leaves the change on its way."""
         if change is not None:
             if len(_encode([change])) > _FILE_BYTES_MAX:
                 raise serr.Inval("tasks", f"over {_FILE_BYTES_MAX} bytes in one request")
@@ -107,6 +115,8 @@ class Journal:
                     await self._sc.put_file(f"{self._logs}/{self._next:012}", part, mode=OWRITE | OEXCL)
                     self._next += 1
                 written.set_result(None)
+                # Only while nothing waits is the table what the files make: changes are applied before they are
+                # written.
                 if self._next - self._first > _LOGS_MAX and not self._waiting:
                     await self._snapshot()
             except serr.SigmaError as error:
@@ -118,10 +128,11 @@ class Journal:
         for future in (written, self._written):
             if future is not None and not future.done():
                 future.set_exception(serr.IOErr("fttask", f"not written: {error}"))
-                future.exception()
+                future.exception()  # nobody may wait for it: then asyncio is not to complain
 
     async def _snapshot(self) -> None:
-        """Nothing waits: the table is what the files up to now make."""
+        """Writes the table and removes the files that made it. The parts first, then the file that says they are all
+        there, then the removals: wherever it ends, a new server finds one whole account."""
         assert self._table is not None
         last = self._next - 1
         for number, part in enumerate(_parts(self._table.as_changes())):
@@ -135,14 +146,14 @@ class Journal:
         _log(f"snapshot at {last}")
 
     async def close(self) -> None:
-        """Waits for what is being written."""
+        """Waits for what is being written. No ``write`` may follow."""
         if self._writer is not None:
             await asyncio.wait({self._writer})
 
 
-def _parts(changes: Iterable[Change]) -> Iterable[bytes]:
+def _parts(changes: Iterable[TaskChange]) -> Iterable[bytes]:
     """Changes as files, none larger than named takes."""
-    part: list[Change] = []
+    part: list[TaskChange] = []
     size = 0
     for change in changes:
         change_bytes = len(_encode(change))

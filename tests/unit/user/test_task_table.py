@@ -8,9 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sigmaos_ray import serr
-from sigmaos_ray.ft.fttask.table import Change, Last, TaskTable
 from sigmaos_ray.pb import fttask_pb2 as pb
 from sigmaos_ray.sigmap import NO_FENCE, Fence
+from user.fttask_srv.state import (
+    FenceRaised,
+    LastTaskSubmitted,
+    OutputsAdded,
+    TaskChange,
+    TasksEdited,
+    TasksMoved,
+    TasksSubmitted,
+    TaskTable,
+)
 
 
 def submitted(*numbers: int) -> TaskTable:
@@ -20,7 +29,7 @@ def submitted(*numbers: int) -> TaskTable:
     return table
 
 
-def do(table: TaskTable, change: Change | None) -> None:
+def do(table: TaskTable, change: TaskChange | None) -> None:
     if change is not None:
         table.apply(change)
 
@@ -42,7 +51,7 @@ def test_deciding_changes_nothing() -> None:
     table.acquire("me", 0)
     table.move([1], pb.DONE)
     table.output([1], [b"x"], mark_done=True)
-    table.raised(Fence("f", 1))
+    table.raise_fence(Fence("f", 1))
     assert table.counts() == {pb.TODO: 1, pb.WIP: 0, pb.DONE: 0, pb.ERROR: 0}
     assert table.fence == NO_FENCE
 
@@ -96,7 +105,7 @@ def test_edits() -> None:
 
 def test_it_has_stopped_when_nothing_can_come_any_more() -> None:
     table = submitted(1, 2)
-    do(table, Last())
+    do(table, LastTaskSubmitted())
     assert not table.has_stopped
     with pytest.raises(serr.Inval, match="last"):
         table.submit([(3, b"")])
@@ -113,12 +122,12 @@ def test_fences() -> None:
     """Older is Inval, none passes; who acquires needs just the newest."""
     table = submitted(1)
     table.check_exact_fence(NO_FENCE)
-    do(table, table.raised(Fence("f", 5)))
-    assert table.raised(Fence("f", 5)) is None
+    do(table, table.raise_fence(Fence("f", 5)))
+    assert table.raise_fence(Fence("f", 5)) is None
     with pytest.raises(serr.Inval):
-        table.raised(Fence("f", 4))
+        table.raise_fence(Fence("f", 4))
     with pytest.raises(serr.Inval):
-        table.raised(NO_FENCE)
+        table.raise_fence(NO_FENCE)
     for passing in (NO_FENCE, Fence("f", 5), Fence("f", 6)):
         table.check_fence(passing)
     with pytest.raises(serr.Inval):
@@ -143,7 +152,7 @@ steps = st.lists(
 )
 
 
-def decide(table: TaskTable, step: tuple, number: int) -> Change | None:  # type: ignore[type-arg]
+def decide(table: TaskTable, step: tuple, number: int) -> TaskChange | None:  # type: ignore[type-arg]
     if step[0] == "submit":
         return table.submit([(each, b"%d-%d" % (each, number)) for each in step[1]])[1]
     if step[0] == "acquire":
@@ -152,7 +161,7 @@ def decide(table: TaskTable, step: tuple, number: int) -> Change | None:  # type
         return table.move([step[1]], step[2])
     if step[0] == "output":
         return table.output([step[1]], [b"%d" % number], mark_done=step[2])
-    return Last() if step[0] == "last" else table.raised(Fence("f", step[1]))
+    return LastTaskSubmitted() if step[0] == "last" else table.raise_fence(Fence("f", step[1]))
 
 
 def shown(table: TaskTable) -> object:
@@ -179,8 +188,23 @@ def test_a_table_is_what_its_changes_make(steps: list[tuple]) -> None:  # type: 
             continue
         if change is not None:
             table.apply(change)
-            again.apply(msgspec.msgpack.decode(msgspec.msgpack.encode(change), type=Change))
-    for change in msgspec.msgpack.decode(msgspec.msgpack.encode(table.as_changes()), type=list[Change]):
+            again.apply(msgspec.msgpack.decode(msgspec.msgpack.encode(change), type=TaskChange))
+    for change in msgspec.msgpack.decode(msgspec.msgpack.encode(table.as_changes()), type=list[TaskChange]):
         restored.apply(change)
     assert shown(again) == shown(table)
     assert shown(restored) == shown(table)
+
+
+@pytest.mark.parametrize(
+    ("written", "change"),
+    [
+        (["Submit", [[1, b"data"]]], TasksSubmitted([(1, b"data")])),
+        (["Edit", [[1, b"data"]]], TasksEdited([(1, b"data")])),
+        (["Move", [1], pb.WIP, "a"], TasksMoved([1], pb.WIP, "a")),
+        (["Output", [1], [b"out"], True], OutputsAdded([1], [b"out"], mark_done=True)),
+        (["Last"], LastTaskSubmitted()),
+        (["Raise", msgspec.to_builtins(Fence("f", 5))], FenceRaised(Fence("f", 5))),
+    ],
+)
+def test_journals_that_are_there_can_be_read(written: list[object], change: TaskChange) -> None:
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(written), type=TaskChange) == change
