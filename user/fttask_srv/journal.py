@@ -87,13 +87,17 @@ class TaskJournal:
         for change in _decode(await self._sc.get_file(pn)):
             table.apply(change)
 
+    @staticmethod
+    def check(change: TaskChange) -> None:
+        """Inval for a change that no file takes: it must not be applied to the table."""
+        if len(_encode([change])) > _FILE_BYTES_MAX:
+            raise serr.Inval("tasks", f"over {_FILE_BYTES_MAX} bytes in one request")
+
     async def write(self, change: TaskChange | None = None) -> None:
-        """Returns once the change, and all before it, are written; without one, once all before it are. The change has
-        been applied to the table. Inval if it is too large for a file; IOErr if it, or one before it, was not written.
-        A caller that is cancelled leaves the change on its way."""
+        """Returns once the change, and all before it, are written; without one, once all before it are. The change was
+        ``check``ed and applied to the table. IOErr if it, or one before it, was not written. A caller that is cancelled
+        leaves the change on its way."""
         if change is not None:
-            if len(_encode([change])) > _FILE_BYTES_MAX:
-                raise serr.Inval("tasks", f"over {_FILE_BYTES_MAX} bytes in one request")
             self._waiting.append(change)
         if self._waiting:
             if self._written is None:

@@ -37,6 +37,7 @@ class TaskSrv:
     async def _commit(self, change: TaskChange | None) -> None:
         """Applies a change, if there is one, and returns once it and all before it are written."""
         if change is not None:
+            self._journal.check(change)
             self._table.apply(change)
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()

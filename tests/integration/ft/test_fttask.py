@@ -182,6 +182,18 @@ def test_snapshots_take_the_place_of_the_journal(service: tuple[FtTaskSrvMgr, Ft
     assert clnt.get_tasks_by_status(TaskStatus.TODO) == list(range(450))
 
 
+def test_a_request_that_is_too_large_leaves_no_trace(service: tuple[FtTaskSrvMgr, FtTaskClnt]) -> None:
+    """Neither in the journal nor in the server's memory, which would forget it with its next life."""
+    _, clnt = service
+    with pytest.raises(serr.Inval, match="900000 bytes"):
+        clnt.submit_tasks({1: bytes(500_000), 2: bytes(500_000)})
+    assert clnt.get_task_stats() == (0, 0, 0, 0, False)
+    clnt.submit_tasks({1: b"small"})
+    with pytest.raises(serr.Inval, match="900000 bytes"):
+        clnt.edit_tasks({1: bytes(1_000_000)})
+    assert clnt.read_tasks([1]) == {1: b"small"}
+
+
 def test_names(sc: SigmaClnt) -> None:
     for bad in ("", "a/b", ".."):
         with pytest.raises(serr.Inval):
