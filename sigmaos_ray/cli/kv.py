@@ -131,7 +131,7 @@ def scan(
     timeout_s: Timeout = 30,
 ) -> None:
     """List keys, one a line."""
-    from user.kv.names import SHARDS_COUNT
+    from user.kv.keys import SHARDS_COUNT
 
     with _clerk(store, timeout_s) as clerk:
         for number in range(SHARDS_COUNT) if shard is None else [shard]:

@@ -9,7 +9,7 @@ import threading
 
 from sigmaos_ray import SigmaClnt, serr
 from sigmaos_ray.config import ProcEnv
-from sigmaos_ray.ft.fttask.names import leader_pathname, server_pathname, state_pathname
+from sigmaos_ray.ft.fttask.paths import leader_pathname, server_pathname, state_pathname
 from sigmaos_ray.leaderclnt import LeaderClnt
 from sigmaos_ray.sigmasrv import SigmaSrv
 from user.fttask_srv.journal import TaskJournal

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from sigmaos_ray import SigmaClnt, Status, serr
 from sigmaos_ray.sigmasrv import SigmaSrv
-from user.cache.config import CacheConfig, Names
+from user.cache.config import CacheConfig
+from user.cache.paths import CachePaths
 from user.cache.service import CacheSrv
 from user.cache.state import CacheState
 
@@ -24,19 +25,19 @@ def main(argv: list[str]) -> Status:
     if len(argv) != 4 or not argv[3].isdecimal() or not int(argv[3]):
         sys.exit(USAGE)
     _, job, name, size = argv
-    names = Names(job)
+    paths = CachePaths(job)
     state = CacheState(name, int(size))
-    with SigmaClnt() as sc, SigmaSrv(names.server(name), CacheSrv(state), sc=sc, replace=True):
+    with SigmaClnt() as sc, SigmaSrv(paths.server(name), CacheSrv(state), sc=sc, replace=True):
         # After the name is there: who writes a newer one now, finds this server and tells it.
-        sc.run(_follow(sc.asynchronous, names, state))
+        sc.run(_follow(sc.asynchronous, paths, state))
         sc.started()
         sc.wait_evict()
     return Status.evicted()
 
 
-async def _follow(sc: AsyncSigmaClnt, names: Names, state: CacheState) -> None:
+async def _follow(sc: AsyncSigmaClnt, paths: CachePaths, state: CacheState) -> None:
     """On the loop, as everything that touches the state."""
     try:
-        state.follow(CacheConfig.from_bytes(await sc.get_file(names.config)))
+        state.follow(CacheConfig.from_bytes(await sc.get_file(paths.config)))
     except serr.NotFound as error:
-        raise serr.NotFound(names.config, f"there is no cache {names.job}") from error
+        raise serr.NotFound(paths.config, f"there is no cache {paths.job}") from error

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Self
 from sigmaos_ray import debug, serr
 from user.cache import cache_pb2 as pb
 from user.cache.asking import PAUSE_S, Asking, batches
-from user.cache.config import Names, shard_of
+from user.cache.config import shard_of
 from user.cache.face import check_key, miss, packed, unpacked
-from user.cache.servers import Servers, ThreadServers
+from user.cache.paths import CachePaths
+from user.cache.servers import CacheServers, ThreadCacheServers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +45,7 @@ class AsyncCacheClnt:
     seconds, may then have been made, and raises. ``close`` it, or use it as a context."""
 
     def __init__(self, sc: AsyncSigmaClnt, job: str) -> None:
-        self._servers = Servers(sc, Names(job))
+        self._servers = CacheServers(sc, CachePaths(job))
 
     async def get(self, key: str) -> bytes:
         """NotFound with the object ``key <key>``: a miss."""
@@ -133,7 +134,7 @@ class CacheClnt:
     """``AsyncCacheClnt`` for threads, any number of them. A context manager."""
 
     def __init__(self, sc: SigmaClnt, job: str) -> None:
-        self._servers = ThreadServers(sc, Names(job))
+        self._servers = ThreadCacheServers(sc, CachePaths(job))
 
     def get(self, key: str) -> bytes:
         """See ``AsyncCacheClnt.get``."""

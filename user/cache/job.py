@@ -12,8 +12,9 @@ from sigmaos_ray.ft.procgroupmgr import AsyncProcGroupMgr
 from sigmaos_ray.lockclnt import AsyncLock
 from sigmaos_ray.sigmap import OEXCL, OWRITE
 from user.cache import cache_pb2 as pb
-from user.cache.config import EMPTY, CacheConfig, Names, steps
-from user.cache.servers import Servers
+from user.cache.config import EMPTY, CacheConfig, steps
+from user.cache.paths import CachePaths
+from user.cache.servers import CacheServers
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -40,24 +41,24 @@ class AsyncCacheJob:
         if servers < 1 or bytes_max < 1:
             raise serr.Inval(job, f"{servers} servers of {bytes_max} bytes: a cache has at least one of each")
         self._sc = sc
-        self._names = Names(job)
+        self._paths = CachePaths(job)
         self._count = servers
         self._bytes_max = bytes_max
         self._mcpu = mcpu
-        self._servers = Servers(sc, self._names)
+        self._servers = CacheServers(sc, self._paths)
         self._groups: dict[str, AsyncProcGroupMgr] = {}
 
     @property
     def name(self) -> str:
         """Which cache it is."""
-        return self._names.job
+        return self._paths.job
 
     async def start(self) -> None:
         """Returns once the cache takes calls. Of one that runs already, the number of servers stays as it is."""
-        await self._sc.makedirs(self._names.servers)
-        async with AsyncLock(self._sc, self._names.lock):
+        await self._sc.makedirs(self._paths.servers)
+        async with AsyncLock(self._sc, self._paths.lock):
             with contextlib.suppress(serr.Exists):
-                await self._sc.put_file(self._names.config, EMPTY.to_bytes(), mode=OWRITE | OEXCL)
+                await self._sc.put_file(self._paths.config, EMPTY.to_bytes(), mode=OWRITE | OEXCL)
             await self._servers.refresh()
             config = self._servers.config
             wanted = list(config.servers) or [f"{number}" for number in range(self._count)]
@@ -71,7 +72,7 @@ class AsyncCacheJob:
 
     async def add_server(self) -> str:
         """Starts one more, and gives it its share of the shards, empty; returns its name. Clients go on."""
-        async with AsyncLock(self._sc, self._names.lock):
+        async with AsyncLock(self._sc, self._paths.lock):
             names = await self.servers()
             name = next(f"{number}" for number in range(len(names) + 1) if f"{number}" not in names)
             await self._keep(name)
@@ -81,11 +82,11 @@ class AsyncCacheJob:
     async def remove_server(self, name: str = "") -> str:
         """Spreads the shards of a server, empty, over the others, and ends it; the last one by default. It need not
         answer. NotFound for one that is none, Inval for the only one."""
-        async with AsyncLock(self._sc, self._names.lock):
+        async with AsyncLock(self._sc, self._paths.lock):
             names = await self.servers()
             name = name or (names[-1] if names else "")
             if name not in names:
-                raise serr.NotFound(self._names.server(name), "no server of the cache")
+                raise serr.NotFound(self._paths.server(name), "no server of the cache")
             if len(names) == 1:
                 raise serr.Inval(name, "the only server of the cache")
             await self._change([other for other in names if other != name], going=name)
@@ -93,11 +94,11 @@ class AsyncCacheJob:
 
     async def _keep(self, name: str) -> None:
         """From now on the server runs."""
-        group = self._names.group(name)
+        group = self._paths.group(name)
         try:
             manager = await AsyncProcGroupMgr.recover_job(self._sc, group)
         except serr.NotFound:
-            args = [self._names.job, name, str(self._bytes_max)]
+            args = [self._paths.job, name, str(self._bytes_max)]
             manager = AsyncProcGroupMgr(self._sc, 1, PROGRAM, args, self._mcpu, group)
             await manager.persist()
         older = self._groups.get(name)
@@ -109,7 +110,7 @@ class AsyncCacheJob:
         manager = self._groups.pop(name, None)
         if manager is None:
             try:
-                manager = await AsyncProcGroupMgr.recover_job(self._sc, self._names.group(name))
+                manager = await AsyncProcGroupMgr.recover_job(self._sc, self._paths.group(name))
             except serr.NotFound:
                 return
             await manager.start()
@@ -127,7 +128,7 @@ class AsyncCacheJob:
         await asyncio.gather(*(self._tell(name, after, going) for name in after.servers))
 
     async def _write(self, config: CacheConfig) -> None:
-        await self._sc.put_file(self._names.config, config.to_bytes())
+        await self._sc.put_file(self._paths.config, config.to_bytes())
         self._servers.config = config
 
     async def _tell(self, name: str, config: CacheConfig, going: str) -> None:
@@ -154,7 +155,7 @@ class AsyncCacheJob:
             names |= set(await self.servers())
         await asyncio.gather(*(self._end(name) for name in names))
         with contextlib.suppress(serr.NotFound):
-            await self._sc.rmdir(self._names.dir)
+            await self._sc.rmdir(self._paths.dir)
 
     async def close(self) -> None:
         """Leaves the servers to themselves. May be repeated."""

@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any, Self
 
 from sigmaos_ray import debug, extras, serr
+from sigmaos_ray.ft.sharding import fnv1a
 from user.cache.asking import batches
-from user.cache.config import fnv1a
 from user.cache.face import check_key, miss, packed, unpacked
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class MemcachedClnt:
 
     def _at(self, key: str) -> int:
         check_key(key)
-        return fnv1a(key) % len(self._clients)
+        return fnv1a(key.encode()) % len(self._clients)
 
     def _by_server(self, keys: Iterable[str]) -> dict[int, list[str]]:
         at: dict[int, list[str]] = {}

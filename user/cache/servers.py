@@ -9,12 +9,13 @@ from google.protobuf.message import Message
 
 from sigmaos_ray import serr
 from sigmaos_ray.rpcclnt import BlockingCalls, InstanceRPCClnt, call_each
-from user.cache.config import EMPTY, CacheConfig, Names
+from user.cache.config import EMPTY, CacheConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
+    from user.cache.paths import CachePaths
 
 R = TypeVar("R", bound=Message)
 
@@ -22,21 +23,21 @@ ATTEMPT_S = 5.0
 """So long a server may take; it answers in a millisecond."""
 
 
-class Servers:
+class CacheServers:
     """For coroutines of one loop. ``close`` it."""
 
-    def __init__(self, sc: AsyncSigmaClnt, names: Names) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, paths: CachePaths) -> None:
         self._sc = sc
-        self._names = names
+        self._paths = paths
         self.config: CacheConfig = EMPTY
         self._clnts: dict[str, InstanceRPCClnt] = {}
 
     async def refresh(self) -> bool:
         """Reads the configuration again; tells whether it is another one. NotFound if there is no such cache."""
         try:
-            config = CacheConfig.from_bytes(await self._sc.get_file(self._names.config))
+            config = CacheConfig.from_bytes(await self._sc.get_file(self._paths.config))
         except serr.NotFound as error:
-            raise serr.NotFound(self._names.config, f"there is no cache {self._names.job}") from error
+            raise serr.NotFound(self._paths.config, f"there is no cache {self._paths.job}") from error
         older, self.config = self.config, config
         return config.number != older.number
 
@@ -44,7 +45,7 @@ class Servers:
         """Unreachable if it has no name now."""
         clnt = self._clnts.get(server)
         if clnt is None:
-            pn = self._names.server(server)
+            pn = self._paths.server(server)
             try:
                 endpoint = await self._sc.read_endpoint(pn)
             except serr.NotFound as error:
@@ -76,12 +77,12 @@ class Servers:
         await asyncio.gather(*(clnt.close() for clnt in clnts))
 
 
-class ThreadServers:
+class ThreadCacheServers:
     """The same for threads, over lines. ``close`` it."""
 
-    def __init__(self, sc: SigmaClnt, names: Names) -> None:
+    def __init__(self, sc: SigmaClnt, paths: CachePaths) -> None:
         self._sc = sc
-        self._servers = Servers(sc.asynchronous, names)
+        self._servers = CacheServers(sc.asynchronous, paths)
         self._calls: dict[str, BlockingCalls] = {}
 
     @property
@@ -89,7 +90,7 @@ class ThreadServers:
         return self._servers.config
 
     def refresh(self) -> bool:
-        """See ``Servers.refresh``."""
+        """See ``CacheServers.refresh``."""
         return self._sc.run(self._servers.refresh())
 
     def _calls_of(self, server: str) -> BlockingCalls:
@@ -112,7 +113,7 @@ class ThreadServers:
     def call(
         self, method: str, requests: Mapping[str, Message], reply_class: type[R]
     ) -> dict[str, R | serr.SigmaError]:
-        """See ``Servers.call``."""
+        """See ``CacheServers.call``."""
         found: dict[str, R | serr.SigmaError] = {}
         asked: dict[str, tuple[BlockingCalls, Message]] = {}
         for server, request in requests.items():

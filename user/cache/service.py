@@ -11,7 +11,7 @@ from user.cache import cache_pb2 as pb
 from user.cache.config import CacheConfig
 
 if TYPE_CHECKING:
-    from user.cache.state import CacheState, Entry
+    from user.cache.state import CacheEntry, CacheState
 
 _REPLY_BYTES_MAX: Final = 64 << 20
 _HOTTEST_MAX: Final = 10_000
@@ -126,7 +126,7 @@ class CacheSrv:
         return pb.ConfigReply(number=self._state.config.number)
 
 
-def _numbers(key: str, entry: Entry, now_s: float) -> pb.KeyStats:
+def _numbers(key: str, entry: CacheEntry, now_s: float) -> pb.KeyStats:
     return pb.KeyStats(
         key=key, gets=entry.gets, puts=entry.puts, value_bytes=len(entry.value), age_s=now_s - entry.put_s
     )

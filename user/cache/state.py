@@ -16,7 +16,7 @@ ENTRY_BYTES: Final = 300
 """What a key counts beside itself and its value: about what Python needs for it."""
 
 
-class Entry:
+class CacheEntry:
     """The value of a key, and how it was used."""
 
     __slots__ = ("expires_s", "gets", "put_s", "puts", "shard", "value")
@@ -46,7 +46,7 @@ class CacheState:
         self.size_bytes = 0
         self.config: CacheConfig = EMPTY
         self.counts = Counts()
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, CacheEntry] = OrderedDict()
         self._owned: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class CacheState:
         self.counts.hits += 1
         return entry.value
 
-    def _live(self, key: str, now_s: float) -> Entry | None:
+    def _live(self, key: str, now_s: float) -> CacheEntry | None:
         entry = self._entries.get(key)
         if entry is not None and entry.expires_s is not None and entry.expires_s <= now_s:
             self._drop(key)
@@ -100,7 +100,7 @@ class CacheState:
         if size > self.bytes_max:
             raise serr.Inval(f"key {key}", f"{len(value)} bytes: the server has room for {self.bytes_max} in all")
         if entry is None:
-            entry = self._entries[key] = Entry(shard_of(key))
+            entry = self._entries[key] = CacheEntry(shard_of(key))
             self.size_bytes += size
         else:
             self._entries.move_to_end(key)
@@ -130,10 +130,10 @@ class CacheState:
         self._entries.clear()
         self.size_bytes = 0
 
-    def entry(self, key: str, now_s: float) -> Entry | None:
+    def entry(self, key: str, now_s: float) -> CacheEntry | None:
         """A key's numbers; looking at them is no use of it."""
         return self._live(key, now_s)
 
-    def hottest(self, count: int) -> Iterable[tuple[str, Entry]]:
+    def hottest(self, count: int) -> Iterable[tuple[str, CacheEntry]]:
         """The keys that were asked for most, most first."""
         return heapq.nlargest(count, self._entries.items(), key=lambda item: item[1].gets)

@@ -13,7 +13,7 @@ import sys
 from typing import Final
 
 from sigmaos_ray import SigmaClnt, Status, crash, debug
-from sigmaos_ray.ft.fttask.names import leader_pathname, server_pathname, state_pathname
+from sigmaos_ray.ft.fttask.paths import leader_pathname, server_pathname, state_pathname
 from sigmaos_ray.ft.leading import Leadership
 from sigmaos_ray.sigmasrv import SigmaSrv
 from user.fttask_srv.journal import TaskJournal

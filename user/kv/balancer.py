@@ -24,8 +24,9 @@ from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
 from user.kv.copies import remove_copies
 from user.kv.fleet import BALANCER_MCPU, Fleet, members
+from user.kv.keys import SHARDS_COUNT
 from user.kv.monitor import Monitor
-from user.kv.names import CONTROL, MOVER_PROGRAM, SHARDS_COUNT, Names, group_number
+from user.kv.paths import CONTROL, MOVER_PROGRAM, KvPaths, group_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
     from sigmaos_ray.rpcsrv import RpcContext
     from user.kv.changes import Number
-    from user.kv.config import Config, Move
+    from user.kv.config import KvConfig, ShardMove
 
 USAGE: Final = "usage: balancer PROCS JOB"
 _POST_TRIES_MAX: Final = 10
@@ -45,14 +46,14 @@ _log = debug.selector("KVBAL")
 def main(argv: list[str]) -> Status | None:
     if len(argv) != 2:
         sys.exit(USAGE)
-    names = Names(argv[1])
+    paths = KvPaths(argv[1])
     with SigmaClnt() as sc:
         sc.started()
-        balancer = Balancer(sc.asynchronous, names)
+        balancer = Balancer(sc.asynchronous, paths)
         if not sc.run(balancer.start()):
             return Status.evicted()
         control = CommandNode(CONTROL, 0x100, balancer.control)
-        server = SigmaSrv(names.balancer, KvBalancer(balancer), sc=sc, replace=True, devices=[control])
+        server = SigmaSrv(paths.balancer, KvBalancer(balancer), sc=sc, replace=True, devices=[control])
         with server, crash.arm("KVBALANCER_CRASH"), crash.arm("KVBALANCER_PARTITION", lambda: sc.disconnect("name")):
             sc.wait_evict()
         sc.run(balancer.stop())
@@ -62,12 +63,12 @@ def main(argv: list[str]) -> Status | None:
 class Balancer:
     """The balancer that leads. One thing is brought about at a time."""
 
-    def __init__(self, sc: AsyncSigmaClnt, names: Names) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, paths: KvPaths) -> None:
         self._sc = sc
-        self._names = names
-        self._leadership = Leadership(sc, names.balancer_elect, [names.dir])
-        self._fleet = Fleet(sc, names)
-        self._config: Config = cfg.Config()
+        self._paths = paths
+        self._leadership = Leadership(sc, paths.balancer_elect, [paths.dir])
+        self._fleet = Fleet(sc, paths)
+        self._config: KvConfig = cfg.KvConfig()
         self._busy = asyncio.Lock()
         self._posting = asyncio.Lock()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -75,25 +76,25 @@ class Balancer:
         self.longest_move_s = 0.0
 
     @property
-    def config(self) -> Config:
+    def config(self) -> KvConfig:
         return self._config
 
     @property
-    def names(self) -> Names:
-        return self._names
+    def paths(self) -> KvPaths:
+        return self._paths
 
     async def start(self) -> bool:
         """Returns once this one leads; False if it is evicted before, or is nobody's: then it must not lead."""
-        sc, names = self._sc, self._names
+        sc, paths = self._sc, self._paths
         if not await self._leadership.lead():
             return False
-        if sc.pid not in await members(sc, names.balancers):
+        if sc.pid not in await members(sc, paths.balancers):
             await self.stop()
             return False
         try:
-            self._config = cfg.decode(await sc.get_file(names.config), names.config)
+            self._config = cfg.decode(await sc.get_file(paths.config), paths.config)
         except serr.NotFound:
-            self._leadership.die(f"{names.config} is gone")
+            self._leadership.die(f"{paths.config} is gone")
         await self._write(self._config)
         for work, name in ((self._recover(), "kv-recover"), (Monitor(self).run(), "kv-monitor")):
             self._tasks.append(asyncio.create_task(work, name=name))
@@ -119,7 +120,7 @@ class Balancer:
             except serr.Stale as error:
                 self._leadership.die(str(error))
             except serr.SigmaError as error:
-                debug.error(f"kv {self._names.job}: {error}")
+                debug.error(f"kv {self._paths.job}: {error}")
                 await asyncio.sleep(_PAUSE_S)
 
     # -- what is asked
@@ -148,7 +149,7 @@ class Balancer:
             case _:
                 raise serr.Inval(command.strip(), "a command is `add grp-<number>` or `del grp-<number>`")
         if self._busy.locked():
-            raise serr.Retry(self._names.job, "the balancer is busy")
+            raise serr.Retry(self._paths.job, "the balancer is busy")
         change = self.add(group, max(self._config.auto.members, 1)) if verb == "add" else self.remove(group)
         changing: asyncio.Task[object] = asyncio.create_task(change, name="kv-control")
         self._tasks.append(changing)
@@ -165,14 +166,14 @@ class Balancer:
 
     def server(self, group: str) -> AsyncRPCClnt:
         """The way to a group's leader."""
-        return self._servers.setdefault(group, AsyncRPCClnt(self._sc, self._names.group(group)))
+        return self._servers.setdefault(group, AsyncRPCClnt(self._sc, self._paths.group(group)))
 
     def starts_count(self, group: str) -> int:
         return self._fleet.starts_count(group)
 
     # -- bringing it about
 
-    async def _post(self, change: Callable[[Config], Config]) -> None:
+    async def _post(self, change: Callable[[KvConfig], KvConfig]) -> None:
         """Writes the next configuration, if the change makes a difference. Stale ends this balancer: another one
         leads."""
         async with self._posting:
@@ -180,18 +181,18 @@ class Balancer:
             if config is not self._config:
                 await self._write(config)
 
-    async def _write(self, config: Config) -> None:
+    async def _write(self, config: KvConfig) -> None:
         config = msgspec.structs.replace(config, epoch=self._leadership.fence.epoch, seqno=self._next_number()[1])
         for attempt in range(_POST_TRIES_MAX):
             try:
-                await self._sc.put_file(self._names.config, cfg.encode(config))
+                await self._sc.put_file(self._paths.config, cfg.encode(config))
                 break
             except serr.Stale as error:
                 self._leadership.die(str(error))
             except serr.SESSION_ERRORS as error:  # again is the same: the whole file, under the fence
-                _log(f"{self._names.config}: {error}")
+                _log(f"{self._paths.config}: {error}")
                 if attempt == _POST_TRIES_MAX - 1:
-                    self._leadership.die(f"cannot write {self._names.config}: {error}")
+                    self._leadership.die(f"cannot write {self._paths.config}: {error}")
                 await asyncio.sleep(_PAUSE_S)
         self._config = config
 
@@ -222,7 +223,7 @@ class Balancer:
         """Timeout if it does not in a minute."""
         try:
             async with asyncio.timeout(_SERVER_START_TIMEOUT_S):
-                await self._sc.wait_create(self._names.group(group))
+                await self._sc.wait_create(self._paths.group(group))
                 while True:
                     try:
                         await self.server(group).rpc("KvMove.Stats", pb.NothingRequest(), pb.ServerStatsReply)
@@ -234,19 +235,19 @@ class Balancer:
             fates = await self._fleet.fates(group)
             raise serr.Timeout(group, f"does not serve after {_SERVER_START_TIMEOUT_S:g} s; {fates}") from error
 
-    async def _move(self, moves: list[Move]) -> None:
+    async def _move(self, moves: list[ShardMove]) -> None:
         """A mover for each pair of servers; what has moved is posted as each of them ends."""
-        batches: dict[tuple[str, str, Number], list[Move]] = {}
+        batches: dict[tuple[str, str, Number], list[ShardMove]] = {}
         for move in moves:
             batches.setdefault((move.src, move.dst, move.number), []).append(move)
         async with asyncio.TaskGroup() as group:
             for batch in batches.values():
                 group.create_task(self._run_mover(batch), name="kv-mover")
 
-    async def _run_mover(self, batch: list[Move]) -> None:
+    async def _run_mover(self, batch: list[ShardMove]) -> None:
         """Movers, until one has done it all."""
         move = batch[0]
-        args = [self._names.job, move.src, move.dst, *map(str, move.number), *(str(each.shard) for each in batch)]
+        args = [self._paths.job, move.src, move.dst, *map(str, move.number), *(str(each.shard) for each in batch)]
         while True:
             proc = Proc(MOVER_PROGRAM, args, mcpu=BALANCER_MCPU)
             try:
@@ -256,7 +257,7 @@ class Balancer:
                 status = Status.err(str(error))
             if status.is_ok():
                 break
-            debug.error(f"kv {self._names.job}: mover {move.src} to {move.dst}: {status}")
+            debug.error(f"kv {self._paths.job}: mover {move.src} to {move.dst}: {status}")
             await asyncio.sleep(_PAUSE_S)
         if isinstance(status.data, dict):
             self.longest_move_s = max(self.longest_move_s, float(status.data.get("longest_s", 0)))
@@ -264,12 +265,12 @@ class Balancer:
 
     async def _let_go(self, group: str) -> None:
         await self._fleet.end(group)
-        await remove_copies(self._sc, self._names, group)
+        await remove_copies(self._sc, self._paths, group)
         self._servers.pop(group, None)
         await self._post(lambda config: config.forgotten(group))
 
 
-def next_number(config: Config) -> int:
+def next_number(config: KvConfig) -> int:
     """The lowest number that no group has."""
     return next(number for number in range(len(config.groups) + 1) if f"grp-{number}" not in config.groups)
 

@@ -9,7 +9,7 @@ from sigmaos_ray import serr
 from user.kv import kv_pb2 as pb
 from user.kv.clnt import TIMEOUT_S, AsyncKvClerk, check_told
 from user.kv.config import NOBODY
-from user.kv.names import shard_of
+from user.kv.keys import shard_of
 from user.kv.servers import ThreadLines
 
 if TYPE_CHECKING:

@@ -21,14 +21,14 @@ class State(IntEnum):
     """Its contents no longer change: they are being copied to another server."""
 
 
-class Change(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class ShardChange(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Base of all."""
 
     shard: int
     n: int
 
 
-class Wrote(Change, frozen=True, array_like=True, tag="w"):
+class Wrote(ShardChange, frozen=True, array_like=True, tag="w"):
     """A write of a client; what it does follows from the shard's contents."""
 
     client: int
@@ -40,7 +40,7 @@ class Wrote(Change, frozen=True, array_like=True, tag="w"):
     expected: bytes | None
 
 
-class Staged(Change, frozen=True, array_like=True, tag="s"):
+class Staged(ShardChange, frozen=True, array_like=True, tag="s"):
     """A part of a shard that is on its way here."""
 
     number: Number
@@ -50,29 +50,29 @@ class Staged(Change, frozen=True, array_like=True, tag="s"):
     data: bytes
 
 
-class Installed(Change, frozen=True, array_like=True, tag="i"):
+class Installed(ShardChange, frozen=True, array_like=True, tag="i"):
     """All parts are here: the shard is served."""
 
     number: Number
 
 
-class Froze(Change, frozen=True, array_like=True, tag="f"):
+class Froze(ShardChange, frozen=True, array_like=True, tag="f"):
     number: Number
 
 
-class Dropped(Change, frozen=True, array_like=True, tag="d"):
+class Dropped(ShardChange, frozen=True, array_like=True, tag="d"):
     """The shard is at another server now."""
 
     number: Number
 
 
-class Image(Change, frozen=True, array_like=True, tag="p"):
+class Image(ShardChange, frozen=True, array_like=True, tag="p"):
     """In a snapshot: a part of a shard's contents."""
 
     data: bytes
 
 
-class Restored(Change, frozen=True, array_like=True, tag="r"):
+class Restored(ShardChange, frozen=True, array_like=True, tag="r"):
     """In a snapshot: the shard, whose contents came before as images."""
 
     number: Number
@@ -84,7 +84,7 @@ class Restored(Change, frozen=True, array_like=True, tag="r"):
 AnyChange: TypeAlias = Wrote | Staged | Installed | Froze | Dropped | Image | Restored
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True):
+class ShardPart(msgspec.Struct, frozen=True, array_like=True):
     """A part of a shard's contents, as it travels."""
 
     values: list[tuple[str, bytes]]

@@ -19,7 +19,7 @@ from sigmaos_ray import SigmaClnt, Status, decoding, serr
 from sigmaos_ray.semclnt import Semaphore
 from user.kv.blocking import KvClerk
 from user.kv.clnt import AsyncKvClerk
-from user.kv.names import Names
+from user.kv.paths import KvPaths
 
 if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
@@ -28,7 +28,7 @@ USAGE: Final = "usage: clerk JOB [DURATION_S [OFFSET [SEM]]]"
 KEYS_COUNT: Final = 100
 
 
-class Entry(msgspec.Struct, frozen=True):
+class ClerkEntry(msgspec.Struct, frozen=True):
     """What an unbounded clerk appends, a line of JSON each."""
 
     pid: str
@@ -36,7 +36,7 @@ class Entry(msgspec.Struct, frozen=True):
     n: int
 
 
-_decode: Final = decoding.json_decoder(Entry)
+_decode: Final = decoding.json_decoder(ClerkEntry)
 
 
 def main(argv: list[str]) -> Status:
@@ -77,7 +77,7 @@ def _bounded(sc: SigmaClnt, job: str, duration_s: float, offset: int) -> Status:
 
 
 async def _until_evicted(sc: AsyncSigmaClnt, job: str) -> Status:
-    Names(job)
+    KvPaths(job)
     evicted = asyncio.create_task(sc.wait_evict(), name="kv-evicted")
     clerk = AsyncKvClerk(sc, job)
     began_s = time.monotonic()
@@ -86,7 +86,7 @@ async def _until_evicted(sc: AsyncSigmaClnt, job: str) -> Status:
         while not evicted.done():
             for number in range(KEYS_COUNT):
                 key = make_key(number)
-                entry = Entry(sc.pid, key, tests_count)
+                entry = ClerkEntry(sc.pid, key, tests_count)
                 await clerk.append(key, msgspec.json.encode(entry) + b"\n")
                 check_entries(await clerk.get(key), sc.pid, key, tests_count)
                 if evicted.done():

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from sigmaos_ray import debug, serr
 from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
-from user.kv.names import SHARDS_COUNT, Names, shard_of
+from user.kv.keys import SHARDS_COUNT, shard_of
+from user.kv.paths import KvPaths
 from user.kv.servers import Server
 from user.kv.state import KEY_BYTES_MAX, VALUE_BYTES_MAX
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from sigmaos_ray import AsyncSigmaClnt
-    from user.kv.config import Config
+    from user.kv.config import KvConfig
 
     Ask = Callable[[Server, Sequence[int]], Awaitable[bytes]]
     """Asks a server for some of the things that are wanted, by index; returns how each of them fared."""
@@ -41,10 +42,10 @@ class AsyncKvClerk:
 
     def __init__(self, sc: AsyncSigmaClnt, job: str, timeout_s: float = TIMEOUT_S) -> None:
         self._sc = sc
-        self._names = Names(job)
+        self._paths = KvPaths(job)
         self._timeout_s = timeout_s
         self.book = WriteBook()
-        self._config: Config | None = None
+        self._config: KvConfig | None = None
         self.route: list[str] = [cfg.NOBODY] * SHARDS_COUNT
         """Per shard: the group to ask."""
         self.servers: dict[str, Server] = {}
@@ -181,7 +182,7 @@ class AsyncKvClerk:
             return [(index, pb.ELSEWHERE) for index in indices]
         server = self.servers.get(group)
         if server is None:
-            server = self.servers[group] = Server(self._sc, self._names.group(group))
+            server = self.servers[group] = Server(self._sc, self._paths.group(group))
         try:
             told = await ask(server, indices)
         except (serr.NotFound, serr.Timeout, *serr.SESSION_ERRORS) as error:
@@ -210,7 +211,7 @@ class AsyncKvClerk:
             return
         if time.monotonic() >= search.until_s:
             said = f": {search.error}" if search.error is not None else ""
-            raise serr.Timeout(self._names.dir, f"no server answered for {self._timeout_s:g} s{said}")
+            raise serr.Timeout(self._paths.dir, f"no server answered for {self._timeout_s:g} s{said}")
         if self._config is not None:
             await asyncio.sleep(search.pause_s)
             search.pause_s = min(2 * search.pause_s, _PAUSE_S_MAX)
@@ -219,13 +220,13 @@ class AsyncKvClerk:
     async def _read_config(self, search: _Search) -> None:
         """NotFound if there is no such store."""
         try:
-            data = await self._sc.get_file(self._names.config)
+            data = await self._sc.get_file(self._paths.config)
         except serr.SESSION_ERRORS as error:  # named is being replaced
             search.error = error
             return
         except serr.NotFound as error:
-            raise serr.NotFound(self._names.dir, "no such kv store") from error
-        config = self._config = cfg.decode(data, self._names.config)
+            raise serr.NotFound(self._paths.dir, "no such kv store") from error
+        config = self._config = cfg.decode(data, self._paths.config)
         for shard in range(SHARDS_COUNT):
             where = config.where(shard)
             if self.route[shard] not in where or len(where) == 1:

@@ -10,8 +10,10 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from sigmaos_ray import decoding, serr
+from sigmaos_ray.ft.sharding import spread
 from user.kv.changes import Number
-from user.kv.names import SHARDS_COUNT, group_number
+from user.kv.keys import SHARDS_COUNT
+from user.kv.paths import group_number
 
 JOINING: Final = "joining"
 ACTIVE: Final = "active"
@@ -27,7 +29,7 @@ class Group(msgspec.Struct, frozen=True):
     state: Literal["joining", "active", "leaving"] = "joining"
 
 
-class Move(msgspec.Struct, frozen=True):
+class ShardMove(msgspec.Struct, frozen=True):
     shard: int
     src: str
     dst: str
@@ -42,7 +44,7 @@ class Auto(msgspec.Struct, frozen=True):
     members: int = 1
 
 
-class Config(msgspec.Struct, frozen=True):
+class KvConfig(msgspec.Struct, frozen=True):
     """One configuration. ``epoch`` is that of the balancer that wrote it, ``seqno`` counts configurations."""
 
     epoch: int = 0
@@ -52,7 +54,7 @@ class Config(msgspec.Struct, frozen=True):
     )
     """Per shard: the group that has it, or had it before its move."""
     groups: dict[str, Group] = {}
-    moves: list[Move] = []
+    moves: list[ShardMove] = []
     auto: Auto = Auto()
     mcpu: float = 100
     """Of each server."""
@@ -82,7 +84,7 @@ class Config(msgspec.Struct, frozen=True):
 
     # -- what is to be
 
-    def with_group(self, name: str, group: Group) -> Config:
+    def with_group(self, name: str, group: Group) -> KvConfig:
         """A group that joins; the same if it is there. Retry while one of that name is leaving."""
         group_number(name)
         present = self.groups.get(name)
@@ -92,7 +94,7 @@ class Config(msgspec.Struct, frozen=True):
             raise serr.Retry(name, "is leaving")
         return self
 
-    def without_group(self, name: str) -> Config:
+    def without_group(self, name: str) -> KvConfig:
         """A group that is to leave; the same if it is not there, or leaves already. Inval for the last one."""
         group = self.groups.get(name)
         if group is None or group.state == LEAVING:
@@ -101,30 +103,30 @@ class Config(msgspec.Struct, frozen=True):
             raise serr.Inval(name, "the last server cannot be removed; stop the store instead")
         return self._with_state(name, LEAVING)
 
-    def activated(self, name: str) -> Config:
+    def activated(self, name: str) -> KvConfig:
         """A group that serves now; the first one has all shards, as ``create``d there."""
         config = self._with_state(name, ACTIVE)
         if all(group == NOBODY for group in config.shards):
             return msgspec.structs.replace(config, shards=[name] * SHARDS_COUNT)
         return config
 
-    def _with_state(self, name: str, state: Literal["joining", "active", "leaving"]) -> Config:
+    def _with_state(self, name: str, state: Literal["joining", "active", "leaving"]) -> KvConfig:
         group = msgspec.structs.replace(self.groups[name], state=state)
         return msgspec.structs.replace(self, groups={**self.groups, name: group})
 
-    def planned(self, number: Number) -> Config:
+    def planned(self, number: Number) -> KvConfig:
         """With the moves that give each active group its share, and leaving ones nothing; shards that move already go
         where they go."""
         moving = {move.shard for move in self.moves}
-        targets = balanced(self.destinations(), self.of_state(ACTIVE), moving)
+        targets = spread(self.destinations(), self.of_state(ACTIVE), moving)
         moves = [
-            Move(shard, self.shards[shard], target, number)
+            ShardMove(shard, self.shards[shard], target, number)
             for shard, target in enumerate(targets)
             if shard not in moving and target != self.shards[shard]
         ]
         return msgspec.structs.replace(self, moves=self.moves + moves) if moves else self
 
-    def moved(self, done: list[Move]) -> Config:
+    def moved(self, done: list[ShardMove]) -> KvConfig:
         """After some moves ended."""
         shards = list(self.shards)
         for move in done:
@@ -132,39 +134,10 @@ class Config(msgspec.Struct, frozen=True):
         left = [move for move in self.moves if move not in done]
         return msgspec.structs.replace(self, shards=shards, moves=left)
 
-    def forgotten(self, name: str) -> Config:
+    def forgotten(self, name: str) -> KvConfig:
         """Without a group that has left."""
         groups = {each: group for each, group in self.groups.items() if each != name}
         return msgspec.structs.replace(self, groups=groups)
-
-
-def balanced(owners: list[str], groups: list[str], fixed: set[int]) -> list[str]:
-    """Owners such that each of ``groups`` has a fair share: the floor of shards per group, or one more. As few shards
-    as possible change hands, and none that is ``fixed``."""
-    if not groups:
-        return owners
-    found = list(owners)
-    held: dict[str, list[int]] = {group: [] for group in groups}
-    for shard, owner in enumerate(found):
-        if owner in held:
-            held[owner].append(shard)
-    homeless = [shard for shard, owner in enumerate(found) if owner not in held and shard not in fixed]
-    share, more = divmod(len(found), len(groups))
-    # Who has the most keeps the odd ones.
-    by_load = sorted(groups, key=lambda group: (-len(held[group]), group_number(group)))
-    shares = {group: share + (rank < more) for rank, group in enumerate(by_load)}
-    for group in groups:
-        movable = [shard for shard in held[group] if shard not in fixed]
-        surplus = len(held[group]) - shares[group]
-        if surplus > 0:
-            homeless += movable[-surplus:]
-    for group in groups:
-        missing = shares[group] - len([shard for shard in held[group] if shard not in homeless])
-        for _ in range(min(missing, len(homeless))):
-            found[homeless.pop(0)] = group
-    for shard in homeless:  # fixed ones took more than their share: whoever has least
-        found[shard] = min(groups, key=found.count)
-    return found
 
 
 def scaled(utilization: dict[str, float], auto: Auto, high: float = 0.85, low: float = 0.4) -> tuple[str, str] | None:
@@ -180,10 +153,10 @@ def scaled(utilization: dict[str, float], auto: Auto, high: float = 0.85, low: f
     return None
 
 
-_decode: Final = decoding.json_decoder(Config)
+_decode: Final = decoding.json_decoder(KvConfig)
 
 
-def decode(data: bytes, pn: str) -> Config:
+def decode(data: bytes, pn: str) -> KvConfig:
     """Inval for what is no configuration."""
     try:
         return _decode(data)
@@ -191,5 +164,5 @@ def decode(data: bytes, pn: str) -> Config:
         raise serr.Inval(pn, f"no configuration of a kv store: {error}") from error
 
 
-def encode(config: Config) -> bytes:
+def encode(config: KvConfig) -> bytes:
     return msgspec.json.encode(config)

@@ -18,14 +18,14 @@ import msgspec
 
 from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.sigmap import NO_FENCE, OEXCL, OWRITE
-from user.kv.names import UX
+from user.kv.paths import UX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from sigmaos_ray import AsyncSigmaClnt
     from sigmaos_ray.leaderclnt import AsyncLeaderClnt
-    from user.kv.names import Names
+    from user.kv.paths import KvPaths
 
 T = TypeVar("T")
 
@@ -46,20 +46,20 @@ class InStep(msgspec.Struct, frozen=True):
 _decode: Final = decoding.json_decoder(InStep)
 
 
-async def remove_copies(sc: AsyncSigmaClnt, names: Names, group: str) -> None:
+async def remove_copies(sc: AsyncSigmaClnt, paths: KvPaths, group: str) -> None:
     """Removes what a group wrote, at each node that can be reached. The group's procs must be gone."""
     for stat in await sc.get_dir(UX):
         try:
-            await sc.rmdir(names.store(group, stat.name))
+            await sc.rmdir(paths.copy(group, stat.name))
         except serr.NotFound:
             continue
         except serr.SESSION_ERRORS as error:  # the node is going away, as far as anybody knows
             debug.error(f"kv {group}: its copy at {stat.name} stays: {error}")
     with contextlib.suppress(serr.NotFound):
-        await sc.remove(names.conf(group))
+        await sc.remove(paths.conf(group))
 
 
-class Store:
+class NodeCopy:
     """One copy: a directory, and the files of it that are being written."""
 
     def __init__(self, sc: AsyncSigmaClnt, node: str, directory: str) -> None:
@@ -108,7 +108,7 @@ class Store:
         with contextlib.suppress(serr.NotFound):
             await self._sc.remove(self._pn(name))
 
-    async def become(self, source: Store) -> None:
+    async def become(self, source: NodeCopy) -> None:
         """Makes its files those of another copy. Whatever it is stopped by, it holds as much as it held."""
         theirs, ours = await source.sizes(), await self.sizes()
         for name, size in theirs.items():
@@ -136,18 +136,18 @@ class Copies:
     Each call is one to all copies in step. One that fails is no longer in step; with the last one, the call fails.
     """
 
-    def __init__(self, sc: AsyncSigmaClnt, names: Names, group: str, leader: AsyncLeaderClnt, count: int) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, paths: KvPaths, group: str, leader: AsyncLeaderClnt, count: int) -> None:
         self._sc = sc
-        self._names = names
+        self._paths = paths
         self._group = group
         self._leader = leader
         self._count = count
         """So many there are to be, given so many nodes."""
-        self._conf = names.conf(group)
-        self._stores: list[Store] = []
+        self._conf = paths.conf(group)
+        self._stores: list[NodeCopy] = []
         """At all of which a write must be."""
         self._told: list[str] = []
-        self._joining: Store | None = None
+        self._joining: NodeCopy | None = None
         self._telling = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -171,7 +171,7 @@ class Copies:
         self._stores = found
         await self._tell(found)
 
-    async def _found(self) -> list[Store]:
+    async def _found(self) -> list[NodeCopy]:
         try:
             known = _decode(await self._sc.get_file(self._conf)).nodes
         except serr.NotFound:
@@ -179,7 +179,7 @@ class Copies:
         reached = [store for store in map(self._store, known) if await self._is_reached(store)]
         return await self._equal(reached)
 
-    async def _first(self) -> list[Store]:
+    async def _first(self) -> list[NodeCopy]:
         """An empty copy, here if there is a ux here."""
         for node in await self._candidates():
             store = self._store(node)
@@ -187,7 +187,7 @@ class Copies:
                 return [store]
         return []
 
-    async def _equal(self, stores: list[Store]) -> list[Store]:
+    async def _equal(self, stores: list[NodeCopy]) -> list[NodeCopy]:
         """The first of them, and those that now equal it. As often as one fails, begins with the others."""
         while stores:
             source, *others = stores
@@ -201,8 +201,8 @@ class Copies:
                 break
         return stores
 
-    def _store(self, node: str) -> Store:
-        return Store(self._sc, node, self._names.store(self._group, node))
+    def _store(self, node: str) -> NodeCopy:
+        return NodeCopy(self._sc, node, self._paths.copy(self._group, node))
 
     async def _candidates(self) -> list[str]:
         """Nodes that run a ux, this one first."""
@@ -214,7 +214,7 @@ class Copies:
         # The others in an order of the group's own, so that not all groups choose the same ones.
         return sorted(nodes, key=lambda node: (node != here, zlib.crc32(f"{self._group} {node}".encode())))
 
-    async def _is_reached(self, store: Store) -> bool:
+    async def _is_reached(self, store: NodeCopy) -> bool:
         """Whether it is there, and refuses older leaders from now on."""
         try:
             await self._leader.fence_dir(store.directory)
@@ -225,7 +225,7 @@ class Copies:
             return False
         return True
 
-    async def _is_cleared(self, store: Store) -> bool:
+    async def _is_cleared(self, store: NodeCopy) -> bool:
         try:
             await self._sc.makedirs(store.directory)
             await self._leader.fence_dir(store.directory)
@@ -244,7 +244,7 @@ class Copies:
 
     # -- which are in step
 
-    async def _tell(self, stores: list[Store]) -> None:
+    async def _tell(self, stores: list[NodeCopy]) -> None:
         """Writes which copies are in step. Stale if another one leads; IOErr if it stays unknown."""
         nodes = [store.node for store in stores]
         content = msgspec.json.encode(InStep(nodes))
@@ -259,7 +259,7 @@ class Copies:
                 return
         raise serr.IOErr(self._conf, "cannot say which copies are in step")
 
-    async def _drop(self, failed: Sequence[Store], error: serr.SigmaError) -> None:
+    async def _drop(self, failed: Sequence[NodeCopy], error: serr.SigmaError) -> None:
         """Goes on without some. Their error, if none is left."""
         async with self._telling:
             left = [store for store in self._stores if store not in failed]
@@ -313,7 +313,7 @@ class Copies:
                 await self._tell(self._stores)
                 _log(f"{self._group}: the copy at {store.node} is in step")
 
-    async def _at_joining(self, store: Store, call: Awaitable[None]) -> None:
+    async def _at_joining(self, store: NodeCopy, call: Awaitable[None]) -> None:
         """A copy that is not in step yet may fail; it is given up then."""
         try:
             await call
@@ -357,7 +357,7 @@ class Copies:
         """Of a file that may be gone."""
         await self._each(lambda store: store.remove(name), "")
 
-    async def _one(self, call: Callable[[Store], Awaitable[T]]) -> T:
+    async def _one(self, call: Callable[[NodeCopy], Awaitable[T]]) -> T:
         while True:
             store = self._stores[0]
             try:
@@ -366,14 +366,14 @@ class Copies:
                 self._check(error)
                 await self._drop([store], error)
 
-    async def _each(self, call: Callable[[Store], Awaitable[None]], name: str) -> None:
+    async def _each(self, call: Callable[[NodeCopy], Awaitable[None]], name: str) -> None:
         """``name``: what a copy that joins must have, to take part."""
         stores, joining = list(self._stores), self._joining
         calls: list[Awaitable[None]] = [call(store) for store in stores]
         if joining is not None and (not name or joining.has(name)):
             calls.append(self._at_joining(joining, call(joining)))
         results = await asyncio.gather(*calls, return_exceptions=True)
-        failed: list[Store] = []
+        failed: list[NodeCopy] = []
         why: serr.SigmaError | None = None
         for store, result in zip((*stores, None), results, strict=False):
             if isinstance(result, serr.SigmaError) and store is not None and not isinstance(result, serr.Stale):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.ft.procgroupmgr import DIR, AsyncProcGroupMgr, decode_record
-from user.kv.names import BALANCER_PROGRAM, BALANCERS_COUNT, KVD_PROGRAM
+from user.kv.paths import BALANCER_PROGRAM, BALANCERS_COUNT, KVD_PROGRAM
 
 if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
     from sigmaos_ray.proc import Tpid
     from user.kv.config import Group
-    from user.kv.names import Names
+    from user.kv.paths import KvPaths
 
 BALANCER_MCPU: Final = 10
 """Hardly anything: a balancer waits."""
@@ -48,10 +48,10 @@ async def _end(sc: AsyncSigmaClnt, pid: Tpid) -> None:
         await sc.wait_exit(pid, 2 * _END_TIMEOUT_S, peek=True)
 
 
-async def start_balancers(sc: AsyncSigmaClnt, names: Names) -> None:
+async def start_balancers(sc: AsyncSigmaClnt, paths: KvPaths) -> None:
     """Starts the balancers, and leaves them to each other: whoever leads keeps the others alive."""
     manager = AsyncProcGroupMgr(
-        sc, BALANCERS_COUNT, BALANCER_PROGRAM, [names.job], mcpu=BALANCER_MCPU, job=names.balancers
+        sc, BALANCERS_COUNT, BALANCER_PROGRAM, [paths.job], mcpu=BALANCER_MCPU, job=paths.balancers
     )
     await manager.persist()
     await manager.start()
@@ -61,19 +61,19 @@ async def start_balancers(sc: AsyncSigmaClnt, names: Names) -> None:
 class Fleet:
     """The groups of procs that a balancer keeps alive while it leads."""
 
-    def __init__(self, sc: AsyncSigmaClnt, names: Names) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, paths: KvPaths) -> None:
         self._sc = sc
-        self._names = names
+        self._paths = paths
         self._managers: dict[str, AsyncProcGroupMgr] = {}
 
     async def keep_balancers(self) -> None:
         """From now on the other balancers are started again when they end."""
-        await self._keep(self._names.balancers, None)
+        await self._keep(self._paths.balancers, None)
 
     async def keep(self, group: str, description: Group, mcpu: float) -> None:
         """From now on the servers of a group run."""
-        args = [self._names.job, group, str(description.members)]
-        name = self._names.procs(group)
+        args = [self._paths.job, group, str(description.members)]
+        name = self._paths.procs(group)
         await self._keep(name, AsyncProcGroupMgr(self._sc, description.members, KVD_PROGRAM, args, mcpu, name))
 
     async def _keep(self, name: str, fresh: AsyncProcGroupMgr | None) -> None:
@@ -91,7 +91,7 @@ class Fleet:
 
     async def end(self, group: str) -> None:
         """Ends the servers of a group."""
-        name = self._names.procs(group)
+        name = self._paths.procs(group)
         manager = self._managers.pop(name, None)
         if manager is None:
             await end_group(self._sc, name)
@@ -100,12 +100,12 @@ class Fleet:
 
     def starts_count(self, group: str) -> int:
         """How often members of a group were started."""
-        manager = self._managers.get(self._names.procs(group))
+        manager = self._managers.get(self._paths.procs(group))
         return manager.nstart() if manager is not None else 0
 
     async def fates(self, group: str) -> str:
         """What became of the members' present lives, in words."""
-        pids = await members(self._sc, self._names.procs(group))
+        pids = await members(self._sc, self._paths.procs(group))
         known = {info.pid: str(info.status or info.state) for info in await self._sc.procs()}
         return ", ".join(f"{pid}: {known.get(pid, 'not known')}" for pid in pids) or "nobody was started"
 

@@ -15,7 +15,7 @@ from user.kv import fleet
 from user.kv import kv_pb2 as pb
 from user.kv.balancer import next_number
 from user.kv.copies import remove_copies
-from user.kv.names import ROOT, Names
+from user.kv.paths import ROOT, KvPaths
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
-    from user.kv.config import Config
+    from user.kv.config import KvConfig
 
     R = TypeVar("R", bound=Message)
 
@@ -37,12 +37,12 @@ class AsyncKvJob:
 
     def __init__(self, sc: AsyncSigmaClnt, job: str) -> None:
         self._sc = sc
-        self._names = Names(job)
-        self._balancer = AsyncRPCClnt(sc, self._names.balancer)
+        self._paths = KvPaths(job)
+        self._balancer = AsyncRPCClnt(sc, self._paths.balancer)
 
     @property
     def name(self) -> str:
-        return self._names.job
+        return self._paths.job
 
     @classmethod
     async def all(cls, sc: AsyncSigmaClnt) -> list[str]:
@@ -58,26 +58,26 @@ class AsyncKvJob:
         ``groups_max``: groups come and go by load, up to so many. ``mcpu``: what each server reserves. Exists if it
         runs. Returns the groups once they serve; if that fails, what was started is ended."""
         if servers < 1 or members < 1:
-            raise serr.Inval(self._names.job, f"{servers} groups of {members} servers")
-        await self._sc.makedirs(self._names.dir)
-        config = cfg.Config(mcpu=mcpu, auto=cfg.Auto(groups_max, members))
+            raise serr.Inval(self._paths.job, f"{servers} groups of {members} servers")
+        await self._sc.makedirs(self._paths.dir)
+        config = cfg.KvConfig(mcpu=mcpu, auto=cfg.Auto(groups_max, members))
         try:
-            await self._sc.put_file(self._names.config, cfg.encode(config), mode=OWRITE | OEXCL)
+            await self._sc.put_file(self._paths.config, cfg.encode(config), mode=OWRITE | OEXCL)
         except serr.Exists as error:
-            raise serr.Exists(self._names.job, "this kv store is there already") from error
+            raise serr.Exists(self._paths.job, "this kv store is there already") from error
         try:
-            await fleet.start_balancers(self._sc, self._names)
+            await fleet.start_balancers(self._sc, self._paths)
             return [await self.add(members, f"grp-{number}") for number in range(servers)]
         except BaseException:  # a cancellation too: what was started is ended, and it goes on
             await self.stop()
             raise
 
-    async def config(self) -> Config:
+    async def config(self) -> KvConfig:
         """The present configuration. NotFound if there is no such store."""
         try:
-            return cfg.decode(await self._sc.get_file(self._names.config), self._names.config)
+            return cfg.decode(await self._sc.get_file(self._paths.config), self._paths.config)
         except serr.NotFound as error:
-            raise serr.NotFound(self._names.job, "no such kv store") from error
+            raise serr.NotFound(self._paths.job, "no such kv store") from error
 
     async def add(self, members: int = 1, group: str = "") -> str:
         """Adds a group of servers; returns its name once it has its share of the shards."""
@@ -89,7 +89,7 @@ class AsyncKvJob:
         """Removes a group; returns once others have its shards. NotFound if there is none of that name; Inval for the
         last one."""
         if group not in (await self.config()).groups:
-            raise serr.NotFound(group, f"no group of the kv store {self._names.job!r}")
+            raise serr.NotFound(group, f"no group of the kv store {self._paths.job!r}")
         await self._asked("Remove", pb.RemoveRequest(group=group), pb.GroupReply)
 
     async def auto(self, groups_max: int, members: int = 1) -> None:
@@ -109,28 +109,28 @@ class AsyncKvJob:
             except (serr.NotFound, serr.Retry, *serr.SESSION_ERRORS) as error:
                 await self.config()  # NotFound if the store is gone
                 if time.monotonic() > until_s:
-                    raise serr.Timeout(self._names.balancer, f"no balancer for {_BALANCER_TIMEOUT_S:g} s") from error
+                    raise serr.Timeout(self._paths.balancer, f"no balancer for {_BALANCER_TIMEOUT_S:g} s") from error
                 await asyncio.sleep(_PAUSE_S)
 
     async def stop(self) -> None:
         """Ends all procs of the store and removes what it kept. What is left of one that was stopped half goes, too.
         NotFound if there is nothing."""
-        names = self._names
+        paths = self._paths
         try:
             groups = (await self.config()).groups
         except serr.NotFound:
             groups = {}
-        if not groups and self._names.job not in await self.all(self._sc):
-            raise serr.NotFound(names.job, "no such kv store")
+        if not groups and self._paths.job not in await self.all(self._sc):
+            raise serr.NotFound(paths.job, "no such kv store")
         await self._balancer.close()
-        await fleet.end_group(self._sc, names.balancers)
+        await fleet.end_group(self._sc, paths.balancers)
         with contextlib.suppress(serr.NotFound):
             groups = (await self.config()).groups  # none changes it any more
-        await asyncio.gather(*(fleet.end_group(self._sc, names.procs(group)) for group in groups))
+        await asyncio.gather(*(fleet.end_group(self._sc, paths.procs(group)) for group in groups))
         for group in groups:
-            await remove_copies(self._sc, names, group)
+            await remove_copies(self._sc, paths, group)
         with contextlib.suppress(serr.NotFound):
-            await self._sc.rmdir(names.dir)
+            await self._sc.rmdir(paths.dir)
 
     async def close(self) -> None:
         """The store goes on."""
@@ -153,7 +153,7 @@ class KvJob:
         """See ``AsyncKvJob.start``."""
         return self._sc.run(self._job.start(servers, members, groups_max, mcpu))
 
-    def config(self) -> Config:
+    def config(self) -> KvConfig:
         """See ``AsyncKvJob.config``."""
         return self._sc.run(self._job.config())
 

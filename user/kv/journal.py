@@ -22,7 +22,7 @@ import msgspec
 
 from sigmaos_ray import debug, decoding, serr
 from user.kv.changes import AnyChange
-from user.kv.names import SHARDS_COUNT
+from user.kv.keys import SHARDS_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -43,7 +43,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = decoding.msgpack_decoder(list[AnyChange])
 
 
-class Files(Protocol):
+class JournalFiles(Protocol):
     """A directory, or several that are kept equal. Every call raises ``serr`` errors."""
 
     async def sizes(self) -> dict[str, int]: ...
@@ -55,14 +55,14 @@ class Files(Protocol):
     async def remove(self, name: str) -> None: ...
 
 
-class Journal:
+class KvJournal:
     """What one server wrote and writes. ``load`` it once, then ``add``, and ``close`` it. ``on_lost`` is told when a
     write failed: what is in memory is then not what is written, and the process must end. ``on_snapshot`` hears of each
     snapshot, and of the log that began before it."""
 
     def __init__(
         self,
-        files: Files,
+        files: JournalFiles,
         table: ShardTable,
         on_lost: Callable[[serr.SigmaError], None],
         on_snapshot: Callable[[str, str], Awaitable[None]] | None = None,

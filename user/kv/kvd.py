@@ -13,9 +13,9 @@ from sigmaos_ray.ft.leading import Leadership
 from sigmaos_ray.sigmasrv import SigmaSrv
 from user.kv.copies import Copies
 from user.kv.fleet import members
-from user.kv.journal import Journal
+from user.kv.journal import KvJournal
 from user.kv.line import LineServer
-from user.kv.names import Names, group_number
+from user.kv.paths import KvPaths, group_number
 from user.kv.service import KvMove, KvSrv
 from user.kv.shards import Shards
 from user.kv.state import ShardTable
@@ -34,13 +34,13 @@ def main(argv: list[str]) -> Status | None:
         sys.exit(USAGE)
     _, job, group, members_count = argv
     group_number(group)
-    names = Names(job)
+    paths = KvPaths(job)
     with SigmaClnt() as sc:
         sc.started()
-        kvd = _Kvd(sc.asynchronous, names, group, int(members_count))
+        kvd = _Kvd(sc.asynchronous, paths, group, int(members_count))
         if not sc.run(kvd.start()):
             return Status.evicted()
-        server = SigmaSrv(names.group(group), *kvd.services, sc=sc, host=_HOST, replace=True)
+        server = SigmaSrv(paths.group(group), *kvd.services, sc=sc, host=_HOST, replace=True)
         with server, crash.arm("KVD_CRASH"), crash.arm("KVD_PARTITION", lambda: sc.disconnect("name")):
             _log(f"{group}: serves, epoch {kvd.leadership.fence.epoch}")
             sc.wait_evict()
@@ -51,14 +51,14 @@ def main(argv: list[str]) -> Status | None:
 class _Kvd:
     """The parts of one server, on the client's loop."""
 
-    def __init__(self, sc: AsyncSigmaClnt, names: Names, group: str, members_count: int) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, paths: KvPaths, group: str, members_count: int) -> None:
         self._sc = sc
-        self._elect = names.elect(group)
-        self._procs = names.procs(group)
+        self._elect = paths.elect(group)
+        self._procs = paths.procs(group)
         self.leadership = Leadership(sc, self._elect)
         self._table = ShardTable()
-        self._copies = Copies(sc, names, group, self.leadership.leader, members_count)
-        self._journal = Journal(
+        self._copies = Copies(sc, paths, group, self.leadership.leader, members_count)
+        self._journal = KvJournal(
             self._copies,
             self._table,
             lambda error: self.leadership.die(str(error)),

@@ -39,7 +39,7 @@ class Monitor:
             try:
                 await self._look(auto)
             except serr.SigmaError as error:
-                debug.error(f"kv {self._balancer.names.job}: {error}")
+                debug.error(f"kv {self._balancer.paths.job}: {error}")
 
     async def _look(self, auto: cfg.Auto) -> None:
         utilization = await self._utilization()

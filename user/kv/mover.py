@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from sigmaos_ray import SigmaClnt, Status, crash, debug, serr
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from user.kv import kv_pb2 as pb
-from user.kv.names import Names
+from user.kv.paths import KvPaths
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -38,10 +38,10 @@ def main(argv: list[str]) -> Status:
         sys.exit(USAGE)
     job, src, dst = argv[:3]
     epoch, seqno, *shards = map(int, argv[3:])
-    names = Names(job)
+    paths = KvPaths(job)
     with SigmaClnt() as sc:
         sc.started()
-        mover = Mover(sc.asynchronous, names.group(src), names.group(dst), pb.Number(epoch=epoch, seqno=seqno))
+        mover = Mover(sc.asynchronous, paths.group(src), paths.group(dst), pb.Number(epoch=epoch, seqno=seqno))
         longest_s = sc.run(mover.move_all(shards))
     return Status.info("moved", {"shards": len(shards), "longest_s": round(longest_s, 4)})
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from user.kv.changes import AnyChange
-    from user.kv.journal import Journal
+    from user.kv.journal import KvJournal
     from user.kv.line import Handler
     from user.kv.state import ShardTable
 
@@ -30,7 +30,7 @@ _CLIENT_AGE_S: Final = 600.0
 class Shards:
     """One server's."""
 
-    def __init__(self, table: ShardTable, journal: Journal, in_doubt: Callable[[], bool]) -> None:
+    def __init__(self, table: ShardTable, journal: KvJournal, in_doubt: Callable[[], bool]) -> None:
         self.table = table
         self._journal = journal
         self._in_doubt = in_doubt

@@ -22,13 +22,13 @@ from user.kv.changes import (
     Froze,
     Image,
     Installed,
-    Part,
     Restored,
+    ShardPart,
     Staged,
     State,
     Wrote,
 )
-from user.kv.names import SHARDS_COUNT, shard_of
+from user.kv.keys import SHARDS_COUNT, shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +47,7 @@ _NO_STAGING: Final = (_NONE, 0)
 C = TypeVar("C", bound="AnyChange")
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_part = decoding.msgpack_decoder(Part)
+_decode_part = decoding.msgpack_decoder(ShardPart)
 
 
 class _Client:
@@ -338,17 +338,17 @@ def _parts(shard: _Shard) -> Iterator[bytes]:
         values.append(item)
         size += len(item[0]) + len(item[1])
         if size >= PART_BYTES:
-            yield _encode(Part(values))
+            yield _encode(ShardPart(values))
             values, size = [], 0
     clients: list[tuple[int, int, dict[int, int]]] = []
     for client, record in shard.clients.items():
         clients.append((client, record.floor, record.told))
         size += _CLIENT_BYTES + 4 * len(record.told)
         if size >= PART_BYTES:
-            yield _encode(Part(values, clients))
+            yield _encode(ShardPart(values, clients))
             values, clients, size = [], [], 0
-    yield _encode(Part(values, clients))
+    yield _encode(ShardPart(values, clients))
 
 
-EMPTY: Final = _encode(Part([]))
+EMPTY: Final = _encode(ShardPart([]))
 """All of a new shard, as ``install`` takes it."""

@@ -20,16 +20,8 @@ from sigmaos_ray.ft.fttask import AsyncFtTaskClnt, AsyncFtTaskSrvMgr
 from sigmaos_ray.ft.procgroupmgr import AsyncProcGroupMgr
 from sigmaos_ray.sigmap import OEXCL, OWRITE
 from user.mr.app import App, ship
-from user.mr.names import (
-    COORDINATOR,
-    ROOT,
-    Description,
-    Names,
-    anywhere,
-    is_objects,
-    output_directory,
-    read_description,
-)
+from user.mr.description import Description, read_description
+from user.mr.paths import COORDINATOR, ROOT, MrPaths, anywhere, is_objects, output_directory
 from user.mr.publishing import clean_up
 from user.mr.results import JobResult, Progress, decode_progress, decode_result
 from user.mr.servers import end_group, end_servers
@@ -72,9 +64,9 @@ class AsyncMapReduce:
         self._near = near
         self._shipped = ship(app or job.app, near)
         app_name = self._shipped.name.rpartition("/")[2].removesuffix(".py").rpartition(".")[2]
-        self.names = Names(name or f"{app_name}-{secrets.token_hex(4)}")
-        self._servers = [AsyncFtTaskSrvMgr(sc, pn) for pn in (self.names.map_tasks, self.names.reduce_tasks)]
-        self._group = AsyncProcGroupMgr(sc, job.coordinators, COORDINATOR, [self.names.job], 0, self.names.group, env)
+        self.paths = MrPaths(name or f"{app_name}-{secrets.token_hex(4)}")
+        self._servers = [AsyncFtTaskSrvMgr(sc, pn) for pn in (self.paths.map_tasks, self.paths.reduce_tasks)]
+        self._group = AsyncProcGroupMgr(sc, job.coordinators, COORDINATOR, [self.paths.job], 0, self.paths.group, env)
         self._ended: asyncio.Task[object] | None = None
         self._runs = False
         """True while the job of that name is this one."""
@@ -88,7 +80,7 @@ class AsyncMapReduce:
     async def start(self) -> None:
         """Returns once the job's tasks are submitted. Exists if there is a job of that name; NotFound or Inval for
         input that is not there, or empty of files."""
-        sc, names = self._sc, self.names
+        sc, paths = self._sc, self.paths
         self._began_s = time.monotonic()
         job = self._job = await _placed(sc, self._job)
         if job.local:
@@ -96,11 +88,11 @@ class AsyncMapReduce:
         bins = bins_of(await find_input(sc, job.input), job.binsz)
         if len(bins) > MAPS_MAX:
             raise serr.Inval("binsz", f"{len(bins)} map tasks, over {MAPS_MAX}: make it larger")
-        await sc.makedirs(output_directory(job.output, names.job))
+        await sc.makedirs(output_directory(job.output, paths.job))
         await self._claim_name()
         input_bytes = sum(split.length for splits in bins for split in splits)
         await sc.put_file(
-            names.description, msgspec.json.encode(Description(job, self._shipped, input_bytes, len(bins)))
+            paths.description, msgspec.json.encode(Description(job, self._shipped, input_bytes, len(bins)))
         )
         try:
             async with asyncio.TaskGroup() as starting:
@@ -114,9 +106,9 @@ class AsyncMapReduce:
     async def _claim_name(self) -> None:
         await self._sc.makedirs(ROOT)
         try:
-            await self._sc.mkdir(self.names.dir)
+            await self._sc.mkdir(self.paths.dir)
         except serr.Exists as error:
-            raise serr.Exists(self.names.job, "there is a job of that name") from error
+            raise serr.Exists(self.paths.job, "there is a job of that name") from error
         self._runs = True
 
     async def _start_server(self, server: AsyncFtTaskSrvMgr) -> None:
@@ -130,8 +122,8 @@ class AsyncMapReduce:
 
     async def _submit(self, bins: list[bytes]) -> None:
         """Both kinds of tasks; coordinators wait for them."""
-        maps = AsyncFtTaskClnt(self._sc, self.names.map_tasks)
-        reduces = AsyncFtTaskClnt(self._sc, self.names.reduce_tasks)
+        maps = AsyncFtTaskClnt(self._sc, self.paths.map_tasks)
+        reduces = AsyncFtTaskClnt(self._sc, self.paths.reduce_tasks)
         await reduces.submit_tasks(dict.fromkeys(range(self._job.nreduce), b""))
         await reduces.submitted_last_task()
         batch: dict[int, bytes] = {}
@@ -172,7 +164,7 @@ class AsyncMapReduce:
             if reading.done():
                 return reading.result()
             ends = [str(report.status) for report in await self._group.wait()]
-            return JobResult(job=self.names.job, ok=False, error=f"the coordinators ended: {'; '.join(ends)}")
+            return JobResult(job=self.paths.job, ok=False, error=f"the coordinators ended: {'; '.join(ends)}")
         finally:
             reading.cancel()
             await asyncio.wait({reading})
@@ -181,7 +173,7 @@ class AsyncMapReduce:
         """Once it is written. The job goes on while named is away, and so does this."""
         while True:
             try:
-                return decode_result(await self._sc.get_file_watch(self.names.result))
+                return decode_result(await self._sc.get_file_watch(self.paths.result))
             except serr.SESSION_ERRORS:
                 if self._sc.is_closed:
                     raise
@@ -189,7 +181,7 @@ class AsyncMapReduce:
 
     async def progress(self) -> Progress:
         """How far it is, as the coordinators tell: a fifth of a second old."""
-        return await read_progress(self._sc, self.names)
+        return await read_progress(self._sc, self.paths)
 
     async def close(self) -> None:
         """Ends what runs; a job that was not finished has no output. May be repeated."""
@@ -199,7 +191,7 @@ class AsyncMapReduce:
         await asyncio.gather(*(self._end_server(server) for server in self._servers))
         if self._ended is not None:
             await asyncio.wait({self._ended})
-        await _say_stopped(self._sc, self.names, self._job)
+        await _say_stopped(self._sc, self.paths, self._job)
         self._runs = False
 
     async def _end_server(self, server: AsyncFtTaskSrvMgr) -> None:
@@ -250,22 +242,22 @@ async def find_input(sc: AsyncSigmaClnt, pn: str) -> list[InputFile]:
     return sorted(files)
 
 
-async def read_progress(sc: AsyncSigmaClnt, names: Names) -> Progress:
+async def read_progress(sc: AsyncSigmaClnt, paths: MrPaths) -> Progress:
     """Of a job that has not begun, nothing."""
     try:
-        return decode_progress(await sc.get_file(names.progress))
+        return decode_progress(await sc.get_file(paths.progress))
     except serr.NotFound:
         return Progress()
 
 
-async def _say_stopped(sc: AsyncSigmaClnt, names: Names, job: Job) -> None:
+async def _say_stopped(sc: AsyncSigmaClnt, paths: MrPaths, job: Job) -> None:
     """The result of a job that was ended before it had one."""
-    result = JobResult(job=names.job, ok=False, error="stopped")
+    result = JobResult(job=paths.job, ok=False, error="stopped")
     try:
-        await sc.put_file(names.result, msgspec.json.encode(result), mode=OWRITE | OEXCL)
+        await sc.put_file(paths.result, msgspec.json.encode(result), mode=OWRITE | OEXCL)
     except (serr.Exists, serr.NotFound):  # it is over, or was never there
         return
-    await clean_up(sc, job.intermediate, names.job)
+    await clean_up(sc, job.intermediate, paths.job)
 
 
 class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -287,45 +279,45 @@ async def list_jobs(sc: AsyncSigmaClnt) -> list[JobInfo]:
         found = [stat.name for stat in await sc.get_dir(ROOT)]
     except serr.NotFound:
         return []
-    infos = [await _info(sc, Names(name)) for name in found]
+    infos = [await _info(sc, MrPaths(name)) for name in found]
     return sorted((info for info in infos if info is not None), key=lambda info: info.began_s)
 
 
-async def _info(sc: AsyncSigmaClnt, names: Names) -> JobInfo | None:
+async def _info(sc: AsyncSigmaClnt, paths: MrPaths) -> JobInfo | None:
     try:
-        description = await read_description(sc, names)
-        began_s = (await sc.stat(names.description)).mtime
+        description = await read_description(sc, paths)
+        began_s = (await sc.stat(paths.description)).mtime
     except serr.NotFound:  # it is just being made, or removed
         return None
     result: JobResult | None = None
     with contextlib.suppress(serr.NotFound):
-        result = decode_result(await sc.get_file(names.result))
+        result = decode_result(await sc.get_file(paths.result))
     state = "running" if result is None else "done" if result.ok else "failed"
     return JobInfo(
-        name=names.job,
+        name=paths.job,
         app=description.job.app,
         state="stopped" if result is not None and result.error == "stopped" else state,
         input_bytes=description.input_bytes,
         began_s=began_s,
-        progress=await read_progress(sc, names),
+        progress=await read_progress(sc, paths),
         result=result,
     )
 
 
 async def stop_job(sc: AsyncSigmaClnt, name: str) -> None:
     """Ends a job, whoever runs it. NotFound if there is none; a job that is over stays as it is."""
-    names = Names(name)
-    description = await read_description(sc, names)
-    await end_group(sc, names.group)
-    await end_servers(sc, names)
-    await _say_stopped(sc, names, description.job)
+    paths = MrPaths(name)
+    description = await read_description(sc, paths)
+    await end_group(sc, paths.group)
+    await end_servers(sc, paths)
+    await _say_stopped(sc, paths, description.job)
 
 
 async def read_output(sc: AsyncSigmaClnt, name: str) -> AsyncIterator[tuple[bytes, bytes]]:
     """The pairs of a job's output, file by file. NotFound if it has none (yet)."""
-    names = Names(name)
-    for stat in await sc.get_dir(names.out):
-        async with sc.open_reader(f"{names.out}/{stat.name}/") as reader:
+    paths = MrPaths(name)
+    for stat in await sc.get_dir(paths.out):
+        async with sc.open_reader(f"{paths.out}/{stat.name}/") as reader:
             rest = b""
             async for part in reader:
                 *lines, rest = (rest + part).split(b"\n")
@@ -357,7 +349,7 @@ class MapReduce:
 
     @property
     def name(self) -> str:
-        return self._run.names.job
+        return self._run.paths.job
 
     @property
     def group(self) -> AsyncProcGroupMgr:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sigmaos_ray import AsyncSigmaClnt, Proc, Status, crash, debug, decoding, serr
 from sigmaos_ray.ft.fttask import AsyncFtTaskClnt, AsyncFtTaskCoord, TaskResult, TaskStatus
 from sigmaos_ray.ft.leading import Leadership, unless_evicted
-from user.mr.names import MAPPER, REDUCER, Names, read_description
+from user.mr.description import read_description
+from user.mr.paths import MAPPER, REDUCER, MrPaths
 from user.mr.publishing import MapOutput, Publisher, ReduceOutput
 from user.mr.results import JobResult, Phase, Progress
 from user.mr.servers import end_servers
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmaos_ray.sigmap import Fence
-    from user.mr.names import Description
+    from user.mr.description import Description
     from user.mr.state import Kind
 
 USAGE: Final = "usage: mr.coord JOB"
@@ -44,11 +45,11 @@ _log = debug.selector("MR_COORD")
 async def main(argv: list[str]) -> Status:
     if len(argv) != 2:
         sys.exit(USAGE)
-    names = Names(argv[1])
+    paths = MrPaths(argv[1])
     async with AsyncSigmaClnt() as sc:
         await sc.started()
         loop = asyncio.get_running_loop()
-        leadership = Leadership(sc, names.leader, [names.dir])
+        leadership = Leadership(sc, paths.leader, [paths.dir])
 
         def cut_off() -> None:
             asyncio.run_coroutine_threadsafe(sc.disconnect("name"), loop)
@@ -56,18 +57,18 @@ async def main(argv: list[str]) -> Status:
         with crash.arm("MRCOORD_CRASH"), crash.arm("MRCOORD_PARTITION", cut_off):
             if not await leadership.lead():
                 return Status.evicted()
-            return await _lead(sc, names, leadership)
+            return await _lead(sc, paths, leadership)
 
 
-async def _lead(sc: AsyncSigmaClnt, names: Names, leadership: Leadership) -> Status:
-    coordinator = Coordinator(sc, names, leadership.fence)
+async def _lead(sc: AsyncSigmaClnt, paths: MrPaths, leadership: Leadership) -> Status:
+    coordinator = Coordinator(sc, paths, leadership.fence)
     try:
         if not await unless_evicted(sc, coordinator.run()):
             return Status.evicted()
-        await unless_evicted(sc, _tidy_up(sc, names))
+        await unless_evicted(sc, _tidy_up(sc, paths))
     except JobFailed as failure:
         await coordinator.fail(str(failure))
-        await unless_evicted(sc, _tidy_up(sc, names))
+        await unless_evicted(sc, _tidy_up(sc, paths))
         return Status.fatal(str(failure))
     except serr.SigmaError:
         raise  # the next one tries again
@@ -82,23 +83,23 @@ async def _lead(sc: AsyncSigmaClnt, names: Names, leadership: Leadership) -> Sta
     return Status.ok()
 
 
-async def _tidy_up(sc: AsyncSigmaClnt, names: Names) -> None:
+async def _tidy_up(sc: AsyncSigmaClnt, paths: MrPaths) -> None:
     """What a client that lives does at once, and a dead one never."""
     await asyncio.sleep(_CLIENT_S)
-    await end_servers(sc, names)
+    await end_servers(sc, paths)
 
 
 class Coordinator:
     """The leader's work on one job. ``close`` it: tasks that still run are killed."""
 
-    def __init__(self, sc: AsyncSigmaClnt, names: Names, fence: Fence) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, paths: MrPaths, fence: Fence) -> None:
         self._sc = sc
-        self._names = names
+        self._paths = paths
         self._fence = fence
         self._state = JobState()
         self._tasks: dict[Kind, AsyncFtTaskClnt] = {
-            "map": AsyncFtTaskClnt(sc, names.map_tasks),
-            "reduce": AsyncFtTaskClnt(sc, names.reduce_tasks),
+            "map": AsyncFtTaskClnt(sc, paths.map_tasks),
+            "reduce": AsyncFtTaskClnt(sc, paths.reduce_tasks),
         }
         self._running: dict[tuple[Kind, int], str] = {}
         self._progress = Progress()
@@ -127,7 +128,7 @@ class Coordinator:
     async def _is_over(self) -> bool:
         """A coordinator that led before wrote the result."""
         try:
-            await self._sc.stat(self._names.result)
+            await self._sc.stat(self._paths.result)
         except serr.NotFound:
             return False
         return True
@@ -136,21 +137,21 @@ class Coordinator:
         """Map tasks and reduce tasks, until all are done. A task server forgets neither."""
         while True:
             began_s = time.monotonic()
-            await self._all("map", lambda number, data: Proc(MAPPER, [self._names.job, str(number), data.decode()]))
+            await self._all("map", lambda number, data: Proc(MAPPER, [self._paths.job, str(number), data.decode()]))
             self._map_s += time.monotonic() - began_s
-            description = await read_description(self._sc, self._names)  # it is there: the tasks are
-            publisher = Publisher(self._sc, self._names, description)
+            description = await read_description(self._sc, self._paths)  # it is there: the tasks are
+            publisher = Publisher(self._sc, self._paths, description)
             map_outputs = await self._outputs("map", description.maps_count, MapOutput)
             self._inputs += 1
             await publisher.write_inputs([output.dir for output in map_outputs], self._inputs)
             await self._tasks["reduce"].move_tasks_by_status(TaskStatus.ERROR, TaskStatus.TODO)
             began_s = time.monotonic()
             await self._all(
-                "reduce", lambda number, _: Proc(REDUCER, [self._names.job, str(number), str(self._inputs)])
+                "reduce", lambda number, _: Proc(REDUCER, [self._paths.job, str(number), str(self._inputs)])
             )
             self._reduce_s += time.monotonic() - began_s
             if lost := self._state.take_lost():
-                _log(f"{self._names.job}: input lost of map tasks {lost}")
+                _log(f"{self._paths.job}: input lost of map tasks {lost}")
                 await self._tasks["map"].move_tasks(lost, TaskStatus.TODO)
                 continue
             reduce_outputs = await self._outputs("reduce", description.job.nreduce, ReduceOutput)
@@ -196,12 +197,12 @@ class Coordinator:
 
     async def fail(self, why: str) -> None:
         """The job ends without output."""
-        description = await read_description(self._sc, self._names)
+        description = await read_description(self._sc, self._paths)
         await self._write(description, error=why)
 
     async def _write(self, description: Description, error: str = "", outputs: list[str] | None = None) -> None:
         result = JobResult(
-            job=self._names.job,
+            job=self._paths.job,
             ok=not error,
             error=error,
             outputs=outputs or [],
@@ -211,7 +212,7 @@ class Coordinator:
             map_s=round(self._map_s, 3),
             reduce_s=round(self._reduce_s, 3),
         )
-        await self._sc.put_file_json(self._names.result, result)
+        await self._sc.put_file_json(self._paths.result, result)
 
     async def _tell(self) -> None:
         """Writes progress when there is some."""
@@ -219,7 +220,7 @@ class Coordinator:
             with contextlib.suppress(serr.SigmaError):  # the job goes on while nobody can be told
                 progress = await self._look()
                 if progress != self._progress:
-                    await self._sc.put_file_json(self._names.progress, progress)
+                    await self._sc.put_file_json(self._paths.progress, progress)
                     self._progress = progress
             await asyncio.sleep(_TELL_S)
 

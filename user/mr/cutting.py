@@ -27,7 +27,7 @@ class Cut(Protocol):
         """Behind the last separator; 0 if there is none."""
 
 
-class Lines:
+class LineCut:
     """Records are lines."""
 
     what = "line"
@@ -39,7 +39,7 @@ class Lines:
         return block.rfind(b"\n") + 1
 
 
-class Words:
+class WordCut:
     """Records are words, so that lines may be of any length. Only separators of one byte are cut at."""
 
     what = "word"
@@ -52,4 +52,4 @@ class Words:
         return len(block.rstrip(WORD_BYTES))
 
 
-CUTS: Final[dict[str, Cut]] = {cut.what: cut for cut in (Lines(), Words())}
+CUTS: Final[dict[str, Cut]] = {cut.what: cut for cut in (LineCut(), WordCut())}

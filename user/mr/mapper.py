@@ -15,8 +15,9 @@ from sigmaos_ray import Status, decoding
 from user.mr import shuffle
 from user.mr.app import load
 from user.mr.cutting import CUTS
+from user.mr.description import Description, read_description
 from user.mr.engine import MapSide
-from user.mr.names import Description, Names, anywhere, here, is_objects, local, read_description
+from user.mr.paths import MrPaths, anywhere, here, is_objects, local
 from user.mr.reading import blocks
 from user.mr.splits import Split
 from user.mr.tasks import perform
@@ -32,15 +33,15 @@ async def main(argv: list[str]) -> Status:
     if len(argv) != 3:
         sys.exit(USAGE)
 
-    async def work(sc: AsyncSigmaClnt, names: Names, task: int) -> Status:
-        return Status.info("", await _map(sc, names, task, decoding.json_decoder(list[Split])(argv[2])))
+    async def work(sc: AsyncSigmaClnt, paths: MrPaths, task: int) -> Status:
+        return Status.info("", await _map(sc, paths, task, decoding.json_decoder(list[Split])(argv[2])))
 
     return await perform(argv, "MRMAP_CRASH", "MRMAP_PARTITION", work)
 
 
-async def _map(sc: AsyncSigmaClnt, names: Names, task: int, splits: list[Split]) -> dict[str, object]:
+async def _map(sc: AsyncSigmaClnt, paths: MrPaths, task: int, splits: list[Split]) -> dict[str, object]:
     began_s = time.monotonic()
-    description = await read_description(sc, names)
+    description = await read_description(sc, paths)
     app = load(description.app)
     pairs = MapSide(app)
     read_bytes = 0
@@ -57,7 +58,7 @@ async def _map(sc: AsyncSigmaClnt, names: Names, task: int, splits: list[Split])
             pairs.add(split.file, b"".join(waiting))
     parts = shuffle.partition(pairs.pairs(), description.job.nreduce)
     files = [shuffle.encode(part) for part in parts]
-    directory = await _make_directory(sc, description.job.intermediate, names.job, f"m-{task}-{secrets.token_hex(4)}")
+    directory = await _make_directory(sc, description.job.intermediate, paths.job, f"m-{task}-{secrets.token_hex(4)}")
     await asyncio.gather(*(sc.put_file(f"{directory}/r-{number}", data) for number, data in enumerate(files)))
     return {
         "dir": directory,

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sigmaos_ray import debug, serr
-from user.mr.names import MANIFEST, Names, here, is_objects, local, output_directory
+from user.mr.paths import MANIFEST, MrPaths, here, is_objects, local, output_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray import AsyncSigmaClnt
-    from user.mr.names import Description
+    from user.mr.description import Description
 
 _log = debug.selector("MR_COORD")
 _STATS_BYTES_MAX: Final = 900_000
@@ -44,40 +44,40 @@ class ReduceOutput(TaskOutput, frozen=True, kw_only=True):
 class Publisher:
     """The files of one job, for its leader: what stands in named is written under the leader's fence."""
 
-    def __init__(self, sc: AsyncSigmaClnt, names: Names, description: Description) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, paths: MrPaths, description: Description) -> None:
         self._sc = sc
-        self._names = names
+        self._paths = paths
         self._job = description.job
 
     async def write_inputs(self, directories: Sequence[str], number: int) -> None:
         """What the reducers of one round read: a list that later rounds do not change."""
         data = msgspec.json.encode(list(directories))
         try:
-            await self._sc.put_file(self._names.inputs(number), data)
+            await self._sc.put_file(self._paths.inputs(number), data)
         except serr.Inval as error:
             raise serr.Inval("binsz", f"{len(directories)} map tasks are too many: {error}") from error
 
     async def publish(self, maps: Sequence[MapOutput], reduces: Sequence[ReduceOutput]) -> None:
         """Shows the output: all of it or nothing. May be repeated, by another leader too, with the same tasks."""
-        names = self._names
+        paths = self._paths
         try:
-            await self._sc.stat(names.out)
+            await self._sc.stat(paths.out)
         except serr.NotFound:
             pass
         else:
             return
-        directory = output_directory(self._job.output, names.job)
+        directory = output_directory(self._job.output, paths.job)
         await self._remove_strays(directory, {output.file.rpartition("/")[2] for output in reduces})
-        unfinished = f"{names.out}.unfinished"
+        unfinished = f"{paths.out}.unfinished"
         with contextlib.suppress(serr.NotFound):
             await self._sc.rmdir(unfinished)
         await self._sc.mkdir(unfinished)
         for number, output in enumerate(reduces):
             await self._sc.symlink(output.file, f"{unfinished}/mr-out-{number}")
-        await self._sc.put_file(names.stats, stats_lines(maps, reduces))
-        manifest = {"job": names.job, "files": [output.file.rpartition("/")[2] for output in reduces]}
+        await self._sc.put_file(paths.stats, stats_lines(maps, reduces))
+        manifest = {"job": paths.job, "files": [output.file.rpartition("/")[2] for output in reduces]}
         await self._sc.put_file_json(f"{directory}/{MANIFEST}", manifest)
-        await self._sc.rename(unfinished, names.out)
+        await self._sc.rename(unfinished, paths.out)
 
     async def _remove_strays(self, directory: str, wanted: set[str]) -> None:
         """The output of reducers that nobody waited for."""
@@ -89,7 +89,7 @@ class Publisher:
     async def clean_up(self, maps: Sequence[MapOutput]) -> None:
         """Removes the intermediate files, as far as their servers answer: the result does not depend on it."""
         roots = {output.dir.rpartition("/")[0] for output in maps}
-        await clean_up(self._sc, self._job.intermediate, self._names.job, roots)
+        await clean_up(self._sc, self._job.intermediate, self._paths.job, roots)
 
 
 async def clean_up(sc: AsyncSigmaClnt, intermediate: str, job: str, roots: set[str] | None = None) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 from sigmaos_ray import Status, decoding, serr
 from user.mr import shuffle
 from user.mr.app import load
+from user.mr.description import read_description
 from user.mr.engine import ReduceSide
-from user.mr.names import Names, anywhere, here, is_objects, output_directory, read_description
+from user.mr.paths import MrPaths, anywhere, here, is_objects, output_directory
 from user.mr.tasks import RESTART, perform
 
 if TYPE_CHECKING:
@@ -33,16 +34,16 @@ async def main(argv: list[str]) -> Status:
     if len(argv) != 3:
         sys.exit(USAGE)
 
-    async def work(sc: AsyncSigmaClnt, names: Names, task: int) -> Status:
-        return await _reduce(sc, names, task, int(argv[2]))
+    async def work(sc: AsyncSigmaClnt, paths: MrPaths, task: int) -> Status:
+        return await _reduce(sc, paths, task, int(argv[2]))
 
     return await perform(argv, "MRREDUCE_CRASH", "MRREDUCE_PARTITION", work)
 
 
-async def _reduce(sc: AsyncSigmaClnt, names: Names, task: int, inputs: int) -> Status:
+async def _reduce(sc: AsyncSigmaClnt, paths: MrPaths, task: int, inputs: int) -> Status:
     began_s = time.monotonic()
-    description = await read_description(sc, names)
-    directories = decoding.json_decoder(list[str])(await sc.get_file(names.inputs(inputs)))
+    description = await read_description(sc, paths)
+    directories = decoding.json_decoder(list[str])(await sc.get_file(paths.inputs(inputs)))
     pairs = ReduceSide(load(description.app))
     source = _Source(sc, [f"{directory}/r-{task}" for directory in directories])
     async for part in source.parts():
@@ -50,7 +51,7 @@ async def _reduce(sc: AsyncSigmaClnt, names: Names, task: int, inputs: int) -> S
     if source.lost:
         return Status.err(RESTART, sorted(source.lost))
     output = pairs.output()
-    pathname = f"{output_directory(description.job.output, names.job)}/mr-out-{task}-{secrets.token_hex(4)}"
+    pathname = f"{output_directory(description.job.output, paths.job)}/mr-out-{task}-{secrets.token_hex(4)}"
     await sc.put_file_atomic(pathname, output)
     return Status.info(
         "",

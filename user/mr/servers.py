@@ -11,7 +11,7 @@ from sigmaos_ray.ft.procgroupmgr import AsyncProcGroupMgr
 
 if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
-    from user.mr.names import Names
+    from user.mr.paths import MrPaths
 
 
 async def end_group(sc: AsyncSigmaClnt, group: str) -> None:
@@ -20,9 +20,9 @@ async def end_group(sc: AsyncSigmaClnt, group: str) -> None:
         await (await AsyncProcGroupMgr.recover_job(sc, group)).stop()
 
 
-async def end_servers(sc: AsyncSigmaClnt, names: Names) -> None:
+async def end_servers(sc: AsyncSigmaClnt, paths: MrPaths) -> None:
     """Ends a job's task servers, with all that they keep. May be repeated."""
-    for group in names.server_groups():
+    for group in paths.server_groups():
         await end_group(sc, group)
-    for service_id in (names.map_tasks, names.reduce_tasks):
+    for service_id in (paths.map_tasks, paths.reduce_tasks):
         await AsyncFtTaskSrvMgr(sc, service_id).clear()

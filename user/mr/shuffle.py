@@ -10,24 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from sigmaos_ray import decoding, serr
+from sigmaos_ray.ft.sharding import fnv1a
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Key: TypeAlias = str | bytes
-_FNV_OFFSET: Final = 2166136261
-_FNV_PRIME: Final = 16777619
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decode: Final = decoding.msgpack_decoder(dict)
-
-
-def fnv1a(key: bytes) -> int:
-    """FNV-1a of 32 bits."""
-    value = _FNV_OFFSET
-    for byte in key:
-        value = (value ^ byte) * _FNV_PRIME & 0xFFFFFFFF
-    return value
 
 
 def reducer_of(key: Key, reducers_count: int) -> int:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sigmaos_ray import AsyncSigmaClnt, Status, crash, serr
-from user.mr.names import Names
+from user.mr.paths import MrPaths
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Work = Callable[[AsyncSigmaClnt, Names, int], Awaitable[Status]]
+    Work = Callable[[AsyncSigmaClnt, MrPaths, int], Awaitable[Status]]
 
 CUT_OFF: Final = {"cut_off": True}
 """The data of a task that could not reach a server: the next one may."""
@@ -23,11 +23,11 @@ _CUT_OFF: Final = (*serr.SESSION_ERRORS, serr.UnknownFid, serr.Timeout)
 
 
 async def perform(
-    argv: list[str], crashes: str, partitions: str, work: Callable[[AsyncSigmaClnt, Names, int], Awaitable[Status]]
+    argv: list[str], crashes: str, partitions: str, work: Callable[[AsyncSigmaClnt, MrPaths, int], Awaitable[Status]]
 ) -> Status:
     """Does a task of a job, the first two of the arguments, as a proc. ``crashes`` and ``partitions``: its
     selectors of SIGMAFAIL."""
-    names, task = Names(argv[0]), int(argv[1])
+    paths, task = MrPaths(argv[0]), int(argv[1])
     async with AsyncSigmaClnt() as sc:
         await sc.started()
         loop = asyncio.get_running_loop()
@@ -37,7 +37,7 @@ async def perform(
 
         with crash.arm(crashes), crash.arm(partitions, cut_off):
             try:
-                return await work(sc, names, task)
+                return await work(sc, paths, task)
             except (serr.Inval, msgspec.DecodeError) as error:  # it would be the same the next time
                 return Status.fatal(str(error))
             except serr.SigmaError as error:

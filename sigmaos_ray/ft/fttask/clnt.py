@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from google.protobuf.message import Message
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.ft.fttask.names import check_id, server_pathname
+from sigmaos_ray.ft.fttask.paths import checked_id, server_pathname
 from sigmaos_ray.pb import fttask_pb2 as pb
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sessp import wire
@@ -62,7 +62,7 @@ class AsyncFtTaskClnt:
     """The tasks of the service ``service_id``. Raises Unreachable if no server answers for half a minute."""
 
     def __init__(self, sc: AsyncFsLib, service_id: str) -> None:
-        self._rpc = AsyncRPCClnt(sc, server_pathname(check_id(service_id)))
+        self._rpc = AsyncRPCClnt(sc, server_pathname(checked_id(service_id)))
         self._pathname = server_pathname(service_id)
         self._fence = NO_FENCE
 

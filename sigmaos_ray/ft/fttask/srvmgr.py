@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import serr
 from sigmaos_ray.ft.fttask.clnt import AsyncFtTaskClnt
-from sigmaos_ray.ft.fttask.names import PROGRAM, check_id, leader_pathname, state_pathname
+from sigmaos_ray.ft.fttask.paths import PROGRAM, checked_id, leader_pathname, state_pathname
 from sigmaos_ray.ft.procgroupmgr import AsyncProcGroupMgr
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class AsyncFtTaskSrvMgr:
 
     def __init__(self, sc: AsyncSigmaClnt, service_id: str, n: int = 1, mcpu: float = 0) -> None:
         self._sc = sc
-        self._service_id = check_id(service_id)
+        self._service_id = checked_id(service_id)
         self._group = AsyncProcGroupMgr(sc, n, PROGRAM, [service_id], mcpu, f"fttask-{service_id}")
 
     @property

@@ -14,7 +14,7 @@ import pytest
 
 from sigmaos_ray import serr
 from user.cache import AsyncCacheClnt, CacheClnt, CacheJob, is_miss
-from user.cache.config import Names
+from user.cache.paths import CachePaths
 
 if TYPE_CHECKING:
     from sigmaos_ray import SigmaClnt
@@ -210,4 +210,4 @@ def test_changes_that_cannot_be(sc: SigmaClnt, job: CacheJob) -> None:
     with CacheJob(sc, f"one-{secrets.token_hex(4)}") as one, pytest.raises(serr.Inval, match="only server"):
         one.remove_server()
     with pytest.raises(serr.NotFound):
-        sc.stat(Names(one.name).dir)
+        sc.stat(CachePaths(one.name).dir)

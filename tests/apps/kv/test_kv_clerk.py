@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sigmaos_ray import serr
-from user.kv.names import SHARDS_COUNT, shard_of
+from user.kv.keys import SHARDS_COUNT, shard_of
 from user.kv.state import VALUE_BYTES_MAX
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from sigmaos_ray.testing.linearizability import check
 from sigmaos_ray.testing.tstate import clnt_env
 from user.kv import copies as cp
 from user.kv import kv_pb2 as pb
-from user.kv.copies import Copies, Store
+from user.kv.copies import Copies, NodeCopy
 from user.kv.job import AsyncKvJob
-from user.kv.journal import Journal
-from user.kv.names import SHARDS_COUNT, Names
+from user.kv.journal import KvJournal
+from user.kv.keys import SHARDS_COUNT
+from user.kv.paths import KvPaths
 from user.kv.state import EMPTY, ShardTable
 
 if TYPE_CHECKING:
@@ -42,13 +43,13 @@ def ts() -> Iterator[Tstate]:
 class Leader:
     """A group's leader, without a service: what it wrote, and where."""
 
-    def __init__(self, ts: Tstate, names: Names, node: str, count: int = 2) -> None:
+    def __init__(self, ts: Tstate, paths: KvPaths, node: str, count: int = 2) -> None:
         self.sc = AsyncSigmaClnt(msgspec.structs.replace(clnt_env(ts.instance, "leader"), kernel_id=node))
-        self.leader = AsyncLeaderClnt(self.sc, names.elect(GROUP))
-        self.copies = Copies(self.sc, names, GROUP, self.leader, count)
+        self.leader = AsyncLeaderClnt(self.sc, paths.elect(GROUP))
+        self.copies = Copies(self.sc, paths, GROUP, self.leader, count)
         self.table = ShardTable()
         self.errors: list[serr.SigmaError] = []
-        self.journal = Journal(self.copies, self.table, self.errors.append, self.copies.caught_up)
+        self.journal = KvJournal(self.copies, self.table, self.errors.append, self.copies.caught_up)
         self._seqno = 0
 
     async def lead(self) -> None:
@@ -90,13 +91,13 @@ class Leader:
 
 
 @pytest.fixture
-async def names(ts: Tstate) -> AsyncIterator[Names]:
-    names = Names(f"copies-{secrets.token_hex(4)}")
+async def paths(ts: Tstate) -> AsyncIterator[KvPaths]:
+    paths = KvPaths(f"copies-{secrets.token_hex(4)}")
     async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
-        await sc.makedirs(names.dir)
-        yield names
-        await cp.remove_copies(sc, names, GROUP)
-        await sc.rmdir(names.dir)
+        await sc.makedirs(paths.dir)
+        yield paths
+        await cp.remove_copies(sc, paths, GROUP)
+        await sc.rmdir(paths.dir)
 
 
 def nodes_of(ts: Tstate) -> list[str]:
@@ -104,9 +105,9 @@ def nodes_of(ts: Tstate) -> list[str]:
     return [node.id for node in ts.instance.kernel_nodes]
 
 
-async def with_two_copies(ts: Tstate, names: Names, node: str) -> Leader:
+async def with_two_copies(ts: Tstate, paths: KvPaths, node: str) -> Leader:
     """One at that node, the other at another; "k" has b"a"."""
-    leader = Leader(ts, names, node)
+    leader = Leader(ts, paths, node)
     await leader.lead()
     leader.copies.keep(leader.journal.turn)
     await leader.until_nodes(2)
@@ -114,24 +115,24 @@ async def with_two_copies(ts: Tstate, names: Names, node: str) -> Leader:
     return leader
 
 
-async def in_step(sc: AsyncSigmaClnt, names: Names) -> list[str]:
-    nodes: list[str] = (await sc.get_file_json(names.conf(GROUP)))["nodes"]
+async def in_step(sc: AsyncSigmaClnt, paths: KvPaths) -> list[str]:
+    nodes: list[str] = (await sc.get_file_json(paths.conf(GROUP)))["nodes"]
     return nodes
 
 
-async def test_a_second_copy_comes_while_writes_go_on(ts: Tstate, names: Names) -> None:
-    one = Leader(ts, names, nodes_of(ts)[0])
+async def test_a_second_copy_comes_while_writes_go_on(ts: Tstate, paths: KvPaths) -> None:
+    one = Leader(ts, paths, nodes_of(ts)[0])
     await one.lead()
     await one.append(b"a")
     one.copies.keep(one.journal.turn)
     while len(one.copies.nodes) < 2:
         await one.append(b"b")
     await one.append(b"c")
-    assert await in_step(one.sc, names) == one.copies.nodes
+    assert await in_step(one.sc, paths) == one.copies.nodes
     value = one.table.get("k")
     second = ShardTable()
-    store = Store(one.sc, "", names.store(GROUP, one.copies.nodes[1]))
-    await Journal(store, second, one.errors.append).load()
+    store = NodeCopy(one.sc, "", paths.store(GROUP, one.copies.nodes[1]))
+    await KvJournal(store, second, one.errors.append).load()
     assert second.get("k") == value
     assert value[1].startswith(b"ab")
     assert value[1].endswith(b"c")
@@ -139,29 +140,29 @@ async def test_a_second_copy_comes_while_writes_go_on(ts: Tstate, names: Names) 
     await one.resign()
 
 
-async def test_copies_that_differ_are_made_equal(ts: Tstate, names: Names) -> None:
+async def test_copies_that_differ_are_made_equal(ts: Tstate, paths: KvPaths) -> None:
     """A leader that died while it wrote left more in one copy than in the other."""
-    one = await with_two_copies(ts, names, nodes_of(ts)[0])
+    one = await with_two_copies(ts, paths, nodes_of(ts)[0])
     first, second = one.copies.nodes
-    behind = await Store(one.sc, "", names.store(GROUP, second)).sizes()
+    behind = await NodeCopy(one.sc, "", paths.store(GROUP, second)).sizes()
     stopped = one.copies._stores.pop()
     await one.append(b"b")  # as if it ended before the second copy had it, and nobody was told
     assert stopped.node == second
     await one.crash()
-    two = Leader(ts, names, nodes_of(ts)[1])
+    two = Leader(ts, paths, nodes_of(ts)[1])
     await two.lead()
     assert two.copies.nodes == [first, second]
-    sizes = [await Store(two.sc, "", names.store(GROUP, node)).sizes() for node in (first, second)]
+    sizes = [await NodeCopy(two.sc, "", paths.store(GROUP, node)).sizes() for node in (first, second)]
     assert sizes[0] == sizes[1] != behind
     assert two.table.get("k")[1] == b"ab"
     await two.resign()
 
 
-async def test_one_that_was_replaced_cannot_write_anywhere(ts: Tstate, names: Names) -> None:
-    one = await with_two_copies(ts, names, nodes_of(ts)[0])
+async def test_one_that_was_replaced_cannot_write_anywhere(ts: Tstate, paths: KvPaths) -> None:
+    one = await with_two_copies(ts, paths, nodes_of(ts)[0])
     await one.copies.stop_growing()
-    await one.sc.remove(names.elect(GROUP))  # somebody takes it for dead
-    two = Leader(ts, names, nodes_of(ts)[1])
+    await one.sc.remove(paths.elect(GROUP))  # somebody takes it for dead
+    two = Leader(ts, paths, nodes_of(ts)[1])
     await two.lead()
     with pytest.raises(serr.IOErr, match="not written"):
         await one.append(b"b")
@@ -173,42 +174,42 @@ async def test_one_that_was_replaced_cannot_write_anywhere(ts: Tstate, names: Na
     await two.resign()
 
 
-async def test_the_node_of_the_first_copy_is_lost(ts: Tstate, names: Names) -> None:
+async def test_the_node_of_the_first_copy_is_lost(ts: Tstate, paths: KvPaths) -> None:
     """What was acknowledged is at the other one, writes go on there, and a third node takes the lost one's place."""
     head = nodes_of(ts)[0]
     victim = ts.boot_node(1, num_cpus=1)[0]
-    one = await with_two_copies(ts, names, victim)
+    one = await with_two_copies(ts, paths, victim)
     assert one.copies.nodes[0] == victim
     await asyncio.to_thread(ts.kill_node, victim)
     await one.append(b"b")
-    assert victim not in await in_step(one.sc, names)
+    assert victim not in await in_step(one.sc, paths)
     await one.until_nodes(2)
     await one.append(b"c")
     assert not one.errors
     await one.crash()
-    two = Leader(ts, names, head)
+    two = Leader(ts, paths, head)
     await two.lead()
     assert two.table.get("k")[1] == b"abc"
     assert victim not in two.copies.nodes
     await two.resign()
 
 
-async def test_a_copy_that_is_not_in_step_is_not_read(ts: Tstate, names: Names) -> None:
+async def test_a_copy_that_is_not_in_step_is_not_read(ts: Tstate, paths: KvPaths) -> None:
     """The next leader waits for one that is, rather than to go on from less."""
     head, other = nodes_of(ts)[:2]
-    one = Leader(ts, names, head, count=1)
+    one = Leader(ts, paths, head, count=1)
     await one.lead()
     await one.append(b"a")
-    await one.sc.makedirs(names.store(GROUP, other))
+    await one.sc.makedirs(paths.store(GROUP, other))
     await one.resign()
     async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
-        await sc.rename(names.store(GROUP, head), names.store(GROUP, head) + "-away")
-        two = Leader(ts, names, other)
+        await sc.rename(paths.store(GROUP, head), paths.store(GROUP, head) + "-away")
+        two = Leader(ts, paths, other)
         leading = asyncio.create_task(two.lead())
-        await sc.wait_create(names.elect(GROUP))
+        await sc.wait_create(paths.elect(GROUP))
         done, _ = await asyncio.wait({leading}, timeout=2)
         assert not done
-        await sc.rename(names.store(GROUP, head) + "-away", names.store(GROUP, head))
+        await sc.rename(paths.store(GROUP, head) + "-away", paths.store(GROUP, head))
         await asyncio.wait_for(leading, WAIT_S)
     assert two.table.get("k")[1] == b"a"
     await two.resign()
@@ -220,12 +221,12 @@ async def test_a_store_of_two_members_outlives_a_node(ts: Tstate) -> None:
     async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
         job = AsyncKvJob(sc, f"copies-{secrets.token_hex(4)}")
         await job.start(members=2)
-        names = Names(job.name)
+        paths = KvPaths(job.name)
         await until_copies(job, 2)
         envs = [clnt_env(ts.instance, f"clerk{number}") for number in range(2)]
         async with KvClients(envs, job.name, seed=1) as working:
             await working.wait_calls(100)
-            victim = next(node for node in await in_step(sc, names) if node != nodes_of(ts)[0])
+            victim = next(node for node in await in_step(sc, paths) if node != nodes_of(ts)[0])
             await asyncio.to_thread(ts.kill_node, victim)
             await working.wait_calls(200)
             await until_copies(job, 2)
@@ -233,7 +234,7 @@ async def test_a_store_of_two_members_outlives_a_node(ts: Tstate) -> None:
             history = await working.history()
         report = check(history, KeyModel())
         assert report.is_ok, str(report)
-        assert victim not in await in_step(sc, names)
+        assert victim not in await in_step(sc, paths)
         await job.stop()
         await job.close()
 

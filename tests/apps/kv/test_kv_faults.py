@@ -26,7 +26,8 @@ from sigmaos_ray.testing.tstate import clnt_env
 from user.kv import kv_pb2 as pb
 from user.kv.clnt import AsyncKvClerk
 from user.kv.job import AsyncKvJob
-from user.kv.names import Names, shard_of
+from user.kv.keys import shard_of
+from user.kv.paths import KvPaths
 from user.kv.servers import Server
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ async def test_a_server_dies(tstate_all: Tstate, sc: AsyncSigmaClnt, job: AsyncK
     """What was acknowledged is there; what was on its way takes effect once."""
     async with clients(tstate_all, job, seeded()) as working:
         await working.wait_calls(100)
-        await kill(sc, Names(job.name).elect("grp-0"))
+        await kill(sc, KvPaths(job.name).elect("grp-0"))
         await working.wait_calls(200)
         history = await working.history()
     assert all(operation.is_known for operation in history)
@@ -124,11 +125,11 @@ async def test_a_server_dies(tstate_all: Tstate, sc: AsyncSigmaClnt, job: AsyncK
 
 async def test_the_balancer_dies_while_shards_move(tstate_all: Tstate, sc: AsyncSigmaClnt, job: AsyncKvJob) -> None:
     """KV-5: the next balancer ends what was begun."""
-    names = Names(job.name)
+    paths = KvPaths(job.name)
     async with clients(tstate_all, job, seeded()) as working:
         adding = asyncio.create_task(job.add())
         await until_shards_move(job, adding)
-        await kill(sc, names.balancer_elect)
+        await kill(sc, paths.balancer_elect)
         assert await adding == "grp-1"
         config = await job.config()
         assert not config.moves
@@ -146,7 +147,7 @@ async def test_groups_come_and_go_by_load(tstate_all: Tstate, sc: AsyncSigmaClnt
     clerk = AsyncKvClerk(sc, job.name)
     in_one_shard = (key for key in map(str, itertools.count()) if shard_of(key) == 0)
     await clerk.put_many(dict.fromkeys(itertools.islice(in_one_shard, 4000), b""))
-    server = Server(sc, Names(job.name).group("grp-0"))
+    server = Server(sc, KvPaths(job.name).group("grp-0"))
 
     async def load() -> None:
         """Looks through many keys for some that are not there: hardly any work for the client."""
@@ -175,7 +176,7 @@ async def until_groups(job: AsyncKvJob, count: int) -> None:
 async def test_long_histories(tstate_all: Tstate, sc: AsyncSigmaClnt, job: AsyncKvJob) -> None:
     seed = seeded()
     chance = random.Random(seed)
-    names = Names(job.name)
+    paths = KvPaths(job.name)
     async with clients(tstate_all, job, seed) as working:
         for _ in range(30):
             groups = sorted((await job.config()).groups)
@@ -185,14 +186,14 @@ async def test_long_histories(tstate_all: Tstate, sc: AsyncSigmaClnt, job: Async
                 case "remove" if len(groups) > 1:
                     await job.remove(chance.choice(groups))
                 case "kill balancer":
-                    await kill(sc, names.balancer_elect)
+                    await kill(sc, paths.balancer_elect)
                 case "kill while moving" if len(groups) < 4:
                     adding = asyncio.create_task(job.add())
                     await until_shards_move(job, adding)
-                    await kill(sc, names.elect(chance.choice(groups)))
+                    await kill(sc, paths.elect(chance.choice(groups)))
                     await adding
                 case _:
-                    await kill(sc, names.elect(chance.choice(groups)))
+                    await kill(sc, paths.elect(chance.choice(groups)))
             await working.wait_calls(50)
         history = await working.history()
     check_history(history)

@@ -12,9 +12,9 @@ from sigmaos_ray import AsyncSigmaClnt, serr
 from sigmaos_ray.sigmap import OAPPEND, OWRITE
 from sigmaos_ray.testing.tstate import clnt_env
 from user.kv import kv_pb2 as pb
-from user.kv.copies import Store
-from user.kv.journal import Journal
-from user.kv.names import SHARDS_COUNT, shard_of
+from user.kv.copies import NodeCopy
+from user.kv.journal import KvJournal
+from user.kv.keys import SHARDS_COUNT, shard_of
 from user.kv.state import EMPTY, ShardTable
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class Life:
     def __init__(self, sc: AsyncSigmaClnt, directory: str, log_bytes_min: int = 1 << 20) -> None:
         self.table = ShardTable()
         self.errors: list[serr.SigmaError] = []
-        self.store = Store(sc, "here", directory)
-        self.journal = Journal(self.store, self.table, self.errors.append, log_bytes_min=log_bytes_min)
+        self.store = NodeCopy(sc, "here", directory)
+        self.journal = KvJournal(self.store, self.table, self.errors.append, log_bytes_min=log_bytes_min)
         self._seqno = 0
 
     async def create(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sigmaos_ray import Proc
 from sigmaos_ray.semclnt import Semaphore
-from user.kv.names import CLERK_PROGRAM, Names
+from user.kv.paths import CLERK_PROGRAM, KvPaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +56,10 @@ def test_the_command_line(sigmaos: Callable[..., str]) -> None:
 
 def test_clerks(tstate_all: Tstate, store: str) -> None:
     sc = tstate_all.sc
-    semaphore = Semaphore(sc, Names(store).clerk_sem)
+    semaphore = Semaphore(sc, KvPaths(store).clerk_sem)
     semaphore.init()
     checking = Proc(CLERK_PROGRAM, [store])
-    bounded = Proc(CLERK_PROGRAM, [store, "0.5", "1000", Names(store).clerk_sem])
+    bounded = Proc(CLERK_PROGRAM, [store, "0.5", "1000", KvPaths(store).clerk_sem])
     for proc in (checking, bounded):
         sc.spawn(proc)
         sc.wait_start(proc.pid)

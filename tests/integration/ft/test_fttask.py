@@ -13,7 +13,7 @@ import pytest
 
 from sigmaos_ray import Proc, SigmaClnt, Status, serr
 from sigmaos_ray.ft.fttask import FtTaskClnt, FtTaskCoord, FtTaskSrvMgr, TaskStatus
-from sigmaos_ray.ft.fttask.names import state_pathname
+from sigmaos_ray.ft.fttask.paths import state_pathname
 from sigmaos_ray.sigmap import OEXCL, Fence
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sigmaos_ray import serr
 from user.kv import kv_pb2 as pb
 from user.kv.changes import AnyChange, State
-from user.kv.names import SHARDS_COUNT, shard_of
+from user.kv.keys import SHARDS_COUNT, shard_of
 from user.kv.state import EMPTY, ShardTable
 
 KEY = "k"
@@ -123,7 +123,7 @@ def test_what_is_wrong_is_told() -> None:
         shards.install(SHARD, (1, 2), 0, 0, EMPTY, last=True)
 
 
-class Store(RuleBasedStateMachine):
+class NodeCopy(RuleBasedStateMachine):
     """Three servers and one key, against what one key would do. Servers die and read what they wrote; movers stop after
     any step, and late ones repeat theirs."""
 
@@ -248,5 +248,5 @@ class Store(RuleBasedStateMachine):
             assert self.tables[states.index(State.READY)].sizes() == (int(told == pb.DONE), len(value))
 
 
-TestStore = Store.TestCase
+TestStore = NodeCopy.TestCase
 TestStore.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -9,7 +9,7 @@ import pytest
 from sigmaos_ray import Status, serr
 from sigmaos_ray.ft.fttask import TaskResult, TaskStatus
 from user.mr import Job
-from user.mr.names import Names, anywhere, here, local, output_directory
+from user.mr.paths import MrPaths, anywhere, here, local, output_directory
 from user.mr.state import ERRORS_MAX, LOSSES_MAX, JobFailed, JobState
 from user.mr.tasks import CUT_OFF
 
@@ -69,7 +69,7 @@ def test_whose_files_are_meant() -> None:
     assert here("name/s3/~any/b/f") == "name/s3/~local/b/f"
     assert output_directory("name/s3/~any/b/out/", "j") == "name/s3/~local/b/out/j"
     with pytest.raises(serr.Inval, match="the name of a job"):
-        Names("a/b")
+        MrPaths("a/b")
 
 
 def ended(state: JobState, status: Status | None, number: int = 1) -> TaskStatus:

@@ -1,4 +1,4 @@
-"""Where a store stands in the namespace (KV-1), and which shard a key belongs to (KV-2).
+"""Where a store stands in the namespace (KV-1).
 
 name/kv/<job>/config             who has which shard; the balancer's alone to write
 name/kv/<job>/kv-balancer        the balancer that leads; ``kv-balancer-elect`` tells which
@@ -12,15 +12,13 @@ name/ux/<kernel id>/kv/<job>/grp-<i>/   what the server of that group has writte
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import path
+from sigmaos_ray.ft.naming import checked_name
 
 ROOT: Final = "name/kv"
 UX: Final = "name/ux"
-SHARDS_COUNT: Final = 100
 BALANCERS_COUNT: Final = 3
 BALANCER_PROGRAM: Final = "user.kv.balancer"
 CONTROL: Final = "ctl"
@@ -28,35 +26,21 @@ KVD_PROGRAM: Final = "user.kv.kvd"
 MOVER_PROGRAM: Final = "user.kv.mover"
 CLERK_PROGRAM: Final = "user.kv.clerk"
 _GROUP: Final = re.compile(r"grp-(\d{1,9})")
-_FNV_OFFSET: Final = 2166136261
-_FNV_PRIME: Final = 16777619
-
-
-@lru_cache(maxsize=1 << 16)
-def shard_of(key: str) -> int:
-    """FNV-1a of 32 bits, modulo the number of shards."""
-    found = _FNV_OFFSET
-    for byte in key.encode():
-        found = (found ^ byte) * _FNV_PRIME & 0xFFFF_FFFF
-    return found % SHARDS_COUNT
 
 
 def group_number(group: str) -> int:
     """Inval for what is not ``grp-<number>``."""
-    found = _GROUP.fullmatch(group)
-    if found is None:
+    match = _GROUP.fullmatch(group)
+    if match is None:
         raise serr.Inval(group, "a group is called grp-<number>")
-    return int(found[1])
+    return int(match[1])
 
 
-class Names:
+class KvPaths:
     """The pathnames of one store. Inval for a name that no file can have."""
 
     def __init__(self, job: str) -> None:
-        reason = path.why_bad_name(job)
-        if reason is not None or path.is_union(job):
-            raise serr.Inval(job, f"the name of a store: {reason or 'a reserved name'}")
-        self.job = job
+        self.job = checked_name(job, "a store")
         self.dir = f"{ROOT}/{job}"
         self.config = f"{self.dir}/config"
         self.balancer = f"{self.dir}/kv-balancer"
@@ -74,7 +58,7 @@ class Names:
     def conf(self, group: str) -> str:
         return f"{self.dir}/{group}-conf"
 
-    def store(self, group: str, node: str) -> str:
+    def copy(self, group: str, node: str) -> str:
         """Where a group keeps its copy at a kernel node."""
         return f"{UX}/{node}/kv/{self.job}/{group}"
 

@@ -11,17 +11,10 @@ name/mr/<job>/result          how it ended: the last thing that is written
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-import msgspec
-
-from sigmaos_ray import decoding, serr
+from sigmaos_ray.ft.naming import checked_name
 from sigmaos_ray.sigmap import path
-from user.mr.app import AnyShipped
-from user.mr.job import Job
-
-if TYPE_CHECKING:
-    from sigmaos_ray.fslib import AsyncFsLib
 
 ROOT: Final = "name/mr"
 MANIFEST: Final = "_SUCCESS"
@@ -30,14 +23,11 @@ MAPPER: Final = "user.mr.mapper"
 REDUCER: Final = "user.mr.reducer"
 
 
-class Names:
+class MrPaths:
     """The pathnames of one job. Inval for a name that no file can have."""
 
     def __init__(self, job: str) -> None:
-        reason = path.why_bad_name(job)
-        if reason is not None or path.is_union(job):
-            raise serr.Inval(job, f"the name of a job: {reason or 'a reserved name'}")
-        self.job = job
+        self.job = checked_name(job, "a job")
         self.dir = f"{ROOT}/{job}"
         self.description = f"{self.dir}/job"
         self.leader = f"{self.dir}/coord-leader"
@@ -55,26 +45,6 @@ class Names:
     def server_groups(self) -> tuple[str, str]:
         """The names of the groups of procs that are the task servers; ``group`` are the coordinators."""
         return f"fttask-{self.map_tasks}", f"fttask-{self.reduce_tasks}"
-
-
-class Description(msgspec.Struct, frozen=True):
-    """What mappers, reducers and coordinators read of their job."""
-
-    job: Job
-    app: AnyShipped
-    input_bytes: int = 0
-    maps_count: int = 0
-
-
-_decode: Final = decoding.json_decoder(Description)
-
-
-async def read_description(sc: AsyncFsLib, names: Names) -> Description:
-    """NotFound if there is no such job."""
-    try:
-        return _decode(await sc.get_file(names.description))
-    except msgspec.DecodeError as error:
-        raise serr.Inval(names.description, f"not a job: {error}") from error
 
 
 def local(pn: str, kernel_id: str) -> str:
