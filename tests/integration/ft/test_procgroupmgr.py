@@ -61,14 +61,15 @@ def crashes_twice(argv: list[str]) -> Status:
     return Status.info(f"life {os.environ['SIGMAGEN']} of {os.environ['SIGMAREPL']}")
 
 
-def told(sc: SigmaClnt, job: str) -> set[str]:
+def lives(sc: SigmaClnt, job: str) -> set[str]:
+    """Of members that left a file: ``<number>.<generation>``."""
     return {stat.name for stat in sc.get_dir(f"name/{job}")}
 
 
 def test_members_know_who_they_are_and_stop_together(sc: SigmaClnt, job: str) -> None:
     group = ProcGroupMgr(sc, 2, tells_and_waits, job=job)
     group.start()
-    assert told(sc, job) == {"0.1", "1.1"}
+    assert lives(sc, job) == {"0.1", "1.1"}
     with pytest.raises(serr.Inval, match="before"):
         group.start()
     reports = group.stop()
@@ -85,7 +86,7 @@ def test_a_member_that_is_killed_is_replaced(sc: SigmaClnt, job: str) -> None:
         os.kill(int(sc.get_file(f"name/{job}/1.1")), signal.SIGKILL)
         sc.wait_create(f"name/{job}/1.2", WITHIN_S)
         assert group.nstart() == 3
-        assert told(sc, job) == {"0.1", "1.1", "1.2"}
+        assert lives(sc, job) == {"0.1", "1.1", "1.2"}
 
 
 def test_crashes_until_it_succeeds(sc: SigmaClnt, job: str) -> None:
@@ -112,7 +113,7 @@ def test_a_recovered_group_keeps_what_runs(sc: SigmaClnt, tstate_all: Tstate, jo
     (recovered,) = [group for group in ProcGroupMgr.recover(sc) if group.job == job]
     recovered.start()
     sc.wait_create(f"name/{job}/1.2", WITHIN_S)
-    assert told(sc, job) == {"0.1", "1.1", "1.2"}
+    assert lives(sc, job) == {"0.1", "1.1", "1.2"}
     assert recovered.nstart() == 3
     assert all(report.status is not None and report.status.is_evicted() for report in recovered.stop())
     assert job not in [stat.name for stat in sc.get_dir(DIR)]
