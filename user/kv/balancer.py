@@ -2,8 +2,9 @@
 
 Of three one leads; it alone writes the configuration, under its fence.
 
-What it is to bring about stands in the configuration: which groups join or leave, which shards are to move. So whoever
-leads next goes on where it was left.
+What it is to bring about stands in the configuration before it begins: which groups join or leave, which shards are to
+move. So whoever leads next goes on where it was left. Each step may be repeated: servers and movers take the second one
+for the first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 
 from sigmaos_ray import SigmaClnt, Status, crash, debug, serr
 from sigmaos_ray.ft.leading import Leadership
+from sigmaos_ray.ft.procgroups import members_of
 from sigmaos_ray.proc import Proc
 from sigmaos_ray.protsrv.devices import CommandNode
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
@@ -23,10 +25,11 @@ from sigmaos_ray.sigmasrv import SigmaSrv
 from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
 from user.kv.copies import remove_copies
-from user.kv.fleet import BALANCER_MCPU, Fleet, members
+from user.kv.fleet import Fleet
 from user.kv.keys import SHARDS_COUNT
 from user.kv.monitor import Monitor
 from user.kv.paths import CONTROL, MOVER_PROGRAM, KvPaths, group_number
+from user.kv.tuning import BALANCER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,13 +40,11 @@ if TYPE_CHECKING:
     from user.kv.config import KvConfig, ShardMove
 
 USAGE: Final = "usage: balancer PROCS JOB"
-_POST_TRIES_MAX: Final = 10
-_PAUSE_S: Final = 0.5
-_SERVER_START_TIMEOUT_S: Final = 60.0
 _log = debug.selector("KVBAL")
 
 
 def main(argv: list[str]) -> Status | None:
+    """Balances while it leads; evicted, it resigns, and the servers go on."""
     if len(argv) != 2:
         sys.exit(USAGE)
     paths = KvPaths(argv[1])
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> Status | None:
 
 
 class Balancer:
-    """The balancer that leads. One thing is brought about at a time."""
+    """The balancer that leads. One thing is brought about at a time; others wait. ``start`` it, and ``stop`` it."""
 
     def __init__(self, sc: AsyncSigmaClnt, paths: KvPaths) -> None:
         self._sc = sc
@@ -70,38 +71,45 @@ class Balancer:
         self._fleet = Fleet(sc, paths)
         self._config: KvConfig = cfg.KvConfig()
         self._busy = asyncio.Lock()
+        """Held by whoever brings something about."""
         self._posting = asyncio.Lock()
+        """Held by whoever writes the configuration: movers that end at one time all do."""
         self._tasks: list[asyncio.Task[Any]] = []
         self._servers: dict[str, AsyncRPCClnt] = {}
         self.longest_move_s = 0.0
+        """For which a shard was out of service."""
 
     @property
     def config(self) -> KvConfig:
+        """As it was written last."""
         return self._config
 
     @property
-    def paths(self) -> KvPaths:
-        return self._paths
+    def job(self) -> str:
+        """Which store it is."""
+        return self._paths.job
 
     async def start(self) -> bool:
-        """Returns once this one leads; False if it is evicted before, or is nobody's: then it must not lead."""
+        """Returns once this one leads; False if it is evicted before, or belongs to no group."""
         sc, paths = self._sc, self._paths
         if not await self._leadership.lead():
             return False
-        if sc.pid not in await members(sc, paths.balancers):
+        # One of which nobody knows would lead for ever, as nobody would end it.
+        if sc.pid not in await members_of(sc, paths.balancers):
             await self.stop()
             return False
         try:
             self._config = cfg.decode(await sc.get_file(paths.config), paths.config)
         except serr.NotFound:
             self._leadership.die(f"{paths.config} is gone")
+        # Now nothing that the last balancer still sends is taken for newer: this one's epoch is in the file.
         await self._write(self._config)
         for work, name in ((self._recover(), "kv-recover"), (Monitor(self).run(), "kv-monitor")):
             self._tasks.append(asyncio.create_task(work, name=name))
         return True
 
     async def stop(self) -> None:
-        """Resigns; servers go on."""
+        """Resigns; servers go on. What is being brought about is left to the next one."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -110,7 +118,7 @@ class Balancer:
         await self._leadership.resign()
 
     async def _recover(self) -> None:
-        """Goes on where the last balancer was."""
+        """Goes on where the last balancer was, again and again until that is done."""
         while True:
             try:
                 async with self._busy:
@@ -121,28 +129,30 @@ class Balancer:
                 self._leadership.die(str(error))
             except serr.SigmaError as error:
                 debug.error(f"kv {self._paths.job}: {error}")
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(BALANCER.pause_s)
 
     # -- what is asked
 
     async def add(self, group: str, members_count: int) -> str:
-        """Blocks until the group has its share. The name of the group, chosen here if it is empty."""
+        """Blocks until the group has its share; returns its name, which is chosen here if it is empty. Inval for a name
+        that no group can have; Retry while one of that name is leaving; Timeout if its servers do not start: it goes on
+        joining, with whatever is brought about next."""
         async with self._busy:
-            name = group or f"grp-{next_number(self._config)}"
+            name = group or f"grp-{self._config.next_number()}"
             description = cfg.Group(max(members_count, 1))
             await self._post(lambda config: config.with_group(name, description))
             await self._settle()
         return name
 
     async def remove(self, group: str) -> None:
-        """Blocks until the group's shards are elsewhere, and its procs are gone."""
+        """Blocks until the group's shards are elsewhere, and its procs are gone. Inval for the last group."""
         async with self._busy:
             await self._post(lambda config: config.without_group(group))
             await self._settle()
 
     async def control(self, command: str) -> None:
-        """What is written into ``ctl``: ``add GROUP`` or ``del GROUP``. Inval for anything else; Retry while something
-        else is brought about."""
+        """Carries out what is written into ``ctl``: ``add GROUP`` or ``del GROUP``; blocks like these. Inval for
+        anything else; Retry while something else is brought about."""
         match command.split():
             case ["add" | "del" as verb, group]:
                 group_number(group)
@@ -168,22 +178,28 @@ class Balancer:
         """The way to a group's leader."""
         return self._servers.setdefault(group, AsyncRPCClnt(self._sc, self._paths.group(group)))
 
+    async def server_stats(self, group: str) -> pb.ServerStatsReply:
+        """How a group's leader is. NotFound, Timeout or session errors if it does not say."""
+        return await self.server(group).rpc("KvMove.Stats", pb.NothingRequest(), pb.ServerStatsReply, BALANCER.stats_s)
+
     def starts_count(self, group: str) -> int:
+        """How often members of a group were started, while this balancer leads."""
         return self._fleet.starts_count(group)
 
     # -- bringing it about
 
     async def _post(self, change: Callable[[KvConfig], KvConfig]) -> None:
-        """Writes the next configuration, if the change makes a difference. Stale ends this balancer: another one
-        leads."""
+        """Writes the next configuration, if the change makes a difference. Ends the process if it cannot."""
         async with self._posting:
             config = change(self._config)
             if config is not self._config:
                 await self._write(config)
 
     async def _write(self, config: KvConfig) -> None:
+        """Writes a configuration with the next number. The process ends if another balancer leads, or if it stays
+        unknown which configuration holds."""
         config = msgspec.structs.replace(config, epoch=self._leadership.fence.epoch, seqno=self._next_number()[1])
-        for attempt in range(_POST_TRIES_MAX):
+        for attempt in range(BALANCER.write_tries_max):
             try:
                 await self._sc.put_file(self._paths.config, cfg.encode(config))
                 break
@@ -191,16 +207,17 @@ class Balancer:
                 self._leadership.die(str(error))
             except serr.SESSION_ERRORS as error:  # again is the same: the whole file, under the fence
                 _log(f"{self._paths.config}: {error}")
-                if attempt == _POST_TRIES_MAX - 1:
+                if attempt == BALANCER.write_tries_max - 1:
                     self._leadership.die(f"cannot write {self._paths.config}: {error}")
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(BALANCER.pause_s)
         self._config = config
 
     def _next_number(self) -> Number:
         return self._leadership.fence.epoch, self._config.seqno + 1
 
     async def _settle(self) -> None:
-        """Makes things as the configuration says."""
+        """Makes things as the configuration says. In this order: a group that leaves may hold shards until those that
+        join have been given theirs."""
         for group, description in self._config.groups.items():
             await self._fleet.keep(group, description, self._config.mcpu)
         for group in self._config.of_state(cfg.JOINING):
@@ -212,17 +229,18 @@ class Balancer:
             await self._let_go(group)
 
     async def _join(self, group: str) -> None:
+        """Waits for a new group, and makes it one that shards may go to."""
         await self._wait_serves(group)
         if all(each == cfg.NOBODY for each in self._config.shards):
             epoch, seqno = self._next_number()
             shards = pb.ShardsRequest(shards=range(SHARDS_COUNT), number=pb.Number(epoch=epoch, seqno=seqno))
-            await self.server(group).rpc("KvMove.Create", shards, pb.NothingReply, _SERVER_START_TIMEOUT_S)
+            await self.server(group).rpc("KvMove.Create", shards, pb.NothingReply, BALANCER.server_start_s)
         await self._post(lambda config: config.activated(group))
 
     async def _wait_serves(self, group: str) -> None:
-        """Timeout if it does not in a minute."""
+        """Timeout, with what became of its procs, if it does not within ``BalancerTuning.server_start_s``."""
         try:
-            async with asyncio.timeout(_SERVER_START_TIMEOUT_S):
+            async with asyncio.timeout(BALANCER.server_start_s):
                 await self._sc.wait_create(self._paths.group(group))
                 while True:
                     try:
@@ -230,13 +248,14 @@ class Balancer:
                         return
                     except (serr.NotFound, *serr.SESSION_ERRORS) as error:
                         _log(f"{group}: {error}")
-                        await asyncio.sleep(_PAUSE_S / 10)
+                        await asyncio.sleep(BALANCER.server_pause_s)
         except TimeoutError as error:
             fates = await self._fleet.fates(group)
-            raise serr.Timeout(group, f"does not serve after {_SERVER_START_TIMEOUT_S:g} s; {fates}") from error
+            raise serr.Timeout(group, f"does not serve after {BALANCER.server_start_s:g} s; {fates}") from error
 
     async def _move(self, moves: list[ShardMove]) -> None:
-        """A mover for each pair of servers; what has moved is posted as each of them ends."""
+        """A mover for each pair of servers; what has moved is posted as each of them ends. Moves of one number only: a
+        later move of the same shard has another one."""
         batches: dict[tuple[str, str, Number], list[ShardMove]] = {}
         for move in moves:
             batches.setdefault((move.src, move.dst, move.number), []).append(move)
@@ -245,11 +264,11 @@ class Balancer:
                 group.create_task(self._run_mover(batch), name="kv-mover")
 
     async def _run_mover(self, batch: list[ShardMove]) -> None:
-        """Movers, until one has done it all."""
+        """Starts one mover after the other, until one has moved the whole batch."""
         move = batch[0]
         args = [self._paths.job, move.src, move.dst, *map(str, move.number), *(str(each.shard) for each in batch)]
         while True:
-            proc = Proc(MOVER_PROGRAM, args, mcpu=BALANCER_MCPU)
+            proc = Proc(MOVER_PROGRAM, args, mcpu=BALANCER.mcpu)
             try:
                 await self._sc.spawn(proc)
                 status = await self._sc.wait_exit(proc.pid)
@@ -258,25 +277,22 @@ class Balancer:
             if status.is_ok():
                 break
             debug.error(f"kv {self._paths.job}: mover {move.src} to {move.dst}: {status}")
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(BALANCER.pause_s)
         if isinstance(status.data, dict):
             self.longest_move_s = max(self.longest_move_s, float(status.data.get("longest_s", 0)))
         await self._post(lambda config: config.moved(batch))
 
     async def _let_go(self, group: str) -> None:
+        """Ends a group that has no shards any more. Its procs first: they would write what is removed."""
         await self._fleet.end(group)
         await remove_copies(self._sc, self._paths, group)
         self._servers.pop(group, None)
         await self._post(lambda config: config.forgotten(group))
 
 
-def next_number(config: KvConfig) -> int:
-    """The lowest number that no group has."""
-    return next(number for number in range(len(config.groups) + 1) if f"grp-{number}" not in config.groups)
-
-
 class KvBalancer:
-    """What is asked of a balancer."""
+    """The RPC service of a balancer. Requests may be repeated; those that change something block until it is done, and
+    raise like the calls of ``Balancer``."""
 
     def __init__(self, balancer: Balancer) -> None:
         self._balancer = balancer
@@ -296,7 +312,7 @@ class KvBalancer:
         return pb.NothingReply()
 
     async def Stats(self, ctx: RpcContext, request: pb.NothingRequest) -> pb.JobStatsReply:
-        """How all groups are."""
+        """How all groups are; of one whose server does not answer, why."""
         config = self._balancer.config
         groups = await asyncio.gather(*(self._stats_of(group) for group in sorted(config.groups)))
         return pb.JobStatsReply(
@@ -311,7 +327,7 @@ class KvBalancer:
         state = self._balancer.config.groups[group].state
         starts = self._balancer.starts_count(group)
         try:
-            server = await self._balancer.server(group).rpc("KvMove.Stats", pb.NothingRequest(), pb.ServerStatsReply, 5)
+            server = await self._balancer.server_stats(group)
         except serr.SigmaError as error:
             return pb.GroupStats(group=group, state=state, trouble=str(error), starts=starts)
         return pb.GroupStats(group=group, state=state, server=server, starts=starts)

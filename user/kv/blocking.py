@@ -1,5 +1,9 @@
-"""The blocking clerk. What goes as usual goes over lines of its own, without a loop between; all else, ``AsyncKvClerk``
-does."""
+"""The blocking clerk. The usual case goes over lines of its own, without a loop between; all else, ``AsyncKvClerk``
+does.
+
+So its calls are more than ``run`` of the asynchronous ones: each tries the short way first. A write keeps its number on
+both ways, so that it takes effect once though the first try may have got through.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,25 @@ from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
 from user.kv import kv_pb2 as pb
-from user.kv.clnt import TIMEOUT_S, AsyncKvClerk, check_told
+from user.kv.clnt import AsyncKvClerk, check_outcomes
 from user.kv.config import NOBODY
 from user.kv.keys import shard_of
 from user.kv.servers import ThreadLines
+from user.kv.tuning import CLERK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from sigmaos_ray import SigmaClnt
 
-_MANY: Final = 1000
-"""More keys than these go the other way, which cuts requests."""
-_DONE: Final = frozenset({pb.DONE, pb.ABSENT, pb.REFUSED, pb.TOO_LARGE})
+_SETTLED: Final = frozenset({pb.DONE, pb.ABSENT, pb.REFUSED, pb.TOO_LARGE})
+"""Outcomes of writes that are a server's last word."""
 
 
 class KvClerk:
     """The blocking face of ``AsyncKvClerk``; may be shared by threads. A context manager."""
 
-    def __init__(self, sc: SigmaClnt, job: str, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, sc: SigmaClnt, job: str, timeout_s: float = CLERK.timeout_s) -> None:
         self._sc = sc
         self._clerk = AsyncKvClerk(sc.asynchronous, job, timeout_s)
         self._lines = ThreadLines(sc)
@@ -37,38 +41,38 @@ class KvClerk:
             requests = {group: pb.GetRequest(keys=(key,))}
             reply = self._lines.call("Get", requests, self._clerk.servers, pb.GetReply).get(group)
             if reply is not None:
-                told = reply.told[0]
-                if told == pb.DONE:
+                outcome = reply.outcomes[0]
+                if outcome == pb.DONE:
                     return reply.values[0]
-                if told == pb.ABSENT:
+                if outcome == pb.ABSENT:
                     raise serr.NotFound(f"key {key}")
         return self._sc.run(self._clerk.get(key))
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See ``AsyncKvClerk.get_many``."""
         wanted = list(keys)
-        if len(wanted) > _MANY:
+        if len(wanted) > CLERK.keys_at_once_max:
             return self._sc.run(self._clerk.get_many(wanted))
         by_group: dict[str, list[str]] = {}
         route = self._clerk.route
         for key in wanted:
             by_group.setdefault(route[shard_of(key)], []).append(key)
-        found: dict[str, bytes] = {}
+        values: dict[str, bytes] = {}
         requests = {group: pb.GetRequest(keys=part) for group, part in by_group.items() if group != NOBODY}
         replies = self._lines.call("Get", requests, self._clerk.servers, pb.GetReply)
-        left = [key for group, part in by_group.items() if group not in replies for key in part]
+        unanswered = [key for group, part in by_group.items() if group not in replies for key in part]
         for group, reply in replies.items():
-            if not any(reply.told):
-                found.update(zip(by_group[group], reply.values, strict=True))
+            if not any(reply.outcomes):
+                values.update(zip(by_group[group], reply.values, strict=True))
                 continue
-            for key, told, value in zip(by_group[group], reply.told, reply.values, strict=True):
-                if told == pb.DONE:
-                    found[key] = value
-                elif told != pb.ABSENT:
-                    left.append(key)
-        if left:
-            found |= self._sc.run(self._clerk.get_many(left))
-        return found
+            for key, outcome, value in zip(by_group[group], reply.outcomes, reply.values, strict=True):
+                if outcome == pb.DONE:
+                    values[key] = value
+                elif outcome != pb.ABSENT:
+                    unanswered.append(key)
+        if unanswered:
+            values |= self._sc.run(self._clerk.get_many(unanswered))
+        return values
 
     def put(self, key: str, value: bytes) -> None:
         """See ``AsyncKvClerk.put``."""
@@ -94,10 +98,10 @@ class KvClerk:
             if group != NOBODY:
                 requests = {group: clerk.book.request(writes)}
                 reply = self._lines.call("Write", requests, clerk.servers, pb.WriteReply).get(group)
-                if reply is not None and reply.told[0] in _DONE:
-                    check_told(writes, reply.told)
-                    return reply.told[0]
-            # It may have been done: the same number says so.
+                if reply is not None and reply.outcomes[0] in _SETTLED:
+                    check_outcomes(writes, reply.outcomes)
+                    return reply.outcomes[0]
+            # It may have taken effect: a server that has seen its number does not carry it out again.
             return self._sc.run(clerk.write_begun(writes))[0]
         finally:
             clerk.book.end(writes)

@@ -1,5 +1,8 @@
-"""What happens to shards, as it is written down. Each change has its shard's count of changes, ``n``: one that a shard
-has seen already is passed over, so that a snapshot taken while changes go on, and the changes, fit together."""
+"""What happens to shards, as it is written to the journal.
+
+Each change has its shard's count of changes, ``n``. A change that a shard has seen already is passed over: so a
+snapshot that is taken while changes go on fits together with the log, though some changes are in both.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +12,33 @@ from typing import TypeAlias
 import msgspec
 
 Number: TypeAlias = tuple[int, int]
-"""A move's: epoch and seqno of the configuration that planned it."""
+"""A move's: epoch and seqno of the configuration that planned it. Later moves have larger ones, whoever planned
+them."""
 
 
 class State(IntEnum):
-    """Of a shard at one server."""
+    """Of a shard at one server. The numbers stand in journals."""
 
     ABSENT = 0
     READY = 1
+    """The server answers for it."""
     FROZEN = 2
     """Its contents no longer change: they are being copied to another server."""
 
 
 class ShardChange(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Base of all."""
+    """What all changes have."""
 
     shard: int
     n: int
 
 
 class Wrote(ShardChange, frozen=True, array_like=True, tag="w"):
-    """A write of a client; what it does follows from the shard's contents."""
+    """A write of a client; what it does, and how it fares, follows from the shard's contents."""
 
     client: int
     floor: int
+    """The client is through with all writes of smaller seqnos."""
     seqno: int
     kind: int
     key: str
@@ -57,6 +63,8 @@ class Installed(ShardChange, frozen=True, array_like=True, tag="i"):
 
 
 class Froze(ShardChange, frozen=True, array_like=True, tag="f"):
+    """The shard is about to leave: no more writes."""
+
     number: Number
 
 
@@ -89,4 +97,4 @@ class ShardPart(msgspec.Struct, frozen=True, array_like=True):
 
     values: list[tuple[str, bytes]]
     clients: list[tuple[int, int, dict[int, int]]] = []
-    """Id, floor, and what each later write was told."""
+    """Id, floor, and how each write from the floor on fared: seqno to outcome."""

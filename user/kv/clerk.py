@@ -19,17 +19,17 @@ from sigmaos_ray import SigmaClnt, Status, decoding, serr
 from sigmaos_ray.semclnt import Semaphore
 from user.kv.blocking import KvClerk
 from user.kv.clnt import AsyncKvClerk
-from user.kv.paths import KvPaths
 
 if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
 
 USAGE: Final = "usage: clerk JOB [DURATION_S [OFFSET [SEM]]]"
 KEYS_COUNT: Final = 100
+"""Of one clerk: enough to be spread over all shards, few enough to be written often."""
 
 
 class ClerkEntry(msgspec.Struct, frozen=True):
-    """What an unbounded clerk appends, a line of JSON each."""
+    """What a clerk without a duration appends, a line of JSON each. ``n`` counts from 0 on for each key and pid."""
 
     pid: str
     key: str
@@ -40,6 +40,7 @@ _decode: Final = decoding.json_decoder(ClerkEntry)
 
 
 def main(argv: list[str]) -> Status:
+    """OK with the operations per second; evicted, if it was; an error that says what the store got wrong."""
     if not 1 <= len(argv) <= 4:
         sys.exit(USAGE)
     with SigmaClnt() as sc:
@@ -50,17 +51,18 @@ def main(argv: list[str]) -> Status:
         except ValueError:
             sys.exit(USAGE)
         if duration_s is None:
-            return sc.run(_until_evicted(sc.asynchronous, argv[0]))
+            return sc.run(_append_until_evicted(sc.asynchronous, argv[0]))
         if len(argv) > 3:
             Semaphore(sc, argv[3]).down()
-        return _bounded(sc, argv[0], duration_s, offset)
+        return _put_and_get(sc, argv[0], duration_s, offset)
 
 
 def make_key(number: int) -> str:
+    """The key of a number."""
     return f"{number:x}"
 
 
-def _bounded(sc: SigmaClnt, job: str, duration_s: float, offset: int) -> Status:
+def _put_and_get(sc: SigmaClnt, job: str, duration_s: float, offset: int) -> Status:
     keys = [make_key(offset + number) for number in range(KEYS_COUNT)]
     count = 0
     with KvClerk(sc, job) as clerk:
@@ -76,10 +78,9 @@ def _bounded(sc: SigmaClnt, job: str, duration_s: float, offset: int) -> Status:
     return Status.info(f"{ops_per_s:.0f} ops/s", ops_per_s)
 
 
-async def _until_evicted(sc: AsyncSigmaClnt, job: str) -> Status:
-    KvPaths(job)
-    evicted = asyncio.create_task(sc.wait_evict(), name="kv-evicted")
+async def _append_until_evicted(sc: AsyncSigmaClnt, job: str) -> Status:
     clerk = AsyncKvClerk(sc, job)
+    evicted = asyncio.create_task(sc.wait_evict(), name="kv-evicted")
     began_s = time.monotonic()
     tests_count = 0
     try:

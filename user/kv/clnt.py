@@ -1,7 +1,8 @@
 """Clerks: clients of a store. They find each key's server by the balancer's configuration, and follow it.
 
-Whatever happens to servers, a call is repeated until it is answered, and a write takes effect once. After
-``timeout_s`` the clerk gives up with Timeout: a write may then have taken effect, or do so a little later, or never.
+Whatever happens to servers, a call is repeated until it is answered, and a write takes effect once, since servers know
+it by its client and its number. After ``timeout_s`` the clerk gives up with Timeout: a write may then have taken
+effect, or do so a little later, or never.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Final
 from sigmaos_ray import debug, serr
 from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
-from user.kv.keys import SHARDS_COUNT, shard_of
+from user.kv.keys import KEY_BYTES_MAX, SHARDS_COUNT, VALUE_BYTES_MAX, shard_of
 from user.kv.paths import KvPaths
-from user.kv.servers import Server
-from user.kv.state import KEY_BYTES_MAX, VALUE_BYTES_MAX
+from user.kv.servers import KvServer
+from user.kv.tuning import CLERK
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -26,41 +27,44 @@ if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
     from user.kv.config import KvConfig
 
-    Ask = Callable[[Server, Sequence[int]], Awaitable[bytes]]
-    """Asks a server for some of the things that are wanted, by index; returns how each of them fared."""
+    Ask = Callable[[KvServer, Sequence[int]], Awaitable[bytes]]
+    """Asks a server for some of the things that are wanted, by index; returns the outcome of each of them."""
 
-TIMEOUT_S: Final = 60.0
-_FIRST_PAUSE_S: Final = 0.002
-_PAUSE_S_MAX: Final = 0.1
-_REQUEST_BYTES_MAX: Final = 1 << 20
 _AGAIN: Final = frozenset({pb.MOVING, pb.ELSEWHERE, pb.LATER})
+"""Outcomes after which the same is to be asked again, there or elsewhere."""
 _log = debug.selector("KVCLERK")
 
 
 class AsyncKvClerk:
-    """One client of the store ``job``. May be shared by tasks. ``close`` it."""
+    """One client of the store ``job``. May be shared by tasks. ``close`` it.
 
-    def __init__(self, sc: AsyncSigmaClnt, job: str, timeout_s: float = TIMEOUT_S) -> None:
+    Each call raises NotFound, of the store's directory, if there is no such store, and Timeout, past ``timeout_s``, if
+    no server answers. A call for many keys is one for each: they are not answered at one moment.
+    """
+
+    def __init__(self, sc: AsyncSigmaClnt, job: str, timeout_s: float = CLERK.timeout_s) -> None:
         self._sc = sc
         self._paths = KvPaths(job)
         self._timeout_s = timeout_s
         self.book = WriteBook()
+        """The writes that are under way: of its blocking face, too."""
         self._config: KvConfig | None = None
         self.route: list[str] = [cfg.NOBODY] * SHARDS_COUNT
-        """Per shard: the group to ask."""
-        self.servers: dict[str, Server] = {}
+        """Per shard: the group to ask. A guess: whoever has the shard says so."""
+        self.servers: dict[str, KvServer] = {}
+        """By group."""
 
     # -- one key
 
     async def get(self, key: str) -> bytes:
-        """NotFound, of ``key <key>``, for a key that is not there."""
-        found = await self.get_many((key,))
-        if key not in found:
+        """The value. NotFound, of ``key <key>``, for a key that is not there."""
+        values = await self.get_many((key,))
+        if key not in values:
             raise serr.NotFound(f"key {key}")
-        return found[key]
+        return values[key]
 
     async def put(self, key: str, value: bytes) -> None:
-        """Inval for a key or a value that is too long."""
+        """Replaces what is there. Inval for a key or a value that is too long."""
         await self._write(pb.PUT, key, value)
 
     async def append(self, key: str, value: bytes) -> None:
@@ -68,7 +72,7 @@ class AsyncKvClerk:
         await self._write(pb.APPEND, key, value)
 
     async def delete(self, key: str) -> bool:
-        """Whether it was there."""
+        """Removes a key; whether it was there."""
         return await self._write(pb.DELETE, key, b"") == pb.DONE
 
     async def compare_and_set(self, key: str, expected: bytes | None, value: bytes) -> bool:
@@ -81,48 +85,49 @@ class AsyncKvClerk:
     # -- several keys
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The values of those that are there. One call to each server; not at one moment."""
+        """The values of those that are there: a call to each server, or more if the values are large."""
         wanted = list(keys)
-        found: dict[str, bytes] = {}
+        values: dict[str, bytes] = {}
 
-        async def ask(server: Server, indices: Sequence[int]) -> bytes:
-            asked = wanted if len(indices) == len(wanted) else [wanted[index] for index in indices]
-            reply = await server.call("Get", pb.GetRequest(keys=asked), pb.GetReply)
-            told: bytes = reply.told
-            if any(told):
-                for how, key, value in zip(told, asked, reply.values, strict=True):
-                    if how == pb.DONE:
-                        found[key] = value
-            else:
-                found.update(zip(asked, reply.values, strict=True))
-            return told
+        async def ask(server: KvServer, indices: Sequence[int]) -> bytes:
+            part = wanted if len(indices) == len(wanted) else [wanted[index] for index in indices]
+            reply = await server.call("Get", pb.GetRequest(keys=part), pb.GetReply)
+            outcomes: bytes = reply.outcomes
+            if any(outcomes):
+                for outcome, key, value in zip(outcomes, part, reply.values, strict=True):
+                    if outcome == pb.DONE:
+                        values[key] = value
+            else:  # DONE is 0: all are there, as it mostly is
+                values.update(zip(part, reply.values, strict=True))
+            return outcomes
 
-        await self._until_told(wanted, ask)
-        return found
+        await self._ask_until_settled(wanted, ask)
+        return values
 
     async def put_many(self, values: Mapping[str, bytes]) -> None:
-        """Puts them all, a call or more to each server; not at one moment."""
+        """Puts them all, in a call or more to each server. If it raises, some may have been put."""
         await self._write_all([pb.Write(kind=pb.PUT, key=key, value=value) for key, value in values.items()])
 
     async def scan(self, shard: int) -> dict[str, bytes]:
-        """The keys of one shard, sorted, with their values: page after page, each as it was at one moment."""
+        """The keys of one shard, sorted, with their values: page after page, each as it was at one moment. Inval for a
+        number that no shard has."""
         if not 0 <= shard < SHARDS_COUNT:
             raise serr.Inval(f"shard {shard}", f"there are {SHARDS_COUNT}")
-        found: dict[str, bytes] = {}
+        values: dict[str, bytes] = {}
         more = True
 
-        async def ask(server: Server, _: Sequence[int]) -> bytes:
+        async def ask(server: KvServer, _: Sequence[int]) -> bytes:
             nonlocal more
-            request = pb.ScanRequest(shard=shard, after=next(reversed(found), ""))
+            request = pb.ScanRequest(shard=shard, after=next(reversed(values), ""))
             reply = await server.call("Scan", request, pb.ScanReply)
-            if reply.told == pb.DONE:
-                found.update(zip(reply.keys, reply.values, strict=True))
+            if reply.outcome == pb.DONE:
+                values.update(zip(reply.keys, reply.values, strict=True))
                 more = reply.more
-            return bytes([reply.told])
+            return bytes([reply.outcome])
 
         while more:
-            await self._until_told([shard], ask)
-        return found
+            await self._ask_until_settled([shard], ask)
+        return values
 
     async def _write_all(self, writes: list[pb.Write]) -> list[int]:
         self.book.begin(writes)
@@ -132,35 +137,37 @@ class AsyncKvClerk:
             self.book.end(writes)
 
     async def write_begun(self, writes: list[pb.Write]) -> list[int]:
-        """What writes are told that are in the book; some may have been sent before."""
+        """The outcomes of writes that are in the book; some may have been sent before. Inval for a value that would be
+        too long."""
         outcomes: list[int] = [pb.LATER] * len(writes)
 
-        async def ask(server: Server, indices: Sequence[int]) -> bytes:
+        async def ask(server: KvServer, indices: Sequence[int]) -> bytes:
             taken, size = 0, 0
-            while taken < len(indices) and size < _REQUEST_BYTES_MAX:
+            while taken < len(indices) and size < CLERK.request_bytes:
                 write = writes[indices[taken]]
                 size += len(write.key) + len(write.value) + len(write.expected)
                 taken += 1
             request = self.book.request([writes[index] for index in indices[:taken]])
-            told: bytes = (await server.call("Write", request, pb.WriteReply)).told
-            for index, how in zip(indices, told, strict=False):
-                outcomes[index] = how
-            return told + bytes([pb.LATER]) * (len(indices) - taken)
+            reply = await server.call("Write", request, pb.WriteReply)
+            for index, outcome in zip(indices, reply.outcomes, strict=False):
+                outcomes[index] = outcome
+            return bytes(reply.outcomes) + bytes([pb.LATER]) * (len(indices) - taken)
 
-        await self._until_told([write.key for write in writes], ask)
-        check_told(writes, outcomes)
+        await self._ask_until_settled([write.key for write in writes], ask)
+        check_outcomes(writes, outcomes)
         return outcomes
 
     # -- finding servers
 
-    async def _until_told(self, wanted: Sequence[str] | Sequence[int], ask: Ask) -> None:
-        """Asks for each of what is wanted, keys or shards, until a server has told of it. Timeout if none does."""
+    async def _ask_until_settled(self, wanted: Sequence[str] | Sequence[int], ask: Ask) -> None:
+        """Asks for each of what is wanted, keys or shards, until the outcome is a server's last word. Timeout if none
+        has one. Mostly one round: the search begins once a server is away or a shard is not where it was."""
         shards = [shard_of(each) if isinstance(each, str) else each for each in wanted]
-        left: Sequence[int] = range(len(shards))
+        remaining: Sequence[int] = range(len(shards))
         search: _Search | None = None
-        while left:
+        while remaining:
             by_group: dict[str, list[int]] = {}
-            for index in left:
+            for index in remaining:
                 by_group.setdefault(self.route[shards[index]], []).append(index)
             if len(by_group) == 1:
                 group, indices = next(iter(by_group.items()))
@@ -168,39 +175,41 @@ class AsyncKvClerk:
             else:
                 parts = (self._ask(group, indices, shards, ask, search) for group, indices in by_group.items())
                 again = [part for parts in await asyncio.gather(*parts) for part in parts]
-            left = [index for index, _ in again]
-            if again and any(how != pb.LATER for _, how in again):
+            remaining = [index for index, _ in again]
+            if again and any(outcome != pb.LATER for _, outcome in again):
                 if search is None:
                     search = _Search(time.monotonic() + self._timeout_s)
-                await self._search(search, {shards[index] for index, how in again if how != pb.LATER})
+                await self._search(search, {shards[index] for index, outcome in again if outcome != pb.LATER})
 
     async def _ask(
         self, group: str, indices: list[int], shards: Sequence[int], ask: Ask, search: _Search | None
     ) -> list[tuple[int, int]]:
-        """Asks one server; returns what is to be asked again, and why."""
+        """Asks one group's server; returns what is to be asked again, and the outcome that says why. A server that does
+        not answer counts as one whose shards move."""
         if group == cfg.NOBODY:
             return [(index, pb.ELSEWHERE) for index in indices]
         server = self.servers.get(group)
         if server is None:
-            server = self.servers[group] = Server(self._sc, self._paths.group(group))
+            server = self.servers[group] = KvServer(self._sc, self._paths.group(group))
         try:
-            told = await ask(server, indices)
+            outcomes = await ask(server, indices)
         except (serr.NotFound, serr.Timeout, *serr.SESSION_ERRORS) as error:
             _log(f"{group}: {error}")
             if search is not None:
                 search.error = error
             return [(index, pb.MOVING) for index in indices]
-        if _AGAIN.isdisjoint(told):
+        if _AGAIN.isdisjoint(outcomes):
             return []
-        return [(index, how) for index, how in zip(indices, told, strict=True) if how in _AGAIN]
+        return [(index, outcome) for index, outcome in zip(indices, outcomes, strict=True) if outcome in _AGAIN]
 
     async def _search(self, search: _Search, shards: set[int]) -> None:
-        """These shards are not where they were looked for: looks elsewhere, or, if all was tried, again a little later.
-        Timeout past the end of the search."""
+        """These shards are not where they were looked for: routes them elsewhere, or, if all was tried, reads the
+        configuration, after a pause unless it was never read. Timeout past the end of the search."""
         pause = False
         for shard in shards:
             tried = search.tried.setdefault(shard, set())
             tried.add(self.route[shard])
+            # While a move is on, its source and its destination: only they know which of them has the shard.
             others = [] if self._config is None else [g for g in self._config.where(shard) if g not in tried]
             if others:
                 self.route[shard] = others[0]
@@ -210,15 +219,15 @@ class AsyncKvClerk:
         if not pause:
             return
         if time.monotonic() >= search.until_s:
-            said = f": {search.error}" if search.error is not None else ""
-            raise serr.Timeout(self._paths.dir, f"no server answered for {self._timeout_s:g} s{said}")
+            reason = f": {search.error}" if search.error is not None else ""
+            raise serr.Timeout(self._paths.dir, f"no server answered for {self._timeout_s:g} s{reason}")
         if self._config is not None:
             await asyncio.sleep(search.pause_s)
-            search.pause_s = min(2 * search.pause_s, _PAUSE_S_MAX)
+            search.pause_s = min(2 * search.pause_s, CLERK.pause_s_max)
         await self._read_config(search)
 
     async def _read_config(self, search: _Search) -> None:
-        """NotFound if there is no such store."""
+        """Routes shards as the configuration says. NotFound if there is no such store."""
         try:
             data = await self._sc.get_file(self._paths.config)
         except serr.SESSION_ERRORS as error:  # named is being replaced
@@ -229,6 +238,7 @@ class AsyncKvClerk:
         config = self._config = cfg.decode(data, self._paths.config)
         for shard in range(SHARDS_COUNT):
             where = config.where(shard)
+            # The present guess may stay while the shard moves: the other one was asked before, or will be.
             if self.route[shard] not in where or len(where) == 1:
                 self.route[shard] = where[0] if where else cfg.NOBODY
         for group in [group for group in self.servers if group not in config.groups]:
@@ -242,17 +252,21 @@ class AsyncKvClerk:
 
 
 class _Search:
-    """What one call did to find its servers."""
+    """What one call did so far to find its servers, and until when it goes on."""
 
     def __init__(self, until_s: float) -> None:
         self.until_s = until_s
-        self.pause_s = _FIRST_PAUSE_S
+        self.pause_s = CLERK.first_pause_s
         self.tried: dict[int, set[str]] = {}
         self.error: serr.SigmaError | None = None
+        """The last one, for whoever has to be told that nobody answered."""
 
 
 class WriteBook:
-    """A client's writes that are under way. May be used by threads."""
+    """A client's writes that are under way, and their numbers. May be used by threads.
+
+    A server keeps the outcomes of a client's writes from the ``floor`` on: from the oldest one that anybody waits for.
+    """
 
     def __init__(self) -> None:
         self._client = secrets.randbits(63)
@@ -262,7 +276,7 @@ class WriteBook:
         """In the order of their beginning."""
 
     def begin(self, writes: Sequence[pb.Write]) -> None:
-        """Numbers them. Inval, and none is begun, for what no server takes. Whoever begins, ends."""
+        """Numbers them. Inval, and none is begun, for what no server takes. Whoever begins writes ends them."""
         for write in writes:
             _check(write)
         with self._lock:
@@ -271,24 +285,25 @@ class WriteBook:
                 self._open[self._seqno] = None
 
     def request(self, writes: Sequence[pb.Write]) -> pb.WriteRequest:
+        """A request of writes that are begun; it may be sent several times."""
         with self._lock:
             floor = next(iter(self._open))
         return pb.WriteRequest(client=self._client, floor=floor, writes=writes)
 
     def end(self, writes: Sequence[pb.Write]) -> None:
-        """Nobody waits for them any more."""
+        """Nobody waits for them any more: servers forget how they fared."""
         with self._lock:
             for write in writes:
                 del self._open[write.seqno]
 
 
-def check_told(writes: Sequence[pb.Write], outcomes: Sequence[int]) -> None:
-    """Inval for a value that would be too large."""
-    for write, how in zip(writes, outcomes, strict=True):
-        if how == pb.TOO_LARGE:
+def check_outcomes(writes: Sequence[pb.Write], outcomes: Sequence[int]) -> None:
+    """Inval for a write that would have made a value too long."""
+    for write, outcome in zip(writes, outcomes, strict=True):
+        if outcome == pb.TOO_LARGE:
             raise serr.Inval(f"key {write.key}", f"a value has at most {VALUE_BYTES_MAX} bytes")
-        if how == pb.OVER:  # nobody else uses this client's numbers
-            raise serr.IOErr(f"key {write.key}", "the server was told that nobody waits for this write")
+        if outcome == pb.OVER:  # cannot be: nobody else uses this client's numbers
+            raise serr.IOErr(f"key {write.key}", "the server believes that nobody waits for this write")
 
 
 def _check(write: pb.Write) -> None:

@@ -1,6 +1,8 @@
 """Who has which shard, and what is to move where: the file that the balancer writes and clerks follow. Pure.
 
-``moves`` are those that are not known to have ended: until then a shard is at its source or at its destination.
+It says what is to be brought about, not only what is: groups that join or leave, and moves that are not known to have
+ended. So a balancer that takes over goes on from the file alone. Until a move has ended its shard is at its source or
+at its destination, and a clerk asks both.
 """
 
 from __future__ import annotations
@@ -14,15 +16,16 @@ from sigmaos_ray.ft.sharding import spread
 from user.kv.changes import Number
 from user.kv.keys import SHARDS_COUNT
 from user.kv.paths import group_number
+from user.kv.tuning import BALANCER, MONITOR, MonitorTuning
 
 JOINING: Final = "joining"
 ACTIVE: Final = "active"
 LEAVING: Final = "leaving"
-NOBODY = ""
+NOBODY: Final = ""
 
 
 class Group(msgspec.Struct, frozen=True):
-    """One server, with those that stand by for it."""
+    """A server of shards, with those that stand by for it."""
 
     members: int = 1
     """So many procs, and copies of what was written, if there are as many nodes."""
@@ -30,6 +33,8 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class ShardMove(msgspec.Struct, frozen=True):
+    """One shard is to go from a group to another one."""
+
     shard: int
     src: str
     dst: str
@@ -38,7 +43,7 @@ class ShardMove(msgspec.Struct, frozen=True):
 
 
 class Auto(msgspec.Struct, frozen=True):
-    """Groups come and go by load, between 1 and ``groups_max``; 0: only when asked."""
+    """Groups come and go by load, between 1 and ``groups_max``; 0: only when asked. ``members``: of each new one."""
 
     groups_max: int = 0
     members: int = 1
@@ -56,8 +61,8 @@ class KvConfig(msgspec.Struct, frozen=True):
     groups: dict[str, Group] = {}
     moves: list[ShardMove] = []
     auto: Auto = Auto()
-    mcpu: float = 100
-    """Of each server."""
+    mcpu: float = BALANCER.server_mcpu
+    """Which each server reserves."""
 
     def __post_init__(self) -> None:
         for shard, group in enumerate(self.shards):
@@ -67,25 +72,30 @@ class KvConfig(msgspec.Struct, frozen=True):
     # -- what is
 
     def of_state(self, *states: str) -> list[str]:
-        """The groups of some states, by number."""
+        """The groups of some states, in order of their numbers."""
         return sorted((name for name, group in self.groups.items() if group.state in states), key=group_number)
 
     def destinations(self) -> list[str]:
         """Per shard: the group that has it once all moves ended."""
-        found = list(self.shards)
+        owners = list(self.shards)
         for move in self.moves:
-            found[move.shard] = move.dst
-        return found
+            owners[move.shard] = move.dst
+        return owners
+
+    def next_number(self) -> int:
+        """The lowest number that no group has."""
+        return next(number for number in range(len(self.groups) + 1) if f"grp-{number}" not in self.groups)
 
     def where(self, shard: int) -> list[str]:
         """The groups that may have a shard: where it is, or was before its move, and where it goes."""
-        found = [self.shards[shard]] if self.shards[shard] != NOBODY else []
-        return found + [move.dst for move in self.moves if move.shard == shard]
+        sources = [self.shards[shard]] if self.shards[shard] != NOBODY else []
+        return sources + [move.dst for move in self.moves if move.shard == shard]
 
-    # -- what is to be
+    # -- what is to be. Each returns this configuration itself if there is nothing to change.
 
     def with_group(self, name: str, group: Group) -> KvConfig:
-        """A group that joins; the same if it is there. Retry while one of that name is leaving."""
+        """With a group that joins. Inval for what is no name of a group; Retry while one of that name is leaving: its
+        procs and copies must be gone before it can begin anew."""
         group_number(name)
         present = self.groups.get(name)
         if present is None:
@@ -95,7 +105,7 @@ class KvConfig(msgspec.Struct, frozen=True):
         return self
 
     def without_group(self, name: str) -> KvConfig:
-        """A group that is to leave; the same if it is not there, or leaves already. Inval for the last one."""
+        """With a group that is to leave. Inval for the last one."""
         group = self.groups.get(name)
         if group is None or group.state == LEAVING:
             return self
@@ -104,7 +114,7 @@ class KvConfig(msgspec.Struct, frozen=True):
         return self._with_state(name, LEAVING)
 
     def activated(self, name: str) -> KvConfig:
-        """A group that serves now; the first one has all shards, as ``create``d there."""
+        """With a group that serves now. The first one has all shards, which were created there."""
         config = self._with_state(name, ACTIVE)
         if all(group == NOBODY for group in config.shards):
             return msgspec.structs.replace(config, shards=[name] * SHARDS_COUNT)
@@ -115,8 +125,8 @@ class KvConfig(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, groups={**self.groups, name: group})
 
     def planned(self, number: Number) -> KvConfig:
-        """With the moves that give each active group its share, and leaving ones nothing; shards that move already go
-        where they go."""
+        """With the moves that give each active group its share, and leaving ones nothing. Shards that move already go
+        where they go: a move cannot be taken back, as it may have ended."""
         moving = {move.shard for move in self.moves}
         targets = spread(self.destinations(), self.of_state(ACTIVE), moving)
         moves = [
@@ -131,8 +141,8 @@ class KvConfig(msgspec.Struct, frozen=True):
         shards = list(self.shards)
         for move in done:
             shards[move.shard] = move.dst
-        left = [move for move in self.moves if move not in done]
-        return msgspec.structs.replace(self, shards=shards, moves=left)
+        unfinished = [move for move in self.moves if move not in done]
+        return msgspec.structs.replace(self, shards=shards, moves=unfinished)
 
     def forgotten(self, name: str) -> KvConfig:
         """Without a group that has left."""
@@ -140,15 +150,15 @@ class KvConfig(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, groups=groups)
 
 
-def scaled(utilization: dict[str, float], auto: Auto, high: float = 0.85, low: float = 0.4) -> tuple[str, str] | None:
-    """What the monitor does (KV-10): ``("add", "")`` if the groups are at work for more than ``high`` of the time, on
-    average; ``("remove", group)``, the idlest one, below ``low``; None: leave them."""
+def scaled(utilization: dict[str, float], auto: Auto, tuning: MonitorTuning = MONITOR) -> tuple[str, str] | None:
+    """What the load asks for (KV-10): ``("add", "")`` if the groups use much of a core each, on average; ``("remove",
+    group)``, the idlest one, if they use little; None: nothing. ``utilization``: of each group, the part of a core."""
     if not auto.groups_max or not utilization:
         return None
     average = sum(utilization.values()) / len(utilization)
-    if average >= high and len(utilization) < auto.groups_max:
+    if average >= tuning.busy_min and len(utilization) < auto.groups_max:
         return "add", ""
-    if average < low and len(utilization) > 1:
+    if average < tuning.idle_max and len(utilization) > 1:
         return "remove", min(utilization, key=lambda group: (utilization[group], -group_number(group)))
     return None
 
@@ -157,7 +167,7 @@ _decode: Final = decoding.json_decoder(KvConfig)
 
 
 def decode(data: bytes, pn: str) -> KvConfig:
-    """Inval for what is no configuration."""
+    """A configuration as its file ``pn`` has it. Inval for what is none."""
     try:
         return _decode(data)
     except msgspec.DecodeError as error:
@@ -165,4 +175,5 @@ def decode(data: bytes, pn: str) -> KvConfig:
 
 
 def encode(config: KvConfig) -> bytes:
+    """As ``decode`` takes it."""
     return msgspec.json.encode(config)

@@ -4,7 +4,9 @@ Those that are in step hold all that was acknowledged; which these are stands in
 leader's fence. A write is acknowledged once every one of them has it, or is no longer called in step: so any of them
 will do for the next leader (the in-sync replicas of Kafka).
 
-Of one file all copies are the beginning of the same bytes, since one leader at a time writes it, in one order.
+Of one file all copies are the beginning of the same bytes, since one leader at a time writes it, in one order. Each
+copy refuses what an older leader still sends: a new leader shows its fence to all that it can reach before it reads
+any.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import msgspec
 from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.sigmap import NO_FENCE, OEXCL, OWRITE
 from user.kv.paths import UX
+from user.kv.tuning import COPIES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -29,10 +32,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PAUSE_S: Final = 0.5
-_LOOK_S: Final = 1.0
-"""How often a leader that has too few copies looks for a node for another one."""
-_TELL_TRIES_MAX: Final = 20
 _log = debug.selector("KVGRP")
 
 
@@ -40,7 +39,7 @@ class InStep(msgspec.Struct, frozen=True):
     """The contents of ``grp-<i>-conf``."""
 
     nodes: list[str]
-    """Kernel ids; never none."""
+    """Kernel ids; at least one."""
 
 
 _decode: Final = decoding.json_decoder(InStep)
@@ -60,80 +59,91 @@ async def remove_copies(sc: AsyncSigmaClnt, paths: KvPaths, group: str) -> None:
 
 
 class NodeCopy:
-    """One copy: a directory, and the files of it that are being written."""
+    """One copy: a directory at a kernel node, and the files of it that are being written. ``abandon`` it.
+
+    Calls raise what the node's ux raises; a change that failed may have been made.
+    """
 
     def __init__(self, sc: AsyncSigmaClnt, node: str, directory: str) -> None:
         self._sc = sc
         self.node = node
         self.directory = directory
         self._fds: dict[str, int] = {}
-        self._made: set[str] = set()
+        self._complete: set[str] = set()
+        """Files of which it has everything from their beginning on."""
 
     def _pn(self, name: str) -> str:
         return f"{self.directory}/{name}"
 
     async def sizes(self) -> dict[str, int]:
-        """Its files."""
+        """Its files, and how many bytes each has."""
         return {stat.name: stat.length for stat in await self._sc.get_dir(self.directory)}
 
     async def read(self, name: str) -> bytes:
+        """All of a file."""
         return await self._sc.get_file(self._pn(name))
 
     def has(self, name: str) -> bool:
-        """Whether it was there when a file was begun, and has it whole."""
-        return name in self._made
+        """Whether it took part when the file was begun, and so has all of it."""
+        return name in self._complete
 
     async def create(self, name: str) -> None:
         """Begins a file, to be ``append``ed to, and closed. Exists if it is there."""
         self._fds[name] = await self._sc.create(self._pn(name), mode=OWRITE | OEXCL)
-        self._made.add(name)
+        self._complete.add(name)
 
     async def append(self, name: str, data: bytes) -> None:
+        """IOErr for a file that was not begun here."""
         fd = self._fds.get(name)
         if fd is None:
             raise serr.IOErr(self._pn(name), "is not open")
         await self._sc.write(fd, data)
 
     async def close_file(self, name: str) -> None:
+        """May be repeated."""
         fd = self._fds.pop(name, None)
         if fd is not None:
             await self._sc.close_fd(fd)
 
     async def rename(self, name: str, new: str) -> None:
+        """Of a file that was begun here."""
         await self._sc.rename(self._pn(name), self._pn(new))
-        self._made.discard(name)
-        self._made.add(new)
+        self._complete.discard(name)
+        self._complete.add(new)
 
     async def remove(self, name: str) -> None:
+        """A file that is gone already is fine."""
         with contextlib.suppress(serr.NotFound):
             await self._sc.remove(self._pn(name))
 
     async def become(self, source: NodeCopy) -> None:
-        """Makes its files those of another copy. Whatever it is stopped by, it holds as much as it held."""
+        """Makes its files those of another copy. Wherever it is stopped, it holds at least what it held."""
         theirs, ours = await source.sizes(), await self.sizes()
         for name, size in theirs.items():
+            # Equal in size is equal in contents: all copies of a file begin with the same bytes.
             if ours.get(name) != size:
                 await self._sc.put_file_atomic(self._pn(name), await source.read(name))
         for name in ours.keys() - theirs.keys():
             await self.remove(name)
 
     async def clear(self) -> None:
-        """Makes it an empty directory."""
+        """Makes it an empty directory, whatever was there."""
         await self._sc.makedirs(self.directory)
         for name in await self.sizes():
             await self.remove(name)
 
     async def abandon(self) -> None:
-        """Closes its files, as far as its server takes part."""
+        """Closes its files, as far as its ux answers."""
         for name in list(self._fds):
             with contextlib.suppress(serr.SigmaError):
                 await self.close_file(name)
 
 
 class Copies:
-    """The copies of one group, for its leader. ``open`` them once it leads, and ``close`` them.
+    """The copies of one group, for its leader: ``JournalFiles``. ``open`` them once it leads, and ``close`` them.
 
-    Each call is one to all copies in step. One that fails is no longer in step; with the last one, the call fails.
+    Each call goes to all copies in step. One that fails is said to be in step no more before the call returns; with the
+    last one, the call fails. Stale says that another one leads: nothing is said of any copy then.
     """
 
     def __init__(self, sc: AsyncSigmaClnt, paths: KvPaths, group: str, leader: AsyncLeaderClnt, count: int) -> None:
@@ -142,70 +152,75 @@ class Copies:
         self._group = group
         self._leader = leader
         self._count = count
-        """So many there are to be, given so many nodes."""
+        """So many there are to be, if there are as many nodes."""
         self._conf = paths.conf(group)
-        self._stores: list[NodeCopy] = []
-        """At all of which a write must be."""
-        self._told: list[str] = []
+        self._in_step: list[NodeCopy] = []
+        """At all of which a write must be before it is acknowledged."""
+        self._announced: list[str] = []
+        """Their nodes, as the group's file has them: by now, or soon."""
         self._joining: NodeCopy | None = None
-        self._telling = asyncio.Lock()
+        """One more, that gets all that is written from some moment on, and is not in step yet."""
+        self._announcing = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
 
     @property
     def nodes(self) -> list[str]:
         """The kernel nodes whose copies are in step."""
-        return list(self._told)
+        return list(self._announced)
 
     # -- beginning
 
     async def open(self) -> None:
         """Blocks until one copy that is in step can be reached; the first leader ever begins with an empty one.
-        Afterwards all that can be reached are equal, and refuse older leaders."""
+        Afterwards all that could be reached are equal, and refuse older leaders. Stale if another one leads."""
         await self._sc.fence_dir(self._conf, self._leader.fence)  # named knows by itself who leads
-        found = await self._found()
-        if not found:
+        copies = await self._reachable()
+        if not copies:
             debug.error(f"kv {self._group}: waits for a ux that has, or may have, what the group wrote")
-        while not found:
-            await asyncio.sleep(_PAUSE_S)
-            found = await self._found()
-        self._stores = found
-        await self._tell(found)
+        while not copies:
+            await asyncio.sleep(COPIES.pause_s)
+            copies = await self._reachable()
+        self._in_step = copies
+        await self._announce(copies)
 
-    async def _found(self) -> list[NodeCopy]:
+    async def _reachable(self) -> list[NodeCopy]:
+        """The copies in step that can be reached, made equal."""
         try:
-            known = _decode(await self._sc.get_file(self._conf)).nodes
+            nodes = _decode(await self._sc.get_file(self._conf)).nodes
         except serr.NotFound:
             return await self._first()
-        reached = [store for store in map(self._store, known) if await self._is_reached(store)]
-        return await self._equal(reached)
+        return await self._equal([copy for copy in map(self._copy, nodes) if await self._is_reached(copy)])
 
     async def _first(self) -> list[NodeCopy]:
-        """An empty copy, here if there is a ux here."""
+        """An empty copy, here if there is a ux here; none if no ux takes one."""
         for node in await self._candidates():
-            store = self._store(node)
-            if await self._is_cleared(store):
-                return [store]
+            copy = self._copy(node)
+            if await self._is_cleared(copy):
+                return [copy]
         return []
 
-    async def _equal(self, stores: list[NodeCopy]) -> list[NodeCopy]:
-        """The first of them, and those that now equal it. As often as one fails, begins with the others."""
-        while stores:
-            source, *others = stores
+    async def _equal(self, copies: list[NodeCopy]) -> list[NodeCopy]:
+        """The first of them, and those that now equal it. As often as one fails, begins with the others.
+
+        They may differ in the end of the last log: what an older leader wrote to some and acknowledged to nobody. Any
+        of them is right, but it must be one."""
+        while copies:
+            source, *others = copies
             try:
-                for store in others:
-                    await store.become(source)
+                for copy in others:
+                    await copy.become(source)
             except serr.SigmaError as error:
                 self._check(error)
-                stores = [store for store in stores if await self._is_reached(store)]
+                copies = [copy for copy in copies if await self._is_reached(copy)]
             else:
                 break
-        return stores
+        return copies
 
-    def _store(self, node: str) -> NodeCopy:
+    def _copy(self, node: str) -> NodeCopy:
         return NodeCopy(self._sc, node, self._paths.copy(self._group, node))
 
     async def _candidates(self) -> list[str]:
-        """Nodes that run a ux, this one first."""
+        """Nodes that run a ux, this one first: a leader writes fastest to its own."""
         try:
             nodes = [stat.name for stat in await self._sc.get_dir(UX)]
         except serr.NotFound:
@@ -214,25 +229,26 @@ class Copies:
         # The others in an order of the group's own, so that not all groups choose the same ones.
         return sorted(nodes, key=lambda node: (node != here, zlib.crc32(f"{self._group} {node}".encode())))
 
-    async def _is_reached(self, store: NodeCopy) -> bool:
+    async def _is_reached(self, copy: NodeCopy) -> bool:
         """Whether it is there, and refuses older leaders from now on."""
         try:
-            await self._leader.fence_dir(store.directory)
-            await store.sizes()
+            await self._leader.fence_dir(copy.directory)
+            await copy.sizes()
         except serr.SigmaError as error:
             self._check(error)
-            _log(f"{self._group}: copy at {store.node}: {error}")
+            _log(f"{self._group}: copy at {copy.node}: {error}")
             return False
         return True
 
-    async def _is_cleared(self, store: NodeCopy) -> bool:
+    async def _is_cleared(self, copy: NodeCopy) -> bool:
+        """Whether it is there, empty, and refuses older leaders from now on."""
         try:
-            await self._sc.makedirs(store.directory)
-            await self._leader.fence_dir(store.directory)
-            await store.clear()
+            await self._sc.makedirs(copy.directory)
+            await self._leader.fence_dir(copy.directory)
+            await copy.clear()
         except serr.SigmaError as error:
             self._check(error)
-            _log(f"{self._group}: {store.node} takes no copy: {error}")
+            _log(f"{self._group}: {copy.node} takes no copy: {error}")
             return False
         return True
 
@@ -244,155 +260,162 @@ class Copies:
 
     # -- which are in step
 
-    async def _tell(self, stores: list[NodeCopy]) -> None:
+    async def _announce(self, copies: list[NodeCopy]) -> None:
         """Writes which copies are in step. Stale if another one leads; IOErr if it stays unknown."""
-        nodes = [store.node for store in stores]
+        nodes = [copy.node for copy in copies]
         content = msgspec.json.encode(InStep(nodes))
-        for _ in range(_TELL_TRIES_MAX):
+        for _ in range(COPIES.announce_tries_max):
             try:
                 await self._sc.put_file(self._conf, content)
             except serr.SESSION_ERRORS as error:  # again is the same: the whole file, under the fence
                 _log(f"{self._conf}: {error}")
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(COPIES.pause_s)
             else:
-                self._told = nodes
+                self._announced = nodes
                 return
         raise serr.IOErr(self._conf, "cannot say which copies are in step")
 
     async def _drop(self, failed: Sequence[NodeCopy], error: serr.SigmaError) -> None:
         """Goes on without some. Their error, if none is left."""
-        async with self._telling:
-            left = [store for store in self._stores if store not in failed]
-            if len(left) == len(self._stores):
-                return
-            if not left:
+        async with self._announcing:
+            remaining = [copy for copy in self._in_step if copy not in failed]
+            if len(remaining) == len(self._in_step):
+                return  # another write failed there, too, and was quicker
+            if not remaining:
                 raise error
-            debug.error(f"kv {self._group}: goes on without {', '.join(store.node for store in failed)}: {error}")
-            await self._tell(left)
-            self._stores = left
+            debug.error(f"kv {self._group}: goes on without {', '.join(copy.node for copy in failed)}: {error}")
+            # Announced before the write that failed there returns: what it acknowledges is at all copies in step.
+            await self._announce(remaining)
+            self._in_step = remaining
 
     # -- more of them
 
     def keep(self, turn: Callable[[], None]) -> None:
         """From now on new copies take the place of those that were lost. ``turn`` is called once one is ready: the
-        caller then begins a log, writes a snapshot, and says ``caught_up``."""
+        caller then begins a log, writes a snapshot, and calls ``caught_up``."""
         if self._count > 1:
             self._keeper = asyncio.create_task(self._keep(turn), name="kv-copies")
 
     async def _keep(self, turn: Callable[[], None]) -> None:
         while True:
-            if len(self._stores) < self._count and self._joining is None:
+            if len(self._in_step) < self._count and self._joining is None:
                 try:
                     await self._look(turn)
-                except serr.Stale as error:  # whoever writes next learns it too, and ends this server
+                except serr.Stale as error:  # whoever writes next hears it too, and ends this server
                     _log(f"{self._group}: {error}")
                     return
                 except serr.SESSION_ERRORS as error:
                     _log(f"{self._group}: {error}")
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(COPIES.look_s)
 
     async def _look(self, turn: Callable[[], None]) -> None:
-        taken = [store.node for store in self._stores]
+        """Has one node, if there is one without a copy, take part in what is written from now on."""
+        taken = [copy.node for copy in self._in_step]
         for node in await self._candidates():
-            store = self._store(node)
-            if node not in taken and await self._is_cleared(store):
+            copy = self._copy(node)
+            if node not in taken and await self._is_cleared(copy):
                 _log(f"{self._group}: {node} is to take a copy")
-                self._joining = store
+                self._joining = copy
                 turn()
                 return
 
     async def caught_up(self, snapshot: str, log: str) -> None:
-        """A snapshot is written, and a log was begun before it: who has both has everything."""
-        store = self._joining
-        if store is None or not (store.has(snapshot) and store.has(log)):
+        """A snapshot is written, and a log was begun before it: a copy that has both has everything."""
+        copy = self._joining
+        if copy is None or not (copy.has(snapshot) and copy.has(log)):
             return
-        async with self._telling:
-            if self._joining is store:  # from now on it must not miss anything
+        async with self._announcing:
+            if self._joining is copy:
+                # First every write has to be there, then it is announced: the other way round, a leader that takes
+                # over in between would believe that it has what it missed.
                 self._joining = None
-                self._stores = [*self._stores, store]
-                await self._tell(self._stores)
-                _log(f"{self._group}: the copy at {store.node} is in step")
+                self._in_step = [*self._in_step, copy]
+                await self._announce(self._in_step)
+                _log(f"{self._group}: the copy at {copy.node} is in step")
 
-    async def _at_joining(self, store: NodeCopy, call: Awaitable[None]) -> None:
+    async def _at_joining(self, copy: NodeCopy, call: Awaitable[None]) -> None:
         """A copy that is not in step yet may fail; it is given up then."""
         try:
             await call
         except serr.SigmaError as error:
             self._check(error)
-            if self._joining is store:
+            if self._joining is copy:
                 self._joining = None
-                debug.error(f"kv {self._group}: no copy at {store.node}: {error}")
-            else:
-                await self._drop([store], error)
+                debug.error(f"kv {self._group}: no copy at {copy.node}: {error}")
+            else:  # it came in step while this call was under way, and must not miss it
+                await self._drop([copy], error)
 
     # -- files
 
     async def sizes(self) -> dict[str, int]:
         """The files of a copy, all being equal."""
-        return await self._one(lambda store: store.sizes())
+        return await self._one(lambda copy: copy.sizes())
 
     async def read(self, name: str) -> bytes:
-        return await self._one(lambda store: store.read(name))
+        """All of a file."""
+        return await self._one(lambda copy: copy.read(name))
 
     async def create(self, name: str) -> None:
         """Begins a file."""
-        await self._each(lambda store: store.create(name), "")
+        await self._each(lambda copy: copy.create(name), "")
 
     async def append(self, name: str, data: bytes) -> None:
         """Returns once every copy in step has it."""
-        if len(self._stores) == 1 and self._joining is None:  # as it mostly is: no tasks
-            await self._stores[0].append(name, data)
+        if len(self._in_step) == 1 and self._joining is None:  # as it mostly is: no tasks
+            await self._in_step[0].append(name, data)
         else:
-            await self._each(lambda store: store.append(name, data), name)
+            await self._each(lambda copy: copy.append(name, data), name)
 
     async def close_file(self, name: str) -> None:
         """No more of it comes."""
-        await self._each(lambda store: store.close_file(name), name)
+        await self._each(lambda copy: copy.close_file(name), name)
 
     async def rename(self, name: str, new: str) -> None:
         """Of a file that was begun here."""
-        await self._each(lambda store: store.rename(name, new), name)
+        await self._each(lambda copy: copy.rename(name, new), name)
 
     async def remove(self, name: str) -> None:
         """Of a file that may be gone."""
-        await self._each(lambda store: store.remove(name), "")
+        await self._each(lambda copy: copy.remove(name), "")
 
     async def _one(self, call: Callable[[NodeCopy], Awaitable[T]]) -> T:
+        """Asks one copy after the other, until one answers."""
         while True:
-            store = self._stores[0]
+            copy = self._in_step[0]
             try:
-                return await call(store)
+                return await call(copy)
             except serr.SigmaError as error:
                 self._check(error)
-                await self._drop([store], error)
+                await self._drop([copy], error)
 
     async def _each(self, call: Callable[[NodeCopy], Awaitable[None]], name: str) -> None:
-        """``name``: what a copy that joins must have, to take part."""
-        stores, joining = list(self._stores), self._joining
-        calls: list[Awaitable[None]] = [call(store) for store in stores]
+        """Has all copies do something, side by side. ``name``: the file that a copy that joins must have whole to take
+        part; empty for what any takes part in."""
+        copies, joining = list(self._in_step), self._joining
+        calls: list[Awaitable[None]] = [call(copy) for copy in copies]
         if joining is not None and (not name or joining.has(name)):
             calls.append(self._at_joining(joining, call(joining)))
         results = await asyncio.gather(*calls, return_exceptions=True)
         failed: list[NodeCopy] = []
-        why: serr.SigmaError | None = None
-        for store, result in zip((*stores, None), results, strict=False):
-            if isinstance(result, serr.SigmaError) and store is not None and not isinstance(result, serr.Stale):
-                failed.append(store)
-                why = result
+        failure: serr.SigmaError | None = None
+        for copy, result in zip((*copies, None), results, strict=False):
+            if isinstance(result, serr.SigmaError) and copy is not None and not isinstance(result, serr.Stale):
+                failed.append(copy)
+                failure = result
             elif isinstance(result, BaseException):
                 raise result
-        if why is not None:
-            await self._drop(failed, why)
+        if failure is not None:
+            await self._drop(failed, failure)
 
     async def stop_growing(self) -> None:
-        """No new copy from now on: before whoever writes stops."""
+        """No new copy from now on. To be called before the journal is closed, which a new copy would wait for."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
 
     async def close(self) -> None:
-        """The files stay, for the next leader."""
+        """Lets go of the files, which stay for the next leader. After the journal is closed."""
         await self.stop_growing()
-        for store in (*self._stores, *filter(None, [self._joining])):
-            await store.abandon()
+        for copy in (*self._in_step, *filter(None, [self._joining])):
+            await copy.abandon()
         await self._sc.fence_dir(self._conf, NO_FENCE)

@@ -1,21 +1,26 @@
-"""A store as a whole: starting, growing, shrinking, looking at, ending it."""
+"""A store as a whole: starting, growing, shrinking, looking at, ending it.
+
+What is asked of a store goes to its balancer, and may be asked again: a balancer that takes over finds in the
+configuration what was begun.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.ft.procgroups import end_group
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmap import OEXCL, OWRITE
 from user.kv import config as cfg
-from user.kv import fleet
 from user.kv import kv_pb2 as pb
-from user.kv.balancer import next_number
 from user.kv.copies import remove_copies
+from user.kv.fleet import start_balancers
 from user.kv.paths import ROOT, KvPaths
+from user.kv.tuning import BALANCER
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -27,13 +32,12 @@ if TYPE_CHECKING:
 
     R = TypeVar("R", bound=Message)
 
-_BALANCER_TIMEOUT_S: Final = 120.0
-_PAUSE_S: Final = 0.1
-_MCPU: Final = 100.0
-
 
 class AsyncKvJob:
-    """The store ``job``, which may run already, and outlives this object."""
+    """The store ``job``, which may run already, and outlives this object. ``close`` it.
+
+    Calls raise NotFound if there is no such store, and Timeout if no balancer leads for ``BalancerTuning.absent_s``.
+    """
 
     def __init__(self, sc: AsyncSigmaClnt, job: str) -> None:
         self._sc = sc
@@ -42,6 +46,7 @@ class AsyncKvJob:
 
     @property
     def name(self) -> str:
+        """Which store it is."""
         return self._paths.job
 
     @classmethod
@@ -52,7 +57,9 @@ class AsyncKvJob:
         except serr.NotFound:
             return []
 
-    async def start(self, servers: int = 1, members: int = 1, groups_max: int = 0, mcpu: float = _MCPU) -> list[str]:
+    async def start(
+        self, servers: int = 1, members: int = 1, groups_max: int = 0, mcpu: float = BALANCER.server_mcpu
+    ) -> list[str]:
         """Starts a store with so many groups of servers, of ``members`` each: one that serves, the others stand by.
         What it writes is kept at so many kernel nodes, if there are as many: all but one of them may be lost.
         ``groups_max``: groups come and go by load, up to so many. ``mcpu``: what each server reserves. Exists if it
@@ -66,23 +73,24 @@ class AsyncKvJob:
         except serr.Exists as error:
             raise serr.Exists(self._paths.job, "this kv store is there already") from error
         try:
-            await fleet.start_balancers(self._sc, self._paths)
+            await start_balancers(self._sc, self._paths)
             return [await self.add(members, f"grp-{number}") for number in range(servers)]
-        except BaseException:  # a cancellation too: what was started is ended, and it goes on
+        except BaseException:
             await self.stop()
             raise
 
     async def config(self) -> KvConfig:
-        """The present configuration. NotFound if there is no such store."""
+        """The present configuration."""
         try:
             return cfg.decode(await self._sc.get_file(self._paths.config), self._paths.config)
         except serr.NotFound as error:
             raise serr.NotFound(self._paths.job, "no such kv store") from error
 
     async def add(self, members: int = 1, group: str = "") -> str:
-        """Adds a group of servers; returns its name once it has its share of the shards."""
-        group = group or f"grp-{next_number(await self.config())}"
-        reply = await self._asked("Add", pb.AddRequest(group=group, members=members), pb.GroupReply)
+        """Adds a group of servers; returns its name once it has its share of the shards. One that is there is fine."""
+        # Chosen here, so that a request that is repeated does not add a second one.
+        group = group or f"grp-{(await self.config()).next_number()}"
+        reply = await self._ask_balancer("Add", pb.AddRequest(group=group, members=members), pb.GroupReply)
         return reply.group
 
     async def remove(self, group: str) -> None:
@@ -90,31 +98,31 @@ class AsyncKvJob:
         last one."""
         if group not in (await self.config()).groups:
             raise serr.NotFound(group, f"no group of the kv store {self._paths.job!r}")
-        await self._asked("Remove", pb.RemoveRequest(group=group), pb.GroupReply)
+        await self._ask_balancer("Remove", pb.RemoveRequest(group=group), pb.GroupReply)
 
     async def auto(self, groups_max: int, members: int = 1) -> None:
         """Groups come and go by load, up to so many; 0: no longer."""
-        await self._asked("Auto", pb.AutoRequest(groups_max=groups_max, members=members), pb.NothingReply)
+        await self._ask_balancer("Auto", pb.AutoRequest(groups_max=groups_max, members=members), pb.NothingReply)
 
     async def stats(self) -> pb.JobStatsReply:
         """How all servers are."""
-        return await self._asked("Stats", pb.NothingRequest(), pb.JobStatsReply)
+        return await self._ask_balancer("Stats", pb.NothingRequest(), pb.JobStatsReply)
 
-    async def _asked(self, method: str, request: Message, reply_class: type[R]) -> R:
-        """What is asked of a balancer may be asked again: while none leads, it is. Timeout if none does for long."""
-        until_s = time.monotonic() + _BALANCER_TIMEOUT_S
+    async def _ask_balancer(self, method: str, request: Message, reply_class: type[R]) -> R:
+        """Asks the balancer that leads; again, while none does, or it is busy."""
+        until_s = time.monotonic() + BALANCER.absent_s
         while True:
             try:
                 return await self._balancer.rpc(f"KvBalancer.{method}", request, reply_class)
             except (serr.NotFound, serr.Retry, *serr.SESSION_ERRORS) as error:
                 await self.config()  # NotFound if the store is gone
                 if time.monotonic() > until_s:
-                    raise serr.Timeout(self._paths.balancer, f"no balancer for {_BALANCER_TIMEOUT_S:g} s") from error
-                await asyncio.sleep(_PAUSE_S)
+                    raise serr.Timeout(self._paths.balancer, f"no balancer for {BALANCER.absent_s:g} s") from error
+                await asyncio.sleep(BALANCER.absent_pause_s)
 
     async def stop(self) -> None:
         """Ends all procs of the store and removes what it kept. What is left of one that was stopped half goes, too.
-        NotFound if there is nothing."""
+        NotFound if there is nothing; Timeout if a proc does not end: then it may be repeated."""
         paths = self._paths
         try:
             groups = (await self.config()).groups
@@ -123,22 +131,23 @@ class AsyncKvJob:
         if not groups and self._paths.job not in await self.all(self._sc):
             raise serr.NotFound(paths.job, "no such kv store")
         await self._balancer.close()
-        await fleet.end_group(self._sc, paths.balancers)
+        # The balancers first: they would start again what ends. And one of them may just have added a group.
+        await end_group(self._sc, paths.balancers, BALANCER.end_s)
         with contextlib.suppress(serr.NotFound):
-            groups = (await self.config()).groups  # none changes it any more
-        await asyncio.gather(*(fleet.end_group(self._sc, paths.procs(group)) for group in groups))
+            groups = (await self.config()).groups
+        await asyncio.gather(*(end_group(self._sc, paths.procs(group), BALANCER.end_s) for group in groups))
         for group in groups:
             await remove_copies(self._sc, paths, group)
         with contextlib.suppress(serr.NotFound):
             await self._sc.rmdir(paths.dir)
 
     async def close(self) -> None:
-        """The store goes on."""
+        """Closes the connection to the balancer; the store goes on. May be repeated."""
         await self._balancer.close()
 
 
 class KvJob:
-    """The blocking face of ``AsyncKvJob``."""
+    """The blocking face of ``AsyncKvJob``. ``close`` it."""
 
     def __init__(self, sc: SigmaClnt, job: str) -> None:
         self._sc = sc
@@ -149,7 +158,9 @@ class KvJob:
         """See ``AsyncKvJob.all``."""
         return sc.run(AsyncKvJob.all(sc.asynchronous))
 
-    def start(self, servers: int = 1, members: int = 1, groups_max: int = 0, mcpu: float = _MCPU) -> list[str]:
+    def start(
+        self, servers: int = 1, members: int = 1, groups_max: int = 0, mcpu: float = BALANCER.server_mcpu
+    ) -> list[str]:
         """See ``AsyncKvJob.start``."""
         return self._sc.run(self._job.start(servers, members, groups_max, mcpu))
 
@@ -178,4 +189,5 @@ class KvJob:
         self._sc.run(self._job.stop())
 
     def close(self) -> None:
+        """See ``AsyncKvJob.close``."""
         self._sc.run(self._job.close())

@@ -4,10 +4,11 @@ Changes that waited while others were written are written together. Once the fil
 a snapshot takes their place; it is made shard by shard while changes go on.
 
 log-<number>    changes, in order: frames, each of which is written at once
-snap-<number>   all shards, each as it was at some moment after that log began
+snap-<number>   all shards, each as it was at some moment after log <number> began
+tmp-<number>    a snapshot that is being made
 
-A frame is its length and CRC, 4 bytes each, and msgpack. A write that was cut short leaves a frame that does not fit:
-nobody was told of it, and nothing comes behind it, as each life of a server begins a log of its own.
+A frame is its length and CRC, 4 bytes each, and msgpack. A write that was cut short leaves a frame that does not fit.
+It was never acknowledged, and nothing comes behind it, as each life of a server begins a log of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import msgspec
 from sigmaos_ray import debug, decoding, serr
 from user.kv.changes import AnyChange
 from user.kv.keys import SHARDS_COUNT
+from user.kv.tuning import JOURNAL, JournalTuning
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -32,19 +34,14 @@ if TYPE_CHECKING:
 _log = debug.selector("KVGRP")
 
 _HEADER: Final = struct.Struct("<II")
-_FRAME_BYTES: Final = 1 << 20
-"""Changes of one frame, about; one change may have more."""
-_LOG_BYTES_MIN: Final = 16 << 20
-"""A snapshot is made only of more, and ..."""
-_GROWTH: Final = 3
-"""... of so many times what the last one had."""
 _FILE_NAME: Final = re.compile(r"(log|snap)-(\d+)")
 _encode = msgspec.msgpack.Encoder().encode
 _decode = decoding.msgpack_decoder(list[AnyChange])
 
 
 class JournalFiles(Protocol):
-    """A directory, or several that are kept equal. Every call raises ``serr`` errors."""
+    """A directory, or several that are kept equal. Every call raises ``serr`` errors; a change that failed may have
+    been made."""
 
     async def sizes(self) -> dict[str, int]: ...
     async def read(self, name: str) -> bytes: ...
@@ -56,9 +53,11 @@ class JournalFiles(Protocol):
 
 
 class KvJournal:
-    """What one server wrote and writes. ``load`` it once, then ``add``, and ``close`` it. ``on_lost`` is told when a
-    write failed: what is in memory is then not what is written, and the process must end. ``on_snapshot`` hears of each
-    snapshot, and of the log that began before it."""
+    """What one server wrote and writes. ``load`` it once, then ``add``, and ``close`` it.
+
+    ``on_lost`` is called when a write failed: what is in memory is then not what is written, and the process must end.
+    ``on_snapshot`` is called with the name of each snapshot that is complete, and of the log that began before it.
+    """
 
     def __init__(
         self,
@@ -66,26 +65,26 @@ class KvJournal:
         table: ShardTable,
         on_lost: Callable[[serr.SigmaError], None],
         on_snapshot: Callable[[str, str], Awaitable[None]] | None = None,
-        log_bytes_min: int = _LOG_BYTES_MIN,
+        tuning: JournalTuning = JOURNAL,
     ) -> None:
         self._files = files
         self._table = table
         self._on_snapshot = on_snapshot
         self._on_lost = on_lost
-        self._log_bytes_min = log_bytes_min
+        self._tuning = tuning
         self._number = 0
         """Of the log that is written; 0: none yet."""
-        self._turn_asked = False
+        self._is_turn_wanted = False
         self.log_bytes = 0
         """Of all logs since the last snapshot."""
         self._snapshot_bytes = 0
         self._waiting: list[AnyChange] = []
         self.last = 0
-        """How many changes there were, in this life."""
+        """How many changes there were in this life: the position of the last one."""
         self.written = 0
-        """How many of them are written."""
-        self._next: asyncio.Future[None] | None = None
-        """Done once what waits now is written."""
+        """How many of them are written: those up to this position."""
+        self._progress: asyncio.Future[None] | None = None
+        """Done once more is written, or nothing will be any more; None while nobody waits."""
         self._writer: asyncio.Task[None] | None = None
         self._snapshot: asyncio.Task[None] | None = None
         self._failed: serr.SigmaError | None = None
@@ -93,14 +92,16 @@ class KvJournal:
     # -- reading
 
     async def load(self) -> None:
-        """Applies all that was written, and begins a log of its own. Nobody else may write there."""
-        found = [file for file in map(_parsed, await self._files.sizes()) if file is not None]
-        snapshots = [number for kind, number in found if kind == "snap"]
-        logs = [number for kind, number in found if kind == "log"]
+        """Applies all that was written, and begins a log of its own. Nobody else may write there. IOErr for a snapshot
+        that is damaged; else what the files raise."""
+        files = [file for file in map(_parsed, await self._files.sizes()) if file is not None]
+        snapshots = [number for kind, number in files if kind == "snap"]
+        logs = [number for kind, number in files if kind == "log"]
         first = max(snapshots, default=0)
         if first:
             self._snapshot_bytes = await self._apply_file(_snapshot_name(first), whole=True)
         for number in sorted(logs):
+            # The log of the same number began before the snapshot; changes that are in both are passed over.
             if number >= first:
                 self.log_bytes += await self._apply_file(_log_name(number), whole=False)
         self._number = max([first, *logs], default=0)
@@ -108,6 +109,7 @@ class KvJournal:
         await self._forget(first)
 
     async def _apply_file(self, name: str, *, whole: bool) -> int:
+        """Returns how many bytes were good. ``whole``: all of them must be, since it was renamed when it was."""
         data = await self._files.read(name)
         at = 0
         while at < len(data):
@@ -126,15 +128,15 @@ class KvJournal:
     # -- writing
 
     def add(self, *changes: AnyChange) -> int:
-        """Takes changes that have taken place; returns what ``written`` is to reach until they are written."""
+        """Takes changes that have taken place, to write them soon; returns the position to ``wait`` for."""
         self._waiting.extend(changes)
         self.last += len(changes)
         self._begin_writing()
         return self.last
 
     def turn(self) -> None:
-        """Begins a new log and a snapshot, as soon as no other one is being made."""
-        self._turn_asked = True
+        """Begins a new log and a snapshot, as soon as no other snapshot is being made."""
+        self._is_turn_wanted = True
         self._begin_writing()
 
     def _begin_writing(self) -> None:
@@ -142,34 +144,35 @@ class KvJournal:
             self._writer = asyncio.create_task(self._write_all(), name="kv-journal")
 
     async def wait(self, position: int) -> None:
-        """Blocks until so many changes are written. IOErr once one could not be."""
+        """Blocks until all changes up to a position are written. IOErr once one could not be."""
         while self.written < position:
             if self._failed is not None:
                 raise serr.IOErr("kvd", f"not written: {self._failed}")
-            if self._next is None:
-                self._next = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._next)
+            if self._progress is None:
+                self._progress = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._progress)
 
     async def _write_all(self) -> None:
         """Until nothing waits. After a failure nothing is written any more: the process ends."""
         try:
-            await asyncio.sleep(0)  # whoever is ready to add does, before the first of them is written
+            await asyncio.sleep(0)  # whoever is ready to add does, before the first of them is written: one write
             while self._waiting or self._is_turn_due():
                 if self._is_turn_due():
                     await self._turn()
                 changes, self._waiting = self._waiting, []
-                for frame in _frames(changes):
+                for frame in self._frames(changes):
                     await self._files.append(_log_name(self._number), frame)
                     self.log_bytes += len(frame)
                 self.written += len(changes)
-                self._tell()
+                self._wake()
         except Exception as error:  # noqa: BLE001  # whatever it is: nobody is to wait for what is never written
             self._fail(error)
 
-    def _tell(self) -> None:
-        told, self._next = self._next, None
-        if told is not None and not told.done():
-            told.set_result(None)
+    def _wake(self) -> None:
+        """Whoever waits looks again."""
+        progress, self._progress = self._progress, None
+        if progress is not None and not progress.done():
+            progress.set_result(None)
 
     async def _begin_log(self, *, first: bool = False) -> None:
         old = self._number
@@ -181,42 +184,60 @@ class KvJournal:
     def _fail(self, error: Exception) -> None:
         self._failed = error if isinstance(error, serr.SigmaError) else serr.Error("kvd", repr(error))
         self._on_lost(self._failed)
-        self._tell()
+        self._wake()
+
+    def _frames(self, changes: Sequence[AnyChange]) -> Iterable[bytes]:
+        """Changes as frames, of about ``frame_bytes`` each."""
+        part: list[bytes] = []
+        size = 0
+        for encoded in map(_encode, changes):
+            part.append(encoded)
+            size += len(encoded)
+            if size >= self._tuning.frame_bytes:
+                yield _frame(part)
+                part, size = [], 0
+        if part:
+            yield _frame(part)
 
     def _is_turn_due(self) -> bool:
         if self._snapshot is not None and not self._snapshot.done():
             return False
-        return self._turn_asked or self.log_bytes > max(self._log_bytes_min, _GROWTH * self._snapshot_bytes)
+        bytes_max = max(self._tuning.log_bytes_min, self._tuning.growth * self._snapshot_bytes)
+        return self._is_turn_wanted or self.log_bytes > bytes_max
 
     async def _turn(self) -> None:
         """Begins a new log, and a snapshot that takes the older ones' place."""
-        self._turn_asked = False
+        self._is_turn_wanted = False
         await self._begin_log()
         self.log_bytes = 0
         self._snapshot = asyncio.create_task(self._make_snapshot(self._number), name="kv-snapshot")
 
     async def _make_snapshot(self, number: int) -> None:
+        """Beside the writing of changes, which go to log ``number`` or a later one: whatever the snapshot does not
+        show of a shard yet is in one of these."""
         temporary = f"tmp-{number:09}"
         size = 0
         try:
             await self._files.create(temporary)
             for shard in range(SHARDS_COUNT):
-                for frame in _frames(list(self._table.images(shard))):
+                # A shard at one moment: nothing is awaited while its image is taken.
+                for frame in self._frames(list(self._table.images(shard))):
                     await self._files.append(temporary, frame)
                     size += len(frame)
             await self._files.close_file(temporary)
-            # What the snapshot tells of must be written before it counts.
+            # The snapshot may show changes that still wait for the log. They are written before it counts, so that
+            # snapshot and log never disagree on what was written.
             await self.wait(self.last)
             await self._files.rename(temporary, _snapshot_name(number))
             self._snapshot_bytes = size
             await self._forget(number)
             if self._on_snapshot is not None:
                 await self._on_snapshot(_snapshot_name(number), _log_name(number))
-        except Exception as error:  # noqa: BLE001  # whatever it is: nobody is to wait for what is never written
+        except Exception as error:  # noqa: BLE001  # whatever it is: half a snapshot is no state to go on from
             self._fail(error)
         else:
             _log(f"snapshot {number} of {size} bytes")
-        if self._turn_asked:
+        if self._is_turn_wanted:
             self._begin_writing()
 
     async def _forget(self, number: int) -> None:
@@ -227,7 +248,7 @@ class KvJournal:
                 await self._files.remove(name)
 
     async def close(self) -> None:
-        """Waits for what is being written."""
+        """Waits for what is being written. No ``add`` may follow."""
         for task in (self._writer, self._snapshot):
             if task is not None:
                 await asyncio.wait({task})
@@ -245,25 +266,12 @@ def _snapshot_name(number: int) -> str:
 
 def _parsed(name: str) -> tuple[str, int] | None:
     """``log`` or ``snap``, and the number; None for anything else."""
-    found = _FILE_NAME.fullmatch(name)
-    return (found[1], int(found[2])) if found is not None else None
-
-
-def _frames(changes: Sequence[AnyChange]) -> Iterable[bytes]:
-    part: list[bytes] = []
-    size = 0
-    for encoded in map(_encode, changes):
-        part.append(encoded)
-        size += len(encoded)
-        if size >= _FRAME_BYTES:
-            yield _frame(part)
-            part, size = [], 0
-    if part:
-        yield _frame(part)
+    match = _FILE_NAME.fullmatch(name)
+    return (match[1], int(match[2])) if match is not None else None
 
 
 def _frame(encoded: list[bytes]) -> bytes:
-    """msgpack of a list, put together from its parts."""
+    """A frame of the msgpack of a list, put together from its parts, each of which is encoded once."""
     body = b"".join((b"\xdd", len(encoded).to_bytes(4, "big"), *encoded))
     return _HEADER.pack(len(body), zlib.crc32(body)) + body
 

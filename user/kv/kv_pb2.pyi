@@ -7,16 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class Told(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    DONE: _ClassVar[Told]
-    ABSENT: _ClassVar[Told]
-    REFUSED: _ClassVar[Told]
-    MOVING: _ClassVar[Told]
-    ELSEWHERE: _ClassVar[Told]
-    OVER: _ClassVar[Told]
-    TOO_LARGE: _ClassVar[Told]
-    LATER: _ClassVar[Told]
+    DONE: _ClassVar[Outcome]
+    ABSENT: _ClassVar[Outcome]
+    REFUSED: _ClassVar[Outcome]
+    MOVING: _ClassVar[Outcome]
+    ELSEWHERE: _ClassVar[Outcome]
+    OVER: _ClassVar[Outcome]
+    TOO_LARGE: _ClassVar[Outcome]
+    LATER: _ClassVar[Outcome]
 
 class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -24,14 +24,14 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     APPEND: _ClassVar[Kind]
     DELETE: _ClassVar[Kind]
     CAS: _ClassVar[Kind]
-DONE: Told
-ABSENT: Told
-REFUSED: Told
-MOVING: Told
-ELSEWHERE: Told
-OVER: Told
-TOO_LARGE: Told
-LATER: Told
+DONE: Outcome
+ABSENT: Outcome
+REFUSED: Outcome
+MOVING: Outcome
+ELSEWHERE: Outcome
+OVER: Outcome
+TOO_LARGE: Outcome
+LATER: Outcome
 PUT: Kind
 APPEND: Kind
 DELETE: Kind
@@ -44,12 +44,12 @@ class GetRequest(_message.Message):
     def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetReply(_message.Message):
-    __slots__ = ("told", "values")
-    TOLD_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("outcomes", "values")
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
-    told: bytes
+    outcomes: bytes
     values: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, told: _Optional[bytes] = ..., values: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, outcomes: _Optional[bytes] = ..., values: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Write(_message.Message):
     __slots__ = ("seqno", "kind", "key", "value", "expected")
@@ -76,10 +76,10 @@ class WriteRequest(_message.Message):
     def __init__(self, client: _Optional[int] = ..., floor: _Optional[int] = ..., writes: _Optional[_Iterable[_Union[Write, _Mapping]]] = ...) -> None: ...
 
 class WriteReply(_message.Message):
-    __slots__ = ("told",)
-    TOLD_FIELD_NUMBER: _ClassVar[int]
-    told: bytes
-    def __init__(self, told: _Optional[bytes] = ...) -> None: ...
+    __slots__ = ("outcomes",)
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    outcomes: bytes
+    def __init__(self, outcomes: _Optional[bytes] = ...) -> None: ...
 
 class ScanRequest(_message.Message):
     __slots__ = ("shard", "after", "keys_only")
@@ -92,16 +92,16 @@ class ScanRequest(_message.Message):
     def __init__(self, shard: _Optional[int] = ..., after: _Optional[str] = ..., keys_only: _Optional[bool] = ...) -> None: ...
 
 class ScanReply(_message.Message):
-    __slots__ = ("told", "keys", "values", "more")
-    TOLD_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("outcome", "keys", "values", "more")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
-    told: Told
+    outcome: Outcome
     keys: _containers.RepeatedScalarFieldContainer[str]
     values: _containers.RepeatedScalarFieldContainer[bytes]
     more: bool
-    def __init__(self, told: _Optional[_Union[Told, str]] = ..., keys: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[bytes]] = ..., more: _Optional[bool] = ...) -> None: ...
+    def __init__(self, outcome: _Optional[_Union[Outcome, str]] = ..., keys: _Optional[_Iterable[str]] = ..., values: _Optional[_Iterable[bytes]] = ..., more: _Optional[bool] = ...) -> None: ...
 
 class Number(_message.Message):
     __slots__ = ("epoch", "seqno")

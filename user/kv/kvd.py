@@ -1,6 +1,7 @@
 """A server of shards: ``kvd PROCS JOB GROUP MEMBERS``, one of a group of which one leads and serves.
 
-The others stand by; whoever follows finds in the group's copies, MEMBERS at most, all that was acknowledged.
+The others stand by; whoever follows finds in the group's copies, MEMBERS at most, all that was acknowledged. PROCS is
+the name of its group of procs.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import SigmaClnt, Status, crash, debug
 from sigmaos_ray.ft.leading import Leadership
+from sigmaos_ray.ft.procgroups import members_of
 from sigmaos_ray.sigmasrv import SigmaSrv
 from user.kv.copies import Copies
-from user.kv.fleet import members
 from user.kv.journal import KvJournal
 from user.kv.line import LineServer
 from user.kv.paths import KvPaths, group_number
@@ -30,6 +31,7 @@ _log = debug.selector("KVGRP")
 
 
 def main(argv: list[str]) -> Status | None:
+    """Serves while it leads; evicted, it writes what is to be written, and resigns."""
     if len(argv) != 4:
         sys.exit(USAGE)
     _, job, group, members_count = argv
@@ -49,7 +51,7 @@ def main(argv: list[str]) -> Status | None:
 
 
 class _Kvd:
-    """The parts of one server, on the client's loop."""
+    """The parts of one server, on the client's loop. ``start`` it, and ``stop`` it if it did."""
 
     def __init__(self, sc: AsyncSigmaClnt, paths: KvPaths, group: str, members_count: int) -> None:
         self._sc = sc
@@ -67,15 +69,18 @@ class _Kvd:
         self._shards: Shards | None = None
         self._lines: LineServer | None = None
         self.services: tuple[object, ...] = ()
+        """What it offers, once it leads."""
 
     async def start(self) -> bool:
-        """Returns once this server leads, and knows what is written; False if it is evicted before."""
+        """Returns once this server leads, and knows what is written; False if it is evicted before, or belongs to no
+        group."""
         if not await self.leadership.lead():
             return False
-        if self._sc.pid not in await members(self._sc, self._procs):  # nobody knows of this one, and none would end it
+        # One of which nobody knows would serve for ever, as nobody would end it.
+        if self._sc.pid not in await members_of(self._sc, self._procs):
             await self.leadership.resign()
             return False
-        # The leader's file hangs on this lease: a client has one at named.
+        # The leader's file hangs on this lease, as a client has one at named: while it surely lives, nobody else leads.
         lease = await self._sc.leases.ask_lease(self._elect)
         await self._copies.open()
         await self._journal.load()
@@ -88,7 +93,8 @@ class _Kvd:
         return True
 
     async def stop(self) -> None:
-        """Writes what is to be written, and resigns."""
+        """Writes what is to be written, and resigns. In this order: nothing new comes, then nothing waits, then the
+        files are closed, and only then another one may lead."""
         assert self._shards is not None
         assert self._lines is not None
         await self._lines.stop()

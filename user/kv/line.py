@@ -3,7 +3,7 @@
 A clerk asks over its session (``KvSrv.Line``) where the server listens, and gets a token to show there: whoever may not
 call the server has none. Requests and replies are those of ``KvSrv``; where no line can be had, clerks call that.
 
-A frame: length of the payload, number of the call, and method or outcome (``<IIB``), then the payload. The first frame
+A frame: length of the payload, number of the call, and method or result (``<IIB``), then the payload. The first frame
 of a client has method 0 and the token. Calls on one line run side by side, and are answered in any order.
 """
 
@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError, Message
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.sigmap_pb2 import Rerror
 from sigmaos_ray.sessp import wire
+from user.kv.tuning import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,13 +34,11 @@ HELLO, GET, WRITE, SCAN = range(4)
 OK, FAILED = range(2)
 METHODS: Final = {"Get": GET, "Write": WRITE, "Scan": SCAN}
 _HEADER: Final = struct.Struct("<IIB")
-_FRAME_BYTES_MAX: Final = 8 << 20
-_CALLS_MAX: Final = 256
-"""Under way on one line; a client with more is not read from until some are done."""
 _log = debug.selector("KVGRP")
 
 Handler = Callable[[bytes], Message | Awaitable[Message]]
-"""Takes a request as bytes. What is ready is returned as it is."""
+"""Takes a request as bytes. A reply that is ready is returned as it is: most are, and need no task. Raises DecodeError
+for bytes that are no request, and ``serr`` errors."""
 
 
 def _frame(number: int, what: int, payload: bytes) -> bytes:
@@ -61,11 +60,11 @@ def _result(what: int, payload: bytes, reply_class: type[R]) -> R:
 
 
 class _Frames(asyncio.Protocol, abc.ABC):
-    """Cuts what comes into frames."""
+    """Cuts what comes into frames; one that is too large ends the connection."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self.frame_bytes_max = _FRAME_BYTES_MAX
+        self.frame_bytes_max = SERVER.frame_bytes_max
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,16 +91,17 @@ class _Frames(asyncio.Protocol, abc.ABC):
 
     @abc.abstractmethod
     def frame(self, number: int, what: int, payload: bytes) -> None:
-        """Takes one."""
+        """Takes one: ``what`` is its method or its result."""
 
     def abort(self, why: str) -> None:
+        """Ends the connection at once; what waits to be sent is not sent."""
         _log(f"line: {why}")
         if self.transport is not None:
             self.transport.abort()
 
 
 class LineServer:
-    """Listens, and answers with ``handlers``. Whoever starts it stops it."""
+    """Listens at a port that the system chooses, and answers with ``handlers``. Whoever starts it stops it."""
 
     def __init__(self, handlers: Mapping[int, Handler], host: str) -> None:
         self.handlers = handlers
@@ -112,12 +112,12 @@ class LineServer:
         self.lines: set[_ServedLine] = set()
 
     async def start(self) -> None:
-        """Returns once it listens, at a port that the system chose."""
+        """Returns once it listens. Raises OSError."""
         self._server = await asyncio.get_running_loop().create_server(lambda: _ServedLine(self), self.host, 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """What is under way is not answered."""
+        """Ends all lines; calls that are under way are cancelled, and not answered."""
         if self._server is not None:
             self._server.close()
         for line in list(self.lines):
@@ -130,12 +130,15 @@ class LineServer:
 
 
 class _ServedLine(_Frames):
+    """A client's line, at the server."""
+
     def __init__(self, server: LineServer) -> None:
         super().__init__()
         self._server = server
-        self._known = False
-        self.frame_bytes_max = len(server.token)
+        self._has_shown_token = False
+        self.frame_bytes_max = len(server.token)  # a stranger makes this process keep no more
         self._is_full = False
+        """What was written is not sent yet."""
         self.tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -147,68 +150,69 @@ class _ServedLine(_Frames):
 
     def frame(self, number: int, what: int, payload: bytes) -> None:
         assert self.transport is not None
-        if not self._known:
-            self._known = what == HELLO and hmac.compare_digest(payload, self._server.token)
-            if not self._known:
+        if not self._has_shown_token:
+            self._has_shown_token = what == HELLO and hmac.compare_digest(payload, self._server.token)
+            if not self._has_shown_token:
                 self.abort("a stranger")
-            self.frame_bytes_max = _FRAME_BYTES_MAX
+            self.frame_bytes_max = SERVER.frame_bytes_max
             return
         handler = self._server.handlers.get(what)
         try:
             if handler is None:
                 raise serr.NotFound(f"method {what}")
-            answer = handler(payload)
+            reply = handler(payload)
         except DecodeError as error:
             self.transport.write(_failed(number, serr.Inval("request", str(error))))
         except serr.SigmaError as error:
             self.transport.write(_failed(number, error))
         else:
-            if isinstance(answer, Message):
-                self.transport.write(_frame(number, OK, answer.SerializeToString()))
+            if isinstance(reply, Message):
+                self.transport.write(_frame(number, OK, reply.SerializeToString()))
             else:
-                self._later(number, answer)
+                self._reply_later(number, reply)
 
-    def _later(self, number: int, answer: Awaitable[Message]) -> None:
-        task = asyncio.ensure_future(self._finish(number, answer))
+    def _reply_later(self, number: int, reply: Awaitable[Message]) -> None:
+        task = asyncio.ensure_future(self._finish(number, reply))
         self.tasks.add(task)
-        task.add_done_callback(self._done)
-        self._look()
+        task.add_done_callback(self._forget)
+        self._pace()
 
-    async def _finish(self, number: int, answer: Awaitable[Message]) -> None:
+    async def _finish(self, number: int, reply: Awaitable[Message]) -> None:
         try:
-            frame = _frame(number, OK, (await answer).SerializeToString())
+            frame = _frame(number, OK, (await reply).SerializeToString())
         except serr.SigmaError as error:
             frame = _failed(number, error)
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(frame)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
+            # A defect: the client would wait for ever, so it loses the line, and asks again over another.
             debug.error(f"kv line: {type(error).__name__}: {error}")
             self.abort("a call failed")
-        self._look()
+        self._pace()
 
     def pause_writing(self) -> None:
         self._is_full = True
-        self._look()
+        self._pace()
 
     def resume_writing(self) -> None:
         self._is_full = False
-        self._look()
+        self._pace()
 
-    def _look(self) -> None:
+    def _pace(self) -> None:
         """Reads on only while there is room for what that brings."""
         if self.transport is None or self.transport.is_closing():
             return
-        if self._is_full or len(self.tasks) >= _CALLS_MAX:
+        if self._is_full or len(self.tasks) >= SERVER.calls_max:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
 
 
 class AsyncKvLine(_Frames):
-    """A clerk's line. ``close`` it."""
+    """A line for the tasks of one loop, any number of calls at a time. ``open`` it, and ``close`` it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -218,14 +222,16 @@ class AsyncKvLine(_Frames):
 
     @classmethod
     async def open(cls, host: str, port: int, token: bytes, timeout_s: float) -> AsyncKvLine:
-        """Raises OSError if there is nobody, TimeoutError if nobody answers."""
+        """Raises OSError if nobody listens, TimeoutError if nobody answers. Whether the token is right shows at the
+        first call."""
         async with asyncio.timeout(timeout_s):
             transport, line = await asyncio.get_running_loop().create_connection(cls, host, port)
         transport.write(_frame(0, HELLO, token))
         return line
 
     async def call(self, method: int, request: Message, reply_class: type[R]) -> R:
-        """IOErr if the line is lost: the call may have been carried out. Raises the server's errors."""
+        """Blocks for the reply, without a limit. Unreachable if the line is closed: nothing was sent; IOErr if it is
+        lost meanwhile: the call may have been carried out. Raises the server's errors."""
         if self.is_lost or self.transport is None:
             raise serr.Unreachable("line", "is closed")
         self._number = number = (self._number + 1) & 0xFFFF_FFFF
@@ -256,27 +262,30 @@ class AsyncKvLine(_Frames):
 
 
 class BlockingKvLine:
-    """A line for one thread at a time, one call at a time, without a loop. ``close`` it, also after any error."""
+    """A line for one thread at a time, one call at a time, without a loop.
+
+    ``close`` it, also after any error but the server's own: what comes next may be the reply to an earlier call.
+    """
 
     def __init__(self, host: str, port: int, token: bytes, timeout_s: float) -> None:
-        """Raises OSError if there is nobody."""
+        """Raises OSError if nobody listens. ``timeout_s``: of each step, here and later."""
         self._socket = socket.create_connection((host, port), timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(_frame(0, HELLO, token))
         self._number = 0
 
     def send(self, method: int, request: Message) -> None:
-        """Raises OSError."""
+        """Sends a call; ``receive`` follows. Raises OSError: the server may have got it."""
         self._number = (self._number + 1) & 0xFFFF_FFFF
         self._socket.sendall(_frame(self._number, method, request.SerializeToString()))
 
     def receive(self, reply_class: type[R]) -> R:
-        """The reply to what was sent last. Raises OSError, and the server's errors."""
+        """Blocks for the reply to what was sent last. Raises OSError, and the server's errors."""
         data: Any = self._socket.recv(1 << 16)
         while len(data) < _HEADER.size:
             data = self._more(data)
         length, number, what = _HEADER.unpack_from(data)
-        if number != self._number or length > _FRAME_BYTES_MAX:
+        if number != self._number or length > SERVER.frame_bytes_max:
             raise ConnectionError("the reply is to another call")
         end = _HEADER.size + length
         if len(data) < end:
@@ -286,10 +295,10 @@ class BlockingKvLine:
         return _result(what, bytes(data[_HEADER.size : end]), reply_class)
 
     def _more(self, data: Any) -> Any:
-        found = self._socket.recv(1 << 20)
-        if not found:
+        more = self._socket.recv(1 << 20)
+        if not more:
             raise ConnectionError("the server closed the line")
-        data += found
+        data += more
         return data
 
     def close(self) -> None:

@@ -3,70 +3,78 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Protocol
 
 from sigmaos_ray import debug, serr
 from user.kv import config as cfg
-from user.kv import kv_pb2 as pb
+from user.kv.tuning import MONITOR
 
 if TYPE_CHECKING:
-    from user.kv.balancer import Balancer
+    from user.kv import kv_pb2 as pb
 
-INTERVAL_S: Final = 1.0
-_LOOKS_MIN: Final = 3
-"""So many times in a row the same must follow from the load, before it is done: starting a server costs."""
 _log = debug.selector("KVMON")
 
 
-class Monitor:
-    """Of the balancer that leads."""
+class MonitoredStore(Protocol):
+    """What a monitor needs of the balancer that leads."""
 
-    def __init__(self, balancer: Balancer) -> None:
-        self._balancer = balancer
+    @property
+    def job(self) -> str: ...
+    @property
+    def config(self) -> cfg.KvConfig: ...
+    async def server_stats(self, group: str) -> pb.ServerStatsReply: ...
+    async def add(self, group: str, members_count: int) -> str: ...
+    async def remove(self, group: str) -> None: ...
+
+
+class Monitor:
+    """Looks on for the balancer that leads, from one look to the next."""
+
+    def __init__(self, store: MonitoredStore) -> None:
+        self._store = store
         self._last: dict[str, tuple[str, float, float]] = {}
-        """Per group: its process, and the CPU time and the age it had."""
+        """Per group: its server's pid, and the CPU time and the age it had at the last look, in seconds."""
         self._wanted: tuple[str, str] | None = None
         self._looks_count = 0
 
     async def run(self) -> None:
-        """For ever."""
+        """Looks on until it is cancelled."""
         while True:
-            await asyncio.sleep(INTERVAL_S)
-            auto = self._balancer.config.auto
+            await asyncio.sleep(MONITOR.interval_s)
+            auto = self._store.config.auto
             if not auto.groups_max:
                 self._last.clear()
                 continue
             try:
                 await self._look(auto)
-            except serr.SigmaError as error:
-                debug.error(f"kv {self._balancer.paths.job}: {error}")
+            except serr.SigmaError as error:  # a server is away, or there is no room for one: the next look tells
+                debug.error(f"kv {self._store.job}: {error}")
 
     async def _look(self, auto: cfg.Auto) -> None:
         utilization = await self._utilization()
         wanted = cfg.scaled(utilization, auto)
         self._looks_count = self._looks_count + 1 if wanted is not None and wanted == self._wanted else 1
         self._wanted = wanted
-        if wanted is None or self._looks_count < _LOOKS_MIN:
+        if wanted is None or self._looks_count < MONITOR.looks_min:
             return
         self._looks_count = 0
         self._last.clear()
         what, group = wanted
         _log(f"{what} {group}: {utilization}")
         if what == "add":
-            await self._balancer.add("", auto.members)
+            await self._store.add("", auto.members)
         else:
-            await self._balancer.remove(group)
+            await self._store.remove(group)
 
     async def _utilization(self) -> dict[str, float]:
-        """Of each active group's server, which part of a core it used since the last look; nothing while one is new."""
-        groups = self._balancer.config.of_state(cfg.ACTIVE)
-        looks = await asyncio.gather(
-            *(self._balancer.server(g).rpc("KvMove.Stats", pb.NothingRequest(), pb.ServerStatsReply, 5) for g in groups)
-        )
-        found: dict[str, float] = {}
+        """Of each active group's server, which part of a core it used since the last look; nothing while one is new: an
+        average without it would say that there is too much to do, or too little."""
+        groups = self._store.config.of_state(cfg.ACTIVE)
+        looks = await asyncio.gather(*(self._store.server_stats(group) for group in groups))
+        utilization: dict[str, float] = {}
         for group, look in zip(groups, looks, strict=True):
             before = self._last.get(group)
             self._last[group] = (look.pid, look.cpu_s, look.uptime_s)
             if before is not None and before[0] == look.pid and look.uptime_s > before[2]:
-                found[group] = (look.cpu_s - before[1]) / (look.uptime_s - before[2])
-        return found if len(found) == len(groups) else {}
+                utilization[group] = (look.cpu_s - before[1]) / (look.uptime_s - before[2])
+        return utilization if len(utilization) == len(groups) else {}

@@ -19,9 +19,9 @@ from sigmaos_ray.ft.naming import checked_name
 
 ROOT: Final = "name/kv"
 UX: Final = "name/ux"
-BALANCERS_COUNT: Final = 3
 BALANCER_PROGRAM: Final = "user.kv.balancer"
 CONTROL: Final = "ctl"
+"""The file of a balancer that takes commands."""
 KVD_PROGRAM: Final = "user.kv.kvd"
 MOVER_PROGRAM: Final = "user.kv.mover"
 CLERK_PROGRAM: Final = "user.kv.clerk"
@@ -29,7 +29,7 @@ _GROUP: Final = re.compile(r"grp-(\d{1,9})")
 
 
 def group_number(group: str) -> int:
-    """Inval for what is not ``grp-<number>``."""
+    """The number of the group ``grp-<number>``. Inval for any other name."""
     match = _GROUP.fullmatch(group)
     if match is None:
         raise serr.Inval(group, "a group is called grp-<number>")
@@ -49,13 +49,15 @@ class KvPaths:
         self.balancers = f"kv-{job}-balancers"
 
     def group(self, group: str) -> str:
-        """The server's own name."""
+        """Where the server that leads a group is advertised."""
         return f"{self.dir}/{group}"
 
     def elect(self, group: str) -> str:
+        """The leader's file of a group."""
         return f"{self.dir}/{group}-elect"
 
     def conf(self, group: str) -> str:
+        """The file that says which of a group's copies are in step."""
         return f"{self.dir}/{group}-conf"
 
     def copy(self, group: str, node: str) -> str:
@@ -63,5 +65,5 @@ class KvPaths:
         return f"{UX}/{node}/kv/{self.job}/{group}"
 
     def procs(self, group: str) -> str:
-        """The name of the group of procs, as ``procgroupmgr`` keeps it."""
+        """The name of a group as a group of procs, as ``procgroupmgr`` keeps it."""
         return f"kv-{self.job}-{group}"

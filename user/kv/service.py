@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 
 class KvSrv:
-    """What clerks ask. How each key or write fared stands in ``told``; errors are for what nobody should ask."""
+    """The RPC service that clerks call. How each key or write fared is in the reply's ``outcomes``; an error is for a
+    whole request: Inval for what no clerk asks, Unreachable and IOErr as ``Shards`` raises them."""
 
     def __init__(self, shards: Shards, lines: LineServer) -> None:
         self._shards = shards
         self._lines = lines
 
     async def Line(self, ctx: RpcContext, request: pb.NothingRequest) -> pb.LineReply:
-        """Where calls are quicker."""
+        """Where this server takes lines, on which calls are quicker."""
         return pb.LineReply(host=self._lines.host, port=self._lines.port, token=self._lines.token)
 
     async def Get(self, ctx: RpcContext, request: pb.GetRequest) -> pb.GetReply:
         """The values of some keys."""
-        answer = self._shards.get(request)
-        return answer if isinstance(answer, pb.GetReply) else await answer
+        reply = self._shards.get(request)
+        return reply if isinstance(reply, pb.GetReply) else await reply
 
     async def Write(self, ctx: RpcContext, request: pb.WriteRequest) -> pb.WriteReply:
         """Writes, in order; each takes effect once, however often it comes."""
@@ -44,7 +45,8 @@ class KvSrv:
 
 
 class KvMove:
-    """What movers and the balancer ask. Each step may be repeated."""
+    """The RPC service that movers and the balancer call. Each step may be repeated, and is answered once it is in the
+    journal. Stale for a move that a later one has overtaken; other errors as ``ShardTable`` raises them."""
 
     def __init__(self, shards: Shards, copies: Copies, pid: str) -> None:
         self._shards = shards
@@ -54,7 +56,7 @@ class KvMove:
         self._began_s = time.monotonic()
 
     async def Create(self, ctx: RpcContext, request: pb.ShardsRequest) -> pb.NothingReply:
-        """Makes empty shards, those excepted that are here."""
+        """Makes empty shards, those excepted that are here: for the first server of a store."""
         self._shards.check_leading()
         move = _number(request.number)
         changes: list[AnyChange] = []
@@ -70,7 +72,7 @@ class KvMove:
         try:
             change = self._table.freeze(request.shard, _number(request.number))
         except serr.NotFound:
-            await self._shards.commit()
+            await self._shards.commit()  # that it left may not be in the journal yet
             return pb.FreezeReply(gone=True)
         await self._shards.commit(change)
         return pb.FreezeReply()
@@ -102,6 +104,7 @@ class KvMove:
         return pb.NothingReply()
 
     async def Stats(self, ctx: RpcContext, request: pb.NothingRequest) -> pb.ServerStatsReply:
+        """How this server is: answered also while it is in doubt who leads."""
         keys, value_bytes = self._table.sizes()
         states = self._table.states()
         return pb.ServerStatsReply(

@@ -1,11 +1,12 @@
 """The shards of one server: what each write and each step of a move does to them. Pure: no I/O, no clock.
 
-A shard is served by who has it ``READY``, and a move makes sure that only one has: it freezes the shard at its source,
-copies it, and drops it there. Each move has a number, higher than that of any move of the shard before; a server
-keeps the highest that it saw, also of shards that left, so a mover that was held up changes nothing.
+A shard is served by the server that has it ``READY``. A move makes sure that only one has: it freezes the shard at its
+source, copies it, and drops it there. Each move has a number, higher than that of any move of the shard before; a
+server keeps the highest that it saw, also of shards that left, so a mover that was held up changes nothing.
 
-Each write has its client's id and a sequence number. What it was told is kept with the shard, and moves with it, until
-the client says (``floor``) that it is through with it: a repetition is told the same and does nothing.
+Each write has its client's id and a sequence number. How it fared is kept with the shard, and moves with it, until the
+client says (``floor``) that it is through with it: a repetition fares the same and does nothing. So a clerk may repeat
+a write whose reply it did not get, at whatever server has the shard by then.
 """
 
 from __future__ import annotations
@@ -28,19 +29,14 @@ from user.kv.changes import (
     State,
     Wrote,
 )
-from user.kv.keys import SHARDS_COUNT, shard_of
+from user.kv.keys import KEY_BYTES_MAX, SHARDS_COUNT, VALUE_BYTES_MAX, shard_of
+from user.kv.tuning import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from user.kv.changes import AnyChange, Number
 
-VALUE_BYTES_MAX: Final = 1 << 20
-KEY_BYTES_MAX: Final = 4096
-PART_BYTES: Final = 512 << 10
-"""A part of a shard is complete once it has so many."""
-_CLIENT_BYTES: Final = 32
-"""What a client's record counts in a part, about."""
 _NONE: Final = (0, 0)
 _NO_STAGING: Final = (_NONE, 0)
 
@@ -51,27 +47,34 @@ _decode_part = decoding.msgpack_decoder(ShardPart)
 
 
 class _Client:
-    """What is kept of a client: of each write from ``floor`` on, what it was told."""
+    """What is kept of a client: how each of its writes from ``floor`` on fared."""
 
-    __slots__ = ("age", "floor", "told")
+    __slots__ = ("age", "floor", "outcomes")
 
-    def __init__(self, floor: int, told: dict[int, int]) -> None:
+    def __init__(self, floor: int, outcomes: dict[int, int]) -> None:
         self.floor = floor
-        self.told = told
+        self.outcomes = outcomes
         self.age = 0
+        """How many times ``age_clients`` was called since the client's last write."""
 
 
 class _Shard:
+    """One shard, here or not: of one that left, ``n`` and ``number`` stay."""
+
     def __init__(self) -> None:
         self.n = 0
+        """How many changes it has seen."""
         self.number: Number = _NONE
+        """Of the last move that it took part in."""
         self.state = State.ABSENT
         self.values: dict[str, bytes] = {}
         self.values_bytes = 0
         """Of all values together."""
         self.clients: dict[int, _Client] = {}
         self.staged: list[bytes] = []
+        """The parts that came so far, of a shard on its way here."""
         self.staging: tuple[Number, int] = _NO_STAGING
+        """By which move, and of which dump, by its digest: parts of two dumps do not fit together."""
         self.parts: list[bytes] = []
         """Of a frozen shard, once somebody asked for them."""
         self.digest = 0
@@ -89,13 +92,16 @@ class _Shard:
         part = _decode_part(data)
         self.values.update(part.values)  # no key is in two parts
         self.values_bytes += sum(len(value) for _, value in part.values)
-        for client, floor, told in part.clients:
-            self.clients[client] = _Client(floor, told)
+        for client, floor, outcomes in part.clients:
+            self.clients[client] = _Client(floor, outcomes)
 
 
 class ShardTable:
-    """All shards, whether they are here or not. Each method that changes something says how to write it down; a method
-    that raises has changed nothing. ``apply`` does again what was written down."""
+    """All shards, whether they are here or not.
+
+    Each method that changes something does so at once, and returns the change as the journal is to have it; a method
+    that raises has changed nothing. ``apply`` does again what the journal has.
+    """
 
     def __init__(self) -> None:
         self._shards = [_Shard() for _ in range(SHARDS_COUNT)]
@@ -103,6 +109,7 @@ class ShardTable:
     # -- looking
 
     def states(self) -> list[State]:
+        """Of each shard."""
         return [shard.state for shard in self._shards]
 
     def here(self) -> list[int]:
@@ -114,26 +121,28 @@ class ShardTable:
         return sum(len(shard.values) for shard in self._shards), sum(shard.values_bytes for shard in self._shards)
 
     def get(self, key: str) -> tuple[int, bytes]:
+        """The outcome, and the value if that is DONE."""
         shard = self._shards[shard_of(key)]
         if shard.state is not State.READY:
-            return _told_away(shard), b""
+            return _away(shard), b""
         value = shard.values.get(key)
         return (pb.ABSENT, b"") if value is None else (pb.DONE, value)
 
     def scan(self, number: int, after: str, limit_bytes: int) -> tuple[int, list[tuple[str, bytes]], bool]:
-        """The keys of one shard in order, with their values, from behind ``after`` on, and whether there are more."""
+        """The outcome; the keys of one shard in order, with their values, from behind ``after`` on, until they have
+        ``limit_bytes``; and whether there are more. Inval for a number that no shard has."""
         shard = self._shard(number)
         if shard.state is not State.READY:
-            return _told_away(shard), [], False
-        found: list[tuple[str, bytes]] = []
+            return _away(shard), [], False
+        page: list[tuple[str, bytes]] = []
         size = 0
         for key in sorted(key for key in shard.values if key > after):
             if size > limit_bytes:
-                return pb.DONE, found, True
+                return pb.DONE, page, True
             value = shard.values[key]
-            found.append((key, value))
+            page.append((key, value))
             size += len(key) + len(value)
-        return pb.DONE, found, False
+        return pb.DONE, page, False
 
     def _shard(self, number: int) -> _Shard:
         if not 0 <= number < SHARDS_COUNT:
@@ -143,41 +152,44 @@ class ShardTable:
     # -- writes
 
     def write(self, client: int, floor: int, write: pb.Write) -> tuple[int, Wrote | None]:
-        """What the write is told; and, if it is new, the change, which took place."""
+        """Carries out a write, unless it is a repetition. Its outcome, and the change, None if nothing was carried
+        out."""
         key = write.key
         number = shard_of(key)
         shard = self._shards[number]
         if shard.state is not State.READY:
-            return _told_away(shard), None
+            return _away(shard), None
         seqno = write.seqno
         record = shard.clients.get(client)
         if record is not None:
             record.age = 0
+            # Late, by way of a connection that its client gave up: whether it took effect is not known any more.
             if seqno < record.floor:
                 return pb.OVER, None
-            told = record.told.get(seqno)
-            if told is not None:
-                return told, None
+            outcome = record.outcomes.get(seqno)
+            if outcome is not None:
+                return outcome, None
         expected = write.expected if write.HasField("expected") else None
         change = Wrote(number, shard.n + 1, client, floor, seqno, write.kind, key, write.value, expected)
         return self._execute(shard, change), change
 
     def _execute(self, shard: _Shard, change: Wrote) -> int:
         shard.n = change.n
-        before = len(shard.values.get(change.key, b""))
-        told = _execute_on(shard.values, change)
-        shard.values_bytes += len(shard.values.get(change.key, b"")) - before
+        size_before = len(shard.values.get(change.key, b""))
+        outcome = _execute_on(shard.values, change)
+        shard.values_bytes += len(shard.values.get(change.key, b"")) - size_before
         record = shard.clients.get(change.client)
         if record is None:
             record = shard.clients[change.client] = _Client(change.floor, {})
         elif change.floor > record.floor:
             record.floor = change.floor
-            record.told = {seqno: each for seqno, each in record.told.items() if seqno >= change.floor}
-        record.told[change.seqno] = told
-        return told
+            record.outcomes = {seqno: each for seqno, each in record.outcomes.items() if seqno >= change.floor}
+        record.outcomes[change.seqno] = outcome
+        return outcome
 
     def age_clients(self) -> None:
-        """Forgets the clients that wrote nothing since the last call but one."""
+        """Forgets the clients that wrote nothing since the last call but one. Not in the journal: a server that takes
+        over remembers them a little longer, which does no harm."""
         for shard in self._shards:
             for client in [client for client, record in shard.clients.items() if record.age]:
                 del shard.clients[client]
@@ -187,8 +199,8 @@ class ShardTable:
     # -- moves
 
     def freeze(self, number: int, move: Number) -> Froze | None:
-        """At the source: contents change no more. None if they do not already. NotFound if the shard left with this
-        move, or a later one; Stale for a move that another has overtaken."""
+        """At the source: contents change no more. None if they did not already. NotFound for a shard that is not here:
+        it left with this move; Stale for a move that a later one has overtaken."""
         shard = self._shard(number)
         _check_move(shard, number, move)
         if shard.state is State.ABSENT:
@@ -207,6 +219,7 @@ class ShardTable:
         if shard.state is not State.FROZEN or shard.number != move:
             raise serr.Inval(f"shard {number}", "it is not frozen")
         if not shard.parts:
+            # Kept until the shard is dropped: the mover asks for one after the other, and they must fit together.
             shard.parts = list(_parts(shard))
             shard.digest = zlib.crc32(b"".join(each.to_bytes(4) for each in map(zlib.crc32, shard.parts)))
         if part >= len(shard.parts):
@@ -214,8 +227,10 @@ class ShardTable:
         return shard.parts[part], part == len(shard.parts) - 1, shard.digest
 
     def install(self, number: int, move: Number, digest: int, part: int, data: bytes, *, last: bool) -> list[AnyChange]:
-        """At the destination: takes the next part; with the last one the shard is served. What is there already is
-        fine. Stale for a move that another has overtaken; Retry: parts are missing, begin with the first."""
+        """At the destination: takes the next part; with the last one the shard is served. A part that is there already
+        is fine, and so is a shard that this move brought. Stale for a move that a later one has overtaken, or whose
+        shard left again; Exists for a shard that is here by an earlier move; Retry if parts before this one are
+        missing: begin with the first."""
         shard = self._shard(number)
         _check_move(shard, number, move)
         if shard.state is not State.ABSENT:
@@ -224,13 +239,14 @@ class ShardTable:
             raise serr.Exists(f"shard {number}", "is here, by another move")
         if shard.number == move:
             raise serr.Stale(f"shard {number}", "came and went")
+        # Another digest: another dump, of a source that began anew. Its first part takes the place of all that is here.
         expected = len(shard.staged) if shard.staging == (move, digest) else 0
         if part > expected:
             raise serr.Retry(f"shard {number}", f"part {expected} is missing")
         changes: list[AnyChange] = []
         if part == expected:
             try:
-                _decode_part(data)
+                _decode_part(data)  # now, as what is in the journal must apply
             except msgspec.DecodeError as error:
                 raise serr.Inval(f"shard {number}", f"part {part}: {error}") from error
             changes.append(self._did(Staged(number, shard.n + 1, move, digest, part, data)))
@@ -239,7 +255,8 @@ class ShardTable:
         return changes
 
     def drop(self, number: int, move: Number) -> Dropped | None:
-        """At the source, once the destination serves the shard. None if it is gone already."""
+        """At the source, once the destination serves the shard. None if it is gone already; Stale like ``freeze``;
+        Inval for a shard that this move has not frozen."""
         shard = self._shard(number)
         _check_move(shard, number, move)
         if shard.state is State.ABSENT:
@@ -252,10 +269,10 @@ class ShardTable:
         self.apply(change)
         return change
 
-    # -- what was written down
+    # -- from the journal
 
     def apply(self, change: AnyChange) -> None:
-        """Does what the change says, unless the shard has seen it."""
+        """Does what the change says, unless the shard has seen it. Cannot fail."""
         shard = self._shards[change.shard]
         if isinstance(change, Image):
             shard.take_in(change.data)
@@ -288,7 +305,8 @@ class ShardTable:
                 shard.staged, shard.staging = list(change.staged), change.staging
 
     def images(self, number: int) -> Iterable[AnyChange]:
-        """What a snapshot holds of one shard. To be applied to a table that knows nothing of it."""
+        """What a snapshot holds of one shard, as it is now; nothing if it was never here. To be applied, in order, to a
+        table that knows nothing of it."""
         shard = self._shards[number]
         if not shard.n:
             return
@@ -298,7 +316,8 @@ class ShardTable:
         yield Restored(number, shard.n, shard.number, shard.state, list(shard.staged), shard.staging)
 
 
-def _told_away(shard: _Shard) -> int:
+def _away(shard: _Shard) -> int:
+    """The outcome of what is asked of a shard that is not served here."""
     return pb.MOVING if shard.state is State.FROZEN else pb.ELSEWHERE
 
 
@@ -308,7 +327,8 @@ def _check_move(shard: _Shard, number: int, move: Number) -> None:
 
 
 def _execute_on(values: dict[str, bytes], change: Wrote) -> int:
-    """What the write is told; changes nothing if that is not DONE."""
+    """The outcome of a write; nothing is changed unless that is DONE. It depends on the values and the change alone:
+    whoever reads the journal must come to the same."""
     key, value = change.key, change.value
     kind = change.kind
     if len(value) > VALUE_BYTES_MAX or len(key.encode()) > KEY_BYTES_MAX:
@@ -337,18 +357,18 @@ def _parts(shard: _Shard) -> Iterator[bytes]:
     for item in shard.values.items():
         values.append(item)
         size += len(item[0]) + len(item[1])
-        if size >= PART_BYTES:
+        if size >= SERVER.part_bytes:
             yield _encode(ShardPart(values))
             values, size = [], 0
     clients: list[tuple[int, int, dict[int, int]]] = []
     for client, record in shard.clients.items():
-        clients.append((client, record.floor, record.told))
-        size += _CLIENT_BYTES + 4 * len(record.told)
-        if size >= PART_BYTES:
+        clients.append((client, record.floor, record.outcomes))
+        size += SERVER.client_bytes + 4 * len(record.outcomes)
+        if size >= SERVER.part_bytes:
             yield _encode(ShardPart(values, clients))
             values, clients, size = [], [], 0
     yield _encode(ShardPart(values, clients))
 
 
 EMPTY: Final = _encode(ShardPart([]))
-"""All of a new shard, as ``install`` takes it."""
+"""The only part of a new shard, as ``install`` takes it."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sigmaos_ray import serr
-from user.kv.keys import SHARDS_COUNT, shard_of
-from user.kv.state import VALUE_BYTES_MAX
+from user.kv.keys import SHARDS_COUNT, VALUE_BYTES_MAX, shard_of
 
 if TYPE_CHECKING:
     from sigmaos_ray.testing import Tstate

@@ -66,8 +66,8 @@ class Leader:
         """To the key "k", as a client of this leader's."""
         self._seqno += 1
         write = pb.Write(seqno=self._seqno, kind=pb.APPEND, key="k", value=value)
-        told, change = self.table.write(id(self), self._seqno, write)
-        assert told == pb.DONE
+        outcome, change = self.table.write(id(self), self._seqno, write)
+        assert outcome == pb.DONE
         assert change is not None
         await self.journal.wait(self.journal.add(change))
 
@@ -131,8 +131,8 @@ async def test_a_second_copy_comes_while_writes_go_on(ts: Tstate, paths: KvPaths
     assert await in_step(one.sc, paths) == one.copies.nodes
     value = one.table.get("k")
     second = ShardTable()
-    store = NodeCopy(one.sc, "", paths.store(GROUP, one.copies.nodes[1]))
-    await KvJournal(store, second, one.errors.append).load()
+    copy = NodeCopy(one.sc, "", paths.copy(GROUP, one.copies.nodes[1]))
+    await KvJournal(copy, second, one.errors.append).load()
     assert second.get("k") == value
     assert value[1].startswith(b"ab")
     assert value[1].endswith(b"c")
@@ -144,15 +144,15 @@ async def test_copies_that_differ_are_made_equal(ts: Tstate, paths: KvPaths) -> 
     """A leader that died while it wrote left more in one copy than in the other."""
     one = await with_two_copies(ts, paths, nodes_of(ts)[0])
     first, second = one.copies.nodes
-    behind = await NodeCopy(one.sc, "", paths.store(GROUP, second)).sizes()
-    stopped = one.copies._stores.pop()
-    await one.append(b"b")  # as if it ended before the second copy had it, and nobody was told
+    behind = await NodeCopy(one.sc, "", paths.copy(GROUP, second)).sizes()
+    stopped = one.copies._in_step.pop()
+    await one.append(b"b")  # as if it ended before the second copy had it, and nothing was acknowledged
     assert stopped.node == second
     await one.crash()
     two = Leader(ts, paths, nodes_of(ts)[1])
     await two.lead()
     assert two.copies.nodes == [first, second]
-    sizes = [await NodeCopy(two.sc, "", paths.store(GROUP, node)).sizes() for node in (first, second)]
+    sizes = [await NodeCopy(two.sc, "", paths.copy(GROUP, node)).sizes() for node in (first, second)]
     assert sizes[0] == sizes[1] != behind
     assert two.table.get("k")[1] == b"ab"
     await two.resign()
@@ -168,7 +168,7 @@ async def test_one_that_was_replaced_cannot_write_anywhere(ts: Tstate, paths: Kv
         await one.append(b"b")
     assert isinstance(one.errors[0], serr.Stale)
     with pytest.raises(serr.Stale):
-        await one.copies._tell(one.copies._stores)
+        await one.copies._announce(one.copies._in_step)
     assert two.table.get("k")[1] == b"a"
     await one.sc.close()
     await two.resign()
@@ -200,16 +200,16 @@ async def test_a_copy_that_is_not_in_step_is_not_read(ts: Tstate, paths: KvPaths
     one = Leader(ts, paths, head, count=1)
     await one.lead()
     await one.append(b"a")
-    await one.sc.makedirs(paths.store(GROUP, other))
+    await one.sc.makedirs(paths.copy(GROUP, other))
     await one.resign()
     async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
-        await sc.rename(paths.store(GROUP, head), paths.store(GROUP, head) + "-away")
+        await sc.rename(paths.copy(GROUP, head), paths.copy(GROUP, head) + "-away")
         two = Leader(ts, paths, other)
         leading = asyncio.create_task(two.lead())
         await sc.wait_create(paths.elect(GROUP))
         done, _ = await asyncio.wait({leading}, timeout=2)
         assert not done
-        await sc.rename(paths.store(GROUP, head) + "-away", paths.store(GROUP, head))
+        await sc.rename(paths.copy(GROUP, head) + "-away", paths.copy(GROUP, head))
         await asyncio.wait_for(leading, WAIT_S)
     assert two.table.get("k")[1] == b"a"
     await two.resign()

@@ -28,7 +28,7 @@ from user.kv.clnt import AsyncKvClerk
 from user.kv.job import AsyncKvJob
 from user.kv.keys import shard_of
 from user.kv.paths import KvPaths
-from user.kv.servers import Server
+from user.kv.servers import KvServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -147,7 +147,7 @@ async def test_groups_come_and_go_by_load(tstate_all: Tstate, sc: AsyncSigmaClnt
     clerk = AsyncKvClerk(sc, job.name)
     in_one_shard = (key for key in map(str, itertools.count()) if shard_of(key) == 0)
     await clerk.put_many(dict.fromkeys(itertools.islice(in_one_shard, 4000), b""))
-    server = Server(sc, KvPaths(job.name).group("grp-0"))
+    server = KvServer(sc, KvPaths(job.name).group("grp-0"))
 
     async def load() -> None:
         """Looks through many keys for some that are not there: hardly any work for the client."""

@@ -16,6 +16,7 @@ from user.kv.copies import NodeCopy
 from user.kv.journal import KvJournal
 from user.kv.keys import SHARDS_COUNT, shard_of
 from user.kv.state import EMPTY, ShardTable
+from user.kv.tuning import JOURNAL, JournalTuning
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,11 +41,11 @@ async def directory(sc: AsyncSigmaClnt) -> AsyncIterator[str]:
 class Life:
     """One life of a server's table and journal."""
 
-    def __init__(self, sc: AsyncSigmaClnt, directory: str, log_bytes_min: int = 1 << 20) -> None:
+    def __init__(self, sc: AsyncSigmaClnt, directory: str, tuning: JournalTuning = JOURNAL) -> None:
         self.table = ShardTable()
         self.errors: list[serr.SigmaError] = []
-        self.store = NodeCopy(sc, "here", directory)
-        self.journal = KvJournal(self.store, self.table, self.errors.append, log_bytes_min=log_bytes_min)
+        self.copy = NodeCopy(sc, "here", directory)
+        self.journal = KvJournal(self.copy, self.table, self.errors.append, tuning=tuning)
         self._seqno = 0
 
     async def create(self) -> None:
@@ -56,8 +57,8 @@ class Life:
     async def append(self, key: str, value: bytes) -> None:
         self._seqno += 1
         write = pb.Write(seqno=self._seqno, kind=pb.APPEND, key=key, value=value)
-        told, change = self.table.write(1, self._seqno, write)
-        assert told == pb.DONE
+        outcome, change = self.table.write(1, self._seqno, write)
+        assert outcome == pb.DONE
         assert change is not None
         await self.journal.wait(self.journal.add(change))
 
@@ -80,7 +81,7 @@ async def test_a_write_that_was_cut_short_is_passed_over(sc: AsyncSigmaClnt, dir
 
 
 async def test_snapshots_while_changes_go_on(sc: AsyncSigmaClnt, directory: str) -> None:
-    life = Life(sc, directory, log_bytes_min=20_000)
+    life = Life(sc, directory, JournalTuning(log_bytes_min=20_000))
     await life.journal.load()
     await life.create()
     keys = [f"key-{number}" for number in range(50)]
@@ -123,7 +124,7 @@ async def test_what_cannot_be_written_is_not_acknowledged(sc: AsyncSigmaClnt, di
     life = Life(sc, directory)
     await life.journal.load()
     await life.create()
-    await life.store.abandon()
+    await life.copy.abandon()
     with pytest.raises(serr.IOErr, match="not written"):
         await life.append("k", b"x")
     assert life.errors

@@ -28,12 +28,12 @@ async def write(payload: bytes) -> pb.WriteReply:
     if request.client == 13:
         raise serr.IOErr("journal", "is full")
     await asyncio.sleep(0)
-    return pb.WriteReply(told=bytes([request.client]))
+    return pb.WriteReply(outcomes=bytes([request.client]))
 
 
 def get(payload: bytes) -> pb.GetReply:
     keys = pb.GetRequest.FromString(payload).keys
-    return pb.GetReply(told=bytes(len(keys)), values=[key.encode() * 100_000 for key in keys])
+    return pb.GetReply(outcomes=bytes(len(keys)), values=[key.encode() * 100_000 for key in keys])
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ async def test_calls_run_side_by_side(server: LineServer) -> None:
     line = await dial(server)
     requests = [pb.WriteRequest(client=number) for number in range(14, 114)]
     replies = await asyncio.gather(*(line.call(WRITE, request, pb.WriteReply) for request in requests))
-    assert [reply.told[0] for reply in replies] == list(range(14, 114))
+    assert [reply.outcomes[0] for reply in replies] == list(range(14, 114))
     large = await line.call(GET, pb.GetRequest(keys=["a", "b"]), pb.GetReply)
     assert list(large.values) == [b"a" * 100_000, b"b" * 100_000]
     line.close()

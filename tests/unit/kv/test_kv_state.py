@@ -134,7 +134,7 @@ class NodeCopy(RuleBasedStateMachine):
         self.owner = 0
         self.moves: list[tuple[tuple[int, int], int, int]] = []
         self.value: bytes | None = None
-        self.told: dict[tuple[int, int], int] = {}
+        self.outcomes: dict[tuple[int, int], int] = {}
         self.writes: dict[tuple[int, int], pb.Write] = {}
 
     @initialize()
@@ -143,32 +143,32 @@ class NodeCopy(RuleBasedStateMachine):
 
     def send(self, client: int, request: pb.Write) -> None:
         for server, shards in enumerate(self.tables):
-            told, change = shards.write(client, 1, request)
+            outcome, change = shards.write(client, 1, request)
             if change is not None:
                 self.journals[server].append(change)
-            if told in (pb.MOVING, pb.ELSEWHERE):
+            if outcome in (pb.MOVING, pb.ELSEWHERE):
                 continue
             identity = (client, request.seqno)
-            if identity in self.told:
+            if identity in self.outcomes:
                 assert change is None
-                assert told == self.told[identity]
+                assert outcome == self.outcomes[identity]
             else:
-                self.told[identity] = told
-                self.value = self.expected(request, told)
+                self.outcomes[identity] = outcome
+                self.value = self.expected(request, outcome)
 
-    def expected(self, request: pb.Write, told: int) -> bytes | None:
+    def expected(self, request: pb.Write, outcome: int) -> bytes | None:
         match request.kind:
             case pb.PUT:
-                assert told == pb.DONE
+                assert outcome == pb.DONE
                 return request.value
             case pb.APPEND:
-                assert told == pb.DONE
+                assert outcome == pb.DONE
                 return (self.value or b"") + request.value
             case pb.DELETE:
-                assert (told == pb.ABSENT) == (self.value is None)
+                assert (outcome == pb.ABSENT) == (self.value is None)
                 return None
         matches = self.value == (request.expected if request.HasField("expected") else None)
-        assert (told == pb.DONE) == matches
+        assert (outcome == pb.DONE) == matches
         return request.value if matches else self.value
 
     @rule(
@@ -243,9 +243,9 @@ class NodeCopy(RuleBasedStateMachine):
         states = [shards.states()[SHARD] for shards in self.tables]
         assert states.count(State.READY) <= 1
         if State.READY in states:
-            told, value = self.tables[states.index(State.READY)].get(KEY)
-            assert (value if told == pb.DONE else None) == self.value
-            assert self.tables[states.index(State.READY)].sizes() == (int(told == pb.DONE), len(value))
+            outcome, value = self.tables[states.index(State.READY)].get(KEY)
+            assert (value if outcome == pb.DONE else None) == self.value
+            assert self.tables[states.index(State.READY)].sizes() == (int(outcome == pb.DONE), len(value))
 
 
 TestStore = NodeCopy.TestCase
