@@ -24,47 +24,47 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16user/cache/cache.proto\x12\nuser.cache\"\x1a\n\nGetRequest\x12\x0c\n\x04keys\x18\x01 \x03(\t\"(\n\x08GetReply\x12\x0c\n\x04told\x18\x01 \x01(\x0c\x12\x0e\n\x06values\x18\x02 \x03(\x0c\"\"\n\x04Pair\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"L\n\nPutRequest\x12\x1f\n\x05pairs\x18\x01 \x03(\x0b\x32\x10.user.cache.Pair\x12\x0e\n\x06\x61ppend\x18\x02 \x01(\x08\x12\r\n\x05ttl_s\x18\x03 \x01(\x01\"\x1d\n\rDeleteRequest\x12\x0c\n\x04keys\x18\x01 \x03(\t\"\x19\n\tToldReply\x12\x0c\n\x04told\x18\x01 \x01(\x0c\"\x1e\n\x0fKeyStatsRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"\x1f\n\x0eHottestRequest\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"W\n\x08KeyStats\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04gets\x18\x02 \x01(\x04\x12\x0c\n\x04puts\x18\x03 \x01(\x04\x12\x13\n\x0bvalue_bytes\x18\x04 \x01(\x04\x12\r\n\x05\x61ge_s\x18\x05 \x01(\x01\"B\n\rKeyStatsReply\x12\x0c\n\x04told\x18\x01 \x01(\x0c\x12#\n\x05stats\x18\x02 \x01(\x0b\x32\x14.user.cache.KeyStats\"2\n\x0cHottestReply\x12\"\n\x04keys\x18\x01 \x03(\x0b\x32\x14.user.cache.KeyStats\"\x0e\n\x0cStatsRequest\"\xc6\x01\n\nStatsReply\x12\x0c\n\x04keys\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x11\n\tbytes_max\x18\x03 \x01(\x04\x12\x0c\n\x04hits\x18\x04 \x01(\x04\x12\x0e\n\x06misses\x18\x05 \x01(\x04\x12\x0c\n\x04puts\x18\x06 \x01(\x04\x12\x0f\n\x07\x64\x65letes\x18\x07 \x01(\x04\x12\x11\n\tevictions\x18\x08 \x01(\x04\x12\x13\n\x0b\x65xpirations\x18\t \x01(\x04\x12\x0e\n\x06shards\x18\n \x01(\x04\x12\x0e\n\x06\x63onfig\x18\x0b \x01(\x04\"\x0e\n\x0c\x43learRequest\"\x0c\n\nClearReply\"\x1f\n\rConfigRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\x0c\"\x1d\n\x0b\x43onfigReply\x12\x0e\n\x06number\x18\x01 \x01(\x04*4\n\x04Told\x12\x08\n\x04\x44ONE\x10\x00\x12\x08\n\x04MISS\x10\x01\x12\r\n\tELSEWHERE\x10\x02\x12\t\n\x05LATER\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16user/cache/cache.proto\x12\nuser.cache\"\x1a\n\nGetRequest\x12\x0c\n\x04keys\x18\x01 \x03(\t\",\n\x08GetReply\x12\x10\n\x08outcomes\x18\x01 \x01(\x0c\x12\x0e\n\x06values\x18\x02 \x03(\x0c\"\"\n\x04Pair\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\"L\n\nPutRequest\x12\x1f\n\x05pairs\x18\x01 \x03(\x0b\x32\x10.user.cache.Pair\x12\x0e\n\x06\x61ppend\x18\x02 \x01(\x08\x12\r\n\x05ttl_s\x18\x03 \x01(\x01\"\x1d\n\rDeleteRequest\x12\x0c\n\x04keys\x18\x01 \x03(\t\"!\n\rOutcomesReply\x12\x10\n\x08outcomes\x18\x01 \x01(\x0c\"\x1e\n\x0fKeyStatsRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\"\x1f\n\x0eHottestRequest\x12\r\n\x05\x63ount\x18\x01 \x01(\r\"W\n\x08KeyStats\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04gets\x18\x02 \x01(\x04\x12\x0c\n\x04puts\x18\x03 \x01(\x04\x12\x13\n\x0bvalue_bytes\x18\x04 \x01(\x04\x12\r\n\x05\x61ge_s\x18\x05 \x01(\x01\"F\n\rKeyStatsReply\x12\x10\n\x08outcomes\x18\x01 \x01(\x0c\x12#\n\x05stats\x18\x02 \x01(\x0b\x32\x14.user.cache.KeyStats\"2\n\x0cHottestReply\x12\"\n\x04keys\x18\x01 \x03(\x0b\x32\x14.user.cache.KeyStats\"\x0e\n\x0cStatsRequest\"\xc6\x01\n\nStatsReply\x12\x0c\n\x04keys\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x11\n\tbytes_max\x18\x03 \x01(\x04\x12\x0c\n\x04hits\x18\x04 \x01(\x04\x12\x0e\n\x06misses\x18\x05 \x01(\x04\x12\x0c\n\x04puts\x18\x06 \x01(\x04\x12\x0f\n\x07\x64\x65letes\x18\x07 \x01(\x04\x12\x11\n\tevictions\x18\x08 \x01(\x04\x12\x13\n\x0b\x65xpirations\x18\t \x01(\x04\x12\x0e\n\x06shards\x18\n \x01(\x04\x12\x0e\n\x06\x63onfig\x18\x0b \x01(\x04\"\x0e\n\x0c\x43learRequest\"\x0c\n\nClearReply\"\x1f\n\rConfigRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\x0c\"\x1d\n\x0b\x43onfigReply\x12\x0e\n\x06number\x18\x01 \x01(\x04*7\n\x07Outcome\x12\x08\n\x04\x44ONE\x10\x00\x12\x08\n\x04MISS\x10\x01\x12\r\n\tELSEWHERE\x10\x02\x12\t\n\x05LATER\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'user.cache.cache_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TOLD']._serialized_start=865
-  _globals['_TOLD']._serialized_end=917
+  _globals['_OUTCOME']._serialized_start=881
+  _globals['_OUTCOME']._serialized_end=936
   _globals['_GETREQUEST']._serialized_start=38
   _globals['_GETREQUEST']._serialized_end=64
   _globals['_GETREPLY']._serialized_start=66
-  _globals['_GETREPLY']._serialized_end=106
-  _globals['_PAIR']._serialized_start=108
-  _globals['_PAIR']._serialized_end=142
-  _globals['_PUTREQUEST']._serialized_start=144
-  _globals['_PUTREQUEST']._serialized_end=220
-  _globals['_DELETEREQUEST']._serialized_start=222
-  _globals['_DELETEREQUEST']._serialized_end=251
-  _globals['_TOLDREPLY']._serialized_start=253
-  _globals['_TOLDREPLY']._serialized_end=278
-  _globals['_KEYSTATSREQUEST']._serialized_start=280
-  _globals['_KEYSTATSREQUEST']._serialized_end=310
-  _globals['_HOTTESTREQUEST']._serialized_start=312
-  _globals['_HOTTESTREQUEST']._serialized_end=343
-  _globals['_KEYSTATS']._serialized_start=345
-  _globals['_KEYSTATS']._serialized_end=432
-  _globals['_KEYSTATSREPLY']._serialized_start=434
-  _globals['_KEYSTATSREPLY']._serialized_end=500
-  _globals['_HOTTESTREPLY']._serialized_start=502
-  _globals['_HOTTESTREPLY']._serialized_end=552
-  _globals['_STATSREQUEST']._serialized_start=554
-  _globals['_STATSREQUEST']._serialized_end=568
-  _globals['_STATSREPLY']._serialized_start=571
-  _globals['_STATSREPLY']._serialized_end=769
-  _globals['_CLEARREQUEST']._serialized_start=771
-  _globals['_CLEARREQUEST']._serialized_end=785
-  _globals['_CLEARREPLY']._serialized_start=787
-  _globals['_CLEARREPLY']._serialized_end=799
-  _globals['_CONFIGREQUEST']._serialized_start=801
-  _globals['_CONFIGREQUEST']._serialized_end=832
-  _globals['_CONFIGREPLY']._serialized_start=834
-  _globals['_CONFIGREPLY']._serialized_end=863
+  _globals['_GETREPLY']._serialized_end=110
+  _globals['_PAIR']._serialized_start=112
+  _globals['_PAIR']._serialized_end=146
+  _globals['_PUTREQUEST']._serialized_start=148
+  _globals['_PUTREQUEST']._serialized_end=224
+  _globals['_DELETEREQUEST']._serialized_start=226
+  _globals['_DELETEREQUEST']._serialized_end=255
+  _globals['_OUTCOMESREPLY']._serialized_start=257
+  _globals['_OUTCOMESREPLY']._serialized_end=290
+  _globals['_KEYSTATSREQUEST']._serialized_start=292
+  _globals['_KEYSTATSREQUEST']._serialized_end=322
+  _globals['_HOTTESTREQUEST']._serialized_start=324
+  _globals['_HOTTESTREQUEST']._serialized_end=355
+  _globals['_KEYSTATS']._serialized_start=357
+  _globals['_KEYSTATS']._serialized_end=444
+  _globals['_KEYSTATSREPLY']._serialized_start=446
+  _globals['_KEYSTATSREPLY']._serialized_end=516
+  _globals['_HOTTESTREPLY']._serialized_start=518
+  _globals['_HOTTESTREPLY']._serialized_end=568
+  _globals['_STATSREQUEST']._serialized_start=570
+  _globals['_STATSREQUEST']._serialized_end=584
+  _globals['_STATSREPLY']._serialized_start=587
+  _globals['_STATSREPLY']._serialized_end=785
+  _globals['_CLEARREQUEST']._serialized_start=787
+  _globals['_CLEARREQUEST']._serialized_end=801
+  _globals['_CLEARREPLY']._serialized_start=803
+  _globals['_CLEARREPLY']._serialized_end=815
+  _globals['_CONFIGREQUEST']._serialized_start=817
+  _globals['_CONFIGREQUEST']._serialized_end=848
+  _globals['_CONFIGREPLY']._serialized_start=850
+  _globals['_CONFIGREPLY']._serialized_end=879
 # @@protoc_insertion_point(module_scope)

@@ -7,16 +7,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class Told(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    DONE: _ClassVar[Told]
-    MISS: _ClassVar[Told]
-    ELSEWHERE: _ClassVar[Told]
-    LATER: _ClassVar[Told]
-DONE: Told
-MISS: Told
-ELSEWHERE: Told
-LATER: Told
+    DONE: _ClassVar[Outcome]
+    MISS: _ClassVar[Outcome]
+    ELSEWHERE: _ClassVar[Outcome]
+    LATER: _ClassVar[Outcome]
+DONE: Outcome
+MISS: Outcome
+ELSEWHERE: Outcome
+LATER: Outcome
 
 class GetRequest(_message.Message):
     __slots__ = ("keys",)
@@ -25,12 +25,12 @@ class GetRequest(_message.Message):
     def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetReply(_message.Message):
-    __slots__ = ("told", "values")
-    TOLD_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("outcomes", "values")
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
-    told: bytes
+    outcomes: bytes
     values: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, told: _Optional[bytes] = ..., values: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, outcomes: _Optional[bytes] = ..., values: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Pair(_message.Message):
     __slots__ = ("key", "value")
@@ -56,11 +56,11 @@ class DeleteRequest(_message.Message):
     keys: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, keys: _Optional[_Iterable[str]] = ...) -> None: ...
 
-class ToldReply(_message.Message):
-    __slots__ = ("told",)
-    TOLD_FIELD_NUMBER: _ClassVar[int]
-    told: bytes
-    def __init__(self, told: _Optional[bytes] = ...) -> None: ...
+class OutcomesReply(_message.Message):
+    __slots__ = ("outcomes",)
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    outcomes: bytes
+    def __init__(self, outcomes: _Optional[bytes] = ...) -> None: ...
 
 class KeyStatsRequest(_message.Message):
     __slots__ = ("key",)
@@ -89,12 +89,12 @@ class KeyStats(_message.Message):
     def __init__(self, key: _Optional[str] = ..., gets: _Optional[int] = ..., puts: _Optional[int] = ..., value_bytes: _Optional[int] = ..., age_s: _Optional[float] = ...) -> None: ...
 
 class KeyStatsReply(_message.Message):
-    __slots__ = ("told", "stats")
-    TOLD_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("outcomes", "stats")
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     STATS_FIELD_NUMBER: _ClassVar[int]
-    told: bytes
+    outcomes: bytes
     stats: KeyStats
-    def __init__(self, told: _Optional[bytes] = ..., stats: _Optional[_Union[KeyStats, _Mapping]] = ...) -> None: ...
+    def __init__(self, outcomes: _Optional[bytes] = ..., stats: _Optional[_Union[KeyStats, _Mapping]] = ...) -> None: ...
 
 class HottestReply(_message.Message):
     __slots__ = ("keys",)

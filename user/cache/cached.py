@@ -1,6 +1,6 @@
-"""A cache server, ``user.cache.cached GROUP JOB NAME BYTES``: one of the servers of a cache.
+"""A cache server: ``user.cache.cached GROUP JOB NAME BYTES``.
 
-``CacheJob`` starts them, as groups of procs, whose name comes first.
+``CacheJob`` starts it, as a group of one proc, GROUP, that is started again when it dies. It holds BYTES at most.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ USAGE = "usage: user.cache.cached GROUP JOB NAME BYTES"
 
 
 def main(argv: list[str]) -> Status:
+    """Serves until it is evicted. An error if there is no such cache."""
     if len(argv) != 4 or not argv[3].isdecimal() or not int(argv[3]):
         sys.exit(USAGE)
     _, job, name, size = argv
     paths = CachePaths(job)
     state = CacheState(name, int(size))
     with SigmaClnt() as sc, SigmaSrv(paths.server(name), CacheSrv(state), sc=sc, replace=True):
-        # After the name is there: who writes a newer one now, finds this server and tells it.
+        # Only after the name is there: whoever writes a newer configuration from now on finds this server and tells it.
         sc.run(_follow(sc.asynchronous, paths, state))
         sc.started()
         sc.wait_evict()
@@ -36,7 +37,7 @@ def main(argv: list[str]) -> Status:
 
 
 async def _follow(sc: AsyncSigmaClnt, paths: CachePaths, state: CacheState) -> None:
-    """On the loop, as everything that touches the state."""
+    """Follows the present configuration. On the loop, as everything that touches the state."""
     try:
         state.follow(CacheConfig.from_bytes(await sc.get_file(paths.config)))
     except serr.NotFound as error:

@@ -1,4 +1,8 @@
-"""Which server answers for which shard. Pure."""
+"""Which server answers for which shard. Pure.
+
+A configuration is a file, and a message to each server. Servers follow the newest one that they heard of, clients the
+one that they read last: who asks by an old one hears ELSEWHERE, and reads it again.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +19,17 @@ if TYPE_CHECKING:
 
 SHARDS_COUNT: Final = 1009
 NOBODY: Final = ""
+"""The owner of a shard that no server has: all keys of it are misses, and changes wait."""
 
 
 @lru_cache(maxsize=1 << 16)
 def shard_of(key: str) -> int:
-    """The shard of a key (CA-4)."""
+    """The shard of a key (CA-4). Remembered for the latest keys: hashing in Python takes as long as a call."""
     return fnv1a(key.encode()) % SHARDS_COUNT
 
 
 class CacheConfig(msgspec.Struct, frozen=True):
-    """Numbered from 1; a later one has a larger number."""
+    """Who has what. A later one has a larger number; the first has 1."""
 
     number: int
     servers: tuple[str, ...]
@@ -32,11 +37,12 @@ class CacheConfig(msgspec.Struct, frozen=True):
     """Shard -> server; ``NOBODY`` while the shard is on its way."""
 
     def to_bytes(self) -> bytes:
+        """As ``from_bytes`` takes it."""
         return msgspec.json.encode(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CacheConfig:
-        """Inval for what is none."""
+        """A configuration as its file has it. Inval for what is none."""
         try:
             config = _decode(data)
         except msgspec.DecodeError as error:
@@ -53,8 +59,9 @@ EMPTY: Final = CacheConfig(0, (), (NOBODY,) * SHARDS_COUNT)
 
 
 def steps(now: CacheConfig, servers: Sequence[str]) -> list[CacheConfig]:
-    """The configurations on the way to those servers: in the first, shards that change their server are nobody's. Once
-    every server follows it, the second gives them to whom they go. So no two answer for one shard."""
+    """The two configurations on the way to those servers. In the first, shards that change their server are nobody's;
+    once every server follows it, the second gives them to whom they go. So no two servers ever answer for one shard,
+    and none comes back to a value that another one has overwritten."""
     owners = tuple(spread(now.owners, servers))
     between = tuple(owner if owner == wanted else NOBODY for owner, wanted in zip(now.owners, owners, strict=True))
     both = tuple(dict.fromkeys([*now.servers, *servers]))

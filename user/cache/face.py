@@ -1,4 +1,4 @@
-"""What every cache offers, whoever keeps the values; and what a miss is (CA-2)."""
+"""What every cache offers, whoever keeps the values; what a miss is, and what a key may be (CA-2)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ _MISS: Final = "key "
 
 
 class Cache(Protocol):
-    """May be shared by threads. ``close`` it."""
+    """A client of a cache, for any number of threads. ``close`` it.
+
+    A look at a server that does not answer is a miss. A change raises if it did not reach its server, or may not have.
+    """
 
     def get(self, key: str) -> bytes:
-        """NotFound with the object ``key <key>``: a miss."""
+        """The value. NotFound with the object ``key <key>``: a miss."""
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """Those of the keys that are there."""
+        """The values of those of the keys that are there."""
 
     def put(self, key: str, value: bytes, ttl_s: float | None = None) -> None:
         """Replaces what is there. ``ttl_s``: so long it is kept at most."""
 
-    def put_many(self, values: Mapping[str, bytes], ttl_s: float | None = None) -> None: ...
+    def put_many(self, values: Mapping[str, bytes], ttl_s: float | None = None) -> None:
+        """Puts each by itself, as ``put``: if it raises, some may have been put."""
 
     def append(self, key: str, value: bytes) -> None:
-        """One more value of the key, for ``get_vals``."""
+        """Adds one more value of the key, for ``get_vals``."""
 
     def get_vals(self, key: str) -> list[bytes]:
         """The values that were appended. NotFound if there is none; Inval for a key that was put otherwise."""
@@ -39,10 +43,12 @@ class Cache(Protocol):
     def delete(self, key: str) -> bool:
         """Whether it was there. Afterwards it is not."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """May be repeated."""
 
 
 def miss(key: str) -> serr.NotFound:
+    """The error of a key that is not there."""
     return serr.NotFound(f"{_MISS}{key}")
 
 

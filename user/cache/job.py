@@ -1,4 +1,8 @@
-"""Starting a cache, and changing how many servers it has."""
+"""Starting a cache, and changing how many servers it has.
+
+Whoever changes that holds the cache's lock, and goes through the two configurations of ``config.steps``: clients go on
+all the time.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.ft.procgroupmgr import AsyncProcGroupMgr
+from sigmaos_ray.ft.procgroups import ProcGroups
 from sigmaos_ray.lockclnt import AsyncLock
 from sigmaos_ray.sigmap import OEXCL, OWRITE
 from user.cache import cache_pb2 as pb
 from user.cache.config import EMPTY, CacheConfig, steps
 from user.cache.paths import CachePaths
 from user.cache.servers import CacheServers
+from user.cache.tuning import JOB, SERVER
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,21 +28,16 @@ if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
 
 PROGRAM: Final = "user.cache.cached"
-SERVER_BYTES_MAX: Final = 256 << 20
-_FOLLOW_S: Final = 15.0
-"""So long a server may be away before a change is given up: it is being started again meanwhile."""
-_DEAD_S: Final = 1.0
-"""The same for a server that is to go anyway."""
-_PAUSE_S: Final = 0.05
 _log = debug.selector("CACHECLNT")
 
 
 class AsyncCacheJob:
     """The cache ``job``: starts it, or takes on one that runs, and keeps its servers alive until ``close``; they go on
-    then, but nobody starts them again. ``bytes_max``: of each server."""
+    then, but nobody starts them again. ``bytes_max``: of each server. As a context it starts the cache, and stops it.
+    """
 
     def __init__(
-        self, sc: AsyncSigmaClnt, job: str, servers: int = 1, bytes_max: int = SERVER_BYTES_MAX, mcpu: float = 0
+        self, sc: AsyncSigmaClnt, job: str, servers: int = 1, bytes_max: int = SERVER.bytes_max, mcpu: float = 0
     ) -> None:
         if servers < 1 or bytes_max < 1:
             raise serr.Inval(job, f"{servers} servers of {bytes_max} bytes: a cache has at least one of each")
@@ -46,7 +47,7 @@ class AsyncCacheJob:
         self._bytes_max = bytes_max
         self._mcpu = mcpu
         self._servers = CacheServers(sc, self._paths)
-        self._groups: dict[str, AsyncProcGroupMgr] = {}
+        self._groups = ProcGroups(sc)
 
     @property
     def name(self) -> str:
@@ -54,7 +55,8 @@ class AsyncCacheJob:
         return self._paths.job
 
     async def start(self) -> None:
-        """Returns once the cache takes calls. Of one that runs already, the number of servers stays as it is."""
+        """Returns once the cache takes calls. Of one that runs already, the number of servers stays as it is. Raises
+        what a server that does not start is away with, after ``CacheJobTuning.follow_s``."""
         await self._sc.makedirs(self._paths.servers)
         async with AsyncLock(self._sc, self._paths.lock):
             with contextlib.suppress(serr.Exists):
@@ -66,62 +68,50 @@ class AsyncCacheJob:
             await self._change(wanted)
 
     async def servers(self) -> list[str]:
-        """The servers' names."""
+        """The names of the servers that there are. NotFound if there is no such cache."""
         await self._servers.refresh()
         return list(self._servers.config.servers)
 
     async def add_server(self) -> str:
         """Starts one more, and gives it its share of the shards, empty; returns its name. Clients go on."""
         async with AsyncLock(self._sc, self._paths.lock):
-            names = await self.servers()
-            name = next(f"{number}" for number in range(len(names) + 1) if f"{number}" not in names)
+            servers = await self.servers()
+            name = next(f"{number}" for number in range(len(servers) + 1) if f"{number}" not in servers)
             await self._keep(name)
-            await self._change([*names, name])
+            await self._change([*servers, name])
         return name
 
     async def remove_server(self, name: str = "") -> str:
         """Spreads the shards of a server, empty, over the others, and ends it; the last one by default. It need not
         answer. NotFound for one that is none, Inval for the only one."""
         async with AsyncLock(self._sc, self._paths.lock):
-            names = await self.servers()
-            name = name or (names[-1] if names else "")
-            if name not in names:
+            servers = await self.servers()
+            name = name or (servers[-1] if servers else "")
+            if name not in servers:
                 raise serr.NotFound(self._paths.server(name), "no server of the cache")
-            if len(names) == 1:
+            if len(servers) == 1:
                 raise serr.Inval(name, "the only server of the cache")
-            await self._change([other for other in names if other != name], going=name)
+            await self._change([other for other in servers if other != name], going=name)
         return name
 
     async def _keep(self, name: str) -> None:
         """From now on the server runs."""
-        group = self._paths.group(name)
-        try:
-            manager = await AsyncProcGroupMgr.recover_job(self._sc, group)
-        except serr.NotFound:
-            args = [self._paths.job, name, str(self._bytes_max)]
-            manager = AsyncProcGroupMgr(self._sc, 1, PROGRAM, args, self._mcpu, group)
-            await manager.persist()
-        older = self._groups.get(name)
-        if older is None:
-            self._groups[name] = manager
-            await manager.start()
+        args = [self._paths.job, name, str(self._bytes_max)]
+        await self._groups.keep(AsyncProcGroupMgr(self._sc, 1, PROGRAM, args, self._mcpu, self._paths.group(name)))
 
     async def _end(self, name: str) -> None:
-        manager = self._groups.pop(name, None)
-        if manager is None:
-            try:
-                manager = await AsyncProcGroupMgr.recover_job(self._sc, self._paths.group(name))
-            except serr.NotFound:
-                return
-            await manager.start()
-        await manager.stop()
+        """Ends a server, whoever keeps it; returns once it is gone."""
+        await self._groups.end(self._paths.group(name), JOB.end_s)
 
     # -- configurations
 
-    async def _change(self, names: list[str], going: str = "") -> None:
-        between, after = steps(self._servers.config, names)
+    async def _change(self, servers: list[str], going: str = "") -> None:
+        """Goes from the present servers to these, of which one that is ``going`` is none. If it fails half-way, shards
+        may be nobody's; the next change gives them to servers."""
+        between, after = steps(self._servers.config, servers)
         await self._write(between)
         await asyncio.gather(*(self._tell(name, between, going) for name in between.servers))
+        # One that does not answer must be gone before others have its shards: it would go on answering for them.
         if going:
             await self._end(going)
         await self._write(after)
@@ -132,8 +122,8 @@ class AsyncCacheJob:
         self._servers.config = config
 
     async def _tell(self, name: str, config: CacheConfig, going: str) -> None:
-        """Returns once the server follows a configuration, or, if it is to go, does not answer."""
-        ends_s = time.monotonic() + (_DEAD_S if name == going else _FOLLOW_S)
+        """Returns once the server follows a configuration, or, if it is to go, does not answer for a while."""
+        ends_s = time.monotonic() + (JOB.dead_s if name == going else JOB.follow_s)
         request = pb.ConfigRequest(config=config.to_bytes())
         while True:
             reply = (await self._servers.call("Follow", {name: request}, pb.ConfigReply))[name]
@@ -144,24 +134,22 @@ class AsyncCacheJob:
                     return
                 raise reply
             _log(f"{name} does not follow yet: {reply}")
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(JOB.pause_s)
 
     # -- ends
 
     async def stop(self) -> None:
-        """Ends the servers, and removes the cache's names. May be repeated."""
-        names = set(self._groups)
+        """Ends the servers, with what is in them, and removes the cache's directory. May be repeated."""
+        groups = set(self._groups.jobs)
         with contextlib.suppress(serr.NotFound):
-            names |= set(await self.servers())
-        await asyncio.gather(*(self._end(name) for name in names))
+            groups |= {self._paths.group(name) for name in await self.servers()}
+        await asyncio.gather(*(self._groups.end(group, JOB.end_s) for group in groups))
         with contextlib.suppress(serr.NotFound):
             await self._sc.rmdir(self._paths.dir)
 
     async def close(self) -> None:
         """Leaves the servers to themselves. May be repeated."""
-        groups, self._groups = list(self._groups.values()), {}
-        for group in groups:
-            await group.crash()
+        await self._groups.abandon()
         await self._servers.close()
 
     async def __aenter__(self) -> Self:
@@ -179,7 +167,7 @@ class CacheJob:
     """The blocking face of ``AsyncCacheJob``; as a context it starts the cache, and stops it."""
 
     def __init__(
-        self, sc: SigmaClnt, job: str, servers: int = 1, bytes_max: int = SERVER_BYTES_MAX, mcpu: float = 0
+        self, sc: SigmaClnt, job: str, servers: int = 1, bytes_max: int = SERVER.bytes_max, mcpu: float = 0
     ) -> None:
         self._sc = sc
         self._job = AsyncCacheJob(sc.asynchronous, job, servers, bytes_max, mcpu)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sigmaos_ray import debug, extras, serr
 from sigmaos_ray.ft.sharding import fnv1a
-from user.cache.asking import batches
 from user.cache.face import check_key, miss, packed, unpacked
+from user.cache.pending import batches
+from user.cache.tuning import MEMCACHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,14 +20,15 @@ if TYPE_CHECKING:
 
 ADDRESSES = "name/memcached"
 """A JSON list of addresses, ``["host:port", ...]``."""
-_TIMEOUT_S = 2.0
-_APPEND_TRIES_MAX = 100
 _log = debug.selector("CACHECLNT")
 
 
 class MemcachedClnt:
-    """A ``Cache``. The server of a key is its FNV-1a hash over their number: whatever servers come back from, no key is
-    at two of them. A look at one that does not answer is a miss, a change is Unreachable. A context manager."""
+    """A ``Cache`` at some servers of memcached. ``close`` it, or use it as a context.
+
+    Which server has a key follows from its FNV-1a hash and their number alone. So a server that comes back finds no key
+    that another one has changed meanwhile. A look at one that does not answer is a miss, a change is Unreachable.
+    """
 
     def __init__(self, addresses: Sequence[str]) -> None:
         """Inval for addresses that are none; MissingExtra without pymemcache."""
@@ -40,8 +42,8 @@ class MemcachedClnt:
         self._clients: list[Any] = [
             PooledClient(
                 _host_and_port(address),
-                connect_timeout=_TIMEOUT_S,
-                timeout=_TIMEOUT_S,
+                connect_timeout=MEMCACHED.timeout_s,
+                timeout=MEMCACHED.timeout_s,
                 no_delay=True,
                 allow_unicode_keys=True,
                 default_noreply=False,
@@ -55,14 +57,15 @@ class MemcachedClnt:
         return fnv1a(key.encode()) % len(self._clients)
 
     def _by_server(self, keys: Iterable[str]) -> dict[int, list[str]]:
-        at: dict[int, list[str]] = {}
+        keys_of: dict[int, list[str]] = {}
         for key in keys:
-            at.setdefault(self._at(key), []).append(key)
-        return at
+            keys_of.setdefault(self._at(key), []).append(key)
+        return keys_of
 
     @classmethod
     def of(cls, sc: SigmaClnt, pn: str = ADDRESSES) -> Self:
-        """For the servers whose addresses a file has. NotFound, or Inval if they are none."""
+        """A client of the servers whose addresses the file ``pn`` has. NotFound without it; Inval for what is no list
+        of addresses."""
         try:
             addresses = json.loads(sc.get_file(pn))
         except ValueError as error:
@@ -73,20 +76,20 @@ class MemcachedClnt:
 
     def get(self, key: str) -> bytes:
         """See ``Cache.get``."""
-        found = self.get_many([key])
-        if key not in found:
+        values = self.get_many([key])
+        if key not in values:
             raise miss(key)
-        return found[key]
+        return values[key]
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
         """See ``Cache.get_many``."""
-        found: dict[str, bytes] = {}
+        values: dict[str, bytes] = {}
         for server, part in self._by_server(keys).items():
             try:
-                found.update(self._clients[server].get_many(part))
+                values.update(self._clients[server].get_many(part))
             except self._errors as error:
                 _log(f"{self._addresses[server]}: {error}")
-        return found
+        return values
 
     def put(self, key: str, value: bytes, ttl_s: float | None = None) -> None:
         """See ``Cache.put``; ``ttl_s`` in whole seconds, rounded up."""
@@ -109,7 +112,7 @@ class MemcachedClnt:
         client = self._clients[server]
         with self._unreachable(server):
             # Either it is there, or it is not; between the two questions another client may make it, or it may go.
-            for _ in range(_APPEND_TRIES_MAX):
+            for _ in range(MEMCACHED.append_tries_max):
                 if client.append(key, data) or client.add(key, data):
                     return
         raise serr.Inval(f"key {key}", f"{len(value)} bytes more: memcached did not take them")
@@ -125,12 +128,12 @@ class MemcachedClnt:
             return bool(self._clients[server].delete(key))
 
     def stats(self) -> dict[str, dict[str, Any]]:
-        """memcached's own numbers, by server."""
-        found: dict[str, dict[str, Any]] = {}
+        """memcached's own numbers, by server. Unreachable if one does not answer."""
+        numbers: dict[str, dict[str, Any]] = {}
         for server, client in enumerate(self._clients):
             with self._unreachable(server):
-                found[self._addresses[server]] = {_text(key): value for key, value in client.stats().items()}
-        return found
+                numbers[self._addresses[server]] = {_text(name): number for name, number in client.stats().items()}
+        return numbers
 
     @contextlib.contextmanager
     def _unreachable(self, server: int) -> Iterator[None]:

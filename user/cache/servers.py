@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from sigmaos_ray import serr
 from sigmaos_ray.rpcclnt import BlockingCalls, InstanceRPCClnt, call_each
 from user.cache.config import EMPTY, CacheConfig
+from user.cache.tuning import CLNT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,21 +20,19 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Message)
 
-ATTEMPT_S = 5.0
-"""So long a server may take; it answers in a millisecond."""
-
 
 class CacheServers:
-    """For coroutines of one loop. ``close`` it."""
+    """The servers of one cache, for the tasks of one loop. ``close`` it."""
 
     def __init__(self, sc: AsyncSigmaClnt, paths: CachePaths) -> None:
         self._sc = sc
         self._paths = paths
         self.config: CacheConfig = EMPTY
+        """As it was read last."""
         self._clnts: dict[str, InstanceRPCClnt] = {}
 
     async def refresh(self) -> bool:
-        """Reads the configuration again; tells whether it is another one. NotFound if there is no such cache."""
+        """Reads the configuration again; whether it is another one. NotFound if there is no such cache."""
         try:
             config = CacheConfig.from_bytes(await self._sc.get_file(self._paths.config))
         except serr.NotFound as error:
@@ -42,7 +41,7 @@ class CacheServers:
         return config.number != older.number
 
     async def clnt_of(self, server: str) -> InstanceRPCClnt:
-        """Unreachable if it has no name now."""
+        """A connection to the server as it is advertised now. Unreachable if it is not."""
         clnt = self._clnts.get(server)
         if clnt is None:
             pn = self._paths.server(server)
@@ -54,19 +53,21 @@ class CacheServers:
         return clnt
 
     def forget(self, server: str) -> InstanceRPCClnt | None:
-        """It did not answer: another may have its name by now."""
+        """Gives up the connection to a server that did not answer: another one may have its name by now. The caller
+        closes it, if it was there."""
         return self._clnts.pop(server, None)
 
     async def call(
         self, method: str, requests: Mapping[str, Message], reply_class: type[R]
     ) -> dict[str, R | serr.SigmaError]:
-        """Asks several servers at a time; replies, or session errors. Raises other errors."""
+        """Calls several servers at a time, once each: replies, or the session errors or Timeout of those that did not
+        answer. Raises other errors."""
         replies = await asyncio.gather(*(self._call(*item, method, reply_class) for item in requests.items()))
         return dict(zip(requests, replies, strict=True))
 
     async def _call(self, server: str, request: Message, method: str, reply_class: type[R]) -> R | serr.SigmaError:
         try:
-            return await (await self.clnt_of(server)).rpc(f"CacheSrv.{method}", request, reply_class, ATTEMPT_S)
+            return await (await self.clnt_of(server)).rpc(f"CacheSrv.{method}", request, reply_class, CLNT.attempt_s)
         except (*serr.SESSION_ERRORS, serr.Timeout) as error:
             self.forget(server)
             return error
@@ -78,7 +79,7 @@ class CacheServers:
 
 
 class ThreadCacheServers:
-    """The same for threads, over lines. ``close`` it."""
+    """``CacheServers`` for any number of threads, over lines. ``close`` it."""
 
     def __init__(self, sc: SigmaClnt, paths: CachePaths) -> None:
         self._sc = sc
@@ -87,6 +88,7 @@ class ThreadCacheServers:
 
     @property
     def config(self) -> CacheConfig:
+        """As it was read last."""
         return self._servers.config
 
     def refresh(self) -> bool:
@@ -96,17 +98,18 @@ class ThreadCacheServers:
     def _calls_of(self, server: str) -> BlockingCalls:
         calls = self._calls.get(server)
         if calls is None:
-            made = BlockingCalls(self._sc, self._sc.run(self._servers.clnt_of(server)))
-            calls = self._calls.setdefault(server, made)
+            new = BlockingCalls(self._sc, self._sc.run(self._servers.clnt_of(server)))
+            calls = self._calls.setdefault(server, new)
         return calls
 
     def call_one(self, server: str, method: str, request: Message, reply_class: type[R]) -> R | None:
-        """Asks a server that was asked before; None if it was not, or does not answer, or refuses: then ``call``."""
+        """Calls a server that was called before; None if it was not, or does not answer, or refuses: then ``call``
+        says why."""
         calls = self._calls.get(server)
         if calls is None:
             return None
         try:
-            return calls.rpc(method, request, reply_class, ATTEMPT_S)
+            return calls.rpc(method, request, reply_class, CLNT.attempt_s)
         except serr.SigmaError:
             return None
 
@@ -114,21 +117,21 @@ class ThreadCacheServers:
         self, method: str, requests: Mapping[str, Message], reply_class: type[R]
     ) -> dict[str, R | serr.SigmaError]:
         """See ``CacheServers.call``."""
-        found: dict[str, R | serr.SigmaError] = {}
-        asked: dict[str, tuple[BlockingCalls, Message]] = {}
+        results: dict[str, R | serr.SigmaError] = {}
+        reachable: dict[str, tuple[BlockingCalls, Message]] = {}
         for server, request in requests.items():
             try:
-                asked[server] = (self._calls_of(server), request)
+                reachable[server] = (self._calls_of(server), request)
             except serr.Unreachable as error:
-                found[server] = error
-        replies = call_each(list(asked.values()), f"CacheSrv.{method}", reply_class, ATTEMPT_S)
-        for server, reply in zip(asked, replies, strict=True):
+                results[server] = error
+        replies = call_each(list(reachable.values()), f"CacheSrv.{method}", reply_class, CLNT.attempt_s)
+        for server, reply in zip(reachable, replies, strict=True):
             if isinstance(reply, serr.SigmaError):
                 if not isinstance(reply, (*serr.SESSION_ERRORS, serr.Timeout)):
                     raise reply
                 self._forget(server)
-            found[server] = reply
-        return found
+            results[server] = reply
+        return results
 
     def _forget(self, server: str) -> None:
         calls = self._calls.pop(server, None)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
 from user.cache.config import EMPTY, CacheConfig, shard_of
+from user.cache.tuning import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ENTRY_BYTES: Final = 300
-"""What a key counts beside itself and its value: about what Python needs for it."""
-
 
 class CacheEntry:
-    """The value of a key, and how it was used."""
+    """The value of a key, and how it was used since it is there. Moments are those of the state's clock, in seconds."""
 
     __slots__ = ("expires_s", "gets", "put_s", "puts", "shard", "value")
 
@@ -31,14 +29,15 @@ class CacheEntry:
 
 
 class Counts:
-    """Since the server's start."""
+    """How often what happened since the server's start."""
 
     def __init__(self) -> None:
         self.hits = self.misses = self.puts = self.deletes = self.evictions = self.expirations = 0
 
 
 class CacheState:
-    """The values of the shards that the server ``name`` has in its configuration. Moments are those of one clock."""
+    """The values of the shards that the server ``name`` has in its configuration: at most ``bytes_max`` of them, keys
+    and what they cost Python included. Each call is told the moment, ``now_s``, of one clock."""
 
     def __init__(self, name: str, bytes_max: int) -> None:
         self._name = name
@@ -54,11 +53,12 @@ class CacheState:
 
     @property
     def shards_count(self) -> int:
+        """How many shards are here."""
         return len(self._owned)
 
     def follow(self, config: CacheConfig) -> bool:
-        """Takes a configuration on, unless it is older than the one in force; tells whether it did. The values of
-        shards that are here no more go."""
+        """Takes a configuration on, unless it is no newer than the one in force; whether it did. The values of shards
+        that are here no more go: when a shard comes back, others may have changed its keys."""
         if config.number <= self.config.number:
             return False
         self.config = config
@@ -71,10 +71,11 @@ class CacheState:
         return True
 
     def owns(self, key: str) -> bool:
+        """Whether the key's shard is here."""
         return shard_of(key) in self._owned
 
     def get(self, key: str, now_s: float) -> bytes | None:
-        """None for a miss, whoever the key belongs to: see ``owns``."""
+        """The value; None for a miss, whoever the key belongs to: see ``owns``."""
         entry = self._live(key, now_s)
         if entry is None:
             return None
@@ -84,6 +85,7 @@ class CacheState:
         return entry.value
 
     def _live(self, key: str, now_s: float) -> CacheEntry | None:
+        """The entry, unless its time is over: then it goes now."""
         entry = self._entries.get(key)
         if entry is not None and entry.expires_s is not None and entry.expires_s <= now_s:
             self._drop(key)
@@ -92,11 +94,12 @@ class CacheState:
         return entry
 
     def put(self, key: str, value: bytes, now_s: float, ttl_s: float = 0.0, *, append: bool = False) -> None:
-        """Inval for a value that has no room at all; then nothing is changed."""
+        """Puts a value, or appends to the one that is there; the least recently used ones make room. It is kept for
+        ``ttl_s`` at most, if that is not 0. Inval for a value that has no room at all: then nothing is changed."""
         entry = self._live(key, now_s)
         if append and entry is not None:
             value = entry.value + value
-        size = len(key) + len(value) + ENTRY_BYTES
+        size = len(key) + len(value) + SERVER.entry_bytes
         if size > self.bytes_max:
             raise serr.Inval(f"key {key}", f"{len(value)} bytes: the server has room for {self.bytes_max} in all")
         if entry is None:
@@ -115,7 +118,7 @@ class CacheState:
             self.counts.evictions += 1
 
     def delete(self, key: str, now_s: float) -> bool:
-        """Whether it was there."""
+        """Removes a key; whether it was there."""
         if self._live(key, now_s) is None:
             return False
         self._drop(key)
@@ -124,14 +127,15 @@ class CacheState:
 
     def _drop(self, key: str) -> None:
         entry = self._entries.pop(key)
-        self.size_bytes -= len(key) + len(entry.value) + ENTRY_BYTES
+        self.size_bytes -= len(key) + len(entry.value) + SERVER.entry_bytes
 
     def clear(self) -> None:
+        """Removes all keys; they count neither as deleted nor as evicted."""
         self._entries.clear()
         self.size_bytes = 0
 
     def entry(self, key: str, now_s: float) -> CacheEntry | None:
-        """A key's numbers; looking at them is no use of it."""
+        """A key's numbers, None if it is not there. To look at them does not count as a use of it."""
         return self._live(key, now_s)
 
     def hottest(self, count: int) -> Iterable[tuple[str, CacheEntry]]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from sigmaos_ray import serr
 from user.cache.config import EMPTY, SHARDS_COUNT, CacheConfig, shard_of, steps
-from user.cache.state import ENTRY_BYTES, CacheState
+from user.cache.state import CacheState
+from user.cache.tuning import SERVER
 
 ALL = CacheConfig(1, ("0",), ("0",) * SHARDS_COUNT)
 
@@ -22,7 +23,7 @@ def full_state(bytes_max: int = 1 << 20) -> CacheState:
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    state = full_state(3 * (ENTRY_BYTES + 11))
+    state = full_state(3 * (SERVER.entry_bytes + 11))
     for key in "abc":
         state.put(key, bytes(10), 0.0)
     assert state.get("a", 0.0) == bytes(10)
@@ -35,7 +36,7 @@ def test_the_least_recently_used_goes_first() -> None:
 
 
 def test_a_value_that_grows_makes_room() -> None:
-    state = full_state(2 * (ENTRY_BYTES + 101))
+    state = full_state(2 * (SERVER.entry_bytes + 101))
     state.put("a", bytes(100), 0.0)
     state.put("b", bytes(100), 0.0)
     state.put("b", b"x", 0.0, append=True)
@@ -99,11 +100,11 @@ KEYS = st.sampled_from("abcdef")
 @given(st.lists(st.tuples(st.sampled_from(["put", "append", "get", "delete"]), KEYS, st.binary(max_size=60))))
 def test_against_a_model(calls: list[tuple[str, str, bytes]]) -> None:
     """An ordered dictionary that is cut to size after each change."""
-    bytes_max = 3 * ENTRY_BYTES + 100
+    bytes_max = 3 * SERVER.entry_bytes + 100
     state, model = full_state(bytes_max), OrderedDict[str, bytes]()
 
     def size() -> int:
-        return sum(len(key) + len(value) + ENTRY_BYTES for key, value in model.items())
+        return sum(len(key) + len(value) + SERVER.entry_bytes for key, value in model.items())
 
     for what, key, value in calls:
         if what == "get":
@@ -114,7 +115,7 @@ def test_against_a_model(calls: list[tuple[str, str, bytes]]) -> None:
             assert state.delete(key, 0.0) == (model.pop(key, None) is not None)
         else:
             new = model.get(key, b"") + value if what == "append" else value
-            if len(key) + len(new) + ENTRY_BYTES > bytes_max:
+            if len(key) + len(new) + SERVER.entry_bytes > bytes_max:
                 with pytest.raises(serr.Inval):
                     state.put(key, value, 0.0, append=what == "append")
                 continue
