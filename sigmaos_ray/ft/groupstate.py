@@ -1,17 +1,11 @@
-"""What a group of procs decides (L-40 to L-44), pure: starts and ends go in, restarts and pauses come out. No clock."""
+"""What a group of procs decides (L-40 to L-44). Pure: starts and ends go in, restarts and pauses come out; no clock."""
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
+from sigmaos_ray.ft.tuning import GROUP
 from sigmaos_ray.proc import Status, Tpid
-
-FIRST_PAUSE_S: Final = 0.2
-PAUSE_S_MAX: Final = 5.0
-LIVED_S: Final = 10.0
-"""A member that ran for so long has not failed to start: the next one may come at once."""
 
 
 class Member(msgspec.Struct):
@@ -23,7 +17,7 @@ class Member(msgspec.Struct):
     status: Status | None = None
     """Of the last life that ended."""
     failures_count: int = 0
-    """In a row."""
+    """Lives in a row that were too short to count, or could not begin."""
 
 
 class GroupState:
@@ -35,14 +29,14 @@ class GroupState:
         """True once a member exited as it should, or somebody stopped the group: nobody is started again."""
 
     def starting(self, number: int, pid: Tpid) -> int:
-        """A life begins; returns how many that makes."""
+        """A life begins, under that pid; returns how many that makes."""
         member = self.members[number]
         member.starts_count += 1
         member.pid = pid
         return member.starts_count
 
     def exited(self, number: int, status: Status, lived_s: float) -> float | None:
-        """A life ended. How many seconds to wait before the next one; None if there is none.
+        """A life ended; how many seconds to wait before the next one, None if there is none.
 
         The first member that exits OK, evicted or fatal ends the group (L-42)."""
         member = self.members[number]
@@ -52,18 +46,18 @@ class GroupState:
         return self._pause_s(member, lived_s)
 
     def failed(self, number: int) -> float | None:
-        """A life could not begin. Like ``exited``."""
+        """A life could not begin; returns the same as ``exited``."""
         return self._pause_s(self.members[number], 0.0)
 
     def _pause_s(self, member: Member, lived_s: float) -> float | None:
         if self.ending:
             return None
-        if lived_s >= LIVED_S:
+        if lived_s >= GROUP.lived_s:
             member.failures_count = 0
             return 0.0
         member.failures_count += 1
         doublings = min(member.failures_count - 1, 10)
-        return min(FIRST_PAUSE_S * float(1 << doublings), PAUSE_S_MAX)
+        return min(GROUP.first_pause_s * float(1 << doublings), GROUP.pause_s_max)
 
     def nstart(self) -> int:
         """Starts of all members together (L-44)."""

@@ -23,6 +23,7 @@ import msgspec
 import psutil
 
 from sigmaos_ray import debug, decoding, serr
+from sigmaos_ray.ft.tuning import LEADING
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
 from sigmaos_ray.sigmap import FENCES, NAMED, Fence, path
 
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 LOST_EXIT_CODE: Final = 3
 """Of a process that leads no more: its group takes it for a crash, and starts it again."""
-_LOOK_S: Final = 1.0
-"""How often a candidate looks whether the leader's process is there: well within a lease, and no load for named."""
-_SAME_PROCESS_S: Final = 1.0
-"""The times at which one process was created, as two others read them, differ by less."""
 _log = debug.selector("LEADER")
 
 
@@ -60,7 +57,7 @@ class LeaderData(msgspec.Struct, frozen=True):
         if not self.kernel_id or self.kernel_id != kernel_id:
             return False
         try:
-            return abs(psutil.Process(self.process).create_time() - self.created_s) > _SAME_PROCESS_S
+            return abs(psutil.Process(self.process).create_time() - self.created_s) > LEADING.same_process_s
         except psutil.NoSuchProcess:
             return True
         except psutil.Error:
@@ -119,7 +116,7 @@ class Leadership:
     async def _bury(self) -> None:
         while True:
             await bury_dead(self._sc, self._pathname)
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(LEADING.look_s)
 
     async def _watch(self) -> None:
         await self.leader.lost.wait()

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 _log = debug.selector("GROUPMGR")
 
 DIR: Final = "name/grpmgr"
+"""Where persisted groups are."""
 REPL: Final = "SIGMAREPL"
 GEN: Final = "SIGMAGEN"
+"""Environment variables of members."""
 
 
 class MemberReport(msgspec.Struct, frozen=True):
@@ -40,7 +42,7 @@ class MemberReport(msgspec.Struct, frozen=True):
 
 
 class GroupRecord(msgspec.Struct, frozen=True):
-    """A persisted group, as its file holds it."""
+    """A persisted group, as its file holds it: what its manager was made of, and its members."""
 
     n: int
     program: str
@@ -49,7 +51,9 @@ class GroupRecord(msgspec.Struct, frozen=True):
     job: str
     env: dict[str, str] = {}
     pids: list[str] = []
+    """Of each member: the present life, or the last one."""
     starts: list[int] = []
+    """Of each member: how often it was started."""
 
 
 decode_record: Final = decoding.json_decoder(GroupRecord)
@@ -60,7 +64,8 @@ class AsyncProcGroupMgr:
     """A group of ``n`` members (0: one) of ``program``, called with ``[job, *args]``.
 
     ``start`` it once; ``stop`` or ``wait`` end it, and so does the end of its context. Members that fail are started
-    again, at first after 200 ms, then less and less often, up to every 5 s.
+    again, at first after 200 ms, then less and less often, up to every 5 s. Inval for a group that could never be
+    started.
     """
 
     def __init__(
@@ -87,10 +92,11 @@ class AsyncProcGroupMgr:
         self._adopted: list[Tpid] = []
         self._stopping = asyncio.Event()
         self._persisted = False
-        self._proc(0, "check")  # Inval now, for what could never be started
+        self._proc(0, "check")  # raises Inval now, not in a task that nobody waits for yet
 
     @property
     def job(self) -> str:
+        """Its name, and its members' first argument."""
         return self._job
 
     def nstart(self) -> int:
@@ -107,19 +113,19 @@ class AsyncProcGroupMgr:
         if self._tasks:
             raise serr.Inval(self._job or "group", "was started before")
         loop = asyncio.get_running_loop()
-        seen: list[asyncio.Future[None]] = []
+        first_lives: list[asyncio.Future[None]] = []
         for number in range(len(self._state.members)):
             first: asyncio.Future[None] = loop.create_future()
-            seen.append(first)
+            first_lives.append(first)
             self._tasks.append(asyncio.create_task(self._keep(number, first), name=f"group-{self._job}-{number}"))
-        await asyncio.wait(seen)
+        await asyncio.wait(first_lives)
 
     def _proc(self, number: int, generation: int | str) -> Proc:
         env = {**self._env, REPL: f"{number},{self._n}", GEN: str(generation)}
         return Proc(self._program, [self._job, *self._args], mcpu=self._mcpu, env=env)
 
     async def _keep(self, number: int, first: asyncio.Future[None]) -> None:
-        """One member, from life to life."""
+        """Keeps one member alive, from life to life. ``first`` is done once its first life runs, or never will."""
         try:
             while not self._state.ending:
                 pause_s = await self._live(number, first)
@@ -131,21 +137,23 @@ class AsyncProcGroupMgr:
             _resolve(first)
 
     async def _live(self, number: int, first: asyncio.Future[None]) -> float | None:
-        """One life; how long to wait before the next one."""
+        """One life, from its spawn to its end; how long to wait before the next one, in seconds, None if there is
+        none."""
         began_s = time.monotonic()
         adopted = self._adopted[number] if number < len(self._adopted) else ""
         try:
             pid = adopted or await self._spawn(number)
-            if self._stopping.is_set():  # it was asked to end while this one was on its way
+            if self._stopping.is_set():  # ``stop`` evicted whom it knew while this one was on its way
                 await self._sc.evict(pid)
             await self._sc.wait_start(pid)
             _resolve(first)
+            # The status of one that another client spawned is that client's to collect: here it is only looked at.
             status = await self._sc.wait_exit(pid, peek=bool(adopted))
         except serr.SigmaError as error:
             if self._sc.is_closed:
                 return None
             _log(f"{self._job} {number}: {error}")
-            if isinstance(error, serr.IOErr):  # it may run: not beside the next one
+            if isinstance(error, serr.IOErr):  # it may run all the same: never beside the next one
                 await self._evict(self._state.members[number].pid)
             return self._state.failed(number)
         finally:
@@ -158,13 +166,14 @@ class AsyncProcGroupMgr:
     async def _spawn(self, number: int) -> Tpid:
         proc = self._proc(number, self._state.members[number].starts_count + 1)
         self._state.starting(number, proc.pid)
+        # Before the spawn: whoever recovers the group finds a pid that may not run, but never misses one that does.
         if self._persisted:
             await self.persist()
         await self._sc.spawn(proc)
         return proc.pid
 
     async def wait(self) -> list[MemberReport]:
-        """Blocks until the group ended by itself, or was stopped, and all members are gone."""
+        """Blocks until the group ended by itself, or was stopped, and all members are gone; what became of them."""
         if self._tasks:
             await asyncio.wait(self._tasks)
             for task in self._tasks:
@@ -173,8 +182,8 @@ class AsyncProcGroupMgr:
         return [MemberReport(member.starts_count, member.status) for member in self._state.members]
 
     async def stop(self) -> list[MemberReport]:
-        """Evicts all members at the same time, whatever they wait for, and waits for them. A persisted group is
-        forgotten. May be repeated."""
+        """Evicts all members at the same time, whatever they wait for, and blocks until they are gone, without a limit.
+        A persisted group is forgotten. May be repeated."""
         self._state.ending = True
         self._stopping.set()
         await asyncio.gather(*(self._evict(pid) for pid in self.pids() if pid))
@@ -192,7 +201,8 @@ class AsyncProcGroupMgr:
             _log(f"evict {pid}: {error}")
 
     async def crash(self) -> None:
-        """Abandons the group: members go on, and nobody starts them again. For tests, and before a recovery."""
+        """Abandons the group: members go on, and nobody starts them again, until somebody recovers it. May be
+        repeated."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -285,6 +295,7 @@ class ProcGroupMgr:
 
     @property
     def job(self) -> str:
+        """See ``AsyncProcGroupMgr.job``."""
         return self._manager.job
 
     def nstart(self) -> int:

@@ -38,14 +38,16 @@ Pairs: TypeAlias = dict[Key, Any]
 
 OURS: Final = "user.mr"
 SOURCE_BYTES_MAX: Final = 512 << 10
+"""Of an app's file: it is part of the job's description, which is a file of named."""
 BLOCK_BYTES: Final = 1 << 20
+"""About how much of the input a call gets, unless the app says otherwise."""
 _BLOCK_BYTES_MAX: Final = 64 << 20
 _FUNCTIONS: Final = ("map", "combine", "reduce", "map_block", "merge")
 _SETTINGS: Final = ("cut", "block_bytes")
 
 
 def add_counts(into: Pairs, more: Mapping[Key, Any]) -> None:
-    """Adds numbers up, key by key."""
+    """Adds the numbers of ``more`` to those of ``into``, key by key: the ``merge`` of apps that count."""
     if not into:
         into.update(more)
         return
@@ -83,10 +85,10 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, owner: object, name: str) -> Self:
-        """The app whose functions are attributes of a module."""
-        found = {what: getattr(owner, what) for what in _FUNCTIONS if callable(getattr(owner, what, None))}
+        """The app whose functions are attributes of a module. Inval if they do not make one."""
+        functions = {what: getattr(owner, what) for what in _FUNCTIONS if callable(getattr(owner, what, None))}
         settings = {what: getattr(owner, what) for what in _SETTINGS if hasattr(owner, what)}
-        return cls(**found, **settings, name=name)
+        return cls(**functions, **settings, name=name)
 
 
 class Shipped(msgspec.Struct, frozen=True, tag_field="kind", tag=str.lower):
@@ -117,8 +119,8 @@ AnyShipped: TypeAlias = Module | Source | Pickled
 
 
 def ship(app: str | App | types.ModuleType, near: Path | None = None) -> AnyShipped:
-    """Makes an app ready to travel, and loads it once so that its mistakes are told here. A text is ``wc``, ``grep``,
-    the name of a module, or a file ``*.py``, relative to the directory ``near``."""
+    """Makes an app ready to travel, and loads it once, so that its mistakes show here: Inval says which. A text is
+    ``wc``, ``grep``, the name of a module, or a file ``*.py``, relative to the directory ``near``."""
     if isinstance(app, App):
         return Pickled(app.name, callables.dumps(_Maker(app), app.name))
     if isinstance(app, types.ModuleType):
@@ -149,9 +151,9 @@ def load(shipped: AnyShipped) -> App:
     """The app, in the process that runs it. Inval, with the reason, if it cannot be had here."""
     try:
         if isinstance(shipped, Pickled):
-            made = pickle.loads(shipped.data)()
-            assert isinstance(made, App)
-            return made
+            app = pickle.loads(shipped.data)()
+            assert isinstance(app, App)
+            return app
         if isinstance(shipped, Source):
             module = types.ModuleType(Path(shipped.name).stem)
             exec(compile(shipped.text, shipped.name, "exec"), module.__dict__)

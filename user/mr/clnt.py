@@ -1,7 +1,7 @@
 """Running a job, and looking at jobs: the call behind ``sigmaos mr``.
 
 The client plans the map tasks, starts two task servers and a group of coordinators, and keeps them alive while it
-lives. A job whose client died goes on with what runs, and at its end that goes too; ``stop_job`` ends it earlier.
+lives. A job whose client died goes on with what runs, and at its end that goes, too; ``stop_job`` ends it earlier.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -24,8 +24,9 @@ from user.mr.description import Description, read_description
 from user.mr.paths import COORDINATOR, ROOT, MrPaths, anywhere, is_objects, output_directory
 from user.mr.publishing import clean_up
 from user.mr.results import JobResult, Progress, decode_progress, decode_result
-from user.mr.servers import end_group, end_servers
+from user.mr.servers import end_coordinators, end_servers
 from user.mr.splits import InputFile, bins_of
+from user.mr.tuning import CLNT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,13 +34,6 @@ if TYPE_CHECKING:
 
     from sigmaos_ray import AsyncSigmaClnt, SigmaClnt
     from user.mr.job import Job
-
-MAPS_MAX: Final = 10_000
-_SUBMIT_BYTES_MAX: Final = 400_000
-"""A task server takes requests of 900 KB."""
-_AGAIN_S: Final = 0.2
-_ENDED_S: Final = 15.0
-"""How long a result may be on its way when all coordinators have ended: those of a leader that crashed."""
 
 
 class AsyncMapReduce:
@@ -79,15 +73,15 @@ class AsyncMapReduce:
 
     async def start(self) -> None:
         """Returns once the job's tasks are submitted. Exists if there is a job of that name; NotFound or Inval for
-        input that is not there, or empty of files."""
+        input that is not there, or empty of files. What was started is ended by ``close``, also if it fails."""
         sc, paths = self._sc, self.paths
         self._began_s = time.monotonic()
         job = self._job = await _placed(sc, self._job)
         if job.local:
             await self._upload(job.local)
         bins = bins_of(await find_input(sc, job.input), job.binsz)
-        if len(bins) > MAPS_MAX:
-            raise serr.Inval("binsz", f"{len(bins)} map tasks, over {MAPS_MAX}: make it larger")
+        if len(bins) > CLNT.maps_max:
+            raise serr.Inval("binsz", f"{len(bins)} map tasks, over {CLNT.maps_max}: make it larger")
         await sc.makedirs(output_directory(job.output, paths.job))
         await self._claim_name()
         input_bytes = sum(split.length for splits in bins for split in splits)
@@ -101,9 +95,10 @@ class AsyncMapReduce:
                 starting.create_task(self._start_group())
                 starting.create_task(self._submit([msgspec.json.encode(splits) for splits in bins]))
         except BaseExceptionGroup as group:
-            raise group.exceptions[0] from group
+            raise group.exceptions[0] from group  # a caller expects serr's errors, not a group of them
 
     async def _claim_name(self) -> None:
+        """The directory of the job is its lock: whoever makes it runs the job."""
         await self._sc.makedirs(ROOT)
         try:
             await self._sc.mkdir(self.paths.dir)
@@ -121,7 +116,7 @@ class AsyncMapReduce:
         self._ended = asyncio.create_task(self._group.wait(), name="mr-group")
 
     async def _submit(self, bins: list[bytes]) -> None:
-        """Both kinds of tasks; coordinators wait for them."""
+        """Submits both kinds of tasks; coordinators that lead already wait for them."""
         maps = AsyncFtTaskClnt(self._sc, self.paths.map_tasks)
         reduces = AsyncFtTaskClnt(self._sc, self.paths.reduce_tasks)
         await reduces.submit_tasks(dict.fromkeys(range(self._job.nreduce), b""))
@@ -129,7 +124,7 @@ class AsyncMapReduce:
         batch: dict[int, bytes] = {}
         size = 0
         for number, splits in enumerate(bins):
-            if batch and size + len(splits) > _SUBMIT_BYTES_MAX:
+            if batch and size + len(splits) > CLNT.submit_bytes:
                 await maps.submit_tasks(batch)
                 batch, size = {}, 0
             batch[number] = splits
@@ -138,6 +133,7 @@ class AsyncMapReduce:
         await maps.submitted_last_task()
 
     async def _upload(self, directory: str) -> None:
+        """Puts the files below a directory of this machine into the job's input. NotFound if it is not there."""
         source = (self._near or Path()) / directory
         if not source.is_dir():
             raise serr.NotFound(str(source), "local: no such directory")
@@ -149,7 +145,8 @@ class AsyncMapReduce:
                 await self._sc.upload_file(file, pn)
 
     async def wait(self) -> JobResult:
-        """The result, once there is one, and the servers are gone. A job that failed, or was stopped, has one too."""
+        """Blocks for the result, and until the servers are gone. A job that failed, or was stopped, has a result, too.
+        ``start`` came before."""
         result = await self._result()
         await self.close()
         return msgspec.structs.replace(result, duration_s=round(time.monotonic() - self._began_s, 3))
@@ -160,7 +157,7 @@ class AsyncMapReduce:
             assert self._ended is not None, "wait comes after start"
             await asyncio.wait({reading, self._ended}, return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
-                await asyncio.wait({reading}, timeout=_ENDED_S)
+                await asyncio.wait({reading}, timeout=CLNT.result_late_s)
             if reading.done():
                 return reading.result()
             ends = [str(report.status) for report in await self._group.wait()]
@@ -170,21 +167,21 @@ class AsyncMapReduce:
             await asyncio.wait({reading})
 
     async def _read_result(self) -> JobResult:
-        """Once it is written. The job goes on while named is away, and so does this."""
+        """Blocks until the result is written. The job goes on while named is away, and so does this."""
         while True:
             try:
                 return decode_result(await self._sc.get_file_watch(self.paths.result))
             except serr.SESSION_ERRORS:
                 if self._sc.is_closed:
                     raise
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(CLNT.again_s)
 
     async def progress(self) -> Progress:
-        """How far it is, as the coordinators tell: a fifth of a second old."""
+        """How far it is, as the coordinator wrote it last: a fifth of a second ago, while one leads."""
         return await read_progress(self._sc, self.paths)
 
     async def close(self) -> None:
-        """Ends what runs; a job that was not finished has no output. May be repeated."""
+        """Ends what runs; a job that was not finished is stopped, and has no output. May be repeated."""
         if not self._runs:
             return
         await self._group.stop()
@@ -201,7 +198,7 @@ class AsyncMapReduce:
     async def __aenter__(self) -> Self:
         try:
             await self.start()
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+        except BaseException:
             await self.close()
             raise
         return self
@@ -223,7 +220,8 @@ async def _placed(sc: AsyncSigmaClnt, job: Job) -> Job:
 
 
 async def find_input(sc: AsyncSigmaClnt, pn: str) -> list[InputFile]:
-    """The files of a directory and of those below it, in order of name; or the one file. Inval if there is none."""
+    """The files of a directory and of those below it, in order of name; or the one file. NotFound if it is not there,
+    Inval if there is no file."""
     pn = pn.rstrip("/")
     stat = await sc.stat(f"{pn}/")
     if not stat.is_dir:
@@ -243,7 +241,7 @@ async def find_input(sc: AsyncSigmaClnt, pn: str) -> list[InputFile]:
 
 
 async def read_progress(sc: AsyncSigmaClnt, paths: MrPaths) -> Progress:
-    """Of a job that has not begun, nothing."""
+    """How far a job is, as its coordinator wrote it last; nothing, of one that has not begun."""
     try:
         return decode_progress(await sc.get_file(paths.progress))
     except serr.NotFound:
@@ -251,7 +249,7 @@ async def read_progress(sc: AsyncSigmaClnt, paths: MrPaths) -> Progress:
 
 
 async def _say_stopped(sc: AsyncSigmaClnt, paths: MrPaths, job: Job) -> None:
-    """The result of a job that was ended before it had one."""
+    """Writes the result of a job that was ended before it had one."""
     result = JobResult(job=paths.job, ok=False, error="stopped")
     try:
         await sc.put_file(paths.result, msgspec.json.encode(result), mode=OWRITE | OEXCL)
@@ -261,7 +259,7 @@ async def _say_stopped(sc: AsyncSigmaClnt, paths: MrPaths, job: Job) -> None:
 
 
 class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``ls`` tells of a job. ``state``: running, done, failed or stopped."""
+    """What ``ls`` shows of a job. ``state``: running, done, failed or stopped."""
 
     name: str
     app: str
@@ -276,10 +274,10 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
 async def list_jobs(sc: AsyncSigmaClnt) -> list[JobInfo]:
     """All jobs of the realm, the newest last."""
     try:
-        found = [stat.name for stat in await sc.get_dir(ROOT)]
+        names = [stat.name for stat in await sc.get_dir(ROOT)]
     except serr.NotFound:
         return []
-    infos = [await _info(sc, MrPaths(name)) for name in found]
+    infos = [await _info(sc, MrPaths(name)) for name in names]
     return sorted((info for info in infos if info is not None), key=lambda info: info.began_s)
 
 
@@ -305,10 +303,11 @@ async def _info(sc: AsyncSigmaClnt, paths: MrPaths) -> JobInfo | None:
 
 
 async def stop_job(sc: AsyncSigmaClnt, name: str) -> None:
-    """Ends a job, whoever runs it. NotFound if there is none; a job that is over stays as it is."""
+    """Ends a job, whoever runs it; returns once its procs are gone. NotFound if there is none; a job that is over stays
+    as it is."""
     paths = MrPaths(name)
     description = await read_description(sc, paths)
-    await end_group(sc, paths.group)
+    await end_coordinators(sc, paths)
     await end_servers(sc, paths)
     await _say_stopped(sc, paths, description.job)
 
@@ -349,6 +348,7 @@ class MapReduce:
 
     @property
     def name(self) -> str:
+        """Of the job."""
         return self._run.paths.job
 
     @property
@@ -375,7 +375,7 @@ class MapReduce:
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+        except BaseException:
             self.close()
             raise
         return self
@@ -387,13 +387,14 @@ class MapReduce:
 
 
 def run(sc: SigmaClnt, job: Job, app: App | None = None, *, name: str | None = None) -> JobResult:
-    """Runs a job from beginning to end. A job that failed raises nothing: its result says so."""
+    """Runs a job from beginning to end, and blocks until it ends. A job that failed raises nothing: its result says so.
+    Raises like ``MapReduce.start``."""
     with MapReduce(sc, job, app, name=name) as running:
         return running.wait()
 
 
 def output_of(sc: SigmaClnt, name: str) -> Iterator[tuple[bytes, bytes]]:
-    """The pairs of a job's output. NotFound if it has none (yet)."""
+    """The pairs of a job's output, all in memory. NotFound if it has none (yet)."""
 
     async def collect() -> list[tuple[bytes, bytes]]:
         return [pair async for pair in read_output(sc.asynchronous, name)]

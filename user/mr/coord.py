@@ -1,8 +1,9 @@
 """The coordinator (MR-12): one of a group that leads, under a fence, and has all tasks of a job done.
 
-What is done stands with the task servers: whoever leads next goes on from there. First the map tasks, all of them; then
-the reduce tasks; those that lost some of their input wait until the map tasks that made it ran again. At the end the
-output is published at once, and then the result is written.
+What is done stands with the task servers: whoever leads next goes on from there. First the map tasks run, all of them,
+then the reduce tasks. Those that lost some of their input wait until the map tasks that wrote it ran again. At the end
+the output is published at once, and then the result is written: the last thing, as whoever waits for the job waits for
+it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from user.mr.publishing import MapOutput, Publisher, ReduceOutput
 from user.mr.results import JobResult, Phase, Progress
 from user.mr.servers import end_servers
 from user.mr.state import JobFailed, JobState
+from user.mr.tuning import COORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,17 +34,11 @@ if TYPE_CHECKING:
     from user.mr.state import Kind
 
 USAGE: Final = "usage: mr.coord JOB"
-_TELL_S: Final = 0.2
-"""How often progress is written."""
-_KILL_S: Final = 0.5
-"""How long a task that is not wanted any more may take to end."""
-_CLIENT_S: Final = 3.0
-"""A client that lives has ended the servers by then, and evicted the coordinators."""
-_ROUNDS_MAX: Final = 1_000_000
 _log = debug.selector("MR_COORD")
 
 
 async def main(argv: list[str]) -> Status:
+    """OK once the result is written; fatal, so that no other one tries, if the job failed; evicted if it was."""
     if len(argv) != 2:
         sys.exit(USAGE)
     paths = MrPaths(argv[1])
@@ -78,19 +74,20 @@ async def _lead(sc: AsyncSigmaClnt, paths: MrPaths, leadership: Leadership) -> S
         return Status.fatal(str(error))
     finally:
         await coordinator.close()
-        with contextlib.suppress(serr.SigmaError):  # it goes with our lease
+        with contextlib.suppress(serr.SigmaError):  # it ends with this client's lease
             await leadership.resign()
     return Status.ok()
 
 
 async def _tidy_up(sc: AsyncSigmaClnt, paths: MrPaths) -> None:
-    """What a client that lives does at once, and a dead one never."""
-    await asyncio.sleep(_CLIENT_S)
+    """Ends the task servers, as a client that lives has done by then, and a dead one never does."""
+    await asyncio.sleep(COORD.client_s)
     await end_servers(sc, paths)
 
 
 class Coordinator:
-    """The leader's work on one job. ``close`` it: tasks that still run are killed."""
+    """The leader's work on one job. ``run`` it, ``fail`` it if that raised, and ``close`` it: tasks that still run are
+    killed."""
 
     def __init__(self, sc: AsyncSigmaClnt, paths: MrPaths, fence: Fence) -> None:
         self._sc = sc
@@ -102,31 +99,35 @@ class Coordinator:
             "reduce": AsyncFtTaskClnt(sc, paths.reduce_tasks),
         }
         self._running: dict[tuple[Kind, int], str] = {}
+        """The pids of the tasks that run now."""
         self._progress = Progress()
-        self._inputs = fence.epoch * _ROUNDS_MAX
-        """The number of the list that reducers read: of this leader, and this round."""
+        """As it was written last."""
+        self._inputs = fence.epoch * COORD.rounds_max
+        """The number of the list that reducers read. Of this leader and this round alone: a reducer of an older round
+        that is late must not read what was not there when it began."""
         self._began_s = time.monotonic()
         self._map_s = 0.0
         self._reduce_s = 0.0
 
     async def run(self) -> None:
-        """Until the result is written. JobFailed if the job cannot be done."""
+        """Returns once the result is written. JobFailed if the job cannot be done; Inval, of the task servers, and
+        Stale if another one leads."""
         if await self._is_over():
             return
         for clnt in self._tasks.values():
             await clnt.fence(self._fence)
         maps = await self._tasks["map"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
         reduces = await self._tasks["reduce"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
-        self._state.taken_over(maps, reduces)
-        telling = asyncio.create_task(self._tell(), name="mr-progress")
+        self._state.take_over(maps, reduces)
+        writing = asyncio.create_task(self._write_progress(), name="mr-progress")
         try:
             await self._rounds()
         finally:
-            telling.cancel()
-            await asyncio.wait({telling})
+            writing.cancel()
+            await asyncio.wait({writing})
 
     async def _is_over(self) -> bool:
-        """A coordinator that led before wrote the result."""
+        """Whether a coordinator that led before wrote the result."""
         try:
             await self._sc.stat(self._paths.result)
         except serr.NotFound:
@@ -134,16 +135,17 @@ class Coordinator:
         return True
 
     async def _rounds(self) -> None:
-        """Map tasks and reduce tasks, until all are done. A task server forgets neither."""
+        """Runs map tasks and reduce tasks until all are done, and publishes the output."""
         while True:
             began_s = time.monotonic()
             await self._all("map", lambda number, data: Proc(MAPPER, [self._paths.job, str(number), data.decode()]))
             self._map_s += time.monotonic() - began_s
-            description = await read_description(self._sc, self._paths)  # it is there: the tasks are
+            description = await read_description(self._sc, self._paths)  # written before any task was submitted
             publisher = Publisher(self._sc, self._paths, description)
             map_outputs = await self._outputs("map", description.maps_count, MapOutput)
             self._inputs += 1
             await publisher.write_inputs([output.dir for output in map_outputs], self._inputs)
+            # Those that lost their input in the last round.
             await self._tasks["reduce"].move_tasks_by_status(TaskStatus.ERROR, TaskStatus.TODO)
             began_s = time.monotonic()
             await self._all(
@@ -159,25 +161,26 @@ class Coordinator:
             return
 
     async def _all(self, kind: Kind, make_proc: Callable[[int, bytes], Proc]) -> None:
-        """Runs what is TODO until nothing is."""
+        """Runs the tasks of one kind until none is TODO or WIP."""
 
-        def made(number: int, data: bytes) -> Proc:
+        def make_and_note(number: int, data: bytes) -> Proc:
             proc = make_proc(number, data)
             self._running[kind, number] = proc.pid
             return proc
 
-        def ended(result: TaskResult) -> TaskStatus:
+        def on_result(result: TaskResult) -> TaskStatus:
             self._running.pop((kind, result.id), None)
-            return self._state.ended(kind, result)
+            return self._state.end_run(kind, result)
 
-        await AsyncFtTaskCoord(self._sc, self._tasks[kind]).execute_tasks(made, ended)
+        await AsyncFtTaskCoord(self._sc, self._tasks[kind]).execute_tasks(make_and_note, on_result)
 
     async def _outputs(self, kind: Kind, count: int, shape: type[Any]) -> list[Any]:
+        """What the tasks of one kind said of themselves, in order of their numbers. All are DONE."""
         outputs: list[Any] = []
         decode = decoding.json_decoder(shape)
-        for begin in range(0, count, 1000):
-            found = await self._tasks[kind].get_task_outputs(range(begin, min(begin + 1000, count)))
-            outputs += [decode(found[number]) for number in sorted(found)]
+        for begin in range(0, count, COORD.outputs_count):
+            part = await self._tasks[kind].get_task_outputs(range(begin, min(begin + COORD.outputs_count, count)))
+            outputs += [decode(part[number]) for number in sorted(part)]
         return outputs
 
     async def _finish(
@@ -196,7 +199,7 @@ class Coordinator:
         await self._write(description, outputs=[output.file for output in reduces])
 
     async def fail(self, why: str) -> None:
-        """The job ends without output."""
+        """Writes a result without output."""
         description = await read_description(self._sc, self._paths)
         await self._write(description, error=why)
 
@@ -214,17 +217,17 @@ class Coordinator:
         )
         await self._sc.put_file_json(self._paths.result, result)
 
-    async def _tell(self) -> None:
-        """Writes progress when there is some."""
+    async def _write_progress(self) -> None:
+        """Writes the progress whenever there is some, until it is cancelled."""
         while True:
-            with contextlib.suppress(serr.SigmaError):  # the job goes on while nobody can be told
-                progress = await self._look()
+            with contextlib.suppress(serr.SigmaError):  # the job goes on while it cannot be written
+                progress = await self._measure_progress()
                 if progress != self._progress:
                     await self._sc.put_file_json(self._paths.progress, progress)
                     self._progress = progress
-            await asyncio.sleep(_TELL_S)
+            await asyncio.sleep(COORD.progress_s)
 
-    async def _look(self) -> Progress:
+    async def _measure_progress(self) -> Progress:
         phases = []
         for kind, clnt in self._tasks.items():
             stats = await clnt.get_task_stats()
@@ -243,11 +246,11 @@ class Coordinator:
         )
 
     async def close(self) -> None:
-        """Kills what runs."""
+        """Kills the tasks that run. May be repeated."""
         pids = list(self._running.values())
         self._running.clear()
         await asyncio.gather(*(self._evict(pid) for pid in pids))
 
     async def _evict(self, pid: str) -> None:
         with contextlib.suppress(serr.SigmaError):  # it ended, or its node did
-            await self._sc.evict(pid, _KILL_S)
+            await self._sc.evict(pid, COORD.kill_s)

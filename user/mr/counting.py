@@ -1,5 +1,8 @@
-"""Counting the words of a block at the speed of numpy and Arrow; ``words`` says what a word is, and is what it must
-agree with. Some times as fast as ``Counter(words(block))``, since no object is made for each word."""
+"""Counting the words of a block at the speed of numpy and Arrow.
+
+What a word is, ``words`` says; both must come to the same, of any block. This is some times as fast as
+``Counter(words(block))``, since no Python object is made for each word.
+"""
 
 from __future__ import annotations
 
@@ -72,8 +75,8 @@ def _space_runes(marked: Block) -> bool:
         strange = [code for code in np.unique(codes).tolist() if not _rune(code).isalnum()]
     except UnicodeDecodeError:
         return False
-    found = np.isin(codes, np.array(strange, np.uint32))
-    at, sizes = at[found], sizes[found]
+    is_strange = np.isin(codes, np.array(strange, np.uint32))
+    at, sizes = at[is_strange], sizes[is_strange]
     for number in range(4):
         marked[at[sizes > number] + number] = _SPACE
     return True

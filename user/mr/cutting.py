@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 
 class Cut(Protocol):
-    """How records are told apart."""
+    """How records are cut: where the separators of a block are."""
 
     what: str
+    """What a record is called."""
 
     def first(self, block: bytes) -> int:
-        """Behind the first separator; 0 if there is none."""
+        """Where the first separator ends; 0 if there is none."""
 
     def last(self, block: bytes) -> int:
-        """Behind the last separator; 0 if there is none."""
+        """Where the last separator ends; 0 if there is none."""
 
 
 class LineCut:
@@ -40,13 +41,14 @@ class LineCut:
 
 
 class WordCut:
-    """Records are words, so that lines may be of any length. Only separators of one byte are cut at."""
+    """Records are words, so that lines may be of any length. Cut is only at separators of one byte: of a longer
+    character half would be at the end of a block, where nobody can say whether it belongs to a word."""
 
     what = "word"
 
     def first(self, block: bytes) -> int:
-        found = len(block) - len(block.lstrip(WORD_BYTES))
-        return found + 1 if found < len(block) else 0
+        word_bytes = len(block) - len(block.lstrip(WORD_BYTES))
+        return word_bytes + 1 if word_bytes < len(block) else 0
 
     def last(self, block: bytes) -> int:
         return len(block.rstrip(WORD_BYTES))

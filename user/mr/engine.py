@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sigmaos_ray import serr
 from user.mr.app import add_counts, lines_of
+from user.mr.tuning import TASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,12 +15,10 @@ if TYPE_CHECKING:
     from user.mr.app import App, Pairs
     from user.mr.shuffle import Key
 
-_COMBINE_AT: Final = 256
-"""So many values of one key are combined into one."""
-
 
 class MapSide:
-    """Gathers the pairs of one map task."""
+    """Gathers the pairs of one map task, in memory. Raises what the app's functions raise; Inval for a key that is
+    none."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -27,7 +26,7 @@ class MapSide:
         self._lists: dict[Key, list[Any]] = {}
 
     def add(self, name: str, block: bytes) -> None:
-        """One block of whole records of the file ``name``."""
+        """Maps one block of whole records of the file ``name``."""
         if self._app.map_block is not None:
             self._app.map_block(name, block, self._bulk)
         elif self._app.map is not None:
@@ -41,11 +40,11 @@ class MapSide:
             self._lists[key] = [value]
             return
         values.append(value)
-        if len(values) >= _COMBINE_AT and self._app.combine is not None:
+        if len(values) >= TASK.combine_values and self._app.combine is not None:
             values[:] = [self._app.combine(key, values)]
 
     def pairs(self) -> Mapping[Key, Any]:
-        """All of them, combined: values in bulk form, else lists of values."""
+        """All pairs, combined: of an app in bulk form its values, of another one lists of values."""
         if self._app.map_block is not None:
             return self._bulk
         if self._app.combine is not None:
@@ -56,14 +55,15 @@ class MapSide:
 
 
 class ReduceSide:
-    """Gathers what all map tasks have for one reducer."""
+    """Gathers what all map tasks have for one reducer, in memory."""
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._pairs: Pairs = {}
 
     def add(self, part: Mapping[Key, Any]) -> None:
-        """The pairs of one map task. The order in which parts are added is the order of a key's values."""
+        """Adds the pairs of one map task. The order in which parts are added is the order of a key's values: it must be
+        the same each time, or a reducer that runs again would come to other output."""
         if self._app.map_block is None:
             for key, values in part.items():
                 self._pairs.setdefault(key, []).extend(values)
@@ -74,7 +74,7 @@ class ReduceSide:
             (self._app.merge or add_counts)(self._pairs, part)
 
     def output(self) -> bytes:
-        """Lines of key, tab and value (MR-7), in order of the keys."""
+        """All output: lines of key, tab and value (MR-7), in order of the keys."""
         pairs: Iterable[tuple[Key, Any]] = self._pairs.items()
         reduce = self._app.reduce
         if reduce is not None:

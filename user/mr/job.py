@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 _SIZE: Final = re.compile(r"(\d+)\s*([KMG]i?)?B?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 _SIZES: Final = ("binsz", "linesz", "wordsz")
-_LONGEST: Final = 64 << 20
+_RECORD_BYTES_MAX: Final = 64 << 20
+"""Of a record that a job can ask for: a mapper has some of that size in memory."""
 
 Bytes = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Sizes are in bytes. Inval, naming the field, for what no job can be."""
+    """What is to be done, with what, and where the output goes. Sizes are in bytes. Inval, naming the field, for what
+    no job can be."""
 
     app: str = "wc"
     nreduce: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 2
@@ -42,8 +44,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     input: str
     output: str
     intermediate: str = "name/ux/~local/mr"
-    linesz: Annotated[int, msgspec.Meta(ge=1, le=_LONGEST)] = 64 << 10
-    wordsz: Annotated[int, msgspec.Meta(ge=1, le=_LONGEST)] = 64 << 10
+    linesz: Annotated[int, msgspec.Meta(ge=1, le=_RECORD_BYTES_MAX)] = 64 << 10
+    wordsz: Annotated[int, msgspec.Meta(ge=1, le=_RECORD_BYTES_MAX)] = 64 << 10
     local: str = ""
     coordinators: Annotated[int, msgspec.Meta(ge=1, le=9)] = 3
     """Of which one leads, and the others stand by."""
@@ -57,7 +59,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @classmethod
     def of(cls, fields: object, where: str = "job") -> Self:
-        """A job of the fields of a file, where sizes may have units (``64KiB``, ``10MB``)."""
+        """A job of the fields of a file, where sizes may have units (``64KiB``, ``10MB``). Inval, naming ``where``, for
+        fields of no job."""
         if not isinstance(fields, dict):
             raise serr.Inval(where, "not a list of fields, each a name and a value")
         try:
@@ -82,7 +85,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def _value(name: object, value: Any) -> Any:
     if name not in _SIZES or not isinstance(value, str):
         return value
-    found = _SIZE.fullmatch(value.strip())
-    if found is None:
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
         raise serr.Inval(str(name), f"a size such as 64KiB is wanted, not {value!r}")
-    return int(found[1]) * _UNITS[(found[2] or "").lower()]
+    return int(match[1]) * _UNITS[(match[2] or "").lower()]

@@ -30,6 +30,7 @@ USAGE: Final = "usage: mr.mapper JOB TASK BIN"
 
 
 async def main(argv: list[str]) -> Status:
+    """OK with what the coordinator is to know of the files. BIN: the splits, as JSON."""
     if len(argv) != 3:
         sys.exit(USAGE)
 
@@ -56,6 +57,7 @@ async def _map(sc: AsyncSigmaClnt, paths: MrPaths, task: int, splits: list[Split
                 waiting.clear()
         if waiting:
             pairs.add(split.file, b"".join(waiting))
+    # Once for the whole bin: one file for each reducer, however many splits there were.
     parts = shuffle.partition(pairs.pairs(), description.job.nreduce)
     files = [shuffle.encode(part) for part in parts]
     directory = await _make_directory(sc, description.job.intermediate, paths.job, f"m-{task}-{secrets.token_hex(4)}")

@@ -18,6 +18,7 @@ from sigmaos_ray.sigmap import path
 
 ROOT: Final = "name/mr"
 MANIFEST: Final = "_SUCCESS"
+"""The file beside the output that says, as Hadoop has it, that all of it is there, and which files it is."""
 COORDINATOR: Final = "user.mr.coord"
 MAPPER: Final = "user.mr.mapper"
 REDUCER: Final = "user.mr.reducer"
@@ -40,6 +41,7 @@ class MrPaths:
         self.group = f"mr-{job}"
 
     def inputs(self, number: int) -> str:
+        """The list of what the reducers of one round read."""
         return f"{self.dir}/inputs-{number}"
 
     def server_groups(self) -> tuple[str, str]:

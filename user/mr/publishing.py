@@ -1,15 +1,16 @@
-"""What coordinators write: what reducers read, the output as a whole, and who leaves what behind."""
+"""What coordinators write: lists of what reducers read, the output as a whole; and what they remove."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from sigmaos_ray import debug, serr
 from user.mr.paths import MANIFEST, MrPaths, here, is_objects, local, output_directory
+from user.mr.tuning import COORD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,31 +19,37 @@ if TYPE_CHECKING:
     from user.mr.description import Description
 
 _log = debug.selector("MR_COORD")
-_STATS_BYTES_MAX: Final = 900_000
-"""named takes files of 1 MiB."""
 
 
 class TaskOutput(msgspec.Struct, frozen=True, kw_only=True):
-    """What every task tells about itself (MR-8)."""
+    """What every task says of itself (MR-8), as its output at the task server."""
 
     input_bytes: int = msgspec.field(name="in")
     output_bytes: int = msgspec.field(name="out")
     ms: float
+    """How long its work took, without the start of its process."""
     node: str
+    """The kernel node that it ran on."""
 
 
 class MapOutput(TaskOutput, frozen=True, kw_only=True):
+    """Of a map task."""
+
     dir: str
     """Where its intermediate files stand: ``r-<number of the reducer>``."""
     keys: int
 
 
 class ReduceOutput(TaskOutput, frozen=True, kw_only=True):
+    """Of a reduce task."""
+
     file: str
+    """Its part of the job's output."""
 
 
 class Publisher:
-    """The files of one job, for its leader: what stands in named is written under the leader's fence."""
+    """Writes the files of one job, for its leader. Those in named are written under the leader's fence: Stale once
+    another one leads."""
 
     def __init__(self, sc: AsyncSigmaClnt, paths: MrPaths, description: Description) -> None:
         self._sc = sc
@@ -50,7 +57,8 @@ class Publisher:
         self._job = description.job
 
     async def write_inputs(self, directories: Sequence[str], number: int) -> None:
-        """What the reducers of one round read: a list that later rounds do not change."""
+        """Writes what the reducers of one round read: the list ``number``, which later rounds do not change. Inval for
+        more map tasks than a file of named can list."""
         data = msgspec.json.encode(list(directories))
         try:
             await self._sc.put_file(self._paths.inputs(number), data)
@@ -58,7 +66,8 @@ class Publisher:
             raise serr.Inval("binsz", f"{len(directories)} map tasks are too many: {error}") from error
 
     async def publish(self, maps: Sequence[MapOutput], reduces: Sequence[ReduceOutput]) -> None:
-        """Shows the output: all of it or nothing. May be repeated, by another leader too, with the same tasks."""
+        """Shows the output: all of it or nothing, by one rename at the end. May be repeated, by another leader too,
+        with the same tasks."""
         paths = self._paths
         try:
             await self._sc.stat(paths.out)
@@ -80,7 +89,8 @@ class Publisher:
         await self._sc.rename(unfinished, paths.out)
 
     async def _remove_strays(self, directory: str, wanted: set[str]) -> None:
-        """The output of reducers that nobody waited for."""
+        """Removes the output of reducers that nobody waited for: runs of a task that were taken for lost and were
+        not."""
         for stat in await self._sc.get_dir(directory):
             if stat.name.startswith("mr-out-") and stat.name not in wanted:
                 with contextlib.suppress(serr.NotFound):
@@ -93,23 +103,24 @@ class Publisher:
 
 
 async def clean_up(sc: AsyncSigmaClnt, intermediate: str, job: str, roots: set[str] | None = None) -> None:
-    """Removes what the job's mappers left on any node."""
-    found = set(roots or ())
+    """Removes what the job's mappers left on any node: at ``roots``, and wherever they may have written. As far as the
+    servers answer; raises nothing."""
+    directories = set(roots or ())
     intermediate = intermediate.rstrip("/")
     if is_objects(intermediate):
-        found.add(f"{here(intermediate)}/{job}")
+        directories.add(f"{here(intermediate)}/{job}")
     else:
         with contextlib.suppress(serr.SigmaError):
             nodes = [stat.name for stat in await sc.get_dir("/".join(intermediate.split("/")[:2]))]
-            found |= {f"{local(intermediate, node)}/{job}" for node in nodes}
+            directories |= {f"{local(intermediate, node)}/{job}" for node in nodes}
 
-    async def remove(root: str) -> None:
+    async def remove(directory: str) -> None:
         try:
-            await sc.rmdir(root)
+            await sc.rmdir(directory)
         except serr.SigmaError as error:
-            _log(f"{root}: not removed: {error}")
+            _log(f"{directory}: not removed: {error}")
 
-    await asyncio.gather(*(remove(root) for root in found))
+    await asyncio.gather(*(remove(directory) for directory in directories))
 
 
 def stats_lines(maps: Sequence[MapOutput], reduces: Sequence[ReduceOutput]) -> bytes:
@@ -121,7 +132,7 @@ def stats_lines(maps: Sequence[MapOutput], reduces: Sequence[ReduceOutput]) -> b
     for is_map, number, output in tasks:
         line = msgspec.json.encode(_stat(is_map, number, output)) + b"\n"
         size += len(line)
-        if size > _STATS_BYTES_MAX:
+        if size > COORD.stats_bytes_max:
             lines.append(msgspec.json.encode({"Omitted": len(tasks) - len(lines)}) + b"\n")
             break
         lines.append(line)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from user.mr.tuning import TASK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
     from user.mr.cutting import Cut
     from user.mr.splits import Split
 
-TAIL_BYTES: Final = 4 << 10
-"""What is read behind a split at first: most records are shorter."""
-
 
 class Blocks:
-    """Cuts what is read of one split, part by part. Pure. ``record_bytes_max``: of the longest record; what is longer
-    is Inval."""
+    """Cuts what is read of one split, part by part, into blocks of whole records. Pure.
+
+    ``add`` each part in order, from ``begin`` on, until ``done``; ``end`` if the file ends before. A record longer than
+    ``record_bytes_max`` is Inval: what is not whole yet is in memory.
+    """
 
     def __init__(self, split: Split, cut: Cut, record_bytes_max: int) -> None:
         self._split = split
@@ -31,11 +32,12 @@ class Blocks:
         """The split's last byte: the first separator from there on ends what belongs to it."""
         self._at = self.begin
         self._skipping = split.offset > 0
+        """Until the first separator: what is before it belongs to the split before."""
         self._rest = b""
         self.done = False
 
     def add(self, part: bytes) -> bytes:
-        """Takes what follows, and returns the records that are whole now. ``done`` once no more is wanted."""
+        """Takes what follows, and returns the records that are whole now, perhaps none."""
         if self._skipping:
             part = self._behind_first(part)
         begin, self._at = self._at, self._at + len(part)
@@ -52,13 +54,13 @@ class Blocks:
         return block
 
     def end(self) -> bytes:
-        """The file ends here: what is left, a record without a separator."""
+        """The file ends here: returns the last record, which has no separator."""
         self.done = True
         rest, self._rest = self._rest, b""
         return rest
 
     def _behind_first(self, part: bytes) -> bytes:
-        """The part without what belongs to the split before."""
+        """The part without what belongs to the split before, which is skipped."""
         skipped = self._cut.first(part)
         self._skipping = skipped == 0
         self._at += skipped or len(part)
@@ -69,7 +71,8 @@ class Blocks:
         return part[skipped:] if skipped else b""
 
     def _whole(self, part: bytes, ends: int | None = None) -> bytes:
-        """The whole records of what is there. ``ends``: from there on the part has no separator."""
+        """The whole records of what is there; the rest is kept for the next part. ``ends``: from there on the part has
+        no separator."""
         block = self._rest + part
         cut = self._cut.last(block if ends is None else block[: len(self._rest) + ends])
         self._rest = block[cut:]
@@ -90,7 +93,7 @@ async def blocks(sc: AsyncFsLib, split: Split, pathname: str, cut: Cut, record_b
     is too long."""
     cutter = Blocks(split, cut, record_bytes_max)
     at = cutter.begin
-    more = split.offset + split.length - at + TAIL_BYTES
+    more = split.offset + split.length - at + TASK.tail_bytes
     while not cutter.done:
         read = 0
         async with sc.open_reader(pathname, at, more) as reader:
@@ -100,4 +103,4 @@ async def blocks(sc: AsyncFsLib, split: Split, pathname: str, cut: Cut, record_b
                     yield block
         if not cutter.done and read < more and (block := cutter.end()):
             yield block
-        at, more = at + read, min(2 * TAIL_BYTES + read, 1 << 20)
+        at, more = at + read, min(2 * TASK.tail_bytes + read, TASK.tail_bytes_max)

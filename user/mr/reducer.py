@@ -1,6 +1,7 @@
 """A reduce task: merges what the map tasks have for it into one file of output (MR-11, MR-12).
 
-Input that is lost is told to the coordinator, all of it at once: the map tasks that made it run again.
+What it finds lost of its input it reports to the coordinator, all of it at once: the map tasks that wrote it run again,
+and then this task does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from user.mr.description import read_description
 from user.mr.engine import ReduceSide
 from user.mr.paths import MrPaths, anywhere, here, is_objects, output_directory
 from user.mr.tasks import RESTART, perform
+from user.mr.tuning import TASK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
 
 USAGE: Final = "usage: mr.reducer JOB TASK INPUTS"
-_READS_AHEAD: Final = 8
 _LOST: Final = (serr.NotFound, *serr.SESSION_ERRORS, serr.IOErr)
+"""Errors that say that a file, or its server, is gone."""
 
 
 async def main(argv: list[str]) -> Status:
+    """OK with what the coordinator is to know of the output; an error ``RESTART`` with the numbers of lost map
+    tasks."""
     if len(argv) != 3:
         sys.exit(USAGE)
 
@@ -66,23 +70,24 @@ async def _reduce(sc: AsyncSigmaClnt, paths: MrPaths, task: int, inputs: int) ->
 
 
 class _Source:
-    """The files of one reducer, in the order of the map tasks, some of them read ahead."""
+    """The files of one reducer, in the order of the map tasks; some of them are read ahead."""
 
     def __init__(self, sc: AsyncSigmaClnt, files: list[str]) -> None:
         self._sc = sc
         self._files = files
         self.lost: set[int] = set()
+        """The numbers of the map tasks whose files could not be read."""
         self.read_bytes = 0
         self._dead: set[str] = set()
         """Servers that did not answer: their other files are lost too, without a try."""
 
     async def parts(self) -> AsyncIterator[dict[shuffle.Key, object]]:
-        """Each file's pairs; ``lost`` has the numbers of those that could not be read."""
+        """The pairs of each file that could be read. Raises what says nothing of a file, such as an S3 that is away."""
         ahead: deque[asyncio.Task[bytes | None]] = deque()
         begun = 0
         try:
             for number, file in enumerate(self._files):
-                while begun < min(number + _READS_AHEAD, len(self._files)):
+                while begun < min(number + TASK.reads_ahead, len(self._files)):
                     ahead.append(asyncio.create_task(self._read(begun), name="mr-shuffle"))
                     begun += 1
                 data = await ahead.popleft()
@@ -96,6 +101,7 @@ class _Source:
                 await asyncio.wait(ahead)
 
     async def _read(self, number: int) -> bytes | None:
+        """A file; None if it is lost."""
         file = self._files[number]
         server = "/".join(file.split("/")[:3])
         if server in self._dead:
@@ -105,7 +111,7 @@ class _Source:
             return await self._sc.get_file(here(file) if is_objects(file) else file)
         except _LOST as error:
             if self._sc.is_closed or (is_objects(file) and not isinstance(error, serr.NotFound)):
-                raise  # another S3 server has it as well
+                raise  # not lost: another node's S3 server shows it as well
             if not isinstance(error, serr.NotFound):
                 self._dead.add(server)
             self.lost.add(number)

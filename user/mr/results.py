@@ -1,4 +1,4 @@
-"""What a job tells of itself, while it runs and at its end."""
+"""What a job's files say of it: its progress while it runs, its result at the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Progress(msgspec.Struct, frozen=True):
     reduce: Phase = Phase()
     map_failures: int = 0
     reduce_failures: int = 0
-    """Runs of tasks that came to nothing."""
+    """Runs of tasks, of either kind, that came to nothing."""
     nrestart: int = 0
     """Reducers that wait for map tasks to run again, or did."""
     in_bytes: int = 0

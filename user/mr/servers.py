@@ -1,28 +1,26 @@
-"""A job's task servers, for whoever ends them: its client, ``stop``, or, if the client died, the coordinator."""
+"""A job's procs, for whoever ends them: its client, ``stop``, or, if the client died, the coordinator."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
-from sigmaos_ray import serr
 from sigmaos_ray.ft.fttask import AsyncFtTaskSrvMgr
-from sigmaos_ray.ft.procgroupmgr import AsyncProcGroupMgr
+from sigmaos_ray.ft.procgroups import end_group
+from user.mr.tuning import COORD
 
 if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
     from user.mr.paths import MrPaths
 
 
-async def end_group(sc: AsyncSigmaClnt, group: str) -> None:
-    """Ends a group of procs, whoever keeps it. One that is not there is fine."""
-    with contextlib.suppress(serr.NotFound):
-        await (await AsyncProcGroupMgr.recover_job(sc, group)).stop()
+async def end_coordinators(sc: AsyncSigmaClnt, paths: MrPaths) -> None:
+    """Ends a job's coordinators; returns once they are gone. May be repeated."""
+    await end_group(sc, paths.group, COORD.end_s)
 
 
 async def end_servers(sc: AsyncSigmaClnt, paths: MrPaths) -> None:
     """Ends a job's task servers, with all that they keep. May be repeated."""
     for group in paths.server_groups():
-        await end_group(sc, group)
+        await end_group(sc, group, COORD.end_s)
     for service_id in (paths.map_tasks, paths.reduce_tasks):
         await AsyncFtTaskSrvMgr(sc, service_id).clear()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from user.mr.tuning import TASK
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-SPLIT_BYTES: Final = 10 << 20
 
 
 class Split(msgspec.Struct, frozen=True, array_like=True):
@@ -21,11 +21,13 @@ class Split(msgspec.Struct, frozen=True, array_like=True):
 
 
 class InputFile(NamedTuple):
+    """A file of the input, and its length in bytes."""
+
     pathname: str
     length: int
 
 
-def splits_of(file: InputFile, split_bytes: int = SPLIT_BYTES) -> list[Split]:
+def splits_of(file: InputFile, split_bytes: int = TASK.split_bytes) -> list[Split]:
     """The file in parts of ``split_bytes``, the last one shorter. None for an empty file."""
     return [
         Split(file.pathname, offset, min(split_bytes, file.length - offset))
@@ -39,7 +41,7 @@ def bins_of(files: Iterable[InputFile], bin_bytes: int) -> list[list[Split]]:
     bins: list[list[Split]] = []
     size = 0
     for file in files:
-        for split in splits_of(file, min(SPLIT_BYTES, bin_bytes)):
+        for split in splits_of(file, min(TASK.split_bytes, bin_bytes)):
             if not bins or size + split.length > bin_bytes:
                 bins.append([])
                 size = 0

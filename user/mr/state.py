@@ -1,14 +1,19 @@
-"""What a coordinator decides (MR-12). Pure: how runs of tasks ended goes in, what becomes of the tasks comes out."""
+"""What a coordinator decides (MR-12). Pure: how runs of tasks ended goes in, what becomes of the tasks comes out.
+
+Nothing of it outlives the coordinator: the next one counts failures from 0 on, and finds with the task servers what is
+done.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
 from sigmaos_ray.ft.fttask import TaskStatus
 from user.mr.tasks import CUT_OFF, RESTART
+from user.mr.tuning import COORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,23 +22,22 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["map", "reduce"]
 
-ERRORS_MAX: Final = 4
-"""A task whose program says so often that it cannot goes wrong for a reason that another try does not cure."""
-LOSSES_MAX: Final = 40
-"""A task may be lost, with its process or its node, so often: by faults, or since it kills its process itself."""
-
 
 class JobFailed(Exception):  # ends the coordinator's work, and becomes the job's result
-    """There is no use in going on."""
+    """There is no use in going on: the text says why."""
 
 
 class Counters(msgspec.Struct):
-    """What a job took. Runs of tasks, but for the bytes."""
+    """What a job took: how many runs of tasks, but for the bytes."""
 
     ntask: int = 0
+    """All of them."""
     nmap: int = 0
+    """Map tasks that ended well."""
     nreduce: int = 0
+    """Reduce tasks that ended well."""
     nfail: int = 0
+    """Those that came to nothing, by an error or by a loss."""
     nrestart: int = 0
     """Reducers that lost some of their input."""
     nrecover_map: int = 0
@@ -50,14 +54,18 @@ class JobState:
     def __init__(self) -> None:
         self.counters = Counters()
         self.lost: set[int] = set()
-        """Map tasks whose files are gone."""
+        """Map tasks whose files are gone, as reducers found: to run again after this round."""
         self.failures: Counter[Kind] = Counter()
         self._errors: Counter[tuple[Kind, int]] = Counter()
         self._losses: Counter[tuple[Kind, int]] = Counter()
 
-    def ended(self, kind: Kind, result: TaskResult) -> TaskStatus:
-        """A run ended: DONE, TODO once more, or ERROR, which a reducer gets until its input is there again. JobFailed
-        if a task cannot be done."""
+    def end_run(self, kind: Kind, result: TaskResult) -> TaskStatus:
+        """Takes note of how a run ended; what the task is to be: DONE, TODO once more, or ERROR, for a reducer whose
+        input has to be made again first. JobFailed if the task cannot be done.
+
+        An error is the program's own word; a loss, of a process, a node or a connection, says nothing about the task,
+        so many more of these are put up with.
+        """
         counters = self.counters
         counters.ntask += 1
         status = result.status
@@ -70,18 +78,18 @@ class JobState:
             return TaskStatus.ERROR
         counters.nfail += 1
         self.failures[kind] += 1
-        told = str(status if status is not None else result.error)
+        reason = str(status if status is not None else result.error)
         task = (kind, result.id)
         if status is not None and status.is_fatal():
             raise JobFailed(f"{kind} task {result.id}: {status.msg}")
         if status is not None and status.is_err() and not status.is_crash() and status.data != CUT_OFF:
             self._errors[task] += 1
-            if self._errors[task] >= ERRORS_MAX:
-                raise JobFailed(f"{kind} task {result.id} failed {ERRORS_MAX} times: {told}")
+            if self._errors[task] >= COORD.errors_max:
+                raise JobFailed(f"{kind} task {result.id} failed {COORD.errors_max} times: {reason}")
         else:
             self._losses[task] += 1
-            if self._losses[task] >= LOSSES_MAX:
-                raise JobFailed(f"{kind} task {result.id} was lost {LOSSES_MAX} times: {told}")
+            if self._losses[task] >= COORD.losses_max:
+                raise JobFailed(f"{kind} task {result.id} was lost {COORD.losses_max} times: {reason}")
         return TaskStatus.TODO
 
     def _count(self, kind: Kind, data: Any) -> None:
@@ -94,13 +102,13 @@ class JobState:
             counters.nreduce += 1
             counters.out_bytes += data["out"]
 
-    def taken_over(self, maps_count: int, reduces_count: int) -> None:
-        """What a former coordinator left under way begins anew."""
+    def take_over(self, maps_count: int, reduces_count: int) -> None:
+        """Takes note of so many tasks that a former coordinator left under way, and that begin anew."""
         self.counters.nrecover_map += maps_count
         self.counters.nrecover_reduce += reduces_count
 
     def take_lost(self) -> list[int]:
-        """The map tasks that have to run again, once."""
+        """The map tasks that have to run again, and forgets them."""
         lost, self.lost = sorted(self.lost), set()
         self.counters.nrecover_map += len(lost)
         return lost

@@ -1,4 +1,8 @@
-"""What mappers and reducers have in common: how they begin, and what they say when something went wrong."""
+"""What mappers and reducers have in common: how they begin, and how they report what went wrong.
+
+A coordinator tells three ends of a task apart: fatal, which ends the job; an error of the program's own, which some
+more tries may cure; and being cut off, which says nothing about the task.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     Work = Callable[[AsyncSigmaClnt, MrPaths, int], Awaitable[Status]]
 
 CUT_OFF: Final = {"cut_off": True}
-"""The data of a task that could not reach a server: the next one may."""
+"""The data of the status of a task that could not reach a server: its next run may."""
 RESTART: Final = "restart"
 """The message of a reducer that lost some of its input; its data are the numbers of the map tasks."""
 _CUT_OFF: Final = (*serr.SESSION_ERRORS, serr.UnknownFid, serr.Timeout)
@@ -25,8 +29,8 @@ _CUT_OFF: Final = (*serr.SESSION_ERRORS, serr.UnknownFid, serr.Timeout)
 async def perform(
     argv: list[str], crashes: str, partitions: str, work: Callable[[AsyncSigmaClnt, MrPaths, int], Awaitable[Status]]
 ) -> Status:
-    """Does a task of a job, the first two of the arguments, as a proc. ``crashes`` and ``partitions``: its
-    selectors of SIGMAFAIL."""
+    """Does a task as a proc: the first two arguments are the job and the task's number. ``crashes`` and ``partitions``:
+    its selectors of ``SIGMAFAIL``. The status of the work, or of its error."""
     paths, task = MrPaths(argv[0]), int(argv[1])
     async with AsyncSigmaClnt() as sc:
         await sc.started()
@@ -38,7 +42,8 @@ async def perform(
         with crash.arm(crashes), crash.arm(partitions, cut_off):
             try:
                 return await work(sc, paths, task)
-            except (serr.Inval, msgspec.DecodeError) as error:  # it would be the same the next time
+            # Inval says that the job, its app or its input is wrong: it would be the same the next time.
+            except (serr.Inval, msgspec.DecodeError) as error:
                 return Status.fatal(str(error))
             except serr.SigmaError as error:
                 return Status.err(str(error), CUT_OFF if isinstance(error, _CUT_OFF) else None)

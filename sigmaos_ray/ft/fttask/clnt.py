@@ -1,5 +1,8 @@
-"""The client of a task server (FT-2, FT-3). Calls go on by themselves when the server is replaced: all are repeated,
-since repeating them does no harm, but the acquisition, which asks what it got instead."""
+"""The client of a task server (FT-2, FT-3). Calls go on by themselves when the server is replaced.
+
+All are repeated until they are answered, as repeating them does no harm: all but the acquisition, which would take
+other tasks the second time. It asks instead what it holds, by an id of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from google.protobuf.message import Message
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.ft.fttask.paths import checked_id, server_pathname
+from sigmaos_ray.ft.tuning import TASK_CLNT
 from sigmaos_ray.pb import fttask_pb2 as pb
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sessp import wire
@@ -28,22 +32,24 @@ _log = debug.selector("FTTASKCLNT")
 
 R = TypeVar("R", bound=Message)
 
-_PATIENCE_S: Final = 30.0
-"""How long a call waits for a server: longer than the election of a new one takes."""
-_PAUSE_S: Final = 0.1
-_WAIT_S: Final = 20.0
-"""One waiting acquisition is asked for so long, and then again."""
 _GONE: Final = (serr.Unreachable, serr.IOErr, serr.Closed, serr.UnknownFid)
+"""Errors that say that the server is away, and nothing of the call."""
 
 
 class TaskStatus(enum.IntEnum):
-    TODO = pb.TODO  # SigmaOS's word (FT-1): nobody has taken the task yet
+    """SigmaOS's words (FT-1). Any may follow any: what becomes of a task is its owner's decision."""
+
+    TODO = pb.TODO
+    """Nobody has taken it yet."""
     WIP = pb.WIP
+    """Somebody has acquired it."""
     DONE = pb.DONE
     ERROR = pb.ERROR
 
 
 class Acquired(NamedTuple):
+    """What an acquisition got."""
+
     ids: list[int]
     """What is WIP now, for the caller."""
     stopped: bool
@@ -51,6 +57,8 @@ class Acquired(NamedTuple):
 
 
 class TaskStats(NamedTuple):
+    """How many tasks there are of each status, and whether more may come."""
+
     todo: int
     wip: int
     done: int
@@ -59,7 +67,11 @@ class TaskStats(NamedTuple):
 
 
 class AsyncFtTaskClnt:
-    """The tasks of the service ``service_id``. Raises Unreachable if no server answers for half a minute."""
+    """The tasks of the service ``service_id``. May be shared by tasks of one loop.
+
+    Each call raises Unreachable if no server answers for half a minute: it may have taken effect. Once a client has a
+    fence, its calls raise Inval when another client has a newer one.
+    """
 
     def __init__(self, sc: AsyncFsLib, service_id: str) -> None:
         self._rpc = AsyncRPCClnt(sc, server_pathname(checked_id(service_id)))
@@ -67,8 +79,8 @@ class AsyncFtTaskClnt:
         self._fence = NO_FENCE
 
     async def _call(self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None) -> R:
-        """At least once."""
-        deadline_s = time.monotonic() + _PATIENCE_S
+        """Calls a method, again and again until a server answers: at least once."""
+        deadline_s = time.monotonic() + TASK_CLNT.absent_s
         while True:
             try:
                 return await self._rpc.rpc(f"TaskSrv.{method}", request, reply_class, timeout_s)
@@ -76,13 +88,16 @@ class AsyncFtTaskClnt:
                 if isinstance(error, serr.NotFound) and not self._is_away(error):
                     raise
                 if time.monotonic() >= deadline_s:
-                    raise serr.Unreachable(self._pathname, f"no server for {_PATIENCE_S:.0f} s: {error}") from error
+                    raise self._no_server(error) from error
                 _log(f"{method}: {error}")
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(TASK_CLNT.pause_s)
 
     def _is_away(self, error: serr.SigmaError) -> bool:
-        """The server's name is missing, not a task."""
+        """True for NotFound of the server's name; False for that of a task, which is the server's answer."""
         return error.obj in self._pathname.split("/")
+
+    def _no_server(self, error: serr.SigmaError) -> serr.Unreachable:
+        return serr.Unreachable(self._pathname, f"no server for {TASK_CLNT.absent_s:.0f} s: {error}")
 
     async def fence(self, fence: Fence) -> None:
         """From now on older clients are refused (Inval), and this one's calls carry the fence. Inval if it is old."""
@@ -116,26 +131,28 @@ class AsyncFtTaskClnt:
         """Takes tasks that are TODO, at most ``limit`` (0: all); they are WIP until somebody moves them. ``wait``:
         until there is one, or all are finished. What it returns nobody else got, also if a server died meanwhile."""
         acquirer = secrets.token_hex(12)
-        deadline_s = time.monotonic() + _PATIENCE_S
+        deadline_s = time.monotonic() + TASK_CLNT.absent_s
         request = pb.AcquireTasksRequest(wait=wait, acquirer=acquirer, limit=limit, fence=wire.fence_to_pb(self._fence))
         while True:
             try:
-                reply = await self._rpc.rpc("TaskSrv.AcquireTasks", request, pb.AcquireTasksReply, _WAIT_S)
+                reply = await self._rpc.rpc("TaskSrv.AcquireTasks", request, pb.AcquireTasksReply, TASK_CLNT.acquire_s)
                 return Acquired(list(reply.ids), reply.stopped)
             except (*_GONE, serr.NotFound, serr.Timeout) as error:
                 if isinstance(error, serr.NotFound) and not self._is_away(error):
                     raise
                 _log(f"acquire: {error}")
-                if isinstance(error, serr.Timeout):
-                    deadline_s = time.monotonic() + _PATIENCE_S
+                if isinstance(error, serr.Timeout):  # a server is there, and had nothing to give
+                    deadline_s = time.monotonic() + TASK_CLNT.absent_s
                 elif time.monotonic() >= deadline_s:
-                    raise serr.Unreachable(self._pathname, f"no server for {_PATIENCE_S:.0f} s: {error}") from error
+                    raise self._no_server(error) from error
+            # The server may have given tasks to this acquirer, and its reply got lost: asked again, it would give
+            # others, and those would never be done.
             if ids := await self._acquired(acquirer):
                 return Acquired(ids, False)
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(TASK_CLNT.pause_s)
 
     async def _acquired(self, acquirer: str) -> list[int]:
-        """Whether an acquisition of unknown fate took effect."""
+        """What an acquisition of unknown fate got."""
         request = pb.TaskIdsRequest(acquirer=acquirer, fence=wire.fence_to_pb(self._fence))
         return list((await self._call("Acquired", request, pb.AcquireTasksReply)).ids)
 
@@ -167,7 +184,7 @@ class AsyncFtTaskClnt:
         await self._call("AddTaskOutputs", request, pb.NothingReply)
 
     async def get_task_outputs(self, ids: Sequence[int]) -> dict[int, bytes]:
-        """NotFound for an unknown id, or one without an output."""
+        """The outputs of tasks. NotFound for an unknown id, or one without an output."""
         reply = await self._call("GetTaskOutputs", pb.TaskIdsRequest(ids=ids), pb.TaskOutputsReply)
         return dict(zip(ids, reply.outputs, strict=True))
 
@@ -198,52 +215,65 @@ class FtTaskClnt:
 
     @property
     def asynchronous(self) -> AsyncFtTaskClnt:
-        """The client beneath, for faces built on it."""
+        """The asynchronous client beneath, for other faces that are built on it."""
         return self._clnt
 
     def fence(self, fence: Fence) -> None:
+        """See ``AsyncFtTaskClnt.fence``."""
         self._sc.run(self._clnt.fence(fence))
 
     def ping(self) -> None:
+        """See ``AsyncFtTaskClnt.ping``."""
         self._sc.run(self._clnt.ping())
 
     def submit_tasks(self, tasks: Mapping[int, bytes]) -> list[int]:
+        """See ``AsyncFtTaskClnt.submit_tasks``."""
         existing: list[int] = self._sc.run(self._clnt.submit_tasks(tasks))
         return existing
 
     def edit_tasks(self, tasks: Mapping[int, bytes]) -> list[int]:
+        """See ``AsyncFtTaskClnt.edit_tasks``."""
         unknown: list[int] = self._sc.run(self._clnt.edit_tasks(tasks))
         return unknown
 
     def submitted_last_task(self) -> None:
+        """See ``AsyncFtTaskClnt.submitted_last_task``."""
         self._sc.run(self._clnt.submitted_last_task())
 
     def acquire_tasks(self, wait: bool = True, limit: int = 0) -> Acquired:
+        """See ``AsyncFtTaskClnt.acquire_tasks``."""
         acquired: Acquired = self._sc.run(self._clnt.acquire_tasks(wait, limit))
         return acquired
 
     def move_tasks(self, ids: Iterable[int], status: TaskStatus) -> None:
+        """See ``AsyncFtTaskClnt.move_tasks``."""
         self._sc.run(self._clnt.move_tasks(ids, status))
 
     def move_tasks_by_status(self, old: TaskStatus, new: TaskStatus) -> int:
+        """See ``AsyncFtTaskClnt.move_tasks_by_status``."""
         count: int = self._sc.run(self._clnt.move_tasks_by_status(old, new))
         return count
 
     def read_tasks(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """See ``AsyncFtTaskClnt.read_tasks``."""
         tasks: dict[int, bytes] = self._sc.run(self._clnt.read_tasks(ids))
         return tasks
 
     def add_task_outputs(self, outputs: Mapping[int, bytes], mark_done: bool = True) -> None:
+        """See ``AsyncFtTaskClnt.add_task_outputs``."""
         self._sc.run(self._clnt.add_task_outputs(outputs, mark_done))
 
     def get_task_outputs(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """See ``AsyncFtTaskClnt.get_task_outputs``."""
         outputs: dict[int, bytes] = self._sc.run(self._clnt.get_task_outputs(ids))
         return outputs
 
     def get_tasks_by_status(self, status: TaskStatus) -> list[int]:
+        """See ``AsyncFtTaskClnt.get_tasks_by_status``."""
         ids: list[int] = self._sc.run(self._clnt.get_tasks_by_status(status))
         return ids
 
     def get_task_stats(self) -> TaskStats:
+        """See ``AsyncFtTaskClnt.get_task_stats``."""
         stats: TaskStats = self._sc.run(self._clnt.get_task_stats())
         return stats

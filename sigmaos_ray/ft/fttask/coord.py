@@ -1,4 +1,8 @@
-"""Running a proc for each task (FT-4)."""
+"""Running a proc for each task (FT-4).
+
+A task is WIP while its proc runs, so a coordinator that dies leaves tasks that nobody does: whoever leads next moves
+them back to TODO, under a newer fence, so that the old one cannot say any more what became of them.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +35,8 @@ class TaskResult(NamedTuple):
 
 
 def decide(result: TaskResult) -> TaskStatus:
-    """What is to become of a task, unless the owner knows better: OK is DONE, an error of its own is ERROR and not
-    tried again; what crashed, was evicted or got lost is TODO once more."""
+    """What is to become of a task after a run, unless its owner knows better: OK is DONE, an error of its own is ERROR
+    and not tried again; what crashed, was evicted or got lost is TODO once more."""
     status = result.status
     if status is not None and status.is_ok():
         return TaskStatus.DONE
@@ -42,7 +46,7 @@ def decide(result: TaskResult) -> TaskStatus:
 
 
 class AsyncFtTaskCoord:
-    """Takes tasks of one service and runs a proc for each."""
+    """Takes tasks of one service and runs a proc for each. One coordinator of a service at a time."""
 
     def __init__(self, sc: AsyncSigmaClnt, clnt: AsyncFtTaskClnt) -> None:
         self._sc = sc
@@ -57,8 +61,10 @@ class AsyncFtTaskCoord:
     ) -> TaskStats:
         """Runs ``make_proc(id, data)`` for each task until the last one was submitted and all are DONE or ERROR;
         returns how many there are of each. ``on_result`` says where a task goes after its run. The data of an OK
-        status become the task's output, as JSON. A coordinator that takes over moves what is WIP back to TODO first,
-        under a newer fence."""
+        status become the task's output, as JSON. At most ``in_flight_max`` procs run at a time.
+
+        What ``make_proc`` and ``on_result`` raise ends it, and so does a cancellation: procs that run then are not
+        ended, and their tasks stay WIP."""
         running: set[asyncio.Task[None]] = set()
         acquiring: asyncio.Task[object] | None = None
         try:
@@ -76,11 +82,11 @@ class AsyncFtTaskCoord:
                     if stopped:
                         return await self._clnt.get_task_stats()
         finally:
-            left = {*running, *([acquiring] if acquiring else [])}
-            for unfinished in left:
-                unfinished.cancel()
-            if left:
-                await asyncio.wait(left)
+            unfinished = {*running, *([acquiring] if acquiring else [])}
+            for each in unfinished:
+                each.cancel()
+            if unfinished:
+                await asyncio.wait(unfinished)
 
     async def _start(
         self,
@@ -89,7 +95,7 @@ class AsyncFtTaskCoord:
         limit: int,
         running: set[asyncio.Task[None]],
     ) -> bool:
-        """Takes tasks and starts them; True if there will be no more."""
+        """Takes tasks, at most ``limit``, and begins to run them; True if there will be no more."""
         acquired = await self._clnt.acquire_tasks(wait=True, limit=limit)
         if acquired.ids:
             for number, data in (await self._clnt.read_tasks(acquired.ids)).items():
@@ -113,6 +119,7 @@ class AsyncFtTaskCoord:
         await self._settle(result, on_result(result))
 
     async def _settle(self, result: TaskResult, to: TaskStatus) -> None:
+        """Moves a task to where it goes; its output, if there is one, comes with it in the same moment."""
         if to is TaskStatus.DONE and result.status is not None:
             output = msgspec.json.encode(result.status.data)
             await self._clnt.add_task_outputs({result.id: output}, mark_done=True)

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 class AsyncFtTaskSrvMgr:
-    """The servers of the service ``service_id``: ``n`` of them, of which one leads. Those that die are replaced.
+    """The servers of the service ``service_id``: ``n`` of them, of which one leads. Those that die are replaced while
+    this manager lives. ``start`` it, and ``stop`` it, or use it as a context.
 
-    What the service knows outlives its servers: a manager of the same id goes on with it, until ``clear``.
+    What the service keeps outlives its servers: a manager of the same id goes on with it, until ``clear``.
     """
 
     def __init__(self, sc: AsyncSigmaClnt, service_id: str, n: int = 1, mcpu: float = 0) -> None:
@@ -29,6 +30,7 @@ class AsyncFtTaskSrvMgr:
 
     @property
     def service_id(self) -> str:
+        """For clients."""
         return self._service_id
 
     @property
@@ -37,7 +39,8 @@ class AsyncFtTaskSrvMgr:
         return self._group
 
     async def start(self) -> None:
-        """Returns once a server answers. Unreachable, with what became of the servers, if none does."""
+        """Returns once a server answers. Unreachable, with what became of the servers, if none does: then they are
+        ended."""
         await self._group.start()
         try:
             await AsyncFtTaskClnt(self._sc, self._service_id).ping()
@@ -47,11 +50,11 @@ class AsyncFtTaskSrvMgr:
             raise serr.Unreachable(error.obj, f"{error.msg}; servers ended: {'; '.join(ends) or 'none'}") from error
 
     async def stop(self) -> None:
-        """Ends the servers. May be repeated."""
+        """Ends the servers, and returns once they are gone. May be repeated."""
         await self._group.stop()
 
     async def clear(self) -> None:
-        """Forgets all tasks. Stop the servers first."""
+        """Removes all tasks. Stop the servers first: one that runs has them in memory."""
         for pn in (state_pathname(self._service_id), leader_pathname(self._service_id)):
             with contextlib.suppress(serr.NotFound):
                 if await self._sc.is_dir(pn):
@@ -78,6 +81,7 @@ class FtTaskSrvMgr:
 
     @property
     def service_id(self) -> str:
+        """For clients."""
         return self._manager.service_id
 
     @property

@@ -40,13 +40,13 @@ def test_many_keys_and_scans(clerk: KvClerk) -> None:
     values = {f"many-{number}": b"%d" % number for number in range(300)}
     clerk.put_many(values)
     assert clerk.get_many([*values, "not there"]) == values
-    found: dict[str, bytes] = {}
+    scanned: dict[str, bytes] = {}
     for shard in range(SHARDS_COUNT):
         page = clerk.scan(shard)
         assert list(page) == sorted(page)
         assert all(shard_of(key) == shard for key in page)
-        found |= page
-    assert values.items() <= found.items()
+        scanned |= page
+    assert values.items() <= scanned.items()
 
 
 def test_large_values_go_page_by_page(clerk: KvClerk) -> None:

@@ -34,6 +34,6 @@ def gate(tmp_path: Path) -> Iterator[Gate]:
     """Open at the end: nobody is left waiting."""
     directory = tmp_path / "gate"
     directory.mkdir()
-    made = Gate(directory)
-    yield made
-    made.open()
+    gate = Gate(directory)
+    yield gate
+    gate.open()

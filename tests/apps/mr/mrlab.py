@@ -44,10 +44,10 @@ class Texts(NamedTuple):
 
     def words(self) -> dict[bytes, int]:
         """What a sequential count finds."""
-        found: Counter[bytes] = Counter()
+        counts: Counter[bytes] = Counter()
         for text in self.files.values():
-            found.update(words(text))
-        return dict(found)
+            counts.update(words(text))
+        return dict(counts)
 
     def job(self, **changes: object) -> Job:
         fields: dict[str, object] = {
@@ -123,11 +123,11 @@ def gated(gate: Gate, held: Callable[[str], bool] = lambda name: True, hold_redu
     return App(map=map_words, combine=lambda _key, values: sum(values), reduce=reduce, name="gated")
 
 
-def until(condition: Callable[[], bool], told: Callable[[], object] = lambda: "") -> None:
+def until(condition: Callable[[], bool], describe: Callable[[], object] = lambda: "") -> None:
     """Waits for a state that nobody announces."""
     deadline_s = time.monotonic() + WITHIN_S
     while not condition():
-        assert time.monotonic() < deadline_s, f"the state was not reached: {told()}"
+        assert time.monotonic() < deadline_s, f"the state was not reached: {describe()}"
         time.sleep(0.05)
 
 

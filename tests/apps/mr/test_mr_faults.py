@@ -35,14 +35,14 @@ def faultless(sc: SigmaClnt, texts: Texts) -> list[bytes]:
 
 def os_pid_of(sc: SigmaClnt, pid: str) -> int:
     """The process of a proc, once its schedd knows it."""
-    found: list[int] = []
+    os_pids: list[int] = []
 
-    def known() -> bool:
-        found[:] = [info.os_pid for info in sc.procs() if info.pid == pid and info.os_pid]
-        return bool(found)
+    def is_known() -> bool:
+        os_pids[:] = [info.os_pid for info in sc.procs() if info.pid == pid and info.os_pid]
+        return bool(os_pids)
 
-    until(known)
-    return found[0]
+    until(is_known)
+    return os_pids[0]
 
 
 def leader_of(sc: SigmaClnt, running: MapReduce) -> str:
@@ -172,7 +172,7 @@ def test_a_job_outlives_its_client(sc: SigmaClnt, tstate_all: Tstate, texts: Tex
     sc.wait_create(f"name/mr/{name}/result", 60)
     assert sc.get_file_json(f"name/mr/{name}/result")["ok"]
 
-    def left() -> list[str]:
+    def remaining() -> list[str]:
         groups = [
             stat.name for stat in sc.get_dir("name/grpmgr") if stat.name.startswith("fttask") and name in stat.name
         ]
@@ -180,6 +180,6 @@ def test_a_job_outlives_its_client(sc: SigmaClnt, tstate_all: Tstate, texts: Tex
             info.pid for info in sc.procs() if info.state != "exited" and any(name in arg for arg in info.args)
         ]
 
-    until(lambda: not left())
+    until(lambda: not remaining())
     sc.run(stop_job(sc.asynchronous, name))
     assert not [stat.name for stat in sc.get_dir("name/grpmgr") if name in stat.name]

@@ -113,7 +113,7 @@ def test_input_without_a_word(sc: SigmaClnt, texts: Texts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "told"),
+    ("changes", "error", "text"),
     [
         ({"input": "name/s3/~any/mr-tests/nowhere"}, serr.NotFound, "nowhere"),
         ({"app": "no.such.app"}, serr.Inval, "No module named"),
@@ -122,9 +122,9 @@ def test_input_without_a_word(sc: SigmaClnt, texts: Texts) -> None:
     ],
 )
 def test_a_job_that_cannot_begin(
-    sc: SigmaClnt, texts: Texts, changes: dict[str, str], error: type[Exception], told: str
+    sc: SigmaClnt, texts: Texts, changes: dict[str, str], error: type[Exception], text: str
 ) -> None:
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=text):
         run(sc, texts.job(**changes))
 
 
@@ -138,7 +138,7 @@ def test_names_are_used_once(sc: SigmaClnt, texts: Texts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "broken", "told"),
+    ("changes", "broken", "text"),
     [
         ({}, "map", "ValueError: no good"),
         ({}, "reduce", "ValueError: no good"),
@@ -146,7 +146,7 @@ def test_names_are_used_once(sc: SigmaClnt, texts: Texts) -> None:
     ],
 )
 def test_a_job_that_cannot_be_done_has_no_output(
-    sc: SigmaClnt, texts: Texts, changes: dict[str, int], broken: str, told: str
+    sc: SigmaClnt, texts: Texts, changes: dict[str, int], broken: str, text: str
 ) -> None:
     def fail(*_args: object) -> None:
         raise ValueError("no good")
@@ -154,7 +154,7 @@ def test_a_job_that_cannot_be_done_has_no_output(
     app = App(map=fail if broken == "map" else map_first_letters, reduce=fail if broken == "reduce" else longest)
     result = run(sc, texts.job(**changes), app)
     assert not result.ok
-    assert re.search(told, result.error)
+    assert re.search(text, result.error)
     with pytest.raises(serr.NotFound):
         output_of(sc, result.job)
     assert "_SUCCESS" not in names_in(sc, f"{texts.root}/out/{result.job}")
@@ -194,14 +194,14 @@ def test_the_command(sc: SigmaClnt, tstate_all: Tstate, texts: Texts, tmp_path: 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([*sigmaos, *arguments], capture_output=True, text=True, timeout=60, check=False)
 
-    told = call("run", str(tmp_path / "job.yml"), "--name", name, "--json")
-    assert told.returncode == 0, told.stderr
-    assert "map 1/1 done" in told.stderr
-    assert json.loads(told.stdout)["counters"]["in_bytes"] == 6
+    ended = call("run", str(tmp_path / "job.yml"), "--name", name, "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert "map 1/1 done" in ended.stderr
+    assert json.loads(ended.stdout)["counters"]["in_bytes"] == 6
     assert Counter(dict(output_of(sc, name))) == {b"a": b"1", b"b": b"2"}
-    told = call("ls", "--json")
-    assert told.returncode == 0, told.stderr
-    listed = json.loads(told.stdout)
+    ended = call("ls", "--json")
+    assert ended.returncode == 0, ended.stderr
+    listed = json.loads(ended.stdout)
     assert [entry["state"] for entry in listed if entry["name"] == name] == ["done"]
     again = call("run", str(tmp_path / "job.yml"), "--name", name)
     assert again.returncode == 1

@@ -79,13 +79,13 @@ def test_values_go_with_their_shard_and_do_not_come_back() -> None:
     between, after = steps(ALL, ["0", "1"])
     assert state.follow(between)
     assert not state.follow(ALL)
-    kept = [key for key in keys if state.get(key, 0.0) is not None]
-    assert kept == [key for key in keys if after.owners[shard_of(key)] == "0"]
-    assert [key for key in keys if state.owns(key)] == kept
+    owned = [key for key in keys if state.get(key, 0.0) is not None]
+    assert owned == [key for key in keys if after.owners[shard_of(key)] == "0"]
+    assert [key for key in keys if state.owns(key)] == owned
     assert state.follow(after)
     for config in steps(after, ["0"]):
         assert state.follow(config)
-    assert [key for key in keys if state.get(key, 0.0) is not None] == kept
+    assert [key for key in keys if state.get(key, 0.0) is not None] == owned
 
 
 def test_a_server_without_a_configuration_owns_nothing() -> None:

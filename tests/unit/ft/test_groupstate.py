@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sigmaos_ray import Status
-from sigmaos_ray.ft.groupstate import FIRST_PAUSE_S, LIVED_S, PAUSE_S_MAX, GroupState
+from sigmaos_ray.ft.groupstate import GroupState
+from sigmaos_ray.ft.tuning import GROUP
 
 CRASH = Status.err("signal: killed")
 
@@ -19,16 +20,21 @@ def test_a_failing_member_is_started_less_and_less_often() -> None:
     """L-41."""
     group = GroupState(2)
     pauses = [group.exited(0, CRASH, 0.1) for _ in range(8)]
-    assert pauses[:4] == [FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S, 8 * FIRST_PAUSE_S]
-    assert pauses[-1] == PAUSE_S_MAX
-    assert group.failed(1) == FIRST_PAUSE_S
+    assert pauses[:4] == [
+        GROUP.first_pause_s,
+        2 * GROUP.first_pause_s,
+        4 * GROUP.first_pause_s,
+        8 * GROUP.first_pause_s,
+    ]
+    assert pauses[-1] == GROUP.pause_s_max
+    assert group.failed(1) == GROUP.first_pause_s
 
 
 def test_a_member_that_lived_long_comes_back_at_once() -> None:
     group = GroupState(1)
     group.exited(0, CRASH, 0.1)
-    assert group.exited(0, CRASH, LIVED_S) == 0
-    assert group.exited(0, CRASH, 0.1) == FIRST_PAUSE_S
+    assert group.exited(0, CRASH, GROUP.lived_s) == 0
+    assert group.exited(0, CRASH, 0.1) == GROUP.first_pause_s
 
 
 @pytest.mark.parametrize("status", [Status.ok(), Status.evicted(), Status.fatal("no use")])

@@ -44,8 +44,8 @@ def test_every_group_has_its_share(groups: int) -> None:
         config = settled(config.without_group(name).planned((2, 0)))
         assert name not in config.shards
         config = config.forgotten(name)
-        left = len(config.groups)
-        assert set(loads(config)) <= {SHARDS_COUNT // left, SHARDS_COUNT // left + 1}
+        groups_left = len(config.groups)
+        assert set(loads(config)) <= {SHARDS_COUNT // groups_left, SHARDS_COUNT // groups_left + 1}
 
 
 def test_moves_stay_until_they_ended() -> None:

@@ -21,9 +21,9 @@ SHARD = shard_of(KEY)
 
 
 def table(move: tuple[int, int] = (1, 1)) -> ShardTable:
-    found = ShardTable()
-    found.install(SHARD, move, 0, 0, EMPTY, last=True)
-    return found
+    table = ShardTable()
+    table.install(SHARD, move, 0, 0, EMPTY, last=True)
+    return table
 
 
 def write(kind: pb.Kind, value: bytes = b"", seqno: int = 1, **more: Any) -> pb.Write:

@@ -10,8 +10,9 @@ from sigmaos_ray import Status, serr
 from sigmaos_ray.ft.fttask import TaskResult, TaskStatus
 from user.mr import Job
 from user.mr.paths import MrPaths, anywhere, here, local, output_directory
-from user.mr.state import ERRORS_MAX, LOSSES_MAX, JobFailed, JobState
+from user.mr.state import JobFailed, JobState
 from user.mr.tasks import CUT_OFF
+from user.mr.tuning import COORD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ def test_a_job_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "text"),
     [
         ("nreduce: 3", "nreduce: 0", "nreduce"),
         ("nreduce: 3", "nreduce: two", "nreduce"),
@@ -48,10 +49,10 @@ def test_a_job_file(tmp_path: Path) -> None:
         ("app: grep", 'app: ""', "app"),
     ],
 )
-def test_a_job_file_that_is_wrong(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_a_job_file_that_is_wrong(tmp_path: Path, old: str, new: str, text: str) -> None:
     file = tmp_path / "job.yml"
     file.write_text(YAML.replace(old, new))
-    with pytest.raises(serr.Inval, match=told):
+    with pytest.raises(serr.Inval, match=text):
         Job.read(file)
 
 
@@ -73,7 +74,7 @@ def test_whose_files_are_meant() -> None:
 
 
 def ended(state: JobState, status: Status | None, number: int = 1) -> TaskStatus:
-    return state.ended("reduce", TaskResult(number, status, None if status else serr.Unreachable("x"), 1.0))
+    return state.end_run("reduce", TaskResult(number, status, None if status else serr.Unreachable("x"), 1.0))
 
 
 def test_a_task_that_ended_well() -> None:
@@ -94,16 +95,16 @@ def test_a_reducer_that_lost_input_waits_for_the_maps_that_made_it() -> None:
 def test_what_was_lost_runs_again_but_not_for_ever() -> None:
     state = JobState()
     for status in [None, Status.evicted(), Status.err("unreachable", CUT_OFF)] + [Status.crash("signal: killed")] * (
-        LOSSES_MAX - 4
+        COORD.losses_max - 4
     ):
         assert ended(state, status) is TaskStatus.TODO
-    with pytest.raises(JobFailed, match=f"reduce task 1 was lost {LOSSES_MAX} times: .*killed"):
+    with pytest.raises(JobFailed, match=f"reduce task 1 was lost {COORD.losses_max} times: .*killed"):
         ended(state, Status.crash("signal: killed"))
 
 
 def test_what_its_own_program_fails_ends_the_job_soon() -> None:
     state = JobState()
-    for _ in range(ERRORS_MAX - 1):
+    for _ in range(COORD.errors_max - 1):
         assert ended(state, Status.err("ValueError: bad")) is TaskStatus.TODO
         assert ended(state, Status.err("ValueError: other task"), 7) is TaskStatus.TODO
     with pytest.raises(JobFailed, match=r"failed 4 times: ERROR: ValueError: bad"):

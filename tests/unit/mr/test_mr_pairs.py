@@ -106,7 +106,7 @@ def test_the_bulk_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "text"),
     [
         ({}, "either map or map_block"),
         ({"map": map_words, "map_block": count_words}, "either map or map_block"),
@@ -116,8 +116,8 @@ def test_the_bulk_form() -> None:
         ({"map_block": count_words, "cut": "page"}, "cut is one of line, word"),
     ],
 )
-def test_functions_that_make_no_app(fields: dict[str, Any], told: str) -> None:
-    with pytest.raises(serr.Inval, match=told):
+def test_functions_that_make_no_app(fields: dict[str, Any], text: str) -> None:
+    with pytest.raises(serr.Inval, match=text):
         App(**fields)
 
 
@@ -138,17 +138,17 @@ def test_apps_travel(tmp_path: Path) -> None:
     pickled = ship(App(map=lambda name, lines, emit: emit("k", ten), reduce=reduce_sum))
     assert isinstance(pickled, Pickled)
     assert run(load(pickled), [b""], 1) == b"k\t10\n"
-    module = types.ModuleType("made")
+    module = types.ModuleType("app_of_a_test")
     module.map_block = count_words  # type: ignore[attr-defined]
     assert run(load(ship(module)), [b"x"]) == b"x\t1\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("syntax(", "SyntaxError"), ("1/0", "ZeroDivisionError"), ("x = 1", "either map or map_block")]
+    ("source", "text"), [("syntax(", "SyntaxError"), ("1/0", "ZeroDivisionError"), ("x = 1", "either map or map_block")]
 )
-def test_a_file_that_is_no_app(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / "bad.py").write_text(text)
-    with pytest.raises(serr.Inval, match=told):
+def test_a_file_that_is_no_app(tmp_path: Path, source: str, text: str) -> None:
+    (tmp_path / "bad.py").write_text(source)
+    with pytest.raises(serr.Inval, match=text):
         ship("bad.py", tmp_path)
     with pytest.raises(serr.Inval, match=r"nosuch.py.*No such file"):
         ship("nosuch.py", tmp_path)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sigmaos_ray import serr
 from user.mr.cutting import CUTS
 from user.mr.reading import Blocks
-from user.mr.splits import SPLIT_BYTES, InputFile, Split, bins_of
+from user.mr.splits import InputFile, Split, bins_of
+from user.mr.tuning import TASK
 from user.mr.words import words
 
 TEXT = st.text(alphabet="ab\n .é", max_size=60).map(str.encode)
@@ -18,13 +19,13 @@ TEXT = st.text(alphabet="ab\n .é", max_size=60).map(str.encode)
 def read(data: bytes, split: Split, cut: str, part_bytes: int, record_bytes_max: int = 1000) -> list[bytes]:
     """The blocks of a split, as a reader gives the file part by part."""
     blocks = Blocks(split, CUTS[cut], record_bytes_max)
-    found = []
+    parts = []
     at = blocks.begin
     while not blocks.done:
         part = data[at : at + part_bytes]
         at += len(part)
-        found.append(blocks.add(part) if part else blocks.end())
-    return [block for block in found if block]
+        parts.append(blocks.add(part) if part else blocks.end())
+    return [block for block in parts if block]
 
 
 def splits_of(data: bytes, split_bytes: int) -> list[Split]:
@@ -34,26 +35,26 @@ def splits_of(data: bytes, split_bytes: int) -> list[Split]:
 @pytest.mark.parametrize("cut", ["line", "word"])
 @given(data=TEXT, split_bytes=st.integers(1, 20), part_bytes=st.integers(1, 20))
 def test_splits_together_are_the_file(cut: str, data: bytes, split_bytes: int, part_bytes: int) -> None:
-    found = [read(data, split, cut, part_bytes) for split in splits_of(data, split_bytes)]
-    assert b"".join(block for blocks in found for block in blocks) == data
+    splits = [read(data, split, cut, part_bytes) for split in splits_of(data, split_bytes)]
+    assert b"".join(block for blocks in splits for block in blocks) == data
 
 
 @given(data=TEXT, split_bytes=st.integers(1, 20), part_bytes=st.integers(1, 20))
 def test_each_line_is_whole(data: bytes, split_bytes: int, part_bytes: int) -> None:
-    found = [block for split in splits_of(data, split_bytes) for block in read(data, split, "line", part_bytes)]
-    assert [line for block in found for line in block.splitlines(keepends=True)] == data.splitlines(keepends=True)
+    blocks = [block for split in splits_of(data, split_bytes) for block in read(data, split, "line", part_bytes)]
+    assert [line for block in blocks for line in block.splitlines(keepends=True)] == data.splitlines(keepends=True)
 
 
 @given(data=TEXT, split_bytes=st.integers(1, 20), part_bytes=st.integers(1, 20))
 def test_each_word_is_counted_once(data: bytes, split_bytes: int, part_bytes: int) -> None:
-    found = [block for split in splits_of(data, split_bytes) for block in read(data, split, "word", part_bytes)]
-    assert [word for block in found for word in words(block)] == words(data)
+    blocks = [block for split in splits_of(data, split_bytes) for block in read(data, split, "word", part_bytes)]
+    assert [word for block in blocks for word in words(block)] == words(data)
 
 
-@pytest.mark.parametrize(("cut", "told"), [("line", "linesz"), ("word", "wordsz")])
+@pytest.mark.parametrize(("cut", "field"), [("line", "linesz"), ("word", "wordsz")])
 @pytest.mark.parametrize("offset", [0, 5])
-def test_a_record_that_is_too_long(cut: str, told: str, offset: int) -> None:
-    with pytest.raises(serr.Inval, match=told):
+def test_a_record_that_is_too_long(cut: str, field: str, offset: int) -> None:
+    with pytest.raises(serr.Inval, match=field):
         read(b"x" * 100, Split("f", offset, 50), cut, 10, 30)
 
 
@@ -73,8 +74,8 @@ def test_bins_are_full_before_the_next_begins() -> None:
 
 
 def test_splits_that_follow_each_other_are_one() -> None:
-    (only,) = bins_of([InputFile("a", 3 * SPLIT_BYTES - 7)], 4 * SPLIT_BYTES)
-    assert only == [Split("a", 0, 3 * SPLIT_BYTES - 7)]
+    (only,) = bins_of([InputFile("a", 3 * TASK.split_bytes - 7)], 4 * TASK.split_bytes)
+    assert only == [Split("a", 0, 3 * TASK.split_bytes - 7)]
 
 
 @given(st.lists(st.integers(0, 100), max_size=8), st.integers(1, 50))

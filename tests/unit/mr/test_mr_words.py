@@ -21,9 +21,9 @@ def reference(text: str) -> list[bytes]:
 
 
 def counted(block: bytes) -> dict[bytes, int]:
-    found: dict[bytes, int] = {}
-    count_words(block, found)  # type: ignore[arg-type]
-    return found
+    counts: dict[bytes, int] = {}
+    count_words(block, counts)  # type: ignore[arg-type]
+    return counts
 
 
 @given(st.text(alphabet=st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("aé_1 \n.—½²人"))))
@@ -44,7 +44,7 @@ def test_many_different_separators() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         (b"a\xffb", [b"a", b"b"]),
         (b"\xc3a\xa9", [b"a"]),  # two halves of one rune, with a letter between
@@ -57,9 +57,9 @@ def test_many_different_separators() -> None:
         ("\U0001f600x\U00020000".encode(), ["x\U00020000".encode()]),
     ],
 )
-def test_words(text: bytes, found: list[bytes]) -> None:
-    assert words(text) == found
-    assert counted(text) == Counter(found)
+def test_words(text: bytes, expected: list[bytes]) -> None:
+    assert words(text) == expected
+    assert counted(text) == Counter(expected)
 
 
 def test_clean_leaves_ascii_alone() -> None:
@@ -67,6 +67,6 @@ def test_clean_leaves_ascii_alone() -> None:
 
 
 def test_grep_finds_whole_words_only() -> None:
-    found: Counter[bytes] = Counter()
-    grep_block("f", "Java JavaScript Javanese —Java— éJava Java_ C# C++ Python.Python".encode(), found)
-    assert found == {b"Java": 2, b"JavaScript": 1, b"Python": 2}
+    counts: Counter[bytes] = Counter()
+    grep_block("f", "Java JavaScript Javanese —Java— éJava Java_ C# C++ Python.Python".encode(), counts)
+    assert counts == {b"Java": 2, b"JavaScript": 1, b"Python": 2}

@@ -28,7 +28,7 @@ def scan_words(text: str) -> tuple[int, int]:
             word = ""
         else:
             word += char
-    words = [found for found in [*words, word] if found]
+    words = [each for each in [*words, word] if each]
     return len(words), words.count("the")
 
 

@@ -166,15 +166,15 @@ def decide(table: TaskTable, step: tuple, number: int) -> TaskChange | None:  # 
 
 def shown(table: TaskTable) -> object:
     statuses = {status: table.ids_of(status) for status in (pb.TODO, pb.WIP, pb.DONE, pb.ERROR)}
-    known = [number for numbers in statuses.values() for number in numbers]
+    ids = [number for numbers in statuses.values() for number in numbers]
     outputs = {}
-    for number in known:
+    for number in ids:
         try:
             outputs[number] = table.outputs_of([number])
         except serr.NotFound:
             outputs[number] = []
     acquired = {f"a{number}": table.acquired(f"a{number}") for number in range(30)}
-    return statuses, table.data_of(known), outputs, acquired, table.submitted_last, table.fence
+    return statuses, table.data_of(ids), outputs, acquired, table.submitted_last, table.fence
 
 
 @given(steps)
