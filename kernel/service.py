@@ -36,8 +36,8 @@ class Service:
     needs: tuple[str, ...] = ()
     """Modules of ``extras.PACKAGES`` that it cannot do without, besides those that every service needs."""
     keeps: tuple[str, ...] = ()
-    """Patterns of the files that it keeps, below ``KernelArgs.state_dir`` or ``node_dir``. ``{realm}`` stands for a
-    realm's name: what such a pattern matches goes with its realm, the rest with the instance."""
+    """Patterns of what it keeps below ``KernelArgs.state_dir`` or ``node_dir``; ``sigmaos start --clean`` forgets it.
+    ``{realm}`` stands for a realm's name: what such a pattern matches goes with its realm, too."""
 
     @property
     def debug_selector(self) -> str:

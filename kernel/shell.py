@@ -11,13 +11,13 @@ import asyncio
 import os
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
 from kernel.raylib import lean, whereis
 from sigmaos_ray import config, crash, debug
+from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.instance import ServiceInfo
 from sigmaos_ray.perf import session as profiling
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
@@ -46,9 +46,11 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: str = ""
     s3_endpoint: str | None = None
     s3_credentials_profile: str | None = None
-    ux_root: str = ""
+    node_dir: str = ""
+    """Where services keep what belongs to this node: the state directory, or, for a further node of one host, a
+    directory of its own."""
     db_url: str = ""
-    """Of the database, which may hold a password; empty: ``db_file``."""
+    """Of the database, which may hold a password; empty: a file of SQLite's."""
     log_dir: str = ""
     referee: tuple[str, str] = ("", "")
     """The schedd that all others of the instance ask for their shares: its actor's name and namespace."""
@@ -56,10 +58,16 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     perf: str = ""
     fail: str = ""
 
-    @property
-    def db_file(self) -> Path:
-        """SQLite's, of a realm that has no database of another kind. Its write-ahead log stands beside it."""
-        return Path(self.state_dir) / "db" / f"{self.realm}.sqlite"
+    def proc_env(self, service_name: str) -> ProcEnv:
+        """Who the service is to other servers, as their client."""
+        return ProcEnv(
+            pid=f"{service_name}-{self.kernel_id}",
+            realm=self.realm,
+            kernel_id=self.kernel_id,
+            named=self.named,
+            state_file=self.state_file,
+            debug=self.debug,
+        )
 
 
 class KernelService(abc.ABC):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import threading
@@ -21,9 +20,10 @@ import msgspec
 import psutil
 
 from kernel.boot.etcd import EmbeddedEtcd
+from kernel.boot.keptfiles import forget_all
 from kernel.boot.kernels import KernelPart, kernel_id_of, with_named
 from kernel.boot.nameds import Nameds, Place
-from kernel.boot.placing import NODES_DIR_NAME, numbered
+from kernel.boot.placing import numbered
 from kernel.boot.raynode import RayCluster, live_nodes, own_node_id
 from kernel.boot.realms import Realms
 from kernel.boot.request import BootRequest, Report
@@ -131,9 +131,7 @@ class Boot:
     def _start_children(self) -> None:
         request = self._request
         if request.clean:
-            for pattern in ("etcd", "ux", "ux-*", "db", NODES_DIR_NAME):
-                for kept in self._state_dir.glob(pattern):
-                    shutil.rmtree(kept, ignore_errors=True)
+            forget_all(self._state_dir)
         (self._logs / "procs").mkdir(parents=True, exist_ok=True)
         if not request.etcd:
             self._etcd = EmbeddedEtcd(request.host, self._state_dir, self._logs, self._config)
@@ -315,7 +313,6 @@ class Boot:
             state_dir=str(self._state_dir),
             s3_endpoint=self._s3.endpoint if self._s3 is not None else self._request.s3_endpoint,
             s3_credentials_profile=self._profile(),
-            ux_root=str(self._state_dir / "ux"),
             db_url=os.environ.get("SIGMAOS_DB_URL", ""),  # no part of the request, which everybody sees: a secret
             log_dir=str(self._logs),
             referee=(f"schedd-{self._home_id}", self._namespace),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from kernel.boot.children import Child, free_port, is_port_free
+from kernel.boot.keptfiles import ETCD_DIR_NAME
 from sigmaos_ray import decoding, serr
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class EmbeddedEtcd:
         self._host = host
         self._config = config
         self._binary, self._is_from_wheel = find_binary()
-        self._data_dir = state_dir / "etcd"
+        self._data_dir = state_dir / ETCD_DIR_NAME
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._ports = self._choose_ports()
         self.version = version_of(self._binary) or "of unknown version"

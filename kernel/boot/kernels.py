@@ -10,7 +10,7 @@ import msgspec
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from kernel.boot.placing import NODES_DIR_NAME
+from kernel.boot.keptfiles import node_dir
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import Endpoint
 
@@ -157,10 +157,6 @@ def kernel_id_of(ray_node_id: str) -> str:
 
 
 def with_named(args: KernelArgs, place: Place, named: Endpoint) -> KernelArgs:
-    """The arguments of a realm for a node. Of several nodes of one host each has files of its own: no two ux serve one
-    directory, since neither would know of the other's fences and leases."""
-    ux_root = args.ux_root
-    if place.number > 1:
-        root = Path(ux_root)
-        ux_root = str(root.parent / NODES_DIR_NAME / str(place.number) / root.name)
-    return msgspec.structs.replace(args, kernel_id=place.kernel_id, named=named, host=place.host, ux_root=ux_root)
+    """The arguments of a realm for a node."""
+    files = str(node_dir(Path(args.state_dir), place.number))
+    return msgspec.structs.replace(args, kernel_id=place.kernel_id, named=named, host=place.host, node_dir=files)

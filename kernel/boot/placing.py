@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-
-NODES_DIR_NAME: Final = "nodes"
-"""In the state directory: below it, by number, what further nodes of one host keep."""
 
 
 def place(count: int, nodes: Sequence[str], present: Mapping[int, str], stays: int | None = None) -> dict[int, str]:

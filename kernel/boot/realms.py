@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from kernel.boot.placing import NODES_DIR_NAME
+from kernel.boot.keptfiles import forget_realm
 from kernel.boot.realmparts import RealmParts
 from kernel.named import etcd as etcds
 from kernel.named.keys import Keys
@@ -31,17 +30,9 @@ _log = debug.selector("BOOT")
 
 
 def args_of(root: KernelArgs, realm: str) -> KernelArgs:
-    """What a tenant's services are started with: the root realm's, with trees and logs of the tenant's own."""
+    """What a tenant's services are started with: the root realm's, with logs of the tenant's own."""
     log_dir = logs_dir(Path(root.state_dir), realm)
-    return msgspec.structs.replace(root, realm=realm, ux_root=f"{root.ux_root}-{realm}", log_dir=str(log_dir))
-
-
-def _remove_files(args: KernelArgs) -> None:
-    root = Path(args.ux_root)
-    for ux_root in [root, *(root.parent / NODES_DIR_NAME).glob(f"*/{root.name}")]:
-        shutil.rmtree(ux_root, ignore_errors=True)
-    for file in args.db_file.parent.glob(f"{args.db_file.name}*"):
-        file.unlink(missing_ok=True)
+    return msgspec.structs.replace(root, realm=realm, log_dir=str(log_dir))
 
 
 class Realms:
@@ -128,7 +119,7 @@ class Realms:
             await etcd.transaction([], [etcds.delete_below(Keys(name).root)])
         finally:
             await etcd.close()
-        await asyncio.to_thread(_remove_files, args_of(args, name))
+        await asyncio.to_thread(forget_realm, Path(args.state_dir), name)
 
     async def follow_nodes(self) -> None:
         """The nodes are others now."""

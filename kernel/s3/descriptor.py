@@ -14,5 +14,6 @@ SERVICE = Service(
         perf={"S3": "the S3 proxy"},
     ),
     needs=("boto3",),
-    keeps=("s3/{realm}",),
+    # Not the uploads under way, which stand beside them: S3 holds their parts until somebody aborts them.
+    keeps=("s3/{realm}/*/fences",),
 )

@@ -30,14 +30,14 @@ class Site:
 
     def __init__(self, state_dir: Path, etcd_endpoint: str, s3_endpoint: str) -> None:
         self.state_file = state_dir / STATE_FILE_NAME
-        self.ux_root = state_dir / "ux"
         self.realm = f"r{secrets.token_hex(4)}"
+        self.ux_root = state_dir / f"ux-{self.realm}"
         self._args: dict[str, Any] = {
             "kernel_id": KERNEL_ID,
             "realm": self.realm,
             "etcd_endpoints": (etcd_endpoint,),
             "s3_endpoint": s3_endpoint,
-            "ux_root": str(self.ux_root),
+            "node_dir": str(state_dir),
         }
         self._stack = AsyncExitStack()
         self._loop = asyncio.new_event_loop()

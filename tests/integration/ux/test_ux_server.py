@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[3]
 WAIT_S = 20.0
 
 
-def args(named: Endpoint, ux_root: Path) -> KernelArgs:
-    return KernelArgs(kernel_id=KERNEL_ID, named=named, ux_root=str(ux_root))
+def args(named: Endpoint, node_dir: Path) -> KernelArgs:
+    return KernelArgs(kernel_id=KERNEL_ID, named=named, node_dir=str(node_dir))
 
 
 @asynccontextmanager
@@ -37,8 +37,9 @@ async def client(named: Endpoint) -> AsyncIterator[AsyncSigmaClnt]:
 
 
 async def test_a_file_by_pathname(named: Endpoint, tmp_path: Path) -> None:
-    root = tmp_path / "not" / "made" / "yet"
-    service = UxServer(args(named, root))
+    node_dir = tmp_path / "not" / "made" / "yet"
+    root = node_dir / "ux"
+    service = UxServer(args(named, node_dir))
     await service.start()
     async with client(named) as sc:
         for entry in (KERNEL_ID, "~local", "~any"):
@@ -70,14 +71,14 @@ async def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(serr.Inval):
         await UxServer(KernelArgs(kernel_id=KERNEL_ID)).start()
     before = len(os.listdir("/proc/self/fd"))
-    (tmp_path / "file").write_text("x")
+    (tmp_path / "ux").write_text("a file, where the directory is to be")
     with pytest.raises(serr.Exists):
-        await UxServer(args(Endpoint(), tmp_path / "file")).start()
+        await UxServer(args(Endpoint(), tmp_path)).start()
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 async def test_another_takes_the_name_of_one_that_died(named: Endpoint, tmp_path: Path) -> None:
-    first, second = UxServer(args(named, tmp_path / "ux")), UxServer(args(named, tmp_path / "ux"))
+    first, second = UxServer(args(named, tmp_path)), UxServer(args(named, tmp_path))
     await first.start()
     await second.start()
     async with client(named) as sc:
@@ -88,7 +89,7 @@ async def test_another_takes_the_name_of_one_that_died(named: Endpoint, tmp_path
 
 async def test_the_actor(named: Endpoint, tmp_path: Path) -> None:
     def run() -> tuple[Endpoint, int]:
-        actor = UxKernel("ux", args(named, tmp_path / "ux"))
+        actor = UxKernel("ux", args(named, tmp_path))
         endpoint, info = actor.start()
         actor.stop()
         return endpoint, info.pid

@@ -39,7 +39,7 @@ ORDER: Final = (
     *("sigmaos_ray.runner", "sigmaos_ray.ft"),
     *("sigmaos_ray.rpcsrv", "sigmaos_ray.protsrv", "sigmaos_ray.memfs", "sigmaos_ray.sigmasrv"),
     FRONT,
-    *("kernel.raylib", "kernel.service", "kernel.keeping", "kernel.shell"),
+    *("kernel.raylib", "kernel.service", "kernel.keeping", "kernel.shell", "kernel.fileservice"),
     "kernel.<service>",
     *("kernel.node", "kernel.boot"),
     *("sigmaos_ray.testing", "sigmaos_ray.cli"),
