@@ -16,6 +16,7 @@ from kernel.named.keys import Keys
 from kernel.named.leases import Bridge, LeaseSrv
 from kernel.named.nodes import NamedRoot, node_of
 from kernel.named.state import ROOT_INO, Contents, Meta, Plan
+from kernel.service import all_services
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
 from sigmaos_ray import crash, debug, serr
@@ -196,7 +197,8 @@ class NamedServer(KernelService):
 
             await self.fs.committer.commit(plan, apply=apply)
         election = named_election(self._args.realm)
-        for name in sorted({*NAMED_ROOT_DIRS, election} - set(tree.root.children)):
+        servers = (service.name for service in all_services() if service.is_per_node)
+        for name in sorted({*NAMED_ROOT_DIRS, *servers, election} - set(tree.root.children)):
             await root.create(caller, name, OpenHow(perm=DMDIR | 0o777))
         directory = node_of(self.fs, tree.root.children[election])
         how = OpenHow(OWRITE | OTRUNC, DMSYMLINK | DMMOUNT | 0o444, self._election.lease)
