@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,15 @@ from sigmaos_ray.sigmaclnt import SigmaClnt
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import ProcEnv
+
+
+class _Opened(NamedTuple):
+    """A client, and for whom it was opened."""
+
+    os_pid: int
+    proc: str | None
+    """The proc's environment, as the process has it: another one in the same worker has another."""
+    clnt: SigmaClnt
 
 
 class Connection:
@@ -38,24 +47,23 @@ class Connection:
         self._state_file = state_file
         self._realm = realm
         self._lock = threading.Lock()
-        self._clnt: SigmaClnt | None = None
-        self._owner: tuple[int, str | None] | None = None
+        self._opened: _Opened | None = None
         _all.add(self)
 
     def clnt(self) -> SigmaClnt:
         """The client of this process and proc. Unreachable if there is no instance."""
-        owner = (os.getpid(), os.environ.get(PROC_ENV_VARIABLE))
-        if self._clnt is not None and self._owner == owner:
-            return self._clnt
-        if self._owner is not None and self._owner[0] != owner[0]:
+        os_pid, proc = os.getpid(), os.environ.get(PROC_ENV_VARIABLE)
+        opened = self._opened  # looked at once, without the lock, for every call: others may close it meanwhile
+        if opened is not None and (opened.os_pid, opened.proc) == (os_pid, proc):
+            return opened.clnt
+        if opened is not None and opened.os_pid != os_pid:
             self._lock = threading.Lock()  # after a fork: whoever held the old one is not here
-            self._clnt = None
+            self._opened = None
         with self._lock:
-            if self._clnt is None or self._owner != owner:
+            if self._opened is None or self._opened.proc != proc:
                 self._close()
-                self._clnt = self._open()
-                self._owner = owner
-            return self._clnt
+                self._opened = _Opened(os_pid, proc, self._open())
+            return self._opened.clnt
 
     def where(self) -> tuple[str, str]:
         """What the options say: the state file and the realm, empty where they say nothing."""
@@ -74,9 +82,9 @@ class Connection:
             self._close()
 
     def _close(self) -> None:
-        clnt, self._clnt = self._clnt, None
-        if clnt is not None and self._owner is not None and self._owner[0] == os.getpid():
-            clnt.close()
+        opened, self._opened = self._opened, None
+        if opened is not None and opened.os_pid == os.getpid():  # a parent's is the parent's to close
+            opened.clnt.close()
 
 
 _all: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -89,8 +97,8 @@ def _check_not_forked() -> None:
     """gRPC that is in use does not survive a fork: calls of the child would hang."""
     global _opened_in
     if _opened_in is not None and _opened_in != os.getpid():
-        told = "forked from a process that used it already: start processes with spawn or forkserver, or fork earlier"
-        raise serr.Unreachable("name", told)
+        remedy = "start processes with spawn or forkserver, or fork earlier"
+        raise serr.Unreachable("name", f"forked from a process that used it already: {remedy}")
     _opened_in = os.getpid()
 
 

@@ -12,7 +12,7 @@ from fsspec.utils import isfilelike
 from sigmaos_ray import serr
 from sigmaos_ray.fsspec import entries, transfer
 from sigmaos_ray.fsspec.bridge import on_client_loop
-from sigmaos_ray.fsspec.listing import Listing
+from sigmaos_ray.fsspec.part import FsspecPart
 from sigmaos_ray.fsspec.ranges import read_range
 from sigmaos_ray.sigmap import OEXCL, OREAD, OWRITE, Mode
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Range = tuple[int | None, int | None]
 
 
-class Contents(Listing):
-    """Calls on the contents of files."""
+class ContentCalls(FsspecPart):
+    """Calls on the contents of whole files."""
 
     # -- reading
 
@@ -46,12 +46,13 @@ class Contents(Listing):
         sc = self._sc
         if any((start or 0) < 0 or end is None or end < 0 for start, end in ranges):
             size = int((await sc.stat(entries.followed(path))).length)
-            wanted = [entries.byte_range(start, end, size) for start, end in ranges]
+            spans = [entries.byte_range(start, end, size) for start, end in ranges]
         else:
-            wanted = [entries.byte_range(start, end, end or 0) for start, end in ranges]
+            # Offsets from the beginning need no size: a read ends where the file does.
+            spans = [entries.byte_range(start, end, end or 0) for start, end in ranges]
         fd = await sc.open(entries.followed(path), OREAD)
         try:
-            return await self._together(read_range(sc, fd, offset, count) for offset, count in wanted)
+            return await self._together(read_range(sc, fd, offset, count) for offset, count in spans)
         finally:
             await sc.close_fd(fd)
 
@@ -84,11 +85,11 @@ class Contents(Listing):
                     raise
                 return [error] * len(places[path])
 
-        out: list[Any] = [None] * len(paths)
+        results: list[Any] = [None] * len(paths)
         for path, parts in zip(places, await self._together(map(parts_of, places), batch_size), strict=True):
             for place, part in zip(places[path], parts, strict=True):
-                out[place] = part
-        return out
+                results[place] = part
+        return results
 
     async def _cat(
         self,
@@ -105,16 +106,16 @@ class Contents(Listing):
             return await self._cat_or_error(paths[0], on_error, **kwargs)
         if recursive:
             paths = await self._without_dirs(paths)
-        found = await self._together((self._cat_or_error(name, on_error, **kwargs) for name in paths), batch_size)
+        contents = await self._together((self._cat_or_error(name, on_error, **kwargs) for name in paths), batch_size)
         return {
             name: data
-            for name, data in zip(paths, found, strict=True)
+            for name, data in zip(paths, contents, strict=True)
             if on_error != "omit" or not isinstance(data, BaseException)
         }
 
     async def _without_dirs(self, paths: list[str]) -> list[str]:
-        kinds = await self._together(self._kind(path) for path in paths)
-        return [path for path, kind in zip(paths, kinds, strict=True) if kind != "directory"]
+        are_dirs = await self._together(self._isdir(path) for path in paths)
+        return [path for path, is_dir in zip(paths, are_dirs, strict=True) if not is_dir]
 
     async def _cat_or_error(self, path: str, on_error: str, **kwargs: Any) -> bytes | BaseException:
         try:
@@ -131,9 +132,13 @@ class Contents(Listing):
         path = self._strip_protocol(path)
         flags = _flags_of(mode)
         if self._intrans:
-            self.transaction.files.append(_Later(self, path, bytes(value), flags))
+            self.transaction.files.append(_PipedLater(self, path, bytes(value), flags))
             return
         await self._write_whole(path, value, flags)
+
+    def put_whole(self, path: str, data: bytes | bytearray, flags: Mode) -> None:
+        """Makes or replaces a file, at once, also in a transaction."""
+        self.run(self._write_whole(path, data, flags))
 
     @on_client_loop
     async def _write_whole(self, path: str, value: Any, flags: Mode = 0) -> None:
@@ -195,20 +200,20 @@ class Contents(Listing):
         await self._with_parents(target, lambda: transfer.copy(self._sc, source, target), make=True)
 
 
-class _Later:
-    """What was piped in a transaction."""
+class _PipedLater:
+    """What was piped in a transaction: one of fsspec's files, as a transaction has them, until it ends."""
 
-    def __init__(self, fs: Contents, path: str, data: bytes, flags: Mode) -> None:
+    def __init__(self, fs: ContentCalls, path: str, data: bytes, flags: Mode) -> None:
         self._fs = fs
         self._path = path
         self._data = data
         self._flags = flags
 
     def commit(self) -> None:
-        self._fs.run(self._fs._write_whole(self._path, self._data, self._flags))
+        self._fs.put_whole(self._path, self._data, self._flags)
 
     def discard(self) -> None:
-        """Nothing was written."""
+        """There is nothing to take back."""
 
 
 def _flags_of(mode: str) -> Mode:

@@ -11,28 +11,30 @@ through endpoints; a glob goes where it is told to.
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.spec import AbstractBufferedFile
 
-from sigmaos_ray import serr
 from sigmaos_ray.blocking import Writer
-from sigmaos_ray.fsspec import entries, openfiles
+from sigmaos_ray.fsspec import entries, openfiles, writefiles
 from sigmaos_ray.fsspec.bridge import add_blocking_faces, on_client_loop
-from sigmaos_ray.fsspec.names import Names
+from sigmaos_ray.fsspec.contents import ContentCalls
+from sigmaos_ray.fsspec.directories import DirectoryCalls
+from sigmaos_ray.fsspec.infos import InfoCalls
+from sigmaos_ray.fsspec.moving import MoveCalls
+from sigmaos_ray.fsspec.removing import RemoveCalls
 
 if TYPE_CHECKING:
     from sigmaos_ray.sigmap import Mode
 
 
-class SigmaFileSystem(Names):
+class SigmaFileSystem(InfoCalls, DirectoryCalls, ContentCalls, RemoveCalls, MoveCalls):
     """The namespace of one instance, as ``sigma://name/...``. May be shared by threads.
 
-    fsspec makes one object per process for equal options, and keeps it; it may be pickled, and used after a fork.
+    fsspec makes one object per process for equal options, and keeps it. It may be pickled, and used in a process that
+    was forked before the first use; after it the child gets Unreachable.
     """
 
     # -- opening
@@ -47,14 +49,16 @@ class SigmaFileSystem(Names):
         **kwargs: Any,
     ) -> Any:
         """A file object: rb, wb, xb, ab, r+b, or text. A ``with`` block that raises drops what it was writing."""
+        # Reading is fsspec's own way. Writing is not: its wrappers for text and codecs close what they wrap however a
+        # ``with`` block ends, and that would make half a file durable.
         if "r" in mode:
             return super().open(path, mode, block_size, cache_options, compression, **kwargs)
         text = {key: kwargs.pop(key) for key in ("encoding", "errors", "newline") if key in kwargs}
         file = super().open(path, entries.mode_of(mode), block_size, cache_options, None, **kwargs)
         codec = get_compression(path, compression)
         if codec is not None:
-            file = openfiles.CompressedWriter(file, compr[codec](file, mode="w"))
-        return file if "b" in mode else openfiles.SigmaTextWriter(file, **text)
+            file = writefiles.CompressedWriter(file, compr[codec](file, mode="w"))
+        return file if "b" in mode else writefiles.SigmaTextWriter(file, **text)
 
     def _open(
         self,
@@ -71,7 +75,7 @@ class SigmaFileSystem(Names):
         if mode == "r+b":
             return openfiles.open_random(self, path, block_bytes)
         if mode != "rb":
-            return openfiles.SigmaWriter(self, path, mode, autocommit=autocommit)
+            return writefiles.SigmaWriter(self, path, mode, autocommit=autocommit)
         if "cache_type" in kwargs:
             return AbstractBufferedFile(self, path, mode, block_bytes, cache_options=cache_options, **kwargs)
         return openfiles.open_reader(self, path, block_bytes)
@@ -83,32 +87,6 @@ class SigmaFileSystem(Names):
     @on_client_loop
     async def _opened_writer(self, path: str, mode: Mode) -> Writer:
         return Writer(self.clnt, await self._sc.create_writer(path, mode=mode).open())
-
-    def put_whole(self, path: str, data: bytearray, flags: Mode) -> None:
-        """Makes or replaces a file, at once, also in a transaction."""
-        self.run(self._write_whole(path, data, flags))
-
-    # -- what tells one state of a file from another
-
-    async def _ukey(self, path: str) -> str:
-        """Of the object's identity and version: moves with every change of a file, whatever its clock says."""
-        known = entries.identity(await self._info(path))
-        return hashlib.sha256(repr(known).encode()).hexdigest()
-
-    async def _checksum(self, path: str) -> int:
-        """As ``ukey``: of the version, not of the contents."""
-        return int(await self._ukey(path), 16)
-
-    async def _modified(self, path: str) -> datetime.datetime:
-        """In UTC. NotSupported for what its server keeps no time of, a directory in S3 say."""
-        entry = await self._info(path)
-        if not entry.get("mtime"):
-            raise serr.NotSupported(entry["name"], "its server keeps no time of change")
-        return datetime.datetime.fromtimestamp(entry["mtime"], tz=datetime.UTC)
-
-    async def _created(self, path: str) -> datetime.datetime:
-        """Always NotSupported: sigmap has no time of creation. ``modified`` tells that of the last change."""
-        raise serr.NotSupported(entries.strip(path), "sigmap keeps no time of creation")
 
 
 add_blocking_faces(SigmaFileSystem)

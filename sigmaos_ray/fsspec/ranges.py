@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
@@ -14,15 +14,12 @@ IN_FLIGHT_MAX: Final = 16
 """Reads of one call that are under way at a time: 16 MiB."""
 
 
-class _Part:
-    """One read under way."""
+class _Part(NamedTuple):
+    """One read under way: ``wanted_bytes`` from ``start`` on."""
 
-    __slots__ = ("asked", "start", "task")
-
-    def __init__(self, task: asyncio.Task[bytes], start: int, asked: int) -> None:
-        self.task = task
-        self.start = start
-        self.asked = asked
+    task: asyncio.Task[bytes]
+    start: int
+    wanted_bytes: int
 
 
 class Ranges:
@@ -49,20 +46,22 @@ class Ranges:
             self._at = self._next = offset
         try:
             return await self._fill(offset, target)
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
-            await self.drop()
+        except BaseException:
+            await self.drop()  # parts of this call would be taken for those of the next
             raise
 
     async def _fill(self, offset: int, target: memoryview) -> int:
         wanted_end = offset + len(target)
         done = 0
         while done < len(target):
-            self._ask(wanted_end)
+            self._start_parts(wanted_end)
             if not self._held:
                 part = self._parts.popleft()
                 data = await part.task
                 self._held = memoryview(data)
-                if len(data) < part.asked:
+                if len(data) < part.wanted_bytes:
+                    # The file ends here, or its server sends less at a time: what lies behind was asked for at
+                    # offsets that do not follow. The caller gets what there is, and asks again.
                     await self._drop_parts(part.start + len(data))
                     wanted_end = self._next
                 if not data:
@@ -77,8 +76,9 @@ class Ranges:
         self._calls_in_order += 1
         return done
 
-    def _ask(self, wanted_end: int) -> None:
+    def _start_parts(self, wanted_end: int) -> None:
         """Starts the reads up to ``wanted_end``, and a few ahead for who reads one after the other."""
+        # Not at the first call: who reads here and there would pay for parts that it never takes.
         ahead = PARTS_AHEAD if self._calls_in_order else 0
         while len(self._parts) < IN_FLIGHT_MAX:
             if self._next < wanted_end:

@@ -30,8 +30,8 @@ async def download(sc: AsyncSigmaClnt, source: Entry, local: str, callback: Any)
     file = await asyncio.to_thread(open, local, "wb")
     try:
         await download_to(sc, source, file, callback)
-    except BaseException:  # a cancellation too: what was made is taken back, and it goes on
-        await asyncio.shield(asyncio.to_thread(os.unlink, local))
+    except BaseException:
+        await asyncio.shield(asyncio.to_thread(os.unlink, local))  # even if this call is cancelled once more
         raise
     finally:
         await asyncio.to_thread(file.close)

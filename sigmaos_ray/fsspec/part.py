@@ -1,9 +1,8 @@
-"""What all calls of the file system stand on: its client, pathnames, and what is at one."""
+"""What the parts of ``SigmaFileSystem`` share: the client, pathnames, and how coroutines are run."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from fsspec.asyn import AsyncFileSystem
@@ -11,13 +10,13 @@ from fsspec.utils import stringify_path, tokenize
 
 from sigmaos_ray import loopthread, serr
 from sigmaos_ray.fsspec import entries
-from sigmaos_ray.fsspec.bridge import on_client_loop
 from sigmaos_ray.fsspec.connection import Connection
+from sigmaos_ray.fsspec.dirmaker import DirMaker
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
-    from sigmaos_ray.fsspec.entries import Entry
     from sigmaos_ray.sigmaclnt import AsyncSigmaClnt, SigmaClnt
 
 T = TypeVar("T")
@@ -29,8 +28,9 @@ _FSSPEC_OPTIONS: Final = frozenset({"use_listings_cache", "listings_expiry_time"
 """Options that fsspec may give to any file system; listings are not cached here."""
 
 
-class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
-    """The client, and looking at one pathname."""
+class FsspecPart(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
+    """Some of the file system's calls. Parts stand side by side: each derives from this class alone, and what it needs
+    of another it calls by fsspec's own names (``_info``, ``_makedirs``), which ``AsyncFileSystem`` declares."""
 
     protocol = entries.PROTOCOL
     blocksize = 1 << 20
@@ -54,13 +54,12 @@ class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
         unknown = sorted(options.keys() - _FSSPEC_OPTIONS)
         if unknown:
             raise TypeError(f"unknown storage options: {', '.join(unknown)}")
-        # As if asynchronous: else fsspec would start a loop thread of its own.
+        # As if asynchronous: else fsspec would start a loop thread of its own beside the client's.
         super().__init__(asynchronous=True, batch_size=batch_size or CALLS_IN_FLIGHT_MAX, **options)
         self.asynchronous = asynchronous
         self.auto_mkdir = auto_mkdir
         self._connection = Connection(state_file, state_dir, realm)
-        self._making: dict[tuple[int, str], asyncio.Task[None]] = {}
-        """Directories that are being made, by process and pathname. Used on the client's loop only."""
+        self._dir_maker = DirMaker()
 
     # -- the client
 
@@ -83,8 +82,8 @@ class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
         """Runs a coroutine on the client's loop and blocks for its result."""
         try:
             clnt = self.clnt
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
-            coroutine.close()
+        except BaseException:
+            coroutine.close()  # else Python warns of a coroutine that nobody awaited, on top of the error
             raise
         return clnt.run(coroutine)
 
@@ -102,7 +101,7 @@ class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
         raised."""
         waiting = list(calls)
         results: list[Any] = [None] * len(waiting)
-        numbered = enumerate(waiting)
+        numbered = enumerate(waiting)  # the queue of all workers: whoever is free takes the next call from it
 
         async def work() -> None:
             for number, call in numbered:
@@ -127,61 +126,6 @@ class Base(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no types
         if isinstance(path, list):
             return [cls._strip_protocol(part) for part in path]
         return entries.strip(stringify_path(path))
-
-    async def _info(self, path: str, **kwargs: Any) -> Entry:
-        path = self._strip_protocol(path)
-        if not path:
-            return dict(entries.ROOT)
-        return await self._look(path)
-
-    @on_client_loop
-    async def _look(self, path: str) -> Entry:
-        return entries.entry_of(path, await self._sc.stat(entries.followed(path)))
-
-    async def _exists(self, path: str, **kwargs: Any) -> bool:
-        return await self._kind(path) is not None
-
-    async def _isdir(self, path: str) -> bool:
-        return await self._kind(path) == "directory"
-
-    async def _isfile(self, path: str) -> bool:
-        return await self._kind(path) == "file"
-
-    async def _kind(self, path: str) -> str | None:
-        """None if there is nothing. A server that cannot be reached is an error, not an absence."""
-        try:
-            return str((await self._info(path))["type"])
-        except (serr.NotFound, serr.NotDir):
-            return None
-
-    # -- making directories
-
-    async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
-        path = self._strip_protocol(path)
-        if entries.is_top(path):
-            raise serr.Exists(path)
-        await self._with_parents(path, lambda: self._make(path), make=create_parents)
-
-    async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
-        path = self._strip_protocol(path)
-        if not exist_ok:
-            await self._mkdir(path)
-        elif not entries.is_top(path):
-            await self._ensure_dir(path)
-
-    @on_client_loop
-    async def _ensure_dir(self, path: str) -> None:
-        """Who asks for one directory at the same time shares the work: a bulk copy has many files in each."""
-        key = (os.getpid(), path)
-        making = self._making.get(key)
-        if making is None:
-            making = self._making[key] = asyncio.create_task(self._sc.makedirs(path), name="fsspec-mkdir")
-            making.add_done_callback(lambda _: self._making.pop(key, None))
-        await asyncio.shield(making)
-
-    @on_client_loop
-    async def _make(self, path: str) -> None:
-        await self._sc.mkdir(path)
 
     async def _with_parents(self, path: str, call: Callable[[], Awaitable[T]], *, make: bool) -> T:
         """What ``call`` returns; where the directory above ``path`` is missing, it is made first, if ``make``."""
