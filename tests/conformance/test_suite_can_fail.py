@@ -39,8 +39,8 @@ def outcomes(report: Path, *args: str) -> dict[str, bool]:
     # Native tracebacks: pytest parses sources for its own, and Python 3.11 trips over that now and then.
     options = ["-q", "--tb=native", "-p", "no:cacheprovider", f"--junitxml={report}"]
     command = [sys.executable, "-m", "pytest", *options, *args]
-    done = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, timeout=TESTS_S, check=False)
-    assert report.exists(), done.stdout + done.stderr
+    result = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, timeout=TESTS_S, check=False)
+    assert report.exists(), result.stdout + result.stderr
     return {
         f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}": len(case) == 0
         for case in ElementTree.parse(report).iter("testcase")

@@ -97,8 +97,8 @@ def s3_lab(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]
 
 @pytest.fixture(params=["memfs", "named", "s3", "ux"])
 def lab(request: pytest.FixtureRequest) -> Lab:
-    found: Lab = request.getfixturevalue(f"{request.param}_lab")
-    return found
+    lab: Lab = request.getfixturevalue(f"{request.param}_lab")
+    return lab
 
 
 @pytest.fixture

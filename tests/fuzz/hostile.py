@@ -175,8 +175,8 @@ requests = st.sampled_from(sorted(OPS)).flatmap(any_of)
 """A request of any kind."""
 
 frames = st.builds(
-    lambda asked, numbers_, acks, bye: Frames(
-        requests=[_numbered(request, number) for request, number in zip(asked, numbers_, strict=False)],
+    lambda requests, numbers_, acks, bye: Frames(
+        requests=[_numbered(request, number) for request, number in zip(requests, numbers_, strict=False)],
         acks=acks,
         bye=bye,
     ),

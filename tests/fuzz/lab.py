@@ -67,16 +67,16 @@ class Lab:
 
     async def counts(self) -> dict[str, int]:
         """What the server says that it holds."""
-        told = json.loads(await asyncio.wait_for(self.canary.get_file("name/.statsd"), ANSWER_S))
-        return {name: told[name] for name in ("session_count", "fid_count", "watch_count")}
+        statsd = json.loads(await asyncio.wait_for(self.canary.get_file("name/.statsd"), ANSWER_S))
+        return {name: statsd[name] for name in ("session_count", "fid_count", "watch_count")}
 
     async def check_alive(self) -> None:
         """The canary on another session is served, and health says so."""
         name = f"{self.root}/canary"
         assert await asyncio.wait_for(self.canary.get_file(name), ANSWER_S) == b"sings"
         async with grpc.aio.insecure_channel(self.address) as channel:
-            told = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_S)
-        assert told.status == health_pb2.HealthCheckResponse.SERVING
+            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=ANSWER_S)
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
 
     async def check_clean(self, within_s: float = ANSWER_S) -> None:
         """Sessions, fids and watches of those that left are gone."""

@@ -34,7 +34,7 @@ class RawSession:
         self._seqno = 0
         self._changed = asyncio.Event()
         self.welcome: Welcome | None = None
-        self.asked: dict[int, Request] = {}
+        self.requests: dict[int, Request] = {}
         self.replies: dict[int, Reply] = {}
         self.reply_counts: Counter[int] = Counter()
         self.reply_bytes = 0
@@ -83,7 +83,7 @@ class RawSession:
     def continues(self, older: RawSession) -> None:
         """This is another stream of the same session."""
         self._seqno = older._seqno
-        self.asked, self.replies, self.reply_counts = older.asked, older.replies, older.reply_counts
+        self.requests, self.replies, self.reply_counts = older.requests, older.replies, older.reply_counts
 
     # -- sending
 
@@ -101,7 +101,7 @@ class RawSession:
         """Gives a request the next number."""
         self._seqno += 1
         request.seqno = self._seqno
-        self.asked[self._seqno] = request
+        self.requests[self._seqno] = request
         return request
 
     async def ask(self, *requests: Request) -> list[int]:
@@ -131,7 +131,7 @@ class RawSession:
         return await self.until(lambda: all(seqno in self.replies for seqno in seqnos), within_s)
 
     def unanswered(self) -> set[int]:
-        return self.asked.keys() - self.replies.keys()
+        return self.requests.keys() - self.replies.keys()
 
     async def call(self, request: Request) -> Reply:
         """Sends one request, and waits for its reply."""

@@ -61,7 +61,7 @@ class SessionMachine(RuleBasedStateMachine):
         certain = [
             seqno for seqno, request in zip(seqnos, requests, strict=True) if request.WhichOneof("op") not in MAY_WAIT
         ]
-        assert await session.answered(*certain), [session.asked[n] for n in certain if n not in session.replies]
+        assert await session.answered(*certain), [session.requests[n] for n in certain if n not in session.replies]
         await session.answered(*seqnos, within_s=0.02)
 
     # -- requests that mean something
@@ -77,9 +77,9 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(fid=hostile.FIDS, name=hostile.names, perm=hostile.perms, mode=hostile.modes, data=hostile.contents)
     def create(self, fid: int, name: str, perm: int, mode: int, data: bytes) -> None:
         """Through a fid of its own: a create turns its fid into the new entry."""
-        made = Request(create=pb.Tcreate(fid=7, name=name, perm=perm, mode=mode, data=data))
+        create = Request(create=pb.Tcreate(fid=7, name=name, perm=perm, mode=mode, data=data))
         self.ask(Request(clunk=pb.Tclunk(fid=7)))
-        self.ask(Request(walk=pb.Twalk(fid=fid, newfid=7)), made)
+        self.ask(Request(walk=pb.Twalk(fid=fid, newfid=7)), create)
 
     @rule(fid=hostile.FIDS, name=st.sampled_from(hostile.NAMES))
     def mkdir(self, fid: int, name: str) -> None:
@@ -198,7 +198,7 @@ class SessionMachine(RuleBasedStateMachine):
             self.session_id = secrets.randbits(63) or 1
             await self._open()
             return
-        await self.session.send(Frames(requests=[self.session.asked[seqno] for seqno in again]))
+        await self.session.send(Frames(requests=[self.session.requests[seqno] for seqno in again]))
 
     def teardown(self) -> None:
         if hasattr(self, "session") and self.session.welcome is not None:
@@ -206,10 +206,10 @@ class SessionMachine(RuleBasedStateMachine):
 
     async def _end(self) -> None:
         session = self.session
-        clients = {request.attach.client_id for request in session.asked.values() if request.HasField("attach")}
+        clients = {request.attach.client_id for request in session.requests.values() if request.HasField("attach")}
         await session.ask(*(Request(detach=pb.Tdetach(client_id=client_id)) for client_id in clients))
-        everything = list(session.asked)
-        assert await session.answered(*everything), [session.asked[seqno] for seqno in session.unanswered()]
+        everything = list(session.requests)
+        assert await session.answered(*everything), [session.requests[seqno] for seqno in session.unanswered()]
         assert set(session.reply_counts) == set(everything)
         assert set(session.reply_counts.values()) == {1}, "a request was answered twice"
         self.looks_at(session)

@@ -57,9 +57,9 @@ async def _use(lab: Lab, name: str) -> None:
     """In a directory of its own: what was made is there, under just this name, whichever request looks."""
     directory = f"{secrets.token_hex(6)}"
     async with lab.attached() as session:
-        made = pb.Tputfile(fid=0, names=[directory, name], data=b"mine", mode=OWRITE | OEXCL, perm=0o777)
+        tput = pb.Tputfile(fid=0, names=[directory, name], data=b"mine", mode=OWRITE | OEXCL, perm=0o777)
         await lab.canary.mkdir(f"{lab.root}/{directory}")
-        put = await session.call(Request(putfile=made))
+        put = await session.call(Request(putfile=tput))
         get = await session.call(Request(getfile=pb.Tgetfile(fid=0, names=[directory, name], count=100)))
         walk = await session.call(Request(walk=pb.Twalk(fid=0, newfid=1, names=[directory, name])))
         listed = [stat.name for stat in await lab.canary.get_dir(f"{lab.root}/{directory}")]

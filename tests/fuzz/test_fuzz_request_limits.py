@@ -62,7 +62,7 @@ def put(**fields: Any) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("request_", "told"),
+    ("request_", "text"),
     [
         (Request(walk=pb.Twalk(fid=0, newfid=9, names=["a"] * 257)), "over 256 components"),
         (Request(walk=pb.Twalk(fid=0, newfid=9, names=["a" * 300] * 256)), "a path has at most 65536"),
@@ -90,10 +90,10 @@ def put(**fields: Any) -> Request:
         (Request(writeread=pb.Twriteread(fid=2, frames=[b""] * 65)), "65 frames: a call has at most 64"),
     ],
 )
-async def test_what_a_request_may_not_ask_for(request_: Request, told: str) -> None:
+async def test_what_a_request_may_not_ask_for(request_: Request, text: str) -> None:
     error = error_of(await one_reply(request_))
     assert isinstance(error, serr.Inval | serr.NotDir)
-    assert told in str(error)
+    assert text in str(error)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def call(method: str, argument: bytes = b"", timeout_s: float = 0.0) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("request_", "told"),
+    ("request_", "text"),
     [
         (call("No.Such"), "file not found: No.Such (no such RPC method)"),
         (call("LeaseSrv._keeper"), "file not found"),
@@ -129,9 +129,9 @@ def call(method: str, argument: bytes = b"", timeout_s: float = 0.0) -> Request:
         (Request(writeread=pb.Twriteread(fid=2, frames=[])), "a call has two frames"),
     ],
 )
-async def test_calls_that_cannot_be(request_: Request, told: str) -> None:
+async def test_calls_that_cannot_be(request_: Request, text: str) -> None:
     frames = (await one_reply(request_)).writeread.frames
-    assert told in str(wire.error_from_pb(RpcReply.FromString(frames[0]).error))
+    assert text in str(wire.error_from_pb(RpcReply.FromString(frames[0]).error))
 
 
 @pytest.mark.parametrize("timeout_s", [math.inf, 1e300, 5e-324])
@@ -207,8 +207,8 @@ async def test_fids_watches_and_fences_are_bounded() -> None:
         for number in range(1, 4):
             fence = pb.Fence(pathname=f"f{number}", epoch=1)
             reply = await session.call(put(fence=fence))
-            told = str(error_of(reply)) if number > 2 else ""
-        assert told == "retry: f3 (the server remembers 2 fences, its most)"
+            text = str(error_of(reply)) if number > 2 else ""
+        assert text == "retry: f3 (the server remembers 2 fences, its most)"
         await session.call(Request(walk=pb.Twalk(fid=0, newfid=1)))
         await session.call(Request(open=pb.Topen(fid=1, mode=OREAD)))
         replies = [await session.call(Request(watch=pb.Twatch(dirfid=1, watchfid=fid))) for fid in (2, 3, 4)]

@@ -63,8 +63,8 @@ async def check_alive(server: FileServer) -> None:
 async def test_a_stream_that_says_nothing_is_ended() -> None:
     async with memfs(limits(hello_timeout_s=0.2)) as server:
         session = session_of(server)
-        code, told = await session.ended()
-        assert (code, told) == (grpc.StatusCode.DEADLINE_EXCEEDED, "timed out: hello (none in 0.2 s)")
+        code, details = await session.ended()
+        assert (code, details) == (grpc.StatusCode.DEADLINE_EXCEEDED, "timed out: hello (none in 0.2 s)")
         await session.__aexit__()
         await check_alive(server)
 
@@ -73,8 +73,8 @@ async def test_streams_that_say_nothing_are_bounded() -> None:
     async with memfs(limits(greetings_max=3, hello_timeout_s=30.0)) as server:
         silent = [session_of(server) for _ in range(4)]
         endings = [asyncio.create_task(session.ended()) for session in silent]
-        done, _ = await asyncio.wait(endings, timeout=10, return_when=asyncio.FIRST_COMPLETED)
-        assert [ending.result() for ending in done] == [
+        finished, _ = await asyncio.wait(endings, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert [ending.result() for ending in finished] == [
             (EXHAUSTED, "retry: stream (over 3 streams have not said hello yet)")
         ]
         for session in silent:
@@ -154,7 +154,7 @@ async def test_a_resume_ends_the_older_stream() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "reason"),
     [
         (b"\xff\xff\xff\xff", "unknown message: Frames (4 bytes that are no such message"),
         (b"\x1a\x05\x00", "unknown message: Frames (3 bytes that are no such message"),
@@ -168,14 +168,14 @@ async def test_a_resume_ends_the_older_stream() -> None:
         (Frames(acks=range(11)).SerializeToString(), "over 10 in one message"),
     ],
 )
-async def test_what_is_no_message_of_a_client_ends_its_session(message: bytes, told: str) -> None:
+async def test_what_is_no_message_of_a_client_ends_its_session(message: bytes, reason: str) -> None:
     """The session ends at once, with a reason; the others go on."""
     async with memfs(limits(acks_max=10)) as server:
         async with attached(server) as session:
             await session.send_bytes(message)
             code, details = await session.ended()
             assert code is INVALID
-            assert told in details
+            assert reason in details
             await reached(lambda: not server.stats.session_count)
             assert server.stats.fid_count == 0
         await check_alive(server)
@@ -185,9 +185,9 @@ async def test_a_message_over_the_size_ends_the_stream() -> None:
     async with memfs() as server:
         async with attached(server) as session:
             await session.send_bytes(bytes(CONFIG.wire.message_bytes_max + 1))
-            code, told = await session.ended()
+            code, details = await session.ended()
             assert code is EXHAUSTED
-            assert str(CONFIG.wire.message_bytes_max) in told
+            assert str(CONFIG.wire.message_bytes_max) in details
         await check_alive(server)
 
 
@@ -201,14 +201,14 @@ async def test_an_unknown_operation_is_unknown_message() -> None:
 
 async def test_numbers_that_cannot_be() -> None:
     async with memfs(limits(requests_ahead_max=100)) as server, attached(server) as session:
-        for seqno, told in (
+        for seqno, limit in (
             (0, "requests count from 1"),
             (103, "over 100 ahead of request 2"),
             ((1 << 64) - 1, "over 100"),
         ):
             await session.send(Frames(requests=[Request(seqno=seqno, stat=pb.Tstat(fid=0))]))
             assert await session.answered(seqno)
-            with pytest.raises(serr.Inval, match=told):
+            with pytest.raises(serr.Inval, match=limit):
                 raise error_of(session.replies[seqno])
         await session.send(Frames(requests=[Request(seqno=101, stat=pb.Tstat(fid=0))]))
         assert await session.answered(101)
@@ -256,9 +256,9 @@ async def test_requests_in_flight_are_bounded() -> None:
 
 async def wait_on_pipes(session: RawSession, count: int) -> list[int]:
     """Makes a pipe, and opens it so often for reading that nobody answers."""
-    made = Request(create=pb.Tcreate(fid=1, name="pipe", perm=DMNAMEDPIPE | 0o777))
+    create = Request(create=pb.Tcreate(fid=1, name="pipe", perm=DMNAMEDPIPE | 0o777))
     await session.call(Request(walk=pb.Twalk(fid=0, newfid=1)))
-    assert (await session.call(made)).HasField("create")
+    assert (await session.call(create)).HasField("create")
     fids = range(2, 2 + count)
     await session.ask(*(Request(walk=pb.Twalk(fid=0, newfid=fid, names=["pipe"])) for fid in fids))
     return await session.ask(*(Request(open=pb.Topen(fid=fid, mode=OREAD)) for fid in fids))

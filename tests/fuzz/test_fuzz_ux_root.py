@@ -33,8 +33,8 @@ def _lay_out(root: Path) -> None:
 
 def _outside(root: Path) -> dict[str, bytes]:
     """All that lies beside the tree, and above it."""
-    found = {str(file): file.read_bytes() for file in root.parent.iterdir() if file.is_file()}
-    return found | {str(entry): b"" for entry in (*root.parent.iterdir(), *root.parent.parent.iterdir())}
+    contents = {str(file): file.read_bytes() for file in root.parent.iterdir() if file.is_file()}
+    return contents | {str(entry): b"" for entry in (*root.parent.iterdir(), *root.parent.parent.iterdir())}
 
 
 def attack(lab: Lab, root: Path, profile: settings) -> None:

@@ -175,8 +175,8 @@ class NamespaceClient:
         if makepath:
             self.ensure_path(path.rpartition("/")[0])
         with _translated(), _below_ephemeral():
-            [made] = self._sc.transact([self.creation(path, value, ephemeral=ephemeral, sequence=sequence)])
-        return self._path(made.pathname)
+            [outcome] = self._sc.transact([self.creation(path, value, ephemeral=ephemeral, sequence=sequence)])
+        return self._path(outcome.pathname)
 
     def creation(self, path: str, value: bytes, *, ephemeral: bool, sequence: bool) -> Create:
         return Create(self._pn(path), value, lease=self._lease if ephemeral else None, sequential=sequence)
@@ -267,7 +267,7 @@ class NamespaceClient:
     def transact(self, changes: list[Change]) -> list[Any]:
         """What each came to, or the error, for each."""
         try:
-            return [self._path(done.pathname) for done in self._sc.transact(changes)]
+            return [self._path(outcome.pathname) for outcome in self._sc.transact(changes)]
         except serr.SigmaError as error:
             return [as_zookeepers(error)] * len(changes)
 
@@ -286,37 +286,39 @@ class NamespaceClient:
     def _watch_node(self, path: str, watcher: Watcher) -> None:
         directory, _, name = self._pn(path).rpartition("/")
 
-        def told(event: str, about: str) -> str | None:
+        def kind_of(event: str, about: str) -> str | None:
             if about != name:
                 return None
             return EventType.CREATED if event == "created" else EventType.DELETED
 
         # Where not even the directory is there, the recipes have nothing to wait for.
         with contextlib.suppress(zk.NoNodeError):
-            self._sc.run(self._watch(directory, path, told, watcher))
+            self._sc.run(self._watch(directory, path, kind_of, watcher))
 
     def _watch_children(self, path: str, watcher: Watcher) -> None:
-        def told(event: str, about: str) -> str | None:
+        def kind_of(event: str, about: str) -> str | None:
             return None if about.startswith(_CONTENTS) else EventType.CHILD
 
-        self._sc.run(self._watch(self._pn(path), path, told, watcher))
+        self._sc.run(self._watch(self._pn(path), path, kind_of, watcher))
 
-    async def _watch(self, directory: str, path: str, told: Callable[[str, str], str | None], watcher: Watcher) -> None:
+    async def _watch(
+        self, directory: str, path: str, kind_of: Callable[[str, str], str | None], watcher: Watcher
+    ) -> None:
         watch = self._sc.asynchronous.watch_dir(directory)
         with _translated():
             await watch.__aenter__()
-        task = asyncio.create_task(self._follow(watch, path, told, watcher), name=f"watch {path}")
+        task = asyncio.create_task(self._follow(watch, path, kind_of, watcher), name=f"watch {path}")
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
 
     async def _follow(
-        self, watch: DirWatch, path: str, told: Callable[[str, str], str | None], watcher: Watcher
+        self, watch: DirWatch, path: str, kind_of: Callable[[str, str], str | None], watcher: Watcher
     ) -> None:
         kind = None
         try:
             while kind is None:
                 event = await watch.next_event()
-                kind = told(event.kind, event.name)
+                kind = kind_of(event.kind, event.name)
         except serr.Closed:  # the directory was removed
             kind = EventType.DELETED
         finally:

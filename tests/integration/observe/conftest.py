@@ -33,10 +33,10 @@ def sigmaos(
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         monkeypatch.setattr(sys, "argv", ["sigmaos", *arguments])
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exit_info:
             main.main()
-        told = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, int(left.value.code or 0), told.out, told.err)
+        output = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, int(exit_info.value.code or 0), output.out, output.err)
 
     yield run
     context.options.__init__()  # type: ignore[misc]

@@ -22,9 +22,9 @@ def test_named_is_profiled_from_start_to_stop(tmp_path: Path, monkeypatch: pytes
         for number in range(200):
             ts.sc.put_file("name/f", str(number).encode())
         ts.sc.remove("name/f")
-    found = {re.sub(r"^named-sigma-\w+-", "", file.name) for file in tmp_path.iterdir()}
+    records = {re.sub(r"^named-sigma-\w+-", "", file.name) for file in tmp_path.iterdir()}
     graphs = {f"{kind}.{end}" for kind in ("pprof", "pprof-mutex") for end in ("out", "svg", "speedscope.json")}
-    assert found == {*graphs, "cpu.out"}
+    assert records == {*graphs, "cpu.out"}
     (profile,) = tmp_path.glob("*-pprof.out")
     assert "named-loop" in profile.read_text()
 

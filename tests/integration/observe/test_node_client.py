@@ -28,11 +28,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(SOURCES, directory)
     install = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--prefer-offline", "--ignore-scripts"]
     try:
-        done = subprocess.run(install, cwd=directory, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+        result = subprocess.run(install, cwd=directory, capture_output=True, text=True, timeout=INSTALL_S, check=False)
     except subprocess.TimeoutExpired:
         pytest.skip(f"npm could not install @grpc/grpc-js within {INSTALL_S} s")
-    if done.returncode:
-        pytest.skip(f"npm cannot install @grpc/grpc-js here: {done.stderr.strip().splitlines()[-1:]}")
+    if result.returncode:
+        pytest.skip(f"npm cannot install @grpc/grpc-js here: {result.stderr.strip().splitlines()[-1:]}")
     return directory / "client.js"
 
 
@@ -41,13 +41,13 @@ def test_it_lists_name_and_reads_a_file(tstate_all: Tstate, client: Path) -> Non
     sc.put_file("name/from-node", "read: \N{GREEK SMALL LETTER LAMDA}".encode())
     try:
         address = sc.get_named_endpoint().addrs[0]
-        done = subprocess.run(
+        result = subprocess.run(
             ["node", str(client), address, "from-node"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert told["contents"] == "read: \N{GREEK SMALL LETTER LAMDA}"
-        assert set(told["names"]) == {stat.name for stat in sc.get_dir("name/")}
-        assert {"sigmaos_ray.pb.Sigma", "grpc.health.v1.Health"} <= set(told["services"])
+        assert result.returncode == 0, result.stderr
+        report = json.loads(result.stdout)
+        assert report["contents"] == "read: \N{GREEK SMALL LETTER LAMDA}"
+        assert set(report["names"]) == {stat.name for stat in sc.get_dir("name/")}
+        assert {"sigmaos_ray.pb.Sigma", "grpc.health.v1.Health"} <= set(report["services"])
     finally:
         sc.remove("name/from-node")

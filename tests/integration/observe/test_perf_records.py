@@ -30,10 +30,10 @@ TIMEOUT_S = 60
 
 
 def environment(where: Path, spec: str, **more: str) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SIGMA")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("SIGMA")}
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     named = {"SIGMAPERF": spec, "SIGMAOS_PERF_DIR": str(where), "SIGMADEBUGPID": "me", "PYTHONPATH": path}
-    return kept | named | more
+    return clean | named | more
 
 
 def run(where: Path, spec: str, how: str = "", **more: str) -> subprocess.CompletedProcess[str]:
@@ -63,9 +63,9 @@ def profile(where: Path, kind: Kind) -> Profile:
     return Profile.from_text((where / f"me-{kind.value}.out").read_text())
 
 
-def spent_in(found: Profile, function: str) -> float:
+def spent_in(record: Profile, function: str) -> float:
     """Seconds, with what it called."""
-    hits = (weight for stack, weight in found.stacks.items() if any(frame.startswith(function) for frame in stack))
+    hits = (weight for stack, weight in record.stacks.items() if any(frame.startswith(function) for frame in stack))
     return sum(hits) / 1e6
 
 
@@ -84,23 +84,23 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_cpu(everything: Path) -> None:
-    found = profile(everything, Kind.CPU)
-    assert spent_in(found, "compute") > worked.BUSY_S / 3
-    assert spent_in(found, "compute") > 0.5 * found.total / 1e6
+    record = profile(everything, Kind.CPU)
+    assert spent_in(record, "compute") > worked.BUSY_S / 3
+    assert spent_in(record, "compute") > 0.5 * record.total / 1e6
     check_graphs(everything, Kind.CPU, "compute")
 
 
 def test_blocking(everything: Path) -> None:
-    found = profile(everything, Kind.BLOCK)
-    assert spent_in(found, "contend.<locals>.hold") > worked.HELD_S / 2
+    record = profile(everything, Kind.BLOCK)
+    assert spent_in(record, "contend.<locals>.hold") > worked.HELD_S / 2
     check_graphs(everything, Kind.BLOCK, "hold")
 
 
 def test_lock_contention_of_threads_and_tasks(everything: Path) -> None:
-    found = profile(everything, Kind.MUTEX)
-    assert spent_in(found, "contend (") > worked.HELD_S / 2
-    assert spent_in(found, "wait_as_task") > worked.HELD_S / 2
-    assert spent_in(found, "compute") == 0
+    record = profile(everything, Kind.MUTEX)
+    assert spent_in(record, "contend (") > worked.HELD_S / 2
+    assert spent_in(record, "wait_as_task") > worked.HELD_S / 2
+    assert spent_in(record, "compute") == 0
     check_graphs(everything, Kind.MUTEX, "wait_as_task")
 
 
@@ -138,16 +138,18 @@ def test_a_signal_writes_the_records(tmp_path: Path, number: signal.Signals) -> 
 
 @pytest.mark.skipif(not noptrace.is_possible(), reason="needs Linux")
 def test_where_ptrace_is_forbidden_the_process_samples_itself(tmp_path: Path) -> None:
-    told = run(tmp_path, "TEST_PPROF", "forbid").stderr
-    assert re.search(r"by the sampler inside the process: the system forbids ptrace on process \d+ \(.+\): allow", told)
+    stderr = run(tmp_path, "TEST_PPROF", "forbid").stderr
+    assert re.search(
+        r"by the sampler inside the process: the system forbids ptrace on process \d+ \(.+\): allow", stderr
+    )
     assert spent_in(profile(tmp_path, Kind.CPU), "compute") > worked.BUSY_S / 3
     check_graphs(tmp_path, Kind.CPU, "compute")
 
 
 def test_py_spy_can_be_declined(tmp_path: Path) -> None:
     run(tmp_path, "TEST_PPROF", SIGMAOS_PERF_PYSPY="0")
-    found = profile(tmp_path, Kind.CPU)
-    assert spent_in(found, "compute") == pytest.approx(worked.BUSY_S, rel=0.5)
+    record = profile(tmp_path, Kind.CPU)
+    assert spent_in(record, "compute") == pytest.approx(worked.BUSY_S, rel=0.5)
 
 
 # -- another process

@@ -39,9 +39,11 @@ def log_has(sigmaos: Sigmaos, which: str, pattern: str) -> bool:
 
 
 def ok(sigmaos: Sigmaos, *arguments: str) -> str:
-    done = sigmaos(*arguments)
-    assert (done.returncode, done.stderr) == (0, ""), f"sigmaos {' '.join(arguments)}: {done.stdout}{done.stderr}"
-    return done.stdout
+    result = sigmaos(*arguments)
+    assert (result.returncode, result.stderr) == (0, ""), (
+        f"sigmaos {' '.join(arguments)}: {result.stdout}{result.stderr}"
+    )
+    return result.stdout
 
 
 # -- health and reflection
@@ -86,10 +88,10 @@ def test_a_server_of_users_does_too_and_tells_its_end(tstate_all: Tstate) -> Non
 @pytest.mark.parametrize("pathname", SERVERS)
 def test_stats_of_each_server(tstate_all: Tstate, sigmaos: Sigmaos, pathname: str) -> None:
     tstate_all.sc.get_dir(f"{pathname}/")
-    told = ok(sigmaos, "stats", pathname)
-    assert re.search(r"^up \d+ s, \d+ sessions, \d+ fids, \d+ watches$", told, re.MULTILINE)
-    assert re.search(r"^load [\d. ]+ \(1, 10, 60 s\), \d+ in flight, \d+ % of a core$", told, re.MULTILINE)
-    assert re.search(r"^walk +\d+ +[\d.]+ +\d", told, re.MULTILINE)
+    output = ok(sigmaos, "stats", pathname)
+    assert re.search(r"^up \d+ s, \d+ sessions, \d+ fids, \d+ watches$", output, re.MULTILINE)
+    assert re.search(r"^load [\d. ]+ \(1, 10, 60 s\), \d+ in flight, \d+ % of a core$", output, re.MULTILINE)
+    assert re.search(r"^walk +\d+ +[\d.]+ +\d", output, re.MULTILINE)
     report = json.loads(ok(sigmaos, "stats", pathname, "--json"))
     assert report["latency"]["attach"]["count"] >= 1
     assert report["load"]["in_flight"] >= 1  # this read itself
@@ -115,9 +117,9 @@ def test_rpcs_are_counted_by_method(tstate_all: Tstate) -> None:
     clnt = RPCClnt(sc, "name")
     clnt.rpc("Observe.Selectors", pb.SelectorsRequest(), pb.SelectorsReply)
     clnt.close()
-    told = sc.read_rpc_stats("name")["Observe.Selectors"]
-    assert told["calls"] >= told["count"] >= 1
-    assert told["max_us"] > 0
+    stats = sc.read_rpc_stats("name")["Observe.Selectors"]
+    assert stats["calls"] >= stats["count"] >= 1
+    assert stats["max_us"] > 0
 
 
 def test_stages_of_a_spawn(tstate_all: Tstate, sigmaos: Sigmaos) -> None:
@@ -134,9 +136,9 @@ def test_stages_of_a_spawn(tstate_all: Tstate, sigmaos: Sigmaos) -> None:
 
 def test_stats_of_what_is_no_server(sigmaos: Sigmaos) -> None:
     for pathname in ("name/nothing", "name/ux/~local/nothing"):
-        done = sigmaos("stats", pathname)
-        assert done.returncode == 1
-        assert f"{pathname} (no server is there)" in done.stderr
+        result = sigmaos("stats", pathname)
+        assert result.returncode == 1
+        assert f"{pathname} (no server is there)" in result.stderr
 
 
 # -- debug
@@ -181,26 +183,26 @@ def test_debug_of_what_is_no_server(sigmaos: Sigmaos) -> None:
 
 
 def test_profile_of_a_proc(sigmaos: Sigmaos, busy: str) -> None:
-    told = json.loads(ok(sigmaos, "perf", busy, "--seconds", "1", "--json"))
-    frames = {frame["frame"].partition(" ")[0]: frame["all"] for frame in told["frames"]}
+    report = json.loads(ok(sigmaos, "perf", busy, "--seconds", "1", "--json"))
+    frames = {frame["frame"].partition(" ")[0]: frame["all"] for frame in report["frames"]}
     assert frames["spin"] > 0
-    assert (told["who"], told["unit"]) == (busy, "microseconds")
-    assert told["how"]
-    assert [Path(file).name.partition("-pprof")[2] for file in told["files"]] == [".out", ".svg", ".speedscope.json"]
-    assert "spin" in Path(told["files"][1]).read_text()
+    assert (report["who"], report["unit"]) == (busy, "microseconds")
+    assert report["how"]
+    assert [Path(file).name.partition("-pprof")[2] for file in report["files"]] == [".out", ".svg", ".speedscope.json"]
+    assert "spin" in Path(report["files"][1]).read_text()
 
 
 def test_profile_inside_a_proc(sigmaos: Sigmaos, busy: str) -> None:
-    told = json.loads(ok(sigmaos, "perf", busy, "--seconds", "0.5", "--kind", "block", "--json"))
-    assert "pprof-block is recorded inside the process" in told["how"]
-    assert any(frame["frame"].startswith("Notices.") for frame in told["frames"])
+    report = json.loads(ok(sigmaos, "perf", busy, "--seconds", "0.5", "--kind", "block", "--json"))
+    assert "pprof-block is recorded inside the process" in report["how"]
+    assert any(frame["frame"].startswith("Notices.") for frame in report["frames"])
 
 
 @pytest.mark.parametrize("kind", ["cpu", "mem", "mutex", "block"])
 def test_profile_of_a_server(tstate_all: Tstate, sigmaos: Sigmaos, kind: str) -> None:
-    told = ok(sigmaos, "perf", "name/ux/~local", "--seconds", "0.3", "--kind", kind)
-    assert re.match(r"ux-[\w-]+: [\d.]+ (s|MiB), by \S", told)
-    assert told.splitlines()[-1].endswith(".speedscope.json")
+    output = ok(sigmaos, "perf", "name/ux/~local", "--seconds", "0.3", "--kind", kind)
+    assert re.match(r"ux-[\w-]+: [\d.]+ (s|MiB), by \S", output)
+    assert output.splitlines()[-1].endswith(".speedscope.json")
 
 
 def test_what_cannot_be_profiled_says_why(sigmaos: Sigmaos) -> None:
@@ -217,8 +219,9 @@ def test_a_program_is_profiled_by_its_name(tstate_all: Tstate, tmp_path: Path) -
     proc = Proc("example", env=env)
     sc.spawn(proc)
     assert sc.wait_exit(proc.pid, WAIT_S).is_ok()
-    wanted = {f"{proc.pid}-{what}" for what in ("pprof.out", "pprof.svg", "pprof.speedscope.json", "cpu.out")}
+    file_names = {f"{proc.pid}-{what}" for what in ("pprof.out", "pprof.svg", "pprof.speedscope.json", "cpu.out")}
     deadline_s = time.monotonic() + WAIT_S
-    while {file.name for file in tmp_path.iterdir()} != wanted:  # the program tells its status before its process ends
+    # The program reports its status before its process ends, and writes the records in between.
+    while {file.name for file in tmp_path.iterdir()} != file_names:
         assert time.monotonic() < deadline_s, list(tmp_path.iterdir())
         time.sleep(0.01)

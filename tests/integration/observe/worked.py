@@ -64,11 +64,11 @@ def main(how: str) -> None:
         remote.Agent()
     perf = Perf("TEST")
     print("begun", flush=True)
-    kept = allocate()
+    objects = allocate()
     contend()
     asyncio.run(contend_as_task())
     compute(BUSY_S)
-    perf.tpt_tick(len(kept))
+    perf.tpt_tick(len(objects))
     perf.val_tick(2.5)
     if "wait" in how:
         print("waits", os.getpid(), flush=True)

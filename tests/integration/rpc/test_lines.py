@@ -97,10 +97,10 @@ def test_the_same_answers_and_errors(site: Site, clnt: RPCClnt) -> None:
 
 @pytest.mark.parametrize("by_line", [True, False])
 def test_immediate_handlers(site: Site, clnt: RPCClnt, by_line: bool) -> None:
-    asked: Any = clnt if by_line else RPCClnt(site, "name/")
+    caller: Any = clnt if by_line else RPCClnt(site, "name/")
 
     def now(method: str) -> str:
-        return str(asked.rpc("Probe.Now", RpcRequest(method=method), RpcReply).raised)
+        return str(caller.rpc("Probe.Now", RpcRequest(method=method), RpcReply).raised)
 
     assert now("x") == "served test x"
     with pytest.raises(serr.Stale, match="refused"):
@@ -112,7 +112,7 @@ def test_immediate_handlers(site: Site, clnt: RPCClnt, by_line: bool) -> None:
     with pytest.raises(serr.Unreachable):
         now("late")
     assert len(site.probe.ran) == before
-    asked.close()
+    caller.close()
 
 
 @pytest.mark.parametrize("size", [1 << 20, 3 << 20])
@@ -216,17 +216,17 @@ def test_strangers(site: Site, clnt: RPCClnt) -> None:
     with socket.create_connection(("127.0.0.1", offer.port)) as first:
         first.sendall(b"x" * 16)
         assert first.recv(1) == b""
-    taken = socket.create_connection(("127.0.0.1", offer.port))
-    taken.sendall(offer.token)
+    connection = socket.create_connection(("127.0.0.1", offer.port))
+    connection.sendall(offer.token)
     while site.lines_count < 2:
         threading.Event().wait(0.01)
     with socket.create_connection(("127.0.0.1", offer.port)) as again:
         again.sendall(offer.token)
         assert again.recv(1) == b""
     # What is too large ends the line; what is no call is answered.
-    taken.sendall(b"\xff\xff\xff\x7f" * 2)
-    assert len(taken.recv(1 << 16)) > 8
-    taken.close()
+    connection.sendall(b"\xff\xff\xff\x7f" * 2)
+    assert len(connection.recv(1 << 16)) > 8
+    connection.close()
     assert who(clnt) == "served"
 
 

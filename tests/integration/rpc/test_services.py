@@ -113,13 +113,13 @@ def test_calls_are_spread(sc: SigmaClnt, fleet: Fleet) -> None:
 def test_servers_come_and_go(sc: SigmaClnt, fleet: Fleet) -> None:
     """No call is lost or made twice, whichever servers there are."""
     fleet.start("one")
-    done = threading.Event()
+    is_over = threading.Event()
     failures: list[Exception] = []
     calls = 0
 
     def caller() -> None:
         nonlocal calls
-        while not done.is_set():
+        while not is_over.is_set():
             try:
                 who(clnt, f"{calls:08}")
                 calls += 1
@@ -132,12 +132,12 @@ def test_servers_come_and_go(sc: SigmaClnt, fleet: Fleet) -> None:
         fleet.start("two")
         clnt.wait_n(2, timeout_s=10)
         while not fleet.probes["two"].ran and not running.done():
-            done.wait(0.01)
+            is_over.wait(0.01)
         fleet.servers.pop("one").stop()
         fleet.start("three")
         while not fleet.probes["three"].ran and not running.done():
-            done.wait(0.01)
-        done.set()
+            is_over.wait(0.01)
+        is_over.set()
         running.result()
     assert not failures
     assert fleet.calls() == [f"{call:08}" for call in range(calls)]
@@ -166,12 +166,12 @@ def test_a_call_whose_fate_is_unknown(sc: SigmaClnt, fleet: Fleet) -> None:
     with ShardedRPCClnt(sc, fleet.directory) as clnt, ThreadPoolExecutor(2) as pool:
         clnt.wait_n(2, timeout_s=10)
         request = RpcRequest(method="held")
-        told = pool.submit(clnt.rpc_to, "one", "Probe.Held", request, RpcReply)
+        call = pool.submit(clnt.rpc_to, "one", "Probe.Held", request, RpcReply)
         assert fleet.probes["one"].entered.wait(10)
         fleet.servers["one"]._drain_s = 0
         fleet.servers.pop("one").stop()
         with pytest.raises(serr.IOErr):
-            told.result(20)
+            call.result(20)
 
         fleet.probes["two"].go_on.set()
         fleet.start("three")

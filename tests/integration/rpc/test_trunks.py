@@ -227,18 +227,18 @@ async def test_a_trunk_ends_with_its_session(site: Site) -> None:
 
 async def test_without_trunks(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none can be had, the session serves."""
-    asked = 0
+    ask_count = 0
 
     async def refused(*_args: Any, **_more: Any) -> None:
-        nonlocal asked
-        asked += 1
+        nonlocal ask_count
+        ask_count += 1
         raise ConnectionRefusedError
 
     monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", refused)
     clnt = InstanceRPCClnt(site.fs, "name/probe", site.server.endpoint)
     for _ in range(30):
         assert (await clnt.rpc("Probe.Who", RpcRequest(), RpcReply)).raised == "served"
-    assert asked == 1
+    assert ask_count == 1
     await clnt.close()
 
 

@@ -68,11 +68,11 @@ def test_json_leaves_standard_output_to_the_program(capsys: pytest.CaptureFixtur
     view = JsonView()
     view.begin("counting", 1)
     view.table(ROWS, TOTAL)
-    told = capsys.readouterr()
-    assert "counting (1)" in told.err
-    found = json.loads(told.out)
-    assert [row["the"] for row in found["files"]] == [60, 0]
-    assert found["total"]["words"] == 1200
+    output = capsys.readouterr()
+    assert "counting (1)" in output.err
+    report = json.loads(output.out)
+    assert [row["the"] for row in report["files"]] == [60, 0]
+    assert report["total"]["words"] == 1200
 
 
 def test_on_a_terminal() -> None:

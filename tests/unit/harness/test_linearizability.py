@@ -28,12 +28,12 @@ def op(
 def test_many_lost_writes_are_decided() -> None:
     """Each might have come anywhere: those that nobody read are told apart only by when they were called."""
     lost = [op("put", f"lost{n} ", n, n + 0.5, None) for n in range(40)]
-    gone = [op("remove", "", n + 0.2, n + 0.5, None) for n in range(40)]
+    removals = [op("remove", "", n + 0.2, n + 0.5, None) for n in range(40)]
     looks = [op("get", "", n + 0.6, n + 0.7, b"kept " if n % 2 else ABSENT) for n in range(40)]
-    kept = [op("put", "kept ", n + 0.55, n + 0.58) for n in range(40) if n % 2]
-    assert check([*lost, *gone, *looks, *kept], FILE).is_ok
+    late_puts = [op("put", "kept ", n + 0.55, n + 0.58) for n in range(40) if n % 2]
+    assert check([*lost, *removals, *looks, *late_puts], FILE).is_ok
     wrong = op("get", "", 50, 51, b"never written")
-    assert check([*lost, *gone, *looks, *kept, wrong], FILE).verdict is Verdict.NOT_LINEARIZABLE
+    assert check([*lost, *removals, *looks, *late_puts, wrong], FILE).verdict is Verdict.NOT_LINEARIZABLE
 
 
 GOOD = {
@@ -81,9 +81,9 @@ def test_bad(what: str) -> None:
 
 
 def test_entries_of_a_directory() -> None:
-    made = [op("create", "a", 0, 1), op("rename", "a/b", 2, 9), op("list", "", 3, 4, ("b",))]
-    assert check([*made, op("remove", "b", 10, 11), op("list", "", 12, 13, ())], DIR).is_ok
-    both = [*made[:2], op("list", "", 3, 4, ("a", "b"))]
+    moves = [op("create", "a", 0, 1), op("rename", "a/b", 2, 9), op("list", "", 3, 4, ("b",))]
+    assert check([*moves, op("remove", "b", 10, 11), op("list", "", 12, 13, ())], DIR).is_ok
+    both = [*moves[:2], op("list", "", 3, 4, ("a", "b"))]
     assert check(both, DIR).verdict is Verdict.NOT_LINEARIZABLE
     assert check([op("remove", "a", 0, 1)], DIR).verdict is Verdict.NOT_LINEARIZABLE
 
@@ -112,10 +112,10 @@ def test_a_bound_has_a_clear_answer() -> None:
 
 def test_many_lost_writes_do_not_cost_exponential_time() -> None:
     lost = [op("put", b"lost%d" % n, n, n, None) for n in range(60)]
-    told = [op("put", b"%d" % n, 100 + 2 * n, 101 + 2 * n) for n in range(60)]
-    seen = [op("get", b"", 101.2 + 2 * n, 101.8 + 2 * n, b"%d" % n) for n in range(60)]
-    assert check([*lost, *told, *seen], FILE, steps_max=100_000).is_ok
-    wrong = [*lost, *told, *seen, op("get", b"", 900, 901, b"never written")]
+    puts = [op("put", b"%d" % n, 100 + 2 * n, 101 + 2 * n) for n in range(60)]
+    gets = [op("get", b"", 101.2 + 2 * n, 101.8 + 2 * n, b"%d" % n) for n in range(60)]
+    assert check([*lost, *puts, *gets], FILE, steps_max=100_000).is_ok
+    wrong = [*lost, *puts, *gets, op("get", b"", 900, 901, b"never written")]
     assert check(wrong, FILE, steps_max=1_000_000).verdict is Verdict.NOT_LINEARIZABLE
 
 
@@ -139,11 +139,11 @@ def sequential_runs(draw: st.DrawFn, operations_max: int) -> list[Operation]:
     history: list[Operation] = []
     for moment in range(draw(st.integers(1, operations_max))):
         name = draw(NAMES)
-        asked = op(name, draw(st.sampled_from([b"a", b"b"])), 0, 0)
-        state, result = FILE.apply(state, asked)
+        operation = op(name, draw(st.sampled_from([b"a", b"b"])), 0, 0)
+        state, result = FILE.apply(state, operation)
         called = moment - draw(st.floats(0, 4))
         returned = moment + draw(st.floats(0, 4))
-        history.append(op(name, asked.argument, called, returned, None if draw(st.integers(0, 5)) == 0 else result))
+        history.append(op(name, operation.argument, called, returned, None if draw(st.integers(0, 5)) == 0 else result))
     return history
 
 
@@ -155,10 +155,10 @@ def test_what_a_sequential_run_told_is_accepted(history: list[Operation]) -> Non
 
 def is_linearizable_by_force(history: list[Operation]) -> bool:
     """Every order of every choice of unknown operations."""
-    known = [each for each in history if each.is_known]
+    known_ones = [each for each in history if each.is_known]
     unknown = [each for each in history if not each.is_known]
     for chosen in range(1 << len(unknown)):
-        part = known + [each for number, each in enumerate(unknown) if chosen >> number & 1]
+        part = known_ones + [each for number, each in enumerate(unknown) if chosen >> number & 1]
         if any(_is_possible(order) for order in permutations(part)):
             return True
     return False
@@ -202,7 +202,7 @@ async def test_what_is_recorded() -> None:
 
         return call
 
-    told = {
+    calls = {
         "bytes": (b"data", b"data"),
         "count": (3, OK),
         "names": (["a", "b"], ("a", "b")),
@@ -211,11 +211,11 @@ async def test_what_is_recorded() -> None:
         "lost": (serr.IOErr("f"), None),
         "odd": (serr.Closed("f", "pipe"), None),
     }
-    for name, (value, expected) in told.items():
+    for name, (value, expected) in calls.items():
         assert await recorder.run("f", name, b"", returns(value)) == expected  # type: ignore[arg-type]
     for never in (serr.Unreachable("f"), serr.NotLeading("named")):
         assert await recorder.run("f", "never", b"", returns(never)) is None  # type: ignore[arg-type]
-    assert [each.name for each in recorder.operations] == list(told)
-    assert [each.is_known for each in recorder.operations] == [expected is not None for _, expected in told.values()]
+    assert [each.name for each in recorder.operations] == list(calls)
+    assert [each.is_known for each in recorder.operations] == [expected is not None for _, expected in calls.values()]
     assert all(each.called_s <= each.returned_s for each in recorder.operations)
     assert decode(encode(recorder.operations)) == recorder.operations

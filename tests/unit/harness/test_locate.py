@@ -35,9 +35,9 @@ class Hook:
 
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    made = Hook()
-    locate.install_hook(made)
-    yield made
+    hook = Hook()
+    locate.install_hook(hook)
+    yield hook
     locate.install_hook(None)
 
 

@@ -56,9 +56,9 @@ def test_always_and_error_cannot_be_turned_off(capsys: pytest.CaptureFixture[str
 def test_fatal_says_where_and_ends() -> None:
     code = "from sigmaos_ray import debug\ndef load():\n    debug.fatal('no disk')\nload()\nprint('went on')"
     env = {"SIGMADEBUGPID": "me-1"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("FATAL me-1 load Err: no disk\n")
-    assert "in load" in done.stderr
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("FATAL me-1 load Err: no disk\n")
+    assert "in load" in result.stderr

@@ -35,10 +35,10 @@ def test_of_what_is_too_large_the_heaviest_travel() -> None:
     chance = random.Random(1)
     stacks = {tuple(f"{chance.random()}" for _ in range(30)): weight for weight in range(1, 20_000)}
     packed = Profile(stacks=stacks).pack()
-    kept = Profile.unpack(packed, MICROSECONDS).stacks
+    unpacked = Profile.unpack(packed, MICROSECONDS).stacks
     assert len(packed) <= profile._PACKED_BYTES_MAX
-    assert 0 < len(kept) < len(stacks)
-    assert min(kept.values()) > max(weight for stack, weight in stacks.items() if stack not in kept)
+    assert 0 < len(unpacked) < len(stacks)
+    assert min(unpacked.values()) > max(weight for stack, weight in stacks.items() if stack not in unpacked)
 
 
 def test_frame_labels() -> None:
@@ -56,9 +56,9 @@ def test_svg_has_a_box_for_each_frame_as_wide_as_its_weight() -> None:
 
 
 def test_svg_leaves_out_what_cannot_be_seen() -> None:
-    told = flame.svg(Profile(stacks={("big",): 10**9, ("tiny",): 1}), "t")
-    assert "big" in told
-    assert "tiny" not in told
+    picture = flame.svg(Profile(stacks={("big",): 10**9, ("tiny",): 1}), "t")
+    assert "big" in picture
+    assert "tiny" not in picture
 
 
 def test_an_empty_profile_can_be_drawn() -> None:
@@ -67,11 +67,11 @@ def test_an_empty_profile_can_be_drawn() -> None:
 
 
 def test_speedscope() -> None:
-    told = json.loads(flame.speedscope(Profile(BYTES, dict(STACKS)), "t"))
-    shown = told["profiles"][0]
-    frames = [frame["name"] for frame in told["shared"]["frames"]]
+    document = json.loads(flame.speedscope(Profile(BYTES, dict(STACKS)), "t"))
+    shown = document["profiles"][0]
+    frames = [frame["name"] for frame in document["shared"]["frames"]]
     samples = [tuple(frames[at] for at in sample) for sample in shown["samples"]]
     stacks = dict(zip(samples, shown["weights"], strict=True))
     assert stacks == STACKS
     assert (shown["type"], shown["unit"], shown["endValue"]) == ("sampled", "bytes", 1000)
-    assert re.fullmatch(r"https://www\.speedscope\.app/file-format-schema\.json", told["$schema"])
+    assert re.fullmatch(r"https://www\.speedscope\.app/file-format-schema\.json", document["$schema"])

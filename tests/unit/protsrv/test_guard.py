@@ -31,13 +31,13 @@ async def session() -> ProtSession:
     """With a file ``f``, open as fid 2."""
     watches = WatchTable()
     role = Role()
-    made = ProtSession(1, MemFs(watches).root, watches, ServerStats(), config.LOCAL, role, "rootrealm")
-    made.role = role  # type: ignore[attr-defined]
-    await made.handle(Request(attach=pb.Tattach(fid=1, client_id=1, realm="rootrealm")))
-    await made.handle(PUT)
-    await made.handle(Request(walk=pb.Twalk(fid=1, newfid=2, names=["f"])))
-    await made.handle(Request(open=pb.Topen(fid=2, mode=OREAD)))
-    return made
+    session = ProtSession(1, MemFs(watches).root, watches, ServerStats(), config.LOCAL, role, "rootrealm")
+    session.role = role  # type: ignore[attr-defined]
+    await session.handle(Request(attach=pb.Tattach(fid=1, client_id=1, realm="rootrealm")))
+    await session.handle(PUT)
+    await session.handle(Request(walk=pb.Twalk(fid=1, newfid=2, names=["f"])))
+    await session.handle(Request(open=pb.Topen(fid=2, mode=OREAD)))
+    return session
 
 
 PUT = Request(putfile=pb.Tputfile(fid=1, mode=OWRITE | OTRUNC, perm=0o777, names=["f"], data=b"x"))

@@ -67,5 +67,5 @@ def test_calls_that_run_and_calls_that_ended() -> None:
     stats = ServerStats()
     stats.rpcs["Echo.Echo"] = 3
     stats.rpc_latencies["Echo.Echo"].add(2_000_000)
-    told = json.loads(stats.rpcs_to_json())["Echo.Echo"]
-    assert (told["calls"], told["count"], told["total_us"], told["max_us"]) == (3, 1, 2000, 2000.0)
+    report = json.loads(stats.rpcs_to_json())["Echo.Echo"]
+    assert (report["calls"], report["count"], report["total_us"], report["max_us"]) == (3, 1, 2000, 2000.0)

@@ -32,15 +32,15 @@ print(int(kept), (faults() - before) // 50)
 
 def faults_per_message(how: str) -> tuple[bool, int]:
     """In a process of its own, since the setting cannot be taken back; and whether it is there."""
-    told = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True).stdout
-    kept, faults = told.split()
-    return kept == "1", int(faults)
+    output = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True).stdout
+    is_kept, faults = output.split()
+    return is_kept == "1", int(faults)
 
 
 def test_a_large_message_reuses_the_memory_of_the_last_one() -> None:
-    kept, faults = faults_per_message("keep")
+    is_kept, faults = faults_per_message("keep")
     _, faults_before = faults_per_message("leave")
-    assert not kept or faults < 16 or faults < faults_before / 4
+    assert not is_kept or faults < 16 or faults < faults_before / 4
 
 
 def test_it_may_be_asked_for_again() -> None:

@@ -33,7 +33,7 @@ class World:
         self.ran: Counter[int] = Counter()
         self.running: list[int] = []
         self.answers: dict[int, int] = {}
-        self.asked: list[int] = []
+        self.seqnos: list[int] = []
         self.connect()
 
     def connect(self) -> None:
@@ -46,8 +46,8 @@ class World:
             self.server.resumed(hello.outstanding)
 
     def ask(self) -> None:
-        seqno = self.client.request(Request(read=pb.Tread(fid=len(self.asked))))
-        self.asked.append(seqno)
+        seqno = self.client.request(Request(read=pb.Tread(fid=len(self.seqnos))))
+        self.seqnos.append(seqno)
 
     def send(self) -> None:
         frames = self.client.take(1 << 20)
@@ -85,14 +85,14 @@ class World:
         reply = self.to_client.pop(self.random.randrange(len(self.to_client)))
         if double:
             self.to_client.append(reply)
-        for wanted in self.client.received([reply]):
-            assert wanted.seqno not in self.answers, "a reply is told once"
-            self.answers[wanted.seqno] = int(wanted.read.data)
+        for first_reply in self.client.received([reply]):
+            assert first_reply.seqno not in self.answers, "a reply is told once"
+            self.answers[first_reply.seqno] = int(first_reply.read.data)
 
     def settle(self) -> None:
         """From now on the wire behaves."""
         self.connect()
-        for _ in range(10 * len(self.asked) + 10):
+        for _ in range(10 * len(self.seqnos) + 10):
             self.send()
             self.deliver()
             self.finish()
@@ -115,7 +115,7 @@ def test_nothing_runs_twice_and_everything_is_answered(seed: int, steps: list[st
         act.get(step, lambda step=step: getattr(world, step)())()
     world.settle()
     assert all(count == 1 for count in world.ran.values())
-    assert world.answers == {seqno: seqno for seqno in world.asked}
+    assert world.answers == {seqno: seqno for seqno in world.seqnos}
     assert world.client.outstanding_count == 0
 
 
@@ -228,10 +228,10 @@ def test_concurrent_requests_share_a_message_up_to_its_size() -> None:
     first = client.take(4096)
     assert first is not None
     assert 1 < len(first.requests) < 10
-    taken = len(first.requests)
+    sent_count = len(first.requests)
     while (more := client.take(4096)) is not None:
-        taken += len(more.requests)
-    assert taken == 10
+        sent_count += len(more.requests)
+    assert sent_count == 10
 
 
 def test_acknowledgements_travel_with_requests_or_in_batches() -> None:

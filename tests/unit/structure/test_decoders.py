@@ -43,13 +43,13 @@ print("survived")
 def test_nobody_else_makes_them() -> None:
     makes = re.compile(r"\.Decoder\(|msgspec\.convert\(|decode\([^\n]*\btype=")
     files = [file for part in ("kernel", "sigmaos_ray", "user") for file in (ROOT / part).rglob("*.py")]
-    found = {str(file.relative_to(ROOT)) for file in files if makes.search(file.read_text())}
-    assert found == {"sigmaos_ray/decoding.py"}
+    makers = {str(file.relative_to(ROOT)) for file in files if makes.search(file.read_text())}
+    assert makers == {"sigmaos_ray/decoding.py"}
 
 
 def test_many_threads_that_meet_a_type_at_once() -> None:
     """With msgspec's own decoders most runs of this end by a segmentation fault."""
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", RACE], capture_output=True, text=True, timeout=60, cwd=ROOT, check=False
     )
-    assert done.stdout == "survived\n", done.stderr
+    assert result.stdout == "survived\n", result.stderr

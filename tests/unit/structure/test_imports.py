@@ -18,15 +18,13 @@ STANDING_CIRCLES = [
 """Circles that are still to be cut. The list only shrinks."""
 
 
-def _ours(found: Import) -> bool:
-    return found.target.split(".")[0] in OURS
+def _ours(each: Import) -> bool:
+    return each.target.split(".")[0] in OURS
 
 
 def test_imports_point_one_way() -> None:
     wrong = [
-        f"{found} ({why})"
-        for found in all_imports(ROOT)
-        if _ours(found) and (why := why_wrong(found.module, found.target))
+        f"{each} ({why})" for each in all_imports(ROOT) if _ours(each) and (why := why_wrong(each.module, each.target))
     ]
     assert not wrong, "\n" + "\n".join(wrong)
 
@@ -44,12 +42,12 @@ def _is_known(circle: Circle) -> bool:
 
 def test_no_client_module_imports_what_is_heavy() -> None:
     wrong = [
-        str(found)
-        for found in all_imports(ROOT)
-        if found.module.startswith("sigmaos_ray")
-        and unit_of(found.module) not in ROOF
-        and found.target.split(".")[0] in HEAVY
-        and not found.type_only
+        str(each)
+        for each in all_imports(ROOT)
+        if each.module.startswith("sigmaos_ray")
+        and unit_of(each.module) not in ROOF
+        and each.target.split(".")[0] in HEAVY
+        and not each.type_only
     ]
     assert not wrong, "\n" + "\n".join(wrong)
 
@@ -57,11 +55,11 @@ def test_no_client_module_imports_what_is_heavy() -> None:
 @pytest.mark.parametrize("module", ["sigmaos_ray", "sigmaos_ray.testing.plugin", "user.example"])
 def test_what_everybody_imports_is_light(module: str) -> None:
     script = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.strip() == "[]"
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +100,7 @@ def test_a_right_arrow_passes(module: str, target: str) -> None:
     assert why_wrong(module, target) is None
 
 
-def test_a_unit_without_a_place_is_told() -> None:
+def test_a_unit_without_a_place_is_an_error() -> None:
     with pytest.raises(KeyError, match=r"sigmaos_ray\.novel has no place"):
         why_wrong("sigmaos_ray.novel", "sigmaos_ray.serr")
 
@@ -135,8 +133,8 @@ def test_deferred_imports_are_seen() -> None:
         "    importlib.import_module('kernel.boot')\n"
     )
     known = frozenset({"kernel.named.state", "sigmaos_ray.serr", "sigmaos_ray.fslib.walk"})
-    found = imports_of("sigmaos_ray.fslib.files", source, "sigmaos_ray/fslib/files.py", known)
-    assert {(i.target, i.line, i.type_only) for i in found} == {
+    imports = imports_of("sigmaos_ray.fslib.files", source, "sigmaos_ray/fslib/files.py", known)
+    assert {(i.target, i.line, i.type_only) for i in imports} == {
         ("os", 1, False),
         ("typing", 2, False),
         ("kernel.named.state", 4, True),

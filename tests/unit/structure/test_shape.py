@@ -33,14 +33,14 @@ HOST_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root|Users)/[a-z]")
 
 
 def _python() -> list[Path]:
-    found = (file for part in CODE for file in sorted((ROOT / part).rglob("*.py")))
-    return [file for file in found if "_pb2" not in file.name]
+    files = (file for part in CODE for file in sorted((ROOT / part).rglob("*.py")))
+    return [file for file in files if "_pb2" not in file.name]
 
 
 def _texts() -> list[Path]:
     tops = (ROOT / part for part in TEXT)
-    found = (file for top in tops for file in ([top] if top.is_file() else sorted(top.rglob("*"))))
-    return [file for file in found if file.is_file() and file.suffix in TEXT_ENDS and "_pb2" not in file.name]
+    files = (file for top in tops for file in ([top] if top.is_file() else sorted(top.rglob("*"))))
+    return [file for file in files if file.is_file() and file.suffix in TEXT_ENDS and "_pb2" not in file.name]
 
 
 def _lines(file: Path) -> list[tuple[str, str]]:
