@@ -107,6 +107,7 @@ class MemFs:
 
     def end_lease(self, lease: int) -> None:
         """Removes the files of a lease, full directories excepted; watchers hear of it."""
+        # In an order that does not depend on hashes: what watchers hear is the same in each run.
         for node in sorted(self._leased.pop(lease, set()), key=lambda node: node.name):
             if node.parent is not None and not (isinstance(node, MemDir) and node.names):
                 node.parent.take_out(node)

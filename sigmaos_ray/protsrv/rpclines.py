@@ -111,6 +111,7 @@ class ServedLine(asyncio.Protocol):
             return
         if self._running is None and not self._is_full:
             self._next()
+        # One call behind the one that runs is read ahead; what is more stays in the kernel, and stops the client.
         elif self._transport is not None and len(self._buffer) > self._frame_bytes_max:
             self._transport.pause_reading()
 
@@ -183,7 +184,7 @@ class ServedLine(asyncio.Protocol):
         answer, flag = await answered(self._calls, frames)
         self._transport.write(lines.message(answer[0], answer[1], flag))
         self._running, self._has_begun = None, False
-        self._go_on()
+        self._go_on()  # what came meanwhile is in the buffer, and no data_received will tell of it
 
     def _go_on(self) -> None:
         if self._transport is not None and self._running is None and not self._is_full:

@@ -116,7 +116,7 @@ class ProtSession:
             reply = await self._ops[op](t)
         except serr.SigmaError as error:
             stats.errors[error.code.name.lower()] += 1
-            self._check_still_ours(op)
+            self._check_still_ours(op)  # an error is read, too: NotFound of what the new leader has made, say
             raise
         finally:
             stats.latencies[kind].add(took_ns := perf_counter_ns() - began_ns)
@@ -207,7 +207,7 @@ class ProtSession:
     async def _walk(self, t: pb.Twalk) -> Reply:
         fid = self._fids.get(t.fid)
         if t.newfid != t.fid:
-            self._fids.check_free(t.newfid)
+            self._fids.check_free(t.newfid)  # before the walk, which may cost; ``add`` looks again
         way = await walk(fid.node, limits.checked_names(t.names, self._config), fid.caller)
         reached = fid.at_end_of(way)
         if t.newfid == t.fid:
@@ -287,6 +287,7 @@ class ProtSession:
         how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), t.data)
         node, file = await directory.create(fid.caller, t.name, how)
         if not self._fids.has(t.fid, fid):
+            # The entry stays: it was made, and others may have seen it.
             if file is not None:
                 await file.abort()
             raise serr.UnknownFid(t.fid, "clunked, or used for something else, while the entry was made")

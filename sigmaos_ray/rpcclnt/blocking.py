@@ -95,6 +95,7 @@ class PendingCall:
         except serr.SESSION_ERRORS as error:
             if not (self._idempotent or isinstance(error, serr.Unreachable)):
                 raise
+            # The client behind the session finds out where the server is by now; a line leads to the old one for ever.
             result = self._by_session()
         return parsed(self._method, result, reply_class)
 

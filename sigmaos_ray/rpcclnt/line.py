@@ -79,6 +79,7 @@ class BlockingLine:
                 raise serr.Timeout(method, "no reply in time")
             try:
                 self._socket.settimeout(left_s)
+                # More than is needed, perhaps: one call at a time, so all that comes belongs to this reply.
                 more = self._socket.recv(max(1 << 16, count - len(data)))
             except TimeoutError:
                 if self.channel.ended:
@@ -132,7 +133,7 @@ class LinePool:
         with self._lock:
             if self._is_closed or self._count >= _LINES_MAX:
                 return None
-            self._count += 1
+            self._count += 1  # before the dial, which takes its time: the bound holds for lines that are being made
         return self._dial()
 
     def _leave_to_the_parent(self) -> None:
@@ -175,6 +176,7 @@ class LinePool:
     def close(self) -> None:
         """Lines in use are closed when they are given back. May be repeated."""
         self._is_closed = True
+        # Not by iterating: threads may take lines and put them back meanwhile.
         with contextlib.suppress(IndexError):
             while True:
                 self.drop(self._idle.pop())

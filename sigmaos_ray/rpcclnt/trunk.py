@@ -50,6 +50,7 @@ class Trunk(asyncio.Protocol):
 
     @property
     def is_closed(self) -> bool:
+        """True before it is dialled, and once it is closed or lost."""
         return self._transport is None or self._transport.is_closing()
 
     def takes(self, argument: bytes) -> bool:
@@ -72,7 +73,7 @@ class Trunk(asyncio.Protocol):
         try:
             return await reply
         except asyncio.CancelledError:
-            if number in self._calls:
+            if number in self._calls:  # not answered yet
                 self._send(lines.numbered(number, b"", b""))
             raise
         finally:
@@ -105,7 +106,7 @@ class Trunk(asyncio.Protocol):
                 self._fail(number, error_from_frame(frames[0]))
             elif (reply := self._calls.pop(number, None)) is not None and not reply.done():
                 reply.set_result(frames)
-        del buffer[:at]
+        del buffer[:at]  # once for all of them: it moves what is behind
 
     def _fail(self, number: int, error: serr.SigmaError) -> None:
         reply = self._calls.pop(number, None)

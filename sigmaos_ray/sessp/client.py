@@ -105,6 +105,7 @@ class ClientSession:
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._owner = asyncio.create_task(self._run(opened), name=f"session-{self.address}")
         try:
+            # Shielded: the owner sets it, also when nobody waits here any more.
             await asyncio.wait_for(asyncio.shield(opened), self._config.session.dial_timeout_s)
         except TimeoutError:
             self._end(serr.Unreachable(self.address, "no answer"))
@@ -217,7 +218,7 @@ class ClientSession:
         if self._slow_timer is not None:
             self._slow_timer.cancel()
             self._slow_timer = None
-        self._on_late.clear()
+        self._on_late.clear()  # what was made at the server goes with the session
         for seqno, failure in self._state.end(error, none_ran=none_ran).items():
             waiter = self._waiters.get(seqno)
             if waiter is not None and not waiter.done():
@@ -257,6 +258,7 @@ class ClientSession:
                     self._on_slow()
                 await asyncio.sleep(self._config.session.resume_pause_s)
         finally:
+            # Whatever ended this task, a bug included: nobody would answer those who wait.
             self._end(serr.Unreachable(self.address, "session closed"))
             await release_channel(self.address, failed=not self._closing)
 

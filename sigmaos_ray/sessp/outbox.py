@@ -24,6 +24,7 @@ class Outbox:
         return bool(self._replies)
 
     def put(self, reply: bytes) -> None:
+        """Queues a reply behind the others."""
         self._replies.append(reply)
         self.size_bytes += len(reply)
 
@@ -43,6 +44,7 @@ class Outbox:
         return b"".join(parts)
 
     def clear(self) -> None:
+        """Drops all: they go out again if their client asks for them."""
         self._replies.clear()
         self.size_bytes = 0
 
@@ -72,7 +74,7 @@ class RequestLoad:
         self.waiting_bytes = 0
 
     def started(self, request_bytes: int, reply_bytes: int | None) -> Cost:
-        """``reply_bytes``: see ``SessionHandler.reply_bytes_max``."""
+        """Counts a request that has to wait. ``reply_bytes``: see ``SessionHandler.reply_bytes_max``."""
         if reply_bytes is None:
             cost = Cost(request_bytes + self._OVERHEAD_BYTES, is_waiting=True)
             self.waiting_bytes += cost.size_bytes
@@ -82,6 +84,7 @@ class RequestLoad:
         return cost
 
     def ended(self, cost: Cost) -> None:
+        """Takes off what ``started`` counted."""
         if cost.is_waiting:
             self.waiting_bytes -= cost.size_bytes
         else:

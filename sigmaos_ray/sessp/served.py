@@ -132,7 +132,7 @@ class ServedSession:
             if self._load.is_full(self._outbox.size_bytes):
                 await self._wait_for_room()
             if self._lost is stream or self.stream is not stream or not self._takes:
-                return
+                return  # the rest has not been seen: on its next stream the client sends it again
             self._take_request(_copy(request) if copies else request, 0 if copies else message_bytes)
             if time.monotonic() > ends_s:
                 # A message may hold thousands of requests: other sessions of the loop get their turn in between.
@@ -157,6 +157,7 @@ class ServedSession:
         if busy is not None:
             self._answer(seqno, _failure(serr.Retry("session", busy)))
             return
+        # Started here, in the reader's task: requests that do not wait are answered in the order in which they came.
         try:
             started = eager.start(self.handler.handle(request))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # what a handler raises is the client's answer
@@ -249,7 +250,7 @@ class ServedSession:
                 self._make_room()
         finally:
             self._writing = False
-            self._make_room()
+            self._make_room()  # also after a loss: the reader must wake to see that its stream is gone
             if self._outbox and self.stream is not self._lost:
                 self._flush_soon()  # another stream took over meanwhile
 

@@ -66,6 +66,7 @@ class SessionServer:
 
     @property
     def session_count(self) -> int:
+        """Sessions that there are, with a stream or without."""
         return len(self._sessions)
 
     def add_to(self, server: grpc.aio.Server) -> None:
@@ -82,6 +83,7 @@ class SessionServer:
         except asyncio.CancelledError:
             if asyncio.current_task() not in self._superseded:
                 raise
+            # Said to the client: it may live, with two streams, and must not take this for the end of the session.
             await context.abort(grpc.StatusCode.ABORTED, "another stream of the session took over")
         except serr.SigmaError as error:
             _log(f"stream refused: {error}")
@@ -155,7 +157,7 @@ class SessionServer:
         if len(hello.outstanding) > limits.outstanding_max:
             raise serr.Inval("hello", f"over {limits.outstanding_max} outstanding requests")
         if hello.resume:
-            if session is None:
+            if session is None:  # never made anew for it: what it had sent to the old one would run twice
                 raise serr.Closed("session", "the server does not know the session")
             return session
         if session is not None:

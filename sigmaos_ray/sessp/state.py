@@ -103,7 +103,7 @@ class ClientState:
         return acks
 
     def _take_requests(self, bytes_target: int) -> list[Request]:
-        if len(self._unsent) == 1:
+        if len(self._unsent) == 1:  # one call at a time, mostly: no sizes need be added up
             seqno, request = self._unsent.popitem()
             self._sent[seqno] = request
             self._sent_to = max(self._sent_to, seqno)
@@ -151,6 +151,7 @@ class ClientState:
 
     @property
     def outstanding_count(self) -> int:
+        """Requests without a reply."""
         return len(self._sent) + len(self._unsent)
 
 
@@ -201,6 +202,7 @@ class ServerState:
 
     def arrived(self, seqno: int) -> Treatment:
         """Decides on a request that came, on whichever stream. After RUN the caller runs it and says ``replied``."""
+        # Repeats first: their numbers are seen, too. Refused is what was seen, does not run, and is not kept.
         if seqno in self._running:
             return Treatment.WAIT
         if seqno in self._kept:
@@ -253,6 +255,7 @@ class ServerState:
             server.size_bytes > server.bytes_max and self._kept_bytes > self._FAIR_BYTES
         ):
             self._has_forgotten = True
+            # The oldest: its client has most likely read it, and only the acknowledgement is missing.
             self._forget(next(iter(self._kept)))
 
     def _count(self, size_bytes: int) -> None:
@@ -285,6 +288,7 @@ class ServerState:
 
     @property
     def running_count(self) -> int:
+        """Requests that run."""
         return len(self._running)
 
     @property
