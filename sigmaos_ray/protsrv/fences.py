@@ -56,6 +56,7 @@ class FenceTable:
         if newest is not None and fence < newest:
             _log(f"{fence.pathname}: refused {fence.epoch}, {fence.seqno}")
             raise stale(fence, newest)
+        # Never by forgetting another one to make room: its old leaders would be let in again.
         if newest is None:
             self._check_room(fence)
         if newest is None or fence > newest:

@@ -144,7 +144,7 @@ class LeaseKeeper:
     def end(self, lease_id: int) -> None:
         """The lease's files go now. NotFound if it is over already."""
         self.expire()
-        self._table.end(lease_id)
+        self._table.end(lease_id)  # before its files go, as in ``expire``
         _log(f"{lease_id:x} ended")
         self._on_end(lease_id)
 
@@ -156,6 +156,7 @@ class LeaseKeeper:
         """Ends the leases whose time is over. Cheap while there is none."""
         if self._next_end_s is None or self._clock_s() < self._next_end_s:
             return
+        # Out of the table first, all of them: no file can be put under a lease whose files are being taken out.
         for lease_id in self._table.take_expired(self._clock_s()):
             _log(f"{lease_id:x} expired")
             self._on_end(lease_id)

@@ -82,6 +82,7 @@ class Pipe:
 
     def _leave(self, end: _End) -> None:
         end.count -= 1
+        # Before the two have met nobody has read or written: whoever comes next finds the pipe as it was made.
         if not end.count and self._have_met:
             end.is_over = True
         self._wake()
@@ -98,7 +99,7 @@ class Pipe:
             if self._writers.is_over:
                 raise serr.Closed(self.name, "the end of the pipe")
             await self._change()
-        opening.check_open()
+        opening.check_open()  # after the last wait too: a reader that was closed must not take what others would get
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
         self._wake()
@@ -109,6 +110,7 @@ class Pipe:
         async with self._writing:
             view = memoryview(data)
             while True:
+                # At each turn: this opening may be closed, and the readers may leave, while the pipe is full.
                 opening.check_open()
                 if self._readers.is_over:
                     raise serr.Closed(self.name, "nobody reads the pipe any more")
@@ -135,6 +137,7 @@ class Pipe:
             self._waiters.discard(waiter)
 
     def _wake(self) -> None:
+        # All of them: readers and writers wait for different things, and to know for which costs more than to look.
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():

@@ -180,6 +180,7 @@ class ServedLine(asyncio.Protocol):
         """Runs one call in a task of its own, and goes on with the next."""
         assert self._calls is not None
         assert self._transport is not None
+        # A task that is cancelled before its first step never comes here: that call has not run, and ``end`` says so.
         self._has_begun = True
         answer, flag = await answered(self._calls, frames)
         self._transport.write(lines.message(answer[0], answer[1], flag))

@@ -119,11 +119,13 @@ class ServedTrunk(asyncio.Protocol):
         if answer is not None:
             self._reply(lines.numbered(number, answer[0], answer[1]))
         elif len(self._running) >= lines.TRUNK_CALLS_MAX:
+            # Not by reading no more: the message that gives a call up would be stuck behind.
             self._refuse(number, serr.Retry("trunk", f"{len(self._running)} calls run"))
         else:
             self._running[number] = self._loop.create_task(self._run(number, frames))
 
     async def _run(self, number: int, frames: Sequence[bytes]) -> None:
+        # A task that is cancelled before its first step never comes here: that call has not run, and ``end`` says so.
         self._begun.add(number)
         try:
             answer, flag = await answered(self._calls, frames)

@@ -79,6 +79,7 @@ class Watch:
         if self._ended is not None:
             return
         table, queued = self._table, len(self._events)
+        # Ended, not held up: the publisher is a change that another client waits for.
         if queued >= table.limits.watch_events_max:
             self.end(serr.Version(msg=f"over {table.limits.watch_events_max} unread events"))
             return
@@ -125,7 +126,7 @@ class WatchTable:
             watches.discard(watch)
             if not watches:
                 del self._watches[watch.dir_path]
-        watch.forget()
+        watch.forget()  # first: a reader that waits is to get Closed, not what nobody wants any more
         watch.end(serr.Closed(msg="watch closed"))
 
     def publish(self, dir_path: int, *events: Event) -> None:

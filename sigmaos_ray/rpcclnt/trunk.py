@@ -45,7 +45,7 @@ class Trunk(asyncio.Protocol):
             transport, trunk = await asyncio.get_running_loop().create_connection(cls, host, offer.port)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         trunk._transport = transport
-        transport.write(offer.token)
+        transport.write(offer.token)  # without an answer: a token that is refused ends the connection
         return trunk
 
     @property
@@ -71,7 +71,7 @@ class Trunk(asyncio.Protocol):
         self._calls[number] = reply
         self._send(lines.numbered(number, header, argument))
         try:
-            return await reply
+            return await reply  # without a look at the time: whoever calls cancels this when it is over
         except asyncio.CancelledError:
             if number in self._calls:  # not answered yet
                 self._send(lines.numbered(number, b"", b""))

@@ -94,6 +94,7 @@ class SessionServer:
     async def _greet(self, context: grpc.aio.ServicerContext) -> ServedSession | None:
         """The session that a new stream is for; None if there is none. Raises what ends the stream."""
         limits = self._config.session
+        # Before it said hello a stream belongs to no session, whose limits would bound it.
         if self._greetings_count >= limits.greetings_max:
             raise serr.Retry("stream", f"over {limits.greetings_max} streams have not said hello yet")
         self._greetings_count += 1
@@ -130,7 +131,7 @@ class SessionServer:
                 # of a client that went away during the greeting would stay for ever.
                 session.expire_in(self._config.session.session_timeout_s, self._end_soon)
             raise
-        if not session.is_taken_over():
+        if not session.is_taken_over():  # by yet another stream, while the welcome was written
             return None
         session.attach(context, hello.outstanding)
         _log(f"session {hello.session_id:x}: {'resumed' if hello.resume else 'opened'}")
@@ -186,7 +187,7 @@ class SessionServer:
         while True:
             data: bytes = await context.read()
             if data is grpc.aio.EOF or session.stream is not context:
-                return False
+                return False  # after a take-over: the client sends what is unanswered again, on its new stream
             frames = wire.frames_from(data)
             self._check(frames)
             if frames.acks:
