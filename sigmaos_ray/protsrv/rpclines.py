@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import Line
-from sigmaos_ray.protsrv.rpctrunks import ServedTrunk, answered, refusal
+from sigmaos_ray.protsrv.rpctrunks import ServedTrunk, refusal, reply_frames
 from sigmaos_ray.sessp import lines
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class ServedLine(asyncio.Protocol):
             if answer is None:
                 self._running = asyncio.get_running_loop().create_task(self._answer(frames))
                 return
-            self._transport.write(lines.joined(answer))
+            self._transport.write(lines.line_message(answer[0], answer[1]))
 
     def _take(self) -> list[bytes] | None:
         """The frames of the next call; None if it is not all there. Ends the line for one that is too large."""
@@ -182,8 +182,8 @@ class ServedLine(asyncio.Protocol):
         assert self._transport is not None
         # A task that is cancelled before its first step never comes here: that call has not run, and ``end`` says so.
         self._has_begun = True
-        answer, flag = await answered(self._calls, frames)
-        self._transport.write(lines.message(answer[0], answer[1], flag))
+        answer, flag = await reply_frames(self._calls, frames)
+        self._transport.write(lines.line_message(answer[0], answer[1], flag))
         self._running, self._has_begun = None, False
         self._go_on()  # what came meanwhile is in the buffer, and no data_received will tell of it
 
@@ -218,4 +218,4 @@ class ServedLine(asyncio.Protocol):
 
 def _refused(error: serr.SigmaError) -> bytes:
     """The reply, as a message, to a call that did not get to a handler."""
-    return lines.message(refusal(error), b"", lines.FAILED)
+    return lines.line_message(refusal(error), b"", lines.FAILED)

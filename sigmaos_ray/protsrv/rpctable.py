@@ -61,7 +61,7 @@ class RpcTable:
     def call_at_once(self, name: str, argument: bytes, ctx: RpcContext) -> Message:
         """``call`` of an immediate method, without a wait."""
         method = self._methods[name]
-        return _checked(name, method.handler(ctx, _parsed(name, method, argument)))
+        return _check_reply(name, method.handler(ctx, _parse_argument(name, method, argument)))
 
     async def call(self, name: str, argument: bytes, ctx: RpcContext) -> Message:
         """Runs one method and blocks until it has returned. NotFound for an unknown one, Inval for an argument that is
@@ -69,12 +69,12 @@ class RpcTable:
         method = self._methods.get(name)
         if method is None:
             raise serr.NotFound(name, "no such RPC method")
-        request = _parsed(name, method, argument)
+        request = _parse_argument(name, method, argument)
         if ctx.timeout_s is None:
             reply = await self._run(method, ctx, request)
         else:
             reply = await self._run_in_time(name, method, ctx, request)
-        return _checked(name, reply)
+        return _check_reply(name, reply)
 
     async def _run(self, method: _Method, ctx: RpcContext, request: Message) -> object:
         if method.is_immediate:
@@ -100,7 +100,7 @@ class RpcTable:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _parsed(name: str, method: _Method, argument: bytes) -> Message:
+def _parse_argument(name: str, method: _Method, argument: bytes) -> Message:
     """The argument as the handler's message. Inval if it is none."""
     try:
         return method.request_class.FromString(argument)
@@ -108,7 +108,7 @@ def _parsed(name: str, method: _Method, argument: bytes) -> Message:
         raise serr.Inval(name, f"not a {method.request_class.__name__}: {error}") from error
 
 
-def _checked(name: str, reply: object) -> Message:
+def _check_reply(name: str, reply: object) -> Message:
     """What a handler returned. Error if that is no message."""
     if not isinstance(reply, Message):
         raise serr.Error(name, f"the handler returned {type(reply).__name__}, not a message")

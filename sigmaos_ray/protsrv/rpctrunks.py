@@ -44,7 +44,7 @@ def refusal(error: serr.SigmaError) -> bytes:
     return wire.error_to_pb(error).SerializeToString()
 
 
-async def answered(calls: ChannelCalls, frames: Sequence[bytes]) -> tuple[Sequence[bytes], int]:
+async def reply_frames(calls: ChannelCalls, frames: Sequence[bytes]) -> tuple[Sequence[bytes], int]:
     """The frames of the reply to a call, and its flag (``lines.FAILED`` if no handler saw it). Raises nothing but a
     cancellation."""
     try:
@@ -117,7 +117,7 @@ class ServedTrunk(asyncio.Protocol):
             self._refuse(number, error)
             return
         if answer is not None:
-            self._reply(lines.numbered(number, answer[0], answer[1]))
+            self._reply(lines.trunk_message(number, answer[0], answer[1]))
         elif len(self._running) >= lines.TRUNK_CALLS_MAX:
             # Not by reading no more: the message that gives a call up would be stuck behind.
             self._refuse(number, serr.Retry("trunk", f"{len(self._running)} calls run"))
@@ -128,14 +128,14 @@ class ServedTrunk(asyncio.Protocol):
         # A task that is cancelled before its first step never comes here: that call has not run, and ``end`` says so.
         self._begun.add(number)
         try:
-            answer, flag = await answered(self._calls, frames)
-            self._reply(lines.numbered(number, answer[0], answer[1], flag))
+            answer, flag = await reply_frames(self._calls, frames)
+            self._reply(lines.trunk_message(number, answer[0], answer[1], flag))
         finally:
             self._begun.discard(number)
             self._running.pop(number, None)
 
     def _refuse(self, number: int, error: serr.SigmaError) -> None:
-        self._reply(lines.numbered(number, refusal(error), b"", lines.FAILED))
+        self._reply(lines.trunk_message(number, refusal(error), b"", lines.FAILED))
 
     def _reply(self, data: bytes) -> None:
         if not self._replies:
@@ -167,6 +167,6 @@ class ServedTrunk(asyncio.Protocol):
             task.cancel()  # one that has not begun never does
         begun = b"".join(lines.NUMBER.pack(number) for number in self._begun)
         error_frame = refusal(serr.Unreachable("trunk", why))
-        self._reply(lines.numbered(lines.GOODBYE, error_frame, begun, lines.FAILED))
+        self._reply(lines.trunk_message(lines.GOODBYE, error_frame, begun, lines.FAILED))
         self._flush()
         self._transport.close()

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.rpcclnt.channel import Answered
-from sigmaos_ray.rpcclnt.clnt import AsyncRPCClnt, parsed
+from sigmaos_ray.rpcclnt.clnt import AsyncRPCClnt, parse_reply
 from sigmaos_ray.rpcclnt.line import BlockingLine, LinePool
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class PendingCall:
     def finish(self, reply_class: type[R]) -> R:
         """Blocks for the reply. Raises as ``AsyncRPCClnt.rpc``. Called once."""
         if self._line is None:
-            return parsed(self._method, self._by_session(), reply_class)
+            return parse_reply(self._method, self._by_session(), reply_class)
         try:
             result = self._by_line(self._line)
         except Answered as answered:
@@ -97,7 +97,7 @@ class PendingCall:
                 raise
             # The client behind the session finds out where the server is by now; a line leads to the old one for ever.
             result = self._by_session()
-        return parsed(self._method, result, reply_class)
+        return parse_reply(self._method, result, reply_class)
 
     def _by_line(self, line: BlockingLine) -> bytes:
         """The reply that comes over the line. Unreachable: the call never ran. An error that the server answered with

@@ -61,7 +61,7 @@ class AsyncRPCClnt:
         ``RPCError``. Timeout past ``timeout_s``, and the server then gives up too; IOErr: sent, fate unknown.
         ``idempotent``: such a call is made again instead. May be cancelled; the handler may have run, or run on."""
         argument = request.SerializeToString()
-        return parsed(method, await self.call(method, argument, timeout_s, idempotent=idempotent), reply_class)
+        return parse_reply(method, await self.call(method, argument, timeout_s, idempotent=idempotent), reply_class)
 
     async def call(self, method: str, argument: bytes, timeout_s: float | None, *, idempotent: bool = False) -> bytes:
         """``rpc`` with argument and result as bytes."""
@@ -168,7 +168,7 @@ class InstanceRPCClnt(AsyncRPCClnt):
         return kind(self._pathname, str(error))
 
 
-def parsed(method: str, result: bytes, reply_class: type[R]) -> R:
+def parse_reply(method: str, result: bytes, reply_class: type[R]) -> R:
     """A result as its message; IOErr if it is none."""
     try:
         return reply_class.FromString(result)

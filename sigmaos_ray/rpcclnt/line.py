@@ -53,7 +53,7 @@ class BlockingLine:
         """Sends a call. Unreachable: it is not sent, or not all of it, and does not run."""
         try:
             self._socket.settimeout(_SEND_S)
-            self._socket.sendall(lines.message(self.channel.header(method, timeout_s), argument))
+            self._socket.sendall(lines.line_message(self.channel.header(method, timeout_s), argument))
         except OSError as error:
             raise serr.Unreachable(method, f"the line is lost: {error}") from error
 

@@ -69,12 +69,12 @@ class Trunk(asyncio.Protocol):
         number = next(self._numbers) & 0xFFFF_FFFF or next(self._numbers) & 0xFFFF_FFFF
         reply: asyncio.Future[list[bytes]] = self._loop.create_future()
         self._calls[number] = reply
-        self._send(lines.numbered(number, header, argument))
+        self._send(lines.trunk_message(number, header, argument))
         try:
             return await reply  # without a look at the time: whoever calls cancels this when it is over
         except asyncio.CancelledError:
             if number in self._calls:  # not answered yet
-                self._send(lines.numbered(number, b"", b""))
+                self._send(lines.trunk_message(number, b"", b""))
             raise
         finally:
             self._calls.pop(number, None)

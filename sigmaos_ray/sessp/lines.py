@@ -16,10 +16,7 @@ reply none did.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import Final
 
 TOKEN_BYTES: Final = 16
 SIZES: Final = struct.Struct("<II")
@@ -39,16 +36,11 @@ TRUNK_CALLS_MAX: Final = 1024
 """Calls of one trunk that run at a time. A client makes no more; one that does is refused them."""
 
 
-def message(first: bytes, second: bytes, flag: int = 0) -> bytes:
+def line_message(first: bytes, second: bytes, flag: int = 0) -> bytes:
     """A message of a line. ``flag``: ``FAILED`` or 0."""
     return SIZES.pack(len(first) | flag, len(second)) + first + second
 
 
-def joined(frames: Sequence[bytes]) -> bytes:
-    """A message of a line from the frames of a reply."""
-    return message(frames[0], frames[1])
-
-
-def numbered(number: int, first: bytes, second: bytes, flag: int = 0) -> bytes:
+def trunk_message(number: int, first: bytes, second: bytes, flag: int = 0) -> bytes:
     """A message of a trunk. ``flag``: ``FAILED`` or 0."""
     return NUMBERED.pack(number, len(first) | flag, len(second)) + first + second

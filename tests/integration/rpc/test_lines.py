@@ -234,7 +234,7 @@ def test_a_client_that_does_not_read_its_replies(site: Site, clnt: RPCClnt) -> N
     """It is not read from either, and goes on where it was once it reads."""
     offer = _offer(site)
     header, argument = RpcRequest(method="Probe.Large"), RpcRequest(method="x" * 10_000)
-    call = lines.message(header.SerializeToString(), argument.SerializeToString())
+    call = lines.line_message(header.SerializeToString(), argument.SerializeToString())
     sent = received = 0
     with socket.create_connection(("127.0.0.1", offer.port)) as line:
         line.sendall(offer.token)
@@ -250,7 +250,7 @@ def test_a_client_that_does_not_read_its_replies(site: Site, clnt: RPCClnt) -> N
         assert who(clnt) == "served"
         line.settimeout(10.0)
         calls = sent // len(call)
-        replies = calls * len(lines.message(b"", RpcReply(raised=argument.method).SerializeToString()))
+        replies = calls * len(lines.line_message(b"", RpcReply(raised=argument.method).SerializeToString()))
         while received < replies:
             received += len(line.recv(1 << 20))
 

@@ -276,7 +276,7 @@ async def stranger(site: Site) -> AsyncIterator[Stranger]:
 
 def _call(number: int, method: str, text: str = "") -> bytes:
     argument = RpcRequest(method=text).SerializeToString()
-    return lines.numbered(number, RpcRequest(method=f"Probe.{method}").SerializeToString(), argument)
+    return lines.trunk_message(number, RpcRequest(method=f"Probe.{method}").SerializeToString(), argument)
 
 
 async def test_a_number_that_is_in_use(site: Site) -> None:
