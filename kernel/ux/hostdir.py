@@ -38,9 +38,12 @@ ERRORS: Final[Mapping[int, type[serr.SigmaError]]] = {
 """Any other errno is ``Error`` with the system's words."""
 
 _NO_LINKS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+# O_PATH asks for no right to read: a directory that can only be passed through is on many ways.
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | _NO_LINKS
+# A program of the host may put a FIFO or a terminal where a file was: to open it must neither block nor have effects.
 _FILE: Final = _NO_LINKS | os.O_NONBLOCK | os.O_NOCTTY
 _NO_HARD_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK})
+"""What a file system says that has none, or no more of them for this file."""
 
 
 def _as_text(names: list[str]) -> Iterator[str]:
@@ -83,17 +86,18 @@ def not_shown(name: str) -> serr.Perm:
     return serr.Perm(name, "neither a file nor a directory on the host; its links are not followed")
 
 
-def host_stat(found: os.stat_result) -> HostStat:
+def host_stat(status: os.stat_result) -> HostStat:
+    """The part of the system's answer that ux shows or compares."""
     return HostStat(
-        dev=found.st_dev,
-        ino=found.st_ino,
-        mode=found.st_mode,
-        length=found.st_size,
-        mtime_ns=found.st_mtime_ns,
-        atime_ns=found.st_atime_ns,
-        ctime_ns=found.st_ctime_ns,
-        uid=found.st_uid,
-        gid=found.st_gid,
+        dev=status.st_dev,
+        ino=status.st_ino,
+        mode=status.st_mode,
+        length=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        atime_ns=status.st_atime_ns,
+        ctime_ns=status.st_ctime_ns,
+        uid=status.st_uid,
+        gid=status.st_gid,
     )
 
 
@@ -110,6 +114,7 @@ class HostDir:
             return cls(os.open(pathname, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
 
     def clone(self) -> HostDir:
+        """The same directory by a descriptor of its own; the caller closes it."""
         with translated(""):
             return HostDir(os.dup(self._fd))
 
@@ -149,10 +154,10 @@ class HostDir:
     def look(self, name: str) -> HostStat:
         """NotFound if there is nothing; Perm for what the namespace does not show."""
         with translated(name):
-            found = os.stat(name.encode(), dir_fd=self._fd, follow_symlinks=False)
-        if not is_shown(found.st_mode):
+            status = os.stat(name.encode(), dir_fd=self._fd, follow_symlinks=False)
+        if not is_shown(status.st_mode):
             raise not_shown(name)
-        return host_stat(found)
+        return host_stat(status)
 
     def peek(self, name: str) -> HostStat | None:
         """Like ``look``; None if there is nothing."""
@@ -170,7 +175,7 @@ class HostDir:
             return None
 
     def names(self) -> list[str]:
-        """All entries in order of name; those whose names are not UTF-8 cannot be told and are left out."""
+        """All entries in order of name; those whose names are not UTF-8 have no pathname, and are left out."""
         fd = self._open_to_read()
         try:
             with translated(""):
@@ -183,13 +188,13 @@ class HostDir:
         fd = self._open_to_read()
         try:
             with translated(""), os.scandir(fd) as entries:
-                found = [entry.name for entry in islice(entries, count_max + 1)]
+                names = [entry.name for entry in islice(entries, count_max + 1)]
         finally:
             os.close(fd)
-        return None if len(found) > count_max else sorted(_as_text(found))
+        return None if len(names) > count_max else sorted(_as_text(names))
 
     def _open_to_read(self) -> int:
-        """The caller closes it."""
+        """A descriptor that can be listed and synced, which one with O_PATH cannot; the caller closes it."""
         with translated(""):
             return os.open(b".", os.O_RDONLY | os.O_DIRECTORY | _NO_LINKS, dir_fd=self._fd)
 
@@ -203,21 +208,23 @@ class HostDir:
             os.close(fd)
 
     def open_for_lock(self, name: str) -> int:
-        """A descriptor of a directory that can be locked, which one of a HostDir cannot."""
+        """A descriptor of a directory that can be locked, which one of a HostDir cannot; the caller closes it."""
         with translated(name):
             return os.open(name.encode(), os.O_RDONLY | os.O_DIRECTORY | _NO_LINKS, dir_fd=self._fd)
 
     # -- making, opening, taking away
 
     def make_dir(self, name: str, mode: int) -> None:
+        """Exists if the name is taken by anything."""
         with translated(name):
             os.mkdir(name.encode(), mode, dir_fd=self._fd)
 
     def make_file(self, name: str, mode: int) -> int:
-        """A new, empty file, as a descriptor that reads and writes. Exists if the name is taken by anything.
-        NotSupported if the file system does not keep the mark of a link."""
+        """A new, empty file, as a descriptor that reads and writes, which the caller closes. Exists if the name is
+        taken by anything. NotSupported if the file system does not keep the mark of a link."""
         with translated(name):
             fd = os.open(name.encode(), os.O_RDWR | os.O_CREAT | os.O_EXCL | _NO_LINKS, mode, dir_fd=self._fd)
+            # Some file systems drop the sticky bit: the link would come out as a plain file.
             if mode & stat.S_ISVTX and not os.fstat(fd).st_mode & stat.S_ISVTX:
                 os.close(fd)
                 os.unlink(name.encode(), dir_fd=self._fd)
@@ -225,11 +232,12 @@ class HostDir:
             return fd
 
     def make_pipe(self, name: str, mode: int) -> None:
+        """A FIFO. Exists if the name is taken by anything."""
         with translated(name):
             os.mkfifo(name.encode(), mode, dir_fd=self._fd)
 
     def open_file(self, name: str, *, writable: bool) -> int:
-        """A descriptor of a regular file."""
+        """A descriptor of a regular file, which the caller closes. IsDir or Perm if it is something else."""
         access = os.O_RDWR if writable else os.O_RDONLY
         with translated(name):
             fd = os.open(name.encode(), access | _FILE, dir_fd=self._fd)
@@ -239,6 +247,7 @@ class HostDir:
             return fd
 
     def remove(self, name: str, *, is_dir: bool) -> None:
+        """Takes an entry out. NotEmpty for a full directory; NotDir or IsDir if it is of the other kind by now."""
         with translated(name):
             if is_dir:
                 os.rmdir(name.encode(), dir_fd=self._fd)
@@ -246,7 +255,8 @@ class HostDir:
                 os.unlink(name.encode(), dir_fd=self._fd)
 
     def rename(self, name: str, target: HostDir, new_name: str) -> None:
-        """Unix rename. Some file systems say Exists of a full directory: here it is NotEmpty."""
+        """Unix rename: replaces a file or an empty directory. NotEmpty over a full directory (some file systems say
+        Exists); NotFound is about the old name."""
         try:
             with translated(new_name):
                 os.rename(name.encode(), new_name.encode(), src_dir_fd=self._fd, dst_dir_fd=target._fd)
@@ -272,6 +282,7 @@ class HostDir:
         """Moves a file to a name that must be free: Exists otherwise, also in a race with the host's processes,
         as far as the file system has hard links."""
         with translated(new_name):
+            # Not by a rename, which replaces without a word: a link needs the name to be free.
             try:
                 os.link(name.encode(), new_name.encode(), src_dir_fd=self._fd, dst_dir_fd=target._fd)
             except OSError as error:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kernel.ux.state import HostStat
 
 _END_MAX: Final = (1 << 63) - 1
+"""Offsets that the system takes at most."""
 
 
 class Handle:
@@ -23,17 +24,18 @@ class Handle:
 
     def __init__(self, fd: int, *, writable: bool) -> None:
         """Takes the descriptor over, held once."""
-        found = os.fstat(fd)
+        status = os.fstat(fd)
         self.fd = fd
-        self.inode = (found.st_dev, found.st_ino)
+        self.inode = (status.st_dev, status.st_ino)
         self.writable = writable
         self._users = 1
 
-    def hold(self) -> Handle:
+    def hold(self) -> None:
+        """``release`` must follow."""
         self._users += 1
-        return self
 
     def release(self) -> None:
+        """The last one closes the descriptor."""
         self._users -= 1
         if not self._users:
             os.close(self.fd)
@@ -82,6 +84,7 @@ def write(fd: int, offset: int, data: bytes, name: str) -> int:
         try:
             _write_all(fd, offset, data)
         except OSError:
+            # A disk that is full takes some of it: who is told that nothing was written must find nothing.
             if os.fstat(fd).st_size > size:
                 os.ftruncate(fd, size)
             raise
@@ -107,5 +110,6 @@ def sync(fd: int, name: str) -> None:
 
 
 def truncate(fd: int, name: str) -> None:
+    """Empties the file."""
     with translated(name):
         os.ftruncate(fd, 0)

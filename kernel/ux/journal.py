@@ -50,23 +50,24 @@ _decode: Final[Callable[[bytes], Record]] = decoding.json_decoder(_as_record)
 
 def places(data: bytes) -> dict[str, list[tuple[str, ...]]]:
     """By mark, every way where an entry may be."""
-    found: dict[str, dict[tuple[str, ...], None]] = {}
+    ways_by_mark: dict[str, dict[tuple[str, ...], None]] = {}
     for line in data.splitlines():
         try:
             record = _decode(line)
         except msgspec.MsgspecError:
             continue
         if isinstance(record, At):
-            found.setdefault(record.mark, {})[tuple(record.way)] = None
+            ways_by_mark.setdefault(record.mark, {})[tuple(record.way)] = None
         elif isinstance(record, Gone):
-            found.pop(record.mark, None)
+            ways_by_mark.pop(record.mark, None)
         else:
-            _move(found, tuple(record.old), tuple(record.new))
-    return {mark: list(ways) for mark, ways in found.items()}
+            _move(ways_by_mark, tuple(record.old), tuple(record.new))
+    return {mark: list(ways) for mark, ways in ways_by_mark.items()}
 
 
-def _move(found: dict[str, dict[tuple[str, ...], None]], old: tuple[str, ...], new: tuple[str, ...]) -> None:
-    for ways in found.values():
+def _move(ways_by_mark: dict[str, dict[tuple[str, ...], None]], old: tuple[str, ...], new: tuple[str, ...]) -> None:
+    # The old ways stay: the record is older than the rename, which may never have come.
+    for ways in ways_by_mark.values():
         ways |= dict.fromkeys(new + way[len(old) :] for way in ways if way[: len(old)] == old)
 
 
@@ -80,6 +81,7 @@ class PlacesJournal:
         self.records_count = 0
 
     def close(self) -> None:
+        """The file stays, for whoever clears the directory."""
         os.close(self._fd)
 
     def append(self, record: Record) -> None:
@@ -87,6 +89,7 @@ class PlacesJournal:
         line = msgspec.json.encode(record) + b"\n"
         with translated(JOURNAL):
             size = os.fstat(self._fd).st_size
+            # At the size, not by O_APPEND, so that what is cut off below is this line and nothing else.
             try:
                 _write(self._fd, line, size)
                 if self._sync:
@@ -97,7 +100,7 @@ class PlacesJournal:
         self.records_count += 1
 
     def rewrite(self, records: Iterable[Record]) -> None:
-        """Replaces all records, in one moment."""
+        """Replaces all records, in one moment. If it fails, the old ones stand."""
         lines = [msgspec.json.encode(record) + b"\n" for record in records]
         fd = self._directory.make_file(_NEW, 0o600)
         try:
@@ -106,7 +109,7 @@ class PlacesJournal:
                 if self._sync:
                     os.fsync(fd)
             self._directory.rename(_NEW, self._directory, JOURNAL)
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+        except BaseException:
             os.close(fd)
             self._directory.remove(_NEW, is_dir=False)
             raise

@@ -39,7 +39,8 @@ class Listings:
         self._numbers = itertools.count(1)
 
     def next_number(self) -> int:
-        """Before the names are looked up."""
+        """The number of a listing that is about to be made: to be called before the names are looked up, since what
+        comes after that may be missing in it."""
         return next(self._numbers)
 
     def going_on(self, inode: tuple[int, int]) -> NameList | None:
@@ -51,6 +52,7 @@ class Listings:
 
     def read_from(self, inode: tuple[int, int], listing: NameList, *, is_end: bool) -> None:
         """A page was read from it: keeps it unless that was the empty one at the end, or there is a newer one."""
+        # Listings of large directories run in threads, side by side: an older one may come back last.
         newest = self._newest.get(inode)
         if newest is not None and newest.number > listing.number:
             return

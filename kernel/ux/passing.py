@@ -48,8 +48,9 @@ class Passing:
         self._journal.rewrite(At(mark, list(way)) for mark, way in entries)
 
     def expect(self, mark: str, way: Sequence[str]) -> None:
-        """An entry whose mark is there may be at ``way`` from now on."""
+        """An entry whose mark is there may be at ``way`` from now on. Once this returns, the next server knows."""
         if self._sync:
+            # The mark first: a record of a mark that a loss of power took away would clear nothing.
             self._own.sync()
         self._journal.append(At(mark, list(way)))
 
@@ -61,6 +62,7 @@ class Passing:
 
     def mark_checked(self, name: str, directory: HostDir, inode: tuple[int, int]) -> str:
         """Like ``mark``; NotFound if the name stands for something else by now."""
+        # Linked first and looked at then: a look before would say nothing of what the link finds.
         mark = self.mark(name, directory)
         if self._own.look(mark).inode != inode:
             self._own.remove(mark, is_dir=False)
@@ -83,19 +85,19 @@ class Passing:
 
 def clear(root: HostDir, own: HostDir) -> bool:
     """Removes the entries of a server that is dead or ends, and then their marks. May be repeated after a crash. False
-    if some cannot be removed today: then their marks are left."""
+    if some cannot be removed today: then their marks stay."""
     try:
         places = journal.places(journal.read(own))
     except serr.NotFound:
         return True
-    kept = 0
+    stuck_count = 0
     for mark, ways in places.items():
         try:
             _clear_one(root, own, mark, ways)
         except serr.SigmaError as error:
             debug.error(f"ux: an entry that has passed cannot be removed: {error}")
-            kept += 1
-    return not kept
+            stuck_count += 1
+    return not stuck_count
 
 
 def _clear_one(root: HostDir, own: HostDir, mark: str, ways: Iterable[Sequence[str]]) -> None:
@@ -106,7 +108,8 @@ def _clear_one(root: HostDir, own: HostDir, mark: str, ways: Iterable[Sequence[s
         with contextlib.suppress(serr.NotFound, serr.NotDir), root.clone() as directory:
             for name in way[:-1]:
                 directory.enter(name)
-            found = directory.peek_any(way[-1])
-            if found is not None and found.inode == marked.inode:
+            present = directory.peek_any(way[-1])
+            if present is not None and present.inode == marked.inode:
                 directory.remove(way[-1], is_dir=False)
+    # Last: without its mark the inode may be used again, and another crash would clear the wrong file.
     own.remove(mark, is_dir=False)

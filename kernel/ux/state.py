@@ -107,7 +107,7 @@ class InodeVersions:
         self._kept_max = kept_max
 
     def first(self, host: HostStat) -> int:
-        """The version of an object that is looked at anew."""
+        """The version of an object that is looked at anew. The host's clock may have jumped back since we moved it."""
         return max(host.ctime_ns, self._versions.get(host.inode, 0))
 
     def moved(self, inode: tuple[int, int], version: int, now_ns: int) -> int:

@@ -8,6 +8,7 @@ directories after each change.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -51,12 +52,10 @@ class UxStore:
             os.makedirs(root, mode=0o700, exist_ok=True)
         self.syncs = syncs
         self._is_closed = False
-        self._root = HostDir.open_root(root)
-        try:
+        with contextlib.ExitStack() as parts:
+            self._root = parts.enter_context(HostDir.open_root(root))
             self.workshop = Workshop(self._root, sync=syncs)
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
-            self._root.close()
-            raise
+            parts.pop_all()
         self._threads = Threads("ux", threads_max)
         self._inline = InlineReader(INLINE_READ_BYTES_MAX)
 
@@ -78,7 +77,7 @@ class UxStore:
         try:
             for name in way:
                 directory.enter(name)
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+        except BaseException:
             directory.close()
             raise
         return directory
@@ -94,19 +93,21 @@ class UxStore:
 
     def read_now(self, fd: int, offset: int, count: int, name: str) -> bytes | None:
         """At most ``count`` bytes, fewer only at the end; None if to read them takes long."""
-        left = max(0, hostfile.length(fd, name) - offset)
-        if min(count, left) <= INLINE_BYTES_MAX:
+        present_bytes = max(0, hostfile.length(fd, name) - offset)
+        if min(count, present_bytes) <= INLINE_BYTES_MAX:
             # At the end too: what grows, and files that the host makes up, have more than they say.
             return hostfile.read(fd, offset, min(count, INLINE_BYTES_MAX), name)
-        count = min(count, left)
+        count = min(count, present_bytes)
         return self._inline.read(fd, offset, count) if count <= INLINE_READ_BYTES_MAX else None
 
     async def read(self, fd: int, offset: int, count: int, name: str) -> bytes:
+        """At most ``count`` bytes; empty at and past the end. Waits for the disk in a thread."""
         if count <= INLINE_BYTES_MAX:
             return hostfile.read(fd, offset, count, name)
         return await self._threads.run(hostfile.read, fd, offset, count, name)
 
     async def write(self, fd: int, offset: int, data: bytes, name: str) -> int:
+        """Writes all of ``data``; NO_OFFSET: at the end. If it fails, the file is no longer than it was."""
         if len(data) <= INLINE_BYTES_MAX:
             return hostfile.write(fd, offset, data, name)
         return await self._threads.run(hostfile.write, fd, offset, data, name)
@@ -116,6 +117,7 @@ class UxStore:
         if len(data) <= INLINE_BYTES_MAX and not self.syncs:
             return self.workshop.prepare(data, offset, mode, name)
         pieces: list[Workpiece] = []
+        # By a list: of a call that is cancelled there is no result, though the thread has made one.
         try:
             await self._threads.run(lambda: pieces.append(self.workshop.prepare(data, offset, mode, name)))
         except asyncio.CancelledError:
@@ -125,10 +127,11 @@ class UxStore:
         return pieces[0]
 
     async def sync_file(self, fd: int, name: str) -> None:
+        """Returns once the contents are on the disk."""
         await self._threads.run(hostfile.sync, fd, name)
 
     async def sync_dir(self, way: Sequence[str]) -> None:
-        """Blocks until the directory's entries are on the disk."""
+        """Returns once the directory's entries are on the disk."""
         with self.directory(way) as directory:
             await self._threads.run(directory.sync)
 
@@ -144,8 +147,8 @@ def _page(
     if names is None:
         names = directory.names()
     place = place_after(names, after)
-    found: list[tuple[str, HostStat]] = []
-    while place < len(names) and len(found) < limit:
+    entries: list[tuple[str, HostStat]] = []
+    while place < len(names) and len(entries) < limit:
         name = names[place]
         place += 1
         if not way and name == HIDDEN:
@@ -155,5 +158,5 @@ def _page(
         except (serr.NotFound, serr.Perm):  # it went meanwhile, or is not shown
             continue
         if is_shown(host):
-            found.append((name, host))
-    return Page(found, names)
+            entries.append((name, host))
+    return Page(entries, names)

@@ -72,7 +72,8 @@ class Ties:
         self._shorten()
 
     def tie_existing(self, node: TiedNode, lease: int) -> None:
-        """Ties a file that is there to a lease, instead of the one it hangs on."""
+        """Ties a file that is there to a lease, instead of the one it hangs on. NotFound if the host has replaced it,
+        NotSupported where it has no hard links; then nothing has changed."""
         if node.mark:
             self._hang(node, lease)
             return
@@ -107,14 +108,14 @@ class Ties:
                 del self._by_lease[node.lease]
 
     def moves(self, node: TiedNode, old: Sequence[str], new: Sequence[str]) -> None:
-        """A node is about to be renamed; ``moved`` follows."""
+        """A node is about to be renamed: the next server has to look at both places. ``moved`` follows if it was."""
         if node.mark:
             self._passing.expect(node.mark, new)
         elif node.is_dir and self._count:
             self._passing.expect_below(old, new)
 
     def moved(self) -> None:
-        """A rename was done, or failed."""
+        """The rename is done: the journal may be written anew, as the nodes know where they are."""
         self._shorten()
 
     def forget(self, node: TiedNode) -> None:
@@ -131,6 +132,7 @@ class Ties:
     def end(self, lease: int) -> None:
         """Removes the files of a lease; watches hear of it. What cannot be removed is left to the next server."""
         for node in sorted(self._by_lease.get(lease, set()), key=lambda node: node.name):
+            # An error of one must not keep the others alive.
             try:
                 node.vanish()
             except serr.SigmaError as error:

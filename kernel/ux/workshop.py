@@ -53,19 +53,18 @@ class Workshop:
     def __init__(self, root: HostDir, *, sync: bool = False) -> None:
         self._root = root
         self._sync = sync
-        self._hidden = root.clone()
-        try:
+        with contextlib.ExitStack() as parts:
+            self._hidden = parts.enter_context(root.clone())
             _make_if_absent(self._hidden, HIDDEN)
             self._hidden.enter(HIDDEN)
             for other in self._hidden.names():
                 _sweep_if_dead(root, self._hidden, other)
-            self._name, self._lock_fd = _claim(self._hidden)
-            self._own = self._hidden.clone()
+            self._name, lock_fd = _claim(self._hidden)
+            parts.callback(os.close, lock_fd)
+            self._own = parts.enter_context(self._hidden.clone())
             self._own.enter(self._name)
             self.passing = Passing(self._own, sync=sync)
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
-            self._hidden.close()
-            raise
+            self._parts = parts.pop_all()
 
     def open_hidden(self) -> int:
         """A descriptor of HIDDEN itself, where the tree's fences are kept; the caller closes it. Error if it was
@@ -78,9 +77,7 @@ class Workshop:
         self.passing.close()
         with contextlib.suppress(serr.NotFound):  # all of it was removed on the host
             _sweep(self._root, self._hidden, self._name)
-        os.close(self._lock_fd)
-        self._own.close()
-        self._hidden.close()
+        self._parts.close()
 
     def prepare(self, data: bytes, offset: int, mode: int, name: str) -> Workpiece:
         """A file with ``data`` at ``offset`` (NO_OFFSET is the beginning here), to be called ``name``. Blocks; may run
@@ -92,7 +89,7 @@ class Workshop:
             hostfile.write(piece.fd, 0 if offset == NO_OFFSET else offset, data, name)
             if self._sync:
                 hostfile.sync(piece.fd, name)
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+        except BaseException:
             self.drop(piece)
             raise
         return piece
@@ -121,6 +118,7 @@ class Workshop:
     def place_passing(self, piece: Workpiece, directory: HostDir, way: Sequence[str]) -> str:
         """Like ``place_new`` at ``way``, in its directory, for an entry that does not outlive this process. Returns its
         mark."""
+        # Its working name becomes its mark: entry and mark are two names of one inode from the first moment.
         self.passing.expect(piece.name, way)
         self._own.link(piece.name, directory, way[-1])
         piece.is_placed = True
@@ -132,7 +130,7 @@ class Workshop:
         try:
             self.passing.expect(mark, way)
             self.place_over(piece, directory, way[-1], old)
-        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
+        except BaseException:
             self.passing.forget(mark)
             raise
         return mark
@@ -163,7 +161,8 @@ def _claim(hidden: HostDir) -> tuple[str, int]:
     while True:
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         hidden.make_dir(name, 0o700)
-        with contextlib.suppress(serr.NotFound):  # another process swept it before it was locked
+        # Another process may sweep the directory before it is locked: then it is made once more.
+        with contextlib.suppress(serr.NotFound):
             lock_fd = _lock(hidden, name)
             if lock_fd is not None:
                 return name, lock_fd
@@ -174,12 +173,13 @@ def _lock(hidden: HostDir, name: str) -> int | None:
     fd = hidden.open_for_lock(name)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Between the opening and the lock another server may have swept the directory: its lock guards nothing.
         if host_stat(os.fstat(fd)).inode == hidden.look(name).inode:
             return fd
     except BlockingIOError:
         os.close(fd)
         return None
-    except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+    except BaseException:
         os.close(fd)
         raise
     os.close(fd)
@@ -205,6 +205,7 @@ def _sweep(root: HostDir, hidden: HostDir, name: str) -> None:
         if not passing.clear(root, directory):
             return
         for file in directory.names():
+            # The journal goes last: a crash in between leaves it to the next sweep.
             if file != JOURNAL:
                 directory.remove(file, is_dir=False)
         with contextlib.suppress(serr.NotFound):
