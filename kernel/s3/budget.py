@@ -41,12 +41,15 @@ class Budget:
         return True
 
     def give(self, holder: Hashable, size: int) -> None:
+        """The holder has so much less. Harmless for one that left."""
         if holder in self._held:
             self.used_bytes -= size
             self._held[holder] -= size
 
     def _make_room(self, holder: Hashable, size: int) -> None:
-        for other in [each for each, held in self._held.items() if held and each in self._let_go and each != holder]:
+        # A list: who lets go leaves, and would change what is looped over. The longest unused comes first.
+        for other in [each for each in self._held if each in self._let_go and each != holder]:
             if self.used_bytes + size <= self._bytes_max:
                 return
-            self._let_go[other]()
+            if self._held.get(other):
+                self._let_go[other]()

@@ -99,6 +99,7 @@ class Calls:
             raise serr.Timeout(about.name, "requests before this one keep s3 busy")
 
     def _give_up(self, who: Hashable, turn: asyncio.Future[None]) -> None:
+        # The turn may have come in the same moment as the cancellation: then a thread is held for nobody.
         if turn.done():
             self._leave(who)
         else:
@@ -122,6 +123,7 @@ class Calls:
         except RuntimeError as error:  # the pool is closed
             self._leave(who)
             raise serr.Closed(about.name, "s3 is stopping") from error
+        # By the thread's end, not the caller's: whoever gave up waiting still has the thread.
         running.add_done_callback(lambda _: self._leave(who))
         try:
             await asyncio.wait({running}, timeout=max(deadline - loop.time(), 0))
@@ -130,7 +132,7 @@ class Calls:
             raise
         if running.done():
             return running.result()
-        running.add_done_callback(_looked_at)
+        running.add_done_callback(_retrieve)
         words = "S3 did not answer in time"
         raise serr.IOErr(about.name, f"{words}: fate unknown") if about.changes else serr.Timeout(about.name, words)
 
@@ -142,7 +144,7 @@ class Calls:
 
 async def _until_done(running: asyncio.Future[T], deadline: float) -> None:
     loop = asyncio.get_running_loop()
-    running.add_done_callback(_looked_at)
+    running.add_done_callback(_retrieve)
     while not running.done() and loop.time() < deadline:
         try:
             await asyncio.wait({running}, timeout=deadline - loop.time())
@@ -150,7 +152,7 @@ async def _until_done(running: asyncio.Future[T], deadline: float) -> None:
             continue  # raised by who called
 
 
-def _looked_at(running: asyncio.Future[T]) -> None:
+def _retrieve(running: asyncio.Future[T]) -> None:
     """Nobody is left to hear of its error."""
     if not running.cancelled():
         running.exception()

@@ -64,23 +64,23 @@ class Clients:
                 self._close_idle(self._clients_max)
 
     def _close_idle(self, kept_max: int) -> None:
+        """Closes clients that nobody uses until so many are left, the longest unused first."""
         surplus = len(self._entries) - kept_max
         idle = [secret for secret, entry in self._entries.items() if not entry.users_count]
         for secret in idle[: max(surplus, 0)]:
             self._entries.pop(secret).client.close()
 
     def _make(self, secret: Secret | None) -> S3Client:
-        key = token = None
-        word = None
+        key_id = key = token = None
         if secret is not None:
-            key, word, token = secret.id, secret.key, secret.session_token or None
+            key_id, key, token = secret.id, secret.key, secret.session_token or None
         elif self._emulates:
-            key = word = EMULATOR_KEY
+            key_id = key = EMULATOR_KEY
         return self._session.client(
             "s3",
             endpoint_url=self._endpoint,
-            aws_access_key_id=key,
-            aws_secret_access_key=word,
+            aws_access_key_id=key_id,
+            aws_secret_access_key=key,
             aws_session_token=token,
             config=self._options,
         )

@@ -152,15 +152,15 @@ class S3Dir(Dir):
         return S3Object(self.folder, name, ObjectInfo(0, "", time.time())), writer
 
     async def _make_dir(self, account: Account, name: str, fence: Fence) -> S3Dir:
-        made = self.folder.below(name)
-        state.check_new_key(name, made.prefix, extra_bytes=len(f"/{MARKER}"))
-        async with self._shared.locks.hold(exclusive=[(made.bucket, made.prefix)]):
+        folder = self.folder.below(name)
+        state.check_new_key(name, folder.prefix, extra_bytes=len(f"/{MARKER}"))
+        async with self._shared.locks.hold(exclusive=[(folder.bucket, folder.prefix)]):
             if await self._find(account, name) is not None:
                 raise serr.Exists(name)
             self._shared.fences.check(fence)
-            await account.put(made.bucket, made.key_of(MARKER), [b""], exclusive=False)
+            await account.put(folder.bucket, folder.key_of(MARKER), [b""], exclusive=False)
             self.folder.has_come(name)
-        return S3Dir(made)
+        return S3Dir(folder)
 
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         """Always the whole object, with or without OTRUNC."""
@@ -210,8 +210,9 @@ class S3Dir(Dir):
             if not await self.folder.is_there(account):
                 raise serr.NotFound(self.name)
             self._shared.fences.check(fence)
+            # Where it fails half-way, too, some of what is below has gone.
             try:
-                await removal.remove_below(account, bucket, prefix, functools.partial(self._tell, set()))
+                await removal.remove_below(account, bucket, prefix, functools.partial(self._publish_removed, set()))
             finally:
                 self._shared.versions.move_below(bucket, prefix, time.time_ns())
             self._has_gone()
@@ -220,8 +221,8 @@ class S3Dir(Dir):
         self.folder.above().has_gone(self.name)
         self._shared.watches.end(self.qid().path)
 
-    def _tell(self, told: set[tuple[str, str]], keys: Sequence[str]) -> None:
-        """These keys went: tells the watches, and ends those of directories below. ``told``: what was told before, as
+    def _publish_removed(self, published: set[tuple[str, str]], keys: Sequence[str]) -> None:
+        """These keys went: tells the watches, and ends those of directories below. ``published``: by earlier calls, as
         the keys of one directory may come in several parts."""
         watches, watched = self._shared.watches, set(self._shared.watches.watched())
         if not watched:
@@ -229,8 +230,8 @@ class S3Dir(Dir):
         top = self.folder.prefix
         for prefix, name in dict.fromkeys(entry for key in keys for entry in state.entries_along(key, top)):
             qid_path = self._elsewhere(prefix).qid().path
-            if qid_path in watched and (prefix, name) not in told:
-                told.add((prefix, name))
+            if qid_path in watched and (prefix, name) not in published:
+                published.add((prefix, name))
                 watches.removed(qid_path, name)
         for prefix in {above for key in keys for above in state.dirs_above(key, top)}:
             watches.end(self._elsewhere(prefix).qid().path)

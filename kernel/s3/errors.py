@@ -100,6 +100,7 @@ def code_of(error: Exception) -> str:
 
 
 def fate_of(error: Exception) -> Fate:
+    """What became of the request that raised this."""
     code = code_of(error)
     if code in _REFUSED_CODES or isinstance(error, _NEVER_SENT):
         return Fate.REFUSED

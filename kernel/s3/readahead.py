@@ -26,13 +26,17 @@ BEHIND_BYTES: Final = 4 << 20
 
 
 class Span:
-    """One range, while it comes and until it is used. Its task ends by itself, or by ``stop``."""
+    """One range, while it comes and until it is used. Its task ends by itself, or by ``stop``.
+
+    Two threads share it without a lock: the request's thread hands everything on by ``call_soon_threadsafe``, and of
+    what it sets itself the loop reads single values only.
+    """
 
     def __init__(self, wanted: Range) -> None:
         self.start = wanted.offset
         self.count = wanted.count
         self.wanted = wanted
-        self._seen: ObjectInfo | None = None
+        self._answered: ObjectInfo | None = None
         """``info``, as the request's thread knows it."""
         self.info: ObjectInfo | None = None
         """What object it is of, once S3 has answered."""
@@ -41,11 +45,13 @@ class Span:
         self.taken_bytes = 0
         """As the request's thread knows: where a further try goes on."""
         self.dropped_bytes = 0
+        """Of the beginning, no longer held."""
         self.error: serr.SigmaError | None = None
         self._pieces: deque[bytes] = deque()
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Future[None] | None = None
         self._is_over = False
+        """Nothing more will come."""
         self._is_stopped = False
         self._interrupt: Callable[[], None] | None = None
         self.task: asyncio.Task[None] | None = None
@@ -56,48 +62,51 @@ class Span:
 
     # -- from the request's thread
 
-    def left(self) -> Range | None:
+    def rest(self) -> Range | None:
         """What a further try must fetch: of the same object. None if all came."""
-        seen, wanted = self._seen, self.wanted
-        if seen is None:
+        answered, wanted = self._answered, self.wanted
+        if answered is None:
             return wanted
         start = wanted.offset + self.taken_bytes
-        end = min(self.end, seen.size)
-        return Range(wanted.bucket, wanted.key, start, end - start, seen.etag) if start < end else None
+        end = min(self.end, answered.size)
+        return Range(wanted.bucket, wanted.key, start, end - start, answered.etag) if start < end else None
 
     def begin(self, info: ObjectInfo, interrupt: Callable[[], None] | None) -> None:
         self._interrupt = interrupt
-        self._seen = info
-        self._loop.call_soon_threadsafe(self._begun, info)
+        """S3 has answered. ``interrupt`` ends the request, called from any thread."""
+        self._answered = info
+        self._loop.call_soon_threadsafe(self._has_begun, info)
 
     def piece(self, data: bytes) -> bool:
+        """False: no more is wanted."""
         self.taken_bytes += len(data)
-        self._loop.call_soon_threadsafe(self._came, data)
+        self._loop.call_soon_threadsafe(self._has_come, data)
         return not self._is_stopped
 
     # -- from the loop
 
-    def _begun(self, info: ObjectInfo) -> None:
+    def _has_begun(self, info: ObjectInfo) -> None:
         self.info = info
-        self._tell()
+        self._wake()
 
-    def _came(self, data: bytes) -> None:
+    def _has_come(self, data: bytes) -> None:
         self._pieces.append(data)
         self.came_bytes += len(data)
-        self._tell()
+        self._wake()
 
     async def fill(self, account: Account) -> None:
         """Runs until all is there, or it failed."""
         try:
             await account.read_pieces(self)
         except serr.SigmaError as error:
+            # Who stopped it gave the reason; that the connection broke then is what was to be.
             self.error = self.error or error
         finally:
             self._is_over = True
             self._interrupt = None
-            self._tell()
+            self._wake()
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
@@ -108,8 +117,8 @@ class Span:
         if self.start + self.came_bytes <= offset and self.error is not None:
             raise self.error
 
-    async def known(self) -> ObjectInfo:
-        """What object it is of; waits for S3's answer."""
+    async def answer(self) -> ObjectInfo:
+        """Waits for S3's answer: what object the range is of. Raises what the fetch ended with before that."""
         while self.info is None and not self._is_over:
             await self._wait_for_news()
         if self.info is None:
@@ -148,8 +157,8 @@ class Span:
     def _has_more_than_a_piece(self) -> bool:
         """True if the thread's present look at the connection cannot be its last: behind that one the connection is
         another request's. What is less than a piece is there soon anyway."""
-        left = self.left()
-        return left is not None and left.count > PIECE_BYTES
+        rest = self.rest()
+        return rest is not None and rest.count > PIECE_BYTES
 
     def stop(self, why: serr.SigmaError) -> None:
         """No more is wanted: ends the request, as soon as its thread sees it. Who waits all the same gets ``why``."""
@@ -165,7 +174,7 @@ class Span:
 
 
 class Stream:
-    """A reader that goes on where it left off."""
+    """A reader that goes on where it left off. Owned by an open file, which ends it by ``stop``."""
 
     def __init__(self, account: Account, bucket: str, key: str, budget: Budget, limits: Proxy) -> None:
         self._account = account
@@ -188,7 +197,8 @@ class Stream:
         return bool(self._spans) and self.start <= offset <= self._window.frontier
 
     @property
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
+        """True if a read through it may meet an error of the past: better begin another one."""
         return any(span.error is not None for span in self._spans)
 
     async def read(self, offset: int, end: int, info: ObjectInfo) -> tuple[bytes, ObjectInfo]:
@@ -197,9 +207,9 @@ class Stream:
             self.start = offset
         for at, count in self._window.needed(offset, end, info.size):
             self._fetch(at, count, info.etag if at else "", must=True)
-        wanted = self._window.ahead(offset, info.size)
-        if wanted is not None and not self._fetch(*wanted, info.etag, must=False):
-            self._window.frontier -= wanted[1]
+        ahead = self._window.ahead(offset, info.size)
+        if ahead is not None and not self._fetch(*ahead, info.etag, must=False):
+            self._window.frontier -= ahead[1]  # no memory for it: the next read asks once more
         self._readers_count += 1
         try:
             return await self._collect(offset, end, info)
@@ -211,7 +221,8 @@ class Stream:
         pieces: list[bytes] = []
         for span in [span for span in self._spans if span.start < end and offset < span.end]:
             if not offset and not pieces:
-                info = await span.known()
+                # Who begins gets the object that is there now, which may be another one than at the opening.
+                info = await span.answer()
                 end = min(end, max(info.size, 0))
             while offset < min(end, span.end):
                 piece = await span.read(offset, min(end, span.end))
@@ -222,6 +233,7 @@ class Stream:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces), info
 
     def _fetch(self, start: int, count: int, etag: str, *, must: bool) -> bool:
+        """Begins to fetch a range. False if there is no memory for it, unless it ``must`` be."""
         if not self._budget.take(self, count, must=must):
             return False
         span = Span(Range(self._bucket, self._key, start, count, etag))
@@ -230,6 +242,7 @@ class Stream:
         return True
 
     def _drop_before(self, offset: int) -> None:
+        """Gives back the memory of what lies behind a reader."""
         while self._spans and self._spans[0].is_over and self._spans[0].end <= offset:
             span = self._spans.popleft()
             self._budget.give(self, span.count - span.dropped_bytes)

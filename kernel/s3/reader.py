@@ -33,6 +33,7 @@ class ObjectReader(OpenFile):
         self._ending: set[asyncio.Task[None]] = set()
 
     async def read(self, offset: int, count: int) -> bytes:
+        """Version if the object was replaced since this reader's last look at the beginning."""
         if not count or (offset and offset >= self._info.size):
             return b""
         end = min(offset + count, self._info.size) if offset else count
@@ -43,17 +44,19 @@ class ObjectReader(OpenFile):
             self._forget(stream, error)
             raise
         if info.etag != self._info.etag:
+            # Replaced: what other streams hold is of the old object, and must not be read beside the new one.
             self._info = info
             for other in [each for each in self._streams if each is not stream]:
                 self._forget(other, serr.Version(self._name, "replaced since it was opened"))
         return data
 
     def _stream_at(self, offset: int) -> Stream:
+        """The stream that a read there goes on with, or a new one."""
         if not offset:  # looks anew, and whoever begins again needs no more of the last time
             for passed in [each for each in self._streams if not (each.start or each.is_waited_for)]:
                 self._forget(passed, serr.Closed(self._name))
         latest = reversed(self._streams)
-        stream = next((each for each in latest if offset and each.leads_to(offset) and not each.failed), None)
+        stream = next((each for each in latest if offset and each.leads_to(offset) and not each.has_failed), None)
         if stream is None:
             idle = [each for each in self._streams if not each.is_waited_for]
             for surplus in idle[: max(len(self._streams) + 1 - STREAMS_MAX, 0)]:
@@ -67,6 +70,7 @@ class ObjectReader(OpenFile):
         return stream
 
     def _forget(self, stream: Stream, why: serr.SigmaError) -> None:
+        """Ends a stream; who still waits in it gets the error."""
         if stream in self._streams:
             self._streams.remove(stream)
         for task in stream.stop(why):

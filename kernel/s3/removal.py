@@ -16,21 +16,22 @@ ROUNDS_MAX: Final = 8
 """How often a directory that is being removed may be found with new entries."""
 
 
-async def remove_below(account: Account, bucket: str, prefix: str, gone: Callable[[list[str]], None]) -> None:
-    """Removes all keys below, a thousand per request; the marks go last, so that an error leaves a directory. ``gone``
-    is told of the keys that went. NotEmpty for a key that no pathname leads to, which stays."""
+async def remove_below(account: Account, bucket: str, prefix: str, on_removed: Callable[[list[str]], None]) -> None:
+    """Removes all keys below, a thousand per request; the marks go last, so that an error leaves a directory.
+    ``on_removed`` gets the keys that went. NotEmpty for a key that no pathname leads to, which stays."""
     beginning, marks = state.within(prefix), state.markers(prefix)
     for _ in range(ROUNDS_MAX):
-        await _round(account, bucket, prefix, gone)
-        left = (await account.keys(bucket, beginning, count=len(marks) + 1)).keys
-        if marks.issuperset(key for key, _ in left):
-            if left:
-                await account.delete_many(bucket, [key for key, _ in left])
+        await _round(account, bucket, prefix, on_removed)
+        # S3 has no locks: others may have written while the round went on.
+        remaining = [key for key, _ in (await account.keys(bucket, beginning, count=len(marks) + 1)).keys]
+        if marks.issuperset(remaining):
+            if remaining:
+                await account.delete_many(bucket, remaining)
             return
     raise serr.NotEmpty(_name(prefix), "entries come while they are removed")
 
 
-async def _round(account: Account, bucket: str, prefix: str, gone: Callable[[list[str]], None]) -> None:
+async def _round(account: Account, bucket: str, prefix: str, on_removed: Callable[[list[str]], None]) -> None:
     marks = state.markers(prefix)
     after, hidden = "", ""
     while True:
@@ -40,7 +41,7 @@ async def _round(account: Account, bucket: str, prefix: str, gone: Callable[[lis
         hidden = hidden or next((key for key in keys if not state.is_reachable(key, prefix)), "")
         if reached:
             await account.delete_many(bucket, reached)
-            gone(reached)
+            on_removed(reached)
         if page.is_last:
             break
         after = page.keys[-1][0]

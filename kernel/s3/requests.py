@@ -48,6 +48,7 @@ def buckets(client: S3Client) -> list[str]:
 
 
 def has_bucket(client: S3Client, bucket: str) -> bool:
+    """False if there is none of that name; an error (403) for one that is another account's."""
     try:
         client.head_bucket(Bucket=bucket)
     except ClientError as error:
@@ -60,12 +61,12 @@ def has_bucket(client: S3Client, bucket: str) -> bool:
 def head(client: S3Client, bucket: str, key: str) -> ObjectInfo | None:
     """None if there is no such object, or no such bucket."""
     try:
-        found = client.head_object(Bucket=bucket, Key=key)
+        reply = client.head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         if code_of(error) in MISSING:
             return None
         raise
-    return ObjectInfo(found["ContentLength"], found["ETag"], found["LastModified"].timestamp())
+    return ObjectInfo(reply["ContentLength"], reply["ETag"], reply["LastModified"].timestamp())
 
 
 def keys(client: S3Client, bucket: str, beginning: str, after: str, count: int) -> KeyPage:
@@ -74,11 +75,11 @@ def keys(client: S3Client, bucket: str, beginning: str, after: str, count: int) 
     if after:
         request["StartAfter"] = after
     page = client.list_objects_v2(**request)
-    found = [
+    infos = [
         (entry["Key"], ObjectInfo(entry["Size"], entry["ETag"], entry["LastModified"].timestamp()))
         for entry in page.get("Contents", [])
     ]
-    return KeyPage(found, not page["IsTruncated"])
+    return KeyPage(infos, not page["IsTruncated"])
 
 
 def dir_page(client: S3Client, bucket: str, prefix: str, after: str, token: str) -> DirPage:
@@ -118,30 +119,31 @@ class Range(msgspec.Struct, frozen=True):
 
 def read(client: S3Client, wanted: Range) -> tuple[bytes, ObjectInfo] | None:
     """Its bytes, fewer at the end, none past it; None if there is no such object."""
-    found = _get(client, wanted)
-    if found is None:
+    reply = _get(client, wanted)
+    if reply is None:
+        # Past the end, or not there: a look at the object tells which.
         info = head(client, wanted.bucket, wanted.key)
         return None if info is None else (b"", info)
-    with found["Body"] as body:
+    with reply["Body"] as body:
         data = body.read()
-    return data, _info_of(found)
+    return data, _info_of(reply)
 
 
-def read_pieces(client: S3Client, wanted: Range, take: Taker) -> None:
+def read_pieces(client: S3Client, wanted: Range, taker: Taker) -> None:
     """Hands on what comes, piece by piece. NotFound if there is no such object."""
-    found = _get(client, wanted)
-    if found is None:
+    reply = _get(client, wanted)
+    if reply is None:
         info = head(client, wanted.bucket, wanted.key)
         if info is None:
             raise serr.NotFound(name_of(wanted.key))
-        take.begin(info, None)
+        taker.begin(info, None)
         return
-    body = found["Body"]
+    body = reply["Body"]
     with body:
         # The way to end a read that waits: from another thread, while this one sits in it.
-        take.begin(_info_of(found), getattr(getattr(body, "_raw_stream", None), "shutdown", None))
+        taker.begin(_info_of(reply), getattr(getattr(body, "_raw_stream", None), "shutdown", None))
         while data := body.read(PIECE_BYTES):
-            if not take.piece(data):
+            if not taker.piece(data):
                 return
 
 
@@ -150,7 +152,7 @@ class Taker(Protocol):
 
     wanted: Range
 
-    def left(self) -> Range | None:
+    def rest(self) -> Range | None:
         """What a further try must fetch: of the same object. None if all came."""
 
     def begin(self, info: ObjectInfo, interrupt: Callable[[], None] | None) -> None:
@@ -170,7 +172,7 @@ def _get(client: S3Client, wanted: Range) -> GetObjectOutputTypeDef | None:
     if wanted.etag:
         request["IfMatch"] = wanted.etag
     try:
-        found = client.get_object(**request)
+        reply = client.get_object(**request)
     except ClientError as error:
         code = code_of(error)
         if wanted.etag and code in (*PRECONDITION_FAILED, *INVALID_RANGE):
@@ -178,16 +180,17 @@ def _get(client: S3Client, wanted: Range) -> GetObjectOutputTypeDef | None:
         if code in (*INVALID_RANGE, *MISSING):
             return None
         raise
-    if "ContentRange" not in found and (wanted.offset or found["ContentLength"] > wanted.count):
-        found["Body"].close()
+    # Some stores send the whole object, whatever range was asked for.
+    if "ContentRange" not in reply and (wanted.offset or reply["ContentLength"] > wanted.count):
+        reply["Body"].close()
         raise serr.NotSupported(name_of(wanted.key), "this S3 does not read parts of objects")
-    return found
+    return reply
 
 
-def _info_of(found: GetObjectOutputTypeDef) -> ObjectInfo:
-    told = found.get("ContentRange", "")
-    size = int(told.rpartition("/")[2]) if told else found["ContentLength"]
-    return ObjectInfo(size, found["ETag"], found["LastModified"].timestamp())
+def _info_of(reply: GetObjectOutputTypeDef) -> ObjectInfo:
+    content_range = reply.get("ContentRange", "")
+    size = int(content_range.rpartition("/")[2]) if content_range else reply["ContentLength"]
+    return ObjectInfo(size, reply["ETag"], reply["LastModified"].timestamp())
 
 
 # -- writing

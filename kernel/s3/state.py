@@ -28,6 +28,7 @@ KEY_BYTES_MAX: Final = 1024
 _NO_TEXT: Final = "\ufffd"
 
 VERSIONS_KEPT_MAX: Final = 65_536
+"""Versions remembered of objects and directories."""
 
 
 class ObjectInfo(msgspec.Struct, frozen=True):
@@ -134,17 +135,18 @@ def qid_path(bucket: str, key: str) -> int:
 # -- listings in order of name
 
 
-def late_dirs(last_name: str, after: str, known: Iterable[str]) -> list[str]:
+def late_dirs(last_name: str, after: str, names: Iterable[str]) -> list[str]:
     """Directories that may still be to come in S3's order though their names sort before ``last_name``.
 
     S3 sorts a directory as its name and ``/``, so ``a-b`` comes before ``a``. Whoever wants the order of names must
     look for those that are a beginning of the last name, followed there by a character that sorts before ``/``.
+    ``names``: those that have come.
     """
-    seen = set(known)
+    have_come = set(names)
     return [
         last_name[:end]
         for end in range(1, len(last_name))
-        if last_name[end] < "/" and last_name[:end] > after and last_name[:end] not in seen
+        if last_name[end] < "/" and last_name[:end] > after and last_name[:end] not in have_come
     ]
 
 
@@ -170,24 +172,27 @@ class KeyVersions:
     a change made elsewhere shows in an object's ETag."""
 
     def __init__(self, now_ns: int, kept_max: int = VERSIONS_KEPT_MAX) -> None:
-        self._kept: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
+        """Version and ETag, the longest untouched first."""
         self._kept_max = kept_max
         self._floor = now_ns
 
     def of_dir(self, bucket: str, prefix: str) -> int:
         """Since this server started; what it no longer remembers moves along with the latest it forgot."""
-        kept = self._kept.get((bucket, within(prefix)))
-        return self._floor if kept is None else kept[0]
+        entry = self._entries.get((bucket, within(prefix)))
+        return self._floor if entry is None else entry[0]
 
     def of_object(self, bucket: str, key: str, info: ObjectInfo) -> int:
         """Of the object as S3 shows it now."""
-        kept = self._kept.get((bucket, key))
-        if kept is not None and kept[1] == info.etag:
-            return kept[0]
-        seen = int(info.mtime) * 1_000_000_000 + _number(info.etag) % 1_000_000_000
-        if kept is None or not info.etag:  # one without an ETag is not in S3 yet
-            return seen if kept is None else kept[0]
-        return self._keep((bucket, key), max(seen, kept[0] + 1), info.etag)
+        entry = self._entries.get((bucket, key))
+        if entry is not None and entry[1] == info.etag:
+            return entry[0]
+        # Without memory, so that two servers, and one before and after a restart, show the same of one object. S3's
+        # times are whole seconds: the ETag tells apart what was written within one.
+        stateless = int(info.mtime) * 1_000_000_000 + _number(info.etag) % 1_000_000_000
+        if entry is None or not info.etag:  # one without an ETag is not in S3 yet
+            return stateless if entry is None else entry[0]
+        return self._keep((bucket, key), max(stateless, entry[0] + 1), info.etag)
 
     def move_dir(self, bucket: str, prefix: str, now_ns: int) -> None:
         """An entry came or went."""
@@ -197,20 +202,21 @@ class KeyVersions:
         """All in a directory went."""
         base = within(prefix)
         self._floor = max(self._floor + 1, now_ns)
-        for key in [key for key in self._kept if key[0] == bucket and key[1].startswith(base)]:
-            del self._kept[key]
+        for key in [key for key in self._entries if key[0] == bucket and key[1].startswith(base)]:
+            del self._entries[key]
 
     def move_object(self, bucket: str, key: str, etag: str, now_ns: int) -> None:
         """It was written, and is the one with this ETag now."""
-        kept = self._kept.get((bucket, key))
-        self._keep((bucket, key), max(now_ns, 0 if kept is None else kept[0] + 1), etag)
+        entry = self._entries.get((bucket, key))
+        self._keep((bucket, key), max(now_ns, 0 if entry is None else entry[0] + 1), etag)
 
     def _keep(self, key: tuple[str, str], version: int, etag: str) -> int:
-        self._kept[key] = (version, etag)
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._kept_max:
-            _, (forgotten, _) = self._kept.popitem(last=False)
-            self._floor = max(self._floor, forgotten)
+        self._entries[key] = (version, etag)
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._kept_max:
+            _, (version_forgotten, _) = self._entries.popitem(last=False)
+            # Directories without an entry are at the floor: none of them may go back.
+            self._floor = max(self._floor, version_forgotten)
         return version
 
 
@@ -271,6 +277,7 @@ PART_BYTES_MIN: Final = 5 << 20
 PART_BYTES_MAX: Final = 1 << 30
 """Ours, as a part is held in memory: S3 takes 5 GiB."""
 PARTS_OF_A_SIZE: Final = 500
+"""After so many parts, the next ones are twice as large."""
 
 
 def part_bytes(number: int, first_bytes: int) -> int:

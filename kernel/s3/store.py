@@ -92,6 +92,7 @@ class Account:
         return await self._run(requests.buckets, About("s3"))
 
     async def has_bucket(self, bucket: str) -> bool:
+        """Perm for one that is another account's."""
         try:
             return await self._run(partial(requests.has_bucket, bucket=bucket), About(bucket, bucket))
         except serr.NotFound:  # no name for one
@@ -124,9 +125,9 @@ class Account:
         wanted = taker.wanted
 
         def call(client: S3Client) -> None:
-            left = taker.left()
-            if left is not None:
-                requests.read_pieces(client, left, taker)
+            rest = taker.rest()
+            if rest is not None:
+                requests.read_pieces(client, rest, taker)
 
         await self._run(call, About(requests.name_of(wanted.key), wanted.bucket), size=wanted.count)
 

@@ -30,6 +30,7 @@ class Upload:
         self._key = folder.key_of(name)
         self._name = name
         self._id: asyncio.Task[str] | None = None
+        """S3's name for it; None before the first part, and once it is over."""
         self._parts: list[asyncio.Task[str]] = []
         self._flying: set[asyncio.Task[str]] = set()
         self._changed = asyncio.Event()
@@ -56,12 +57,13 @@ class Upload:
         task.add_done_callback(self._landed)
 
     def _has_room(self, size: int) -> bool:
-        """One part at a time goes whatever the others hold."""
+        """Takes memory for a part if there is some. One part at a time goes whatever the others hold."""
         if len(self._flying) >= self._shared.limits.s3_ahead_count:
             return False
         return self._shared.budget.take(self, size, must=not self._flying)
 
     async def _start(self) -> str:
+        # Noted once S3 knows it: a crash in between leaves an upload without parts, which costs nothing.
         upload = await self._account.start_parts(self._bucket, self._key)
         self._shared.uploads.began(self._bucket, self._key, upload)
         return upload
@@ -69,7 +71,7 @@ class Upload:
     async def _send(self, number: int, chunks: list[Chunk], size: int) -> str:
         assert self._id is not None
         try:
-            upload = await asyncio.shield(self._id)
+            upload = await asyncio.shield(self._id)  # a part that is cancelled must not cancel what all wait for
             return await self._account.put_part(UploadPart(self._bucket, self._key, upload, number), chunks)
         finally:
             self._shared.budget.give(self, size)
@@ -146,7 +148,7 @@ class ObjectWriter(OpenFile):
         self._account = account
         self._name = name
         self._exclusive = exclusive
-        self._needed = not only_if_written
+        self._is_needed = not only_if_written
         self._fence = fence
         self._chunks: deque[Chunk] = deque()
         self._held_bytes = 0
@@ -168,7 +170,7 @@ class ObjectWriter(OpenFile):
             raise serr.Inval(self._name, f"S3 files are written from 0 on, without gaps: {offset}, not {self._end}")
         self._shared.fences.check(fence)
         self._fence = fence or self._fence
-        self._needed = True
+        self._is_needed = True
         self._chunks.append(data)
         self._held_bytes += len(data)
         self._end += len(data)
@@ -213,9 +215,9 @@ class ObjectWriter(OpenFile):
             try:
                 if self._failed is not None:
                     raise self._failed
-                if self._needed:
+                if self._is_needed:
                     await self._appear()
-            except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+            except BaseException:
                 await self._drop()
                 raise
 
