@@ -47,6 +47,16 @@ class Session(msgspec.Struct, frozen=True):
     """A client that has nothing to say acknowledges replies after so many."""
     hello_timeout_s: float = 5.0
     """How long a stream may take to say hello."""
+    slow_call_s: float = 0.25
+    """A call that takes so long makes its client's session slow: it watches whether the server still leads."""
+    close_timeout_s: float = 1.0
+    """How long a client that closes a session waits for all of it to be over."""
+    goodbye_read_s: float = 0.5
+    """How long it waits, of that, for the server to have read its goodbye."""
+    goodbye_timeout_s: float = 0.5
+    """How long a server that shuts down waits for clients to take what is left for them."""
+    last_replies_s: float = 0.02
+    """How long a request that is worked on may hold such a server's goodbye up."""
     greetings_max: int = 1000
     """Streams of one server that have not said hello yet."""
     sessions_max: int = 10_000
@@ -100,6 +110,26 @@ class Rpc(msgspec.Struct, frozen=True):
     """How long a server that is evicted waits for the calls that run."""
 
 
+class Lines(msgspec.Struct, frozen=True):
+    """The shorter ways of a client's RPCs: lines of threads, trunks of coroutines (``sessp.lines``)."""
+
+    dial_timeout_s: float = 1.0
+    """How long a client tries to connect one; its calls take the session meanwhile or instead."""
+    send_timeout_s: float = 10.0
+    """How long a server may take to read a call, which is small: then the line is given up."""
+    poll_s: float = 1.0
+    """How often a thread that waits for a reply looks whether the session, which is watched over, still lives."""
+    pause_s: float = 30.0
+    """How long none is asked for after one could not be had, and no second trunk: a server that has none is not asked
+    at each call."""
+    calls_before_line: int = 3
+    """Calls of a client over the session before it asks for a line: one that calls but once or twice needs none."""
+    calls_before_trunk: int = 8
+    """The same before a trunk: one that calls but now and then needs none, and blocking clients have lines by then."""
+    lines_per_client_max: int = 16
+    """More threads than these take the session."""
+
+
 class Store(msgspec.Struct, frozen=True):
     """What servers keep."""
 
@@ -119,10 +149,27 @@ class Store(msgspec.Struct, frozen=True):
 
 
 class Walk(msgspec.Struct, frozen=True):
+    """Pathnames, from the client's side."""
+
     symlink_restarts_max: int = 8
     retries_max: int = 40
+    entry_timeout_s: float = 10.0
+    """How long the timed waits of a directory's cache look for an entry."""
     retry_pause_s: float = 0.2
     """40 x 0.2 s outlast one fail-over of named: its lease, a second, and some (E-6)."""
+
+
+class Locating(msgspec.Struct, frozen=True):
+    """How a client keeps to named's leader, which may change at any time."""
+
+    dial_poll_s: float = 0.25
+    """How often it looks, while it dials, whether another one leads: a leader that was stopped takes connections and
+    never answers."""
+    hook_pause_s: float = 1.0
+    """How often it asks Ray, at most, where no state file can be read: that may cost a message to another process."""
+    file_pause_s: float = 1.0
+    """How often it reads the state file again though it looks the same: files written twice within a tick of the file
+    system's clock may look alike."""
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -286,6 +333,15 @@ class BootTimes(msgspec.Struct, frozen=True):
     """One that took no connection so many times in a row is lost."""
 
 
+class Tenants(msgspec.Struct, frozen=True):
+    """Tenants, as their makers see them."""
+
+    timeout_s: float = 60.0
+    """How long a realm may take to be up, or to be gone."""
+    poll_s: float = 0.02
+    """How often its record is read meanwhile."""
+
+
 class Serving(msgspec.Struct, frozen=True):
     """Processes that serve, and what they tell of themselves."""
 
@@ -298,12 +354,27 @@ class Serving(msgspec.Struct, frozen=True):
     """A server's load is averaged over about so long, as a machine's load averages are."""
 
 
+class Observing(msgspec.Struct, frozen=True):
+    """Faults on purpose, profiles and records."""
+
+    fault_poll_s: float = 0.02
+    """How often an injected fault that waits for a file looks for it."""
+    attach_timeout_s: float = 10.0
+    """How long py-spy may take to attach to a process."""
+    detach_timeout_s: float = 30.0
+    """How long py-spy may take to end, and to write what it found."""
+    record_slot_s: float = 0.02
+    """Records of utilisation and throughput tell of so long at a time."""
+
+
 class Config(msgspec.Struct, frozen=True):
     session: Session = Session()
     wire: Wire = Wire()
     rpc: Rpc = Rpc()
+    lines: Lines = Lines()
     store: Store = Store()
     walk: Walk = Walk()
+    locating: Locating = Locating()
     lease: Lease = Lease()
     named: Named = Named()
     proxy: Proxy = Proxy()
@@ -311,7 +382,9 @@ class Config(msgspec.Struct, frozen=True):
     scheduling: Scheduling = Scheduling()
     workers: Workers = Workers()
     boot: BootTimes = BootTimes()
+    tenants: Tenants = Tenants()
     serving: Serving = Serving()
+    observing: Observing = Observing()
 
 
 LOCAL: Final = Config()

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
-from sigmaos_ray import debug, decoding, serr
+from sigmaos_ray import config, debug, decoding, serr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,9 +41,6 @@ KNOWN: Final[Mapping[str, str]] = {
     "PROC_START_DELAY": "point: a program is held up before it runs",
 }
 """The library's own labels. Services and programs declare theirs (``sigmaos_ray.selectors``)."""
-
-_LOOK_S: Final = 0.02
-"""How often an event that waits for a file looks for it."""
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -165,7 +162,7 @@ class Point:
         """The thread of an event."""
         while True:
             while not self._may_begin():
-                if closed.wait(_LOOK_S):
+                if closed.wait(config.current().observing.fault_poll_s):
                     return
             if closed.wait(self._chance.random() * self._fault.maxinterval_ms / 1e3):
                 return

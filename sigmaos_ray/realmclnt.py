@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from sigmaos_ray import decoding, serr
+from sigmaos_ray import config, decoding, serr
+from sigmaos_ray.config import LOCAL
 from sigmaos_ray.sigmap import OEXCL, OWRITE, REALM, ROOT_REALM, path
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ LEAVING: Final = ".leaving"
 """``name/realm/<realm>.leaving`` asks boot to end a realm."""
 WITH_STATE: Final = b"with state"
 """The contents of that file, if all that the realm kept goes, too."""
-TIMEOUT_S: Final = 60.0
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_LOOK_S: Final = 0.02
 
 
 class RealmRecord(msgspec.Struct, frozen=True):
@@ -58,7 +57,7 @@ class AsyncRealmClnt:
         if self._sc.realm != ROOT_REALM:
             raise serr.Perm(name, f"realms are made and removed from {ROOT_REALM}, not from {self._sc.realm}")
 
-    async def make(self, name: str, timeout_s: float = TIMEOUT_S) -> None:
+    async def make(self, name: str, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
         """Returns once the realm's named and services answer. Exists; Inval for a bad name; Timeout: it is still
         wanted, and may come; Error if it cannot be started, and then nothing of it is left."""
         self._check(name)
@@ -78,7 +77,7 @@ class AsyncRealmClnt:
             record = await self._record(pathname)
             if record.state != "wanted":
                 return record
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(config.current().tenants.poll_s)
 
     async def _record(self, pathname: str) -> RealmRecord:
         try:
@@ -86,7 +85,7 @@ class AsyncRealmClnt:
         except msgspec.DecodeError as error:
             raise serr.Error(pathname, f"does not describe a realm: {error}") from error
 
-    async def remove(self, name: str, remove_state: bool = False, timeout_s: float = TIMEOUT_S) -> None:
+    async def remove(self, name: str, remove_state: bool = False, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
         """Ends a realm's procs and services; returns when they are gone. What it keeps in named and ux stays, unless
         ``remove_state``. NotFound; Timeout: it still goes."""
         self._check(name)
@@ -115,11 +114,11 @@ class RealmClnt:
         self._sc = sc
         self._realms = AsyncRealmClnt(sc.asynchronous)
 
-    def make(self, name: str, timeout_s: float = TIMEOUT_S) -> None:
+    def make(self, name: str, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
         """See ``AsyncRealmClnt.make``."""
         self._sc.run(self._realms.make(name, timeout_s))
 
-    def remove(self, name: str, remove_state: bool = False, timeout_s: float = TIMEOUT_S) -> None:
+    def remove(self, name: str, remove_state: bool = False, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
         """See ``AsyncRealmClnt.remove``."""
         self._sc.run(self._realms.remove(name, remove_state, timeout_s))
 

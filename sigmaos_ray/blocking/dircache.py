@@ -6,7 +6,8 @@ import threading
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar, cast
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib.dircache import TIMED_S, AsyncDirCache
+from sigmaos_ray.config import LOCAL
+from sigmaos_ray.fslib.dircache import AsyncDirCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -128,8 +129,8 @@ class DirCache(Generic[V]):
     def wait_empty(self, timeout_s: float | None = None) -> None:
         self._sc.run(self._cache.wait_empty(timeout_s))
 
-    def wait_timed_random_entry(self, timeout_s: float = TIMED_S) -> str:
+    def wait_timed_random_entry(self, timeout_s: float = LOCAL.walk.entry_timeout_s) -> str:
         return self._sc.run(self._cache.wait_timed_random_entry(timeout_s))
 
-    def wait_timed_round_robin(self, timeout_s: float = TIMED_S) -> str:
+    def wait_timed_round_robin(self, timeout_s: float = LOCAL.walk.entry_timeout_s) -> str:
         return self._sc.run(self._cache.wait_timed_round_robin(timeout_s))

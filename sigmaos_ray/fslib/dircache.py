@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.config import LOCAL
 from sigmaos_ray.fslib.dirview import DirView
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 _log = debug.selector("FSLIB")
 
 V = TypeVar("V")
-
-TIMED_S: Final = 10.0
-"""How long the timed waits look for an entry."""
 
 
 class AsyncDirCache(Generic[V]):
@@ -244,12 +242,12 @@ class AsyncDirCache(Generic[V]):
         """Returns once there is no entry."""
         await self._wait(lambda: not len(self._view), timeout_s)
 
-    async def wait_timed_random_entry(self, timeout_s: float = TIMED_S) -> str:
+    async def wait_timed_random_entry(self, timeout_s: float = LOCAL.walk.entry_timeout_s) -> str:
         """The name of any entry, once there is one. NotFound if there is none in time."""
         await self._wait_some(timeout_s)
         return cast("str", self._view.any_name())
 
-    async def wait_timed_round_robin(self, timeout_s: float = TIMED_S) -> str:
+    async def wait_timed_round_robin(self, timeout_s: float = LOCAL.walk.entry_timeout_s) -> str:
         """The name of the next entry in turn, once there is one: all get the same share. NotFound if there is none in
         time."""
         await self._wait_some(timeout_s)

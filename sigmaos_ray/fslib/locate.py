@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import config, debug, serr
 from sigmaos_ray.instance import read_instance
 from sigmaos_ray.sigmap import Endpoint
 
@@ -18,18 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from sigmaos_ray.config import ProcEnv
+    from sigmaos_ray.config import Locating, ProcEnv
 
 T = TypeVar("T")
 
 _log = debug.selector("MOUNT")
-
-_LOOK_S: Final = 0.25
-"""How often to look again while a dial is under way."""
-_HOOK_PAUSE_S: Final = 1.0
-"""The hook may cost a message to another process: while a call takes long it is asked this often."""
-
-_FILE_PAUSE_S: Final = 1.0
 
 _hook: Callable[[], Endpoint | None] | None = None
 
@@ -43,8 +36,9 @@ def install_hook(hook: Callable[[], Endpoint | None] | None) -> None:
 class NamedLocator:
     """Where named is, as far as this client knows. The first answer may be old; ``refresh`` looks again."""
 
-    def __init__(self, proc_env: ProcEnv) -> None:
+    def __init__(self, proc_env: ProcEnv, limits: Locating | None = None) -> None:
         self._proc_env = proc_env
+        self._limits = limits or config.current().locating
         self._known = proc_env.named
         self._hook_asked_s = 0.0
         self._read: tuple[int, int] | None = None
@@ -74,10 +68,9 @@ class NamedLocator:
         """Looks again; True if named is known to be elsewhere now. Cheap enough to be asked all the time."""
         present = self._state_file()
         if present is not None:
-            # Files written twice within a tick of the file system's clock may look alike: hence also from time to time.
-            if present != self._read or time.monotonic() - self._read_s > _FILE_PAUSE_S:
+            if present != self._read or time.monotonic() - self._read_s > self._limits.file_pause_s:
                 await self.refresh()
-        elif _hook is None or time.monotonic() - self._hook_asked_s > _HOOK_PAUSE_S:
+        elif _hook is None or time.monotonic() - self._hook_asked_s > self._limits.hook_pause_s:
             await self.refresh()
         return bool(self._known.addrs) and self._known.addrs != endpoint.addrs
 
@@ -86,7 +79,7 @@ class NamedLocator:
         was stopped takes connections and never answers."""
         task = asyncio.create_task(dialling, name="named-dial")
         try:
-            while not (await asyncio.wait({task}, timeout=_LOOK_S))[0]:
+            while not (await asyncio.wait({task}, timeout=self._limits.dial_poll_s))[0]:
                 if await self.has_moved(endpoint):
                     raise serr.Unreachable("name", "another process leads")
             return task.result()

@@ -18,12 +18,10 @@ import time
 from pathlib import Path
 from typing import Final
 
-from sigmaos_ray import extras
+from sigmaos_ray import config, extras
 from sigmaos_ray.perf.profile import Profile
 from sigmaos_ray.perf.sampler import OWN_THREADS
 
-_ATTACH_TIMEOUT_S: Final = 10.0
-_END_TIMEOUT_S: Final = 30.0
 _PR_SET_PTRACER: Final = 0x59616D61
 _PTRACER_ANY: Final = ctypes.c_ulong(-1).value
 _DENIED_WORDS: Final = ("permission", "not permitted", "ptrace", "eperm")
@@ -82,11 +80,12 @@ class PySpy:
         assert self._process is not None
         assert self._process.stdout is not None
         output = b""
-        deadline_s = time.monotonic() + _ATTACH_TIMEOUT_S
+        timeout_s = config.current().observing.attach_timeout_s
+        deadline_s = time.monotonic() + timeout_s
         while _SAMPLES not in output:
             readable, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline_s - time.monotonic()))
             if not readable:
-                raise Denied(f"py-spy did not attach to process {self._os_pid} within {_ATTACH_TIMEOUT_S:g} s")
+                raise Denied(f"py-spy did not attach to process {self._os_pid} within {timeout_s:g} s")
             data = os.read(self._process.stdout.fileno(), 4096)
             if not data:
                 raise Denied(why(output.decode(errors="replace"), self._os_pid))
@@ -98,15 +97,16 @@ class PySpy:
         process = self._process
         if process is None:
             return Profile()
+        timeout_s = config.current().observing.detach_timeout_s
         try:
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=_END_TIMEOUT_S)
+            output, _ = process.communicate(timeout=timeout_s)
             if not self._raw.exists():
                 raise Denied(why(output.decode(errors="replace"), self._os_pid))
             text = "".join(line for line in self._raw.read_text().splitlines(True) if OWN_THREADS not in line)
             return Profile.from_text(text, weight_of_one=round(1e6 / self._rate_hz))
         except subprocess.TimeoutExpired as error:
-            raise Denied(f"py-spy did not end within {_END_TIMEOUT_S:g} s") from error
+            raise Denied(f"py-spy did not end within {timeout_s:g} s") from error
         finally:
             self._drop()
 

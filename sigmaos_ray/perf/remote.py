@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from sigmaos_ray import debug, decoding, serr
+from sigmaos_ray import config, debug, decoding, serr
 from sigmaos_ray.perf import pyspy, recording
 from sigmaos_ray.perf.profile import Profile
 from sigmaos_ray.perf.recording import ProfileResult
@@ -26,8 +26,6 @@ from sigmaos_ray.perf.selection import Kind
 _HEAD: Final = struct.Struct("!I")
 _CREDENTIALS: Final = struct.Struct("3i")
 _MESSAGE_BYTES_MAX: Final = 64 << 20
-_SLACK_S: Final = 40.0
-"""How much longer than the profile itself an answer may take: py-spy has to attach and to end."""
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -104,7 +102,9 @@ def _address(os_pid: int) -> str:
 def _ask(os_pid: int, question: _Question, denied: str, over: threading.Event) -> ProfileResult:
     """By the process's agent. ``denied``: why py-spy did not do it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(question.seconds + _SLACK_S)
+        limits = config.current().observing
+        # The agent has py-spy take the profile where it can: which has to attach before, and to end after it.
+        connection.settimeout(question.seconds + limits.attach_timeout_s + limits.detach_timeout_s)
         try:
             connection.connect(_address(os_pid))
             _send(connection, msgspec.msgpack.encode(question))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import config
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SLOT_S: Final = 0.02
-"""Throughput and utilisation are told for so long at a time."""
 
 
 class Utilisation:
@@ -35,9 +34,10 @@ class Utilisation:
     def _run(self) -> None:
         with self._file.open("w") as out:
             busy_s, total_s = time.process_time(), time.perf_counter()
+            slot_s = config.current().observing.record_slot_s
             ends = False
             while not ends:
-                ends = self._ended.wait(SLOT_S)
+                ends = self._ended.wait(slot_s)
                 now_busy_s, now_s = time.process_time(), time.perf_counter()
                 busy_us, total_us = (now_busy_s - busy_s) * 1e6, (now_s - total_s) * 1e6
                 out.write(f"{100 * busy_us / total_us:.2f},{busy_us:.0f},{total_us:.0f}\n")
@@ -48,12 +48,13 @@ class Ticks:
     """What a program counts, summed per slot of 20 ms. Any thread may tick."""
 
     def __init__(self) -> None:
+        self._slot_s = config.current().observing.record_slot_s
         self._slots: dict[int, float] = {}
         self._adding = threading.Lock()
 
     def tick(self, amount: float) -> None:
         """Adds to the present slot."""
-        slot = int(time.time() / SLOT_S)
+        slot = int(time.time() / self._slot_s)
         with self._adding:
             self._slots[slot] = self._slots.get(slot, 0.0) + amount
 
@@ -64,7 +65,7 @@ class Ticks:
         if not slots:
             return ""
         every = range(min(slots), max(slots) + 1)
-        return "".join(f"{round(slot * SLOT_S * 1e6)}us,{slots.get(slot, 0.0):.15g}\n" for slot in every)
+        return "".join(f"{round(slot * self._slot_s * 1e6)}us,{slots.get(slot, 0.0):.15g}\n" for slot in every)
 
 
 class Values:

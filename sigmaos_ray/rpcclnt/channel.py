@@ -28,10 +28,6 @@ _log = debug.selector("RPCCLNT")
 
 _HEADERS_MAX: Final = 64
 """Headers that are kept serialized: of the methods and time-outs that a client uses all the time."""
-_CALLS_BEFORE: Final = 8
-"""A client that calls but now and then needs no trunk; blocking clients have lines by then."""
-_NEXT_TRUNK_S: Final = 30.0
-"""How long after a trunk was asked for no other one is: a server that has none is not asked at each call."""
 _LOST: Final = (serr.Unreachable, serr.UnknownFid)
 """What a part of a result meets when the server, or the channel there, is gone."""
 
@@ -47,6 +43,7 @@ class Channel:
         """``fid``: of the clone file, open; it is the channel's from now on."""
         self.fid = fid
         self._limits = configuration.current().rpc
+        self._trunk_limits = configuration.current().lines
         self._numbers = itertools.count(1)
         self._headers: dict[tuple[str, float | None], bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,8 +89,9 @@ class Channel:
             return self._trunk if self._trunk.takes(argument) else None
         self._calls_count += 1
         now_s = time.monotonic()
-        if self._calls_count >= _CALLS_BEFORE and now_s >= self._no_trunk_until_s and not self.ended:
-            self._no_trunk_until_s = now_s + _NEXT_TRUNK_S
+        limits = self._trunk_limits
+        if self._calls_count >= limits.calls_before_trunk and now_s >= self._no_trunk_until_s and not self.ended:
+            self._no_trunk_until_s = now_s + limits.pause_s
             self._own(self._dial_trunk(), "rpc-trunk")
         return None
 

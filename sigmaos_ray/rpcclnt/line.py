@@ -11,9 +11,9 @@ import os
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import config, debug, serr
 from sigmaos_ray.rpcclnt.trunk import error_from_frame
 from sigmaos_ray.sessp import lines
 
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
 
 _log = debug.selector("RPCCLNT")
 
-_DIAL_S: Final = 1.0
-_SEND_S: Final = 10.0
-"""How long a server may take to read a call, which is small: then the line is given up."""
-_LOOK_S: Final = 1.0
-"""A thread that waits looks this often whether the session, which is watched over, still lives."""
-_CALLS_BEFORE: Final = 3
-"""A client that calls but once or twice needs no line."""
-_LINES_MAX: Final = 16
-"""Of one client. More threads than these take the session."""
-_NEXT_TRY_S: Final = 30.0
-"""After a line could not be had, none is asked for so long."""
-
 
 class BlockingLine:
     """One call at a time, from one thread at a time. ``close`` it, always after an error: what the server sends next
@@ -45,14 +33,15 @@ class BlockingLine:
     def __init__(self, host: str, offer: Line, channel: Channel) -> None:
         """Dials. Raises OSError if there is nobody. ``channel`` stays its owner's."""
         self.channel = channel
-        self._socket = socket.create_connection((host, offer.port), _DIAL_S)
+        self._limits = config.current().lines
+        self._socket = socket.create_connection((host, offer.port), self._limits.dial_timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall(offer.token)
 
     def send(self, method: str, argument: bytes, timeout_s: float | None) -> None:
         """Sends a call. Unreachable: it is not sent, or not all of it, and does not run."""
         try:
-            self._socket.settimeout(_SEND_S)
+            self._socket.settimeout(self._limits.send_timeout_s)
             self._socket.sendall(lines.line_message(self.channel.header(method, timeout_s), argument))
         except OSError as error:
             raise serr.Unreachable(method, f"the line is lost: {error}") from error
@@ -73,8 +62,9 @@ class BlockingLine:
 
     def _read(self, method: str, count: int, data: bytearray, ends_s: float | None) -> bytearray:
         """``data``, and what comes, once there are at least ``count`` bytes."""
+        poll_s = self._limits.poll_s
         while len(data) < count:
-            left_s = _LOOK_S if ends_s is None else min(_LOOK_S, ends_s - time.monotonic())
+            left_s = poll_s if ends_s is None else min(poll_s, ends_s - time.monotonic())
             if left_s <= 0:
                 raise serr.Timeout(method, "no reply in time")
             try:
@@ -103,6 +93,7 @@ class LinePool:
     def __init__(self, offer: Callable[[], tuple[Channel, str, Line]]) -> None:
         """``offer``: blocks for where a line can be had, and of which channel."""
         self._offer = offer
+        self._limits = config.current().lines
         self._idle: list[BlockingLine] = []
         """A stack, without the lock: append and pop are single steps of the interpreter. The line that was used last
         goes out first, so that a client with few threads keeps using the same ones."""
@@ -128,10 +119,10 @@ class LinePool:
                 return line
             self.drop(line)
         self._calls_count += 1
-        if self._calls_count <= _CALLS_BEFORE or time.monotonic() < self._not_until_s:
+        if self._calls_count <= self._limits.calls_before_line or time.monotonic() < self._not_until_s:
             return None
         with self._lock:
-            if self._is_closed or self._count >= _LINES_MAX:
+            if self._is_closed or self._count >= self._limits.lines_per_client_max:
                 return None
             self._count += 1  # before the dial, which takes its time: the bound holds for lines that are being made
         return self._dial()
@@ -150,7 +141,7 @@ class LinePool:
             return BlockingLine(host, offer, channel)
         except (OSError, serr.SigmaError) as error:
             _log(f"no line: {error}")
-            self._not_until_s = time.monotonic() + _NEXT_TRY_S
+            self._not_until_s = time.monotonic() + self._limits.pause_s
         except BaseException:
             self._uncount()
             raise

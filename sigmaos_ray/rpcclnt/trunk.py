@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from sigmaos_ray import serr
+from sigmaos_ray import config, serr
 from sigmaos_ray.pb.sigmap_pb2 import Rerror
 from sigmaos_ray.sessp import lines, wire
 
 if TYPE_CHECKING:
     from sigmaos_ray.pb.rpc_pb2 import Line
-
-_DIAL_S: Final = 1.0
 
 
 class Trunk(asyncio.Protocol):
@@ -41,7 +39,7 @@ class Trunk(asyncio.Protocol):
     @classmethod
     async def dial(cls, host: str, offer: Line) -> Trunk:
         """A trunk as it was offered. Raises OSError, TimeoutError among them, if there is nobody."""
-        async with asyncio.timeout(_DIAL_S):
+        async with asyncio.timeout(config.current().lines.dial_timeout_s):
             transport, trunk = await asyncio.get_running_loop().create_connection(cls, host, offer.port)
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         trunk._transport = transport

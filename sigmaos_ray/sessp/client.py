@@ -38,15 +38,6 @@ _METHOD: Final = f"/{_SERVICE.full_name}/Session"
 _REPLY_NAMES: Final = {"putfile": "write", "removefile": "remove"}
 """Replies that are named otherwise than their requests."""
 
-_SLOW_S: Final = 0.25
-"""A call that takes so long makes its session slow."""
-
-_BYE_S: Final = 0.5
-"""How long a client that closes waits for the server to have read its goodbye."""
-
-_CLOSE_S: Final = 1.0
-"""How long ``close`` waits for all of it to be over; then it does not ask any more."""
-
 
 class _StreamLost(Exception):
     """The stream ended; ``final`` if there is no use in resuming; ``none_ran`` if the server said that no request
@@ -166,7 +157,7 @@ class ClientSession:
         self._closing = True
         if self._owner is not None and not self.ended:
             self._wake_writer()
-            await asyncio.wait({self._owner}, timeout=_CLOSE_S)
+            await asyncio.wait({self._owner}, timeout=self._config.session.close_timeout_s)
         self._end(serr.Unreachable(self.address, "session closed"))
         await self._stop_owner()
 
@@ -192,7 +183,7 @@ class ClientSession:
     def _look_later(self) -> None:
         # One timer for all calls, not one each: it asks whether the call that is the oldest now still is then.
         oldest = next(iter(self._waiters))
-        self._slow_timer = asyncio.get_running_loop().call_later(_SLOW_S, self._look, oldest)
+        self._slow_timer = asyncio.get_running_loop().call_later(self._config.session.slow_call_s, self._look, oldest)
 
     def _look(self, oldest: int) -> None:
         self._slow_timer = None
@@ -329,7 +320,7 @@ class ClientSession:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if self._closing and not reader.done():
                 # The server ends the stream when it has read the goodbye; a cancel now could overtake that.
-                await asyncio.wait({reader}, timeout=_BYE_S)
+                await asyncio.wait({reader}, timeout=self._config.session.goodbye_read_s)
         finally:
             for task in tasks:
                 task.cancel()

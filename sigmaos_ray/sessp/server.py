@@ -33,12 +33,6 @@ __all__ = ["SessionHandler", "SessionServer"]
 _log = debug.selector("SESSSRV")
 
 _SERVICE: Final = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"]
-_GOODBYE_S: Final = 0.5
-"""How long a server that shuts down waits for clients to take what is left for them."""
-
-_LAST_REPLIES_S: Final = 0.02
-"""How long a request that is worked on may hold the goodbye up."""
-
 _STATUS: Final = {
     serr.Code.RETRY: grpc.StatusCode.RESOURCE_EXHAUSTED,
     serr.Code.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -229,9 +223,10 @@ class SessionServer:
         """Tells every client that the server shuts down, and ends all sessions; returns when all are ended. New ones
         are refused. A client that does not read holds this up for half a second."""
         self._closing = True
-        goodbyes = {asyncio.create_task(_say_goodbye(session)) for session in self._sessions.values()}
+        last_replies_s = self._config.session.last_replies_s
+        goodbyes = {asyncio.create_task(_say_goodbye(session, last_replies_s)) for session in self._sessions.values()}
         if goodbyes:
-            _, late = await asyncio.wait(goodbyes, timeout=_GOODBYE_S)
+            _, late = await asyncio.wait(goodbyes, timeout=self._config.session.goodbye_timeout_s)
             for task in late:
                 task.cancel()
         for session in list(self._sessions.values()):
@@ -240,13 +235,13 @@ class SessionServer:
             await asyncio.wait(set(self._endings))
 
 
-async def _say_goodbye(session: ServedSession) -> None:
+async def _say_goodbye(session: ServedSession, last_replies_s: float) -> None:
     """Sends the last replies, and whether these are all: then the client knows that nothing else of it ran, and may
     safely repeat it elsewhere."""
     stream = session.stream
     if stream is None:
         return
-    all_answered = await session.take_no_more(_LAST_REPLIES_S)
+    all_answered = await session.take_no_more(last_replies_s)
     try:
         await stream.write(Frames(bye=True, all_answered=all_answered).SerializeToString())
     except STREAM_ERRORS:

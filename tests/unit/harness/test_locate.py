@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sigmaos_ray import serr
-from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.config import Locating, ProcEnv
 from sigmaos_ray.fslib import locate
 from sigmaos_ray.fslib.locate import NamedLocator
 from sigmaos_ray.instance import Instance
@@ -78,11 +78,10 @@ async def test_nobody_who_tells_means_no_move(tmp_path: Path) -> None:
     assert not await NamedLocator(env(tmp_path / "starting")).has_moved(OLD)
 
 
-async def test_a_dial_ends_when_named_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locate, "_LOOK_S", 0.001)
+async def test_a_dial_ends_when_named_moves(tmp_path: Path) -> None:
     file = tmp_path / "instance.json"
     write(file, OLD)
-    locator = NamedLocator(env(file))
+    locator = NamedLocator(env(file), Locating(dial_poll_s=0.001))
     dialling = asyncio.Event()
 
     async def dial() -> None:
