@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Sequence
 
-    from sigmaos_ray.protsrv.watch import Watch
+    from sigmaos_ray.protsrv.watch import ServedWatch
     from sigmaos_ray.rpcsrv import Caller
     from sigmaos_ray.sigmap import Mode
 
@@ -46,7 +46,7 @@ class Fid:
         """True once it is clunked: a request that held it before it waited must not put anything on it."""
         self.dir_cursor: str = ""
         """A directory that is read: the last name returned."""
-        self.watch: Watch | None = None
+        self.watch: ServedWatch | None = None
         self.parent = parent
         """The directory that a walk found the node in; None at the root of an attach."""
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.protsrv.stats import ServerStats
-    from sigmaos_ray.protsrv.watch import Watch, WatchTable
+    from sigmaos_ray.protsrv.watch import ServedWatch, WatchTable
 
 _log = debug.selector("PROTSRV")
 
@@ -318,7 +318,7 @@ class ProtSession:
         reply.read.data = await file.read(t.offset, count)  # set in place: protobuf copies a message put into another
         return reply
 
-    async def _read_events(self, watch: Watch) -> bytes:
+    async def _read_events(self, watch: ServedWatch) -> bytes:
         """The events that nobody has read, a page of them; blocks until there is one."""
         events = await watch.read(self._config.wire.watch_page_events)
         encoded = [pb.WatchEvent(kind=int(event.kind), name=event.name) for event in events]  # type: ignore[arg-type]

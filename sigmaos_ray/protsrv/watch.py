@@ -42,7 +42,7 @@ class Event(msgspec.Struct, frozen=True):
     name: str
 
 
-class Watch:
+class ServedWatch:
     """One watcher of one directory. Owned by a fid; ends by ``WatchTable.drop``, or with the directory."""
 
     __slots__ = ("_ended", "_events", "_table", "_waiter", "dir_path")
@@ -109,17 +109,17 @@ class WatchTable:
         self.limits = limits or configuration.current().store
         self.queued_count = 0
         """Events of all watches that were not read."""
-        self._watches: dict[int, set[Watch]] = {}
+        self._watches: dict[int, set[ServedWatch]] = {}
 
-    def add(self, dir_path: int) -> Watch:
+    def add(self, dir_path: int) -> ServedWatch:
         """A new watch, which hears of all that is published from now on. Whoever adds it drops it."""
-        watch = Watch(self, dir_path)
+        watch = ServedWatch(self, dir_path)
         self._watches.setdefault(dir_path, set()).add(watch)
         if _log.on:
             _log(f"{dir_path:x} is watched")
         return watch
 
-    def drop(self, watch: Watch) -> None:
+    def drop(self, watch: ServedWatch) -> None:
         """Ends a watch: its reader gets Closed. Dropping twice is harmless."""
         watches = self._watches.get(watch.dir_path)
         if watches is not None:

@@ -55,7 +55,7 @@ class Verdict(enum.Enum):
     UNDECIDED = "undecided: the bound of steps was reached"
 
 
-class Report(NamedTuple):
+class HistoryReport(NamedTuple):
     """The outcome, with the smallest object that is to blame and why."""
 
     verdict: Verdict
@@ -70,7 +70,7 @@ class Report(NamedTuple):
         return f"{self.verdict.value}{': ' if self.key else ''}{self.key}\n{self.story}".rstrip()
 
 
-def check(history: Iterable[Operation], model: Model, steps_max: int = STEPS_MAX) -> Report:
+def check(history: Iterable[Operation], model: Model, steps_max: int = STEPS_MAX) -> HistoryReport:
     """Looks at each object of a history by itself, the shortest first. The worst verdict counts: one object that is not
     linearizable makes the history not linearizable, whatever is undecided elsewhere. ``steps_max``: per object; past it
     that one is undecided."""
@@ -81,12 +81,12 @@ def check(history: Iterable[Operation], model: Model, steps_max: int = STEPS_MAX
     for key in sorted(by_key, key=lambda key: len(by_key[key])):
         verdict = _Search(by_key[key], model, steps_max).run()
         if verdict is Verdict.NOT_LINEARIZABLE:
-            return Report(verdict, key, _story(_smallest(by_key[key], model, steps_max), model, steps_max))
+            return HistoryReport(verdict, key, _story(_smallest(by_key[key], model, steps_max), model, steps_max))
         if verdict is Verdict.UNDECIDED:
             undecided = key
     if undecided:
-        return Report(Verdict.UNDECIDED, undecided, f"{len(by_key[undecided])} operations")
-    return Report(Verdict.LINEARIZABLE)
+        return HistoryReport(Verdict.UNDECIDED, undecided, f"{len(by_key[undecided])} operations")
+    return HistoryReport(Verdict.LINEARIZABLE)
 
 
 class _Node(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from sigmaos_ray.testing.history import decode, encode
-from sigmaos_ray.testing.linearizability import Report, Verdict, check
+from sigmaos_ray.testing.linearizability import HistoryReport, Verdict, check
 from sigmaos_ray.testing.models import DirModel, FileModel
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class ClientProcesses:
         return [operation for out, _ in outputs for operation in decode(out)]
 
 
-def check_kept(history: list[Operation], directory: Path) -> Report:
+def check_kept(history: list[Operation], directory: Path) -> HistoryReport:
     """``check_all``; a history that does not pass stays in a file, to be looked at again."""
     report = check_all(history)
     if not report.is_ok:
@@ -67,7 +67,7 @@ def check_kept(history: list[Operation], directory: Path) -> Report:
     return report
 
 
-def check_all(history: list[Operation]) -> Report:
+def check_all(history: list[Operation]) -> HistoryReport:
     """Files against the model of files, directories against that of directories; the first that is wrong counts."""
     is_dir = {each.key for each in history if each.key.rpartition("/")[2].startswith("d")}
     for model, part in (
@@ -77,7 +77,7 @@ def check_all(history: list[Operation]) -> Report:
         report = check(part, model)
         if not report.is_ok:
             return report
-    return Report(Verdict.LINEARIZABLE)
+    return HistoryReport(Verdict.LINEARIZABLE)
 
 
 def summary(history: list[Operation]) -> str:
