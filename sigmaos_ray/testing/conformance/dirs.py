@@ -172,20 +172,22 @@ class DirTests(Suite):
     async def test_dot(self, tree: Tree) -> None:
         """N-14: '.' can be looked at, is never listed, and is neither made nor removed nor renamed."""
         await tree.sc.put_file(tree / "f", b"x")
+        await tree.sc.mkdir(tree / "d")
         assert (await tree.sc.stat(tree / ".")).qid.path == (await tree.sc.stat(tree.root)).qid.path
         assert await tree.sc.is_dir(tree / ".")
         assert await tree.sc.get_file(tree / "./f") == b"x"
-        assert await tree.names() == ["f"]
+        assert await tree.names() == ["d", "f"]
         await all_raise(
             serr.SigmaError,
             tree.sc.remove(tree / "."),
+            tree.sc.remove(tree / "d/."),
             tree.sc.create(tree / "."),
             tree.sc.mkdir(tree / "."),
             tree.sc.put_file(tree / ".", b""),
             tree.sc.rename(tree / ".", tree / "x"),
             tree.sc.rename(tree / "f", tree / "."),
         )
-        assert await tree.names() == ["f"]
+        assert await tree.names() == ["d", "f"]
 
     async def test_process_dir(self, tree: Tree) -> None:
         """F-4: in order of name, until it is told to stop or an error ends it."""

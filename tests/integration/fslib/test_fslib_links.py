@@ -199,6 +199,18 @@ async def test_any_is_not_always_the_same(servers: Servers, sc: AsyncFsLib) -> N
     assert {await sc.resolve_mounts("name/u/~any") for _ in range(30)} == {"name/u/one", "name/u/two"}
 
 
+async def test_any_avoids_what_just_failed(servers: Servers, sc: AsyncFsLib) -> None:
+    """N-9: while there is another one."""
+    live = await servers.another()
+    await sc.mkdir("name/u")
+    await sc.mk_endpoint_file("name/u/dead", DEAD)
+    reading = asyncio.create_task(sc.get_file("name/u/~any/f"))
+    await until(lambda: sc.stats()["path"].get("NwalkUnion", 0) >= 2)  # it was chosen, failed, and is chosen again
+    reading.cancel()
+    await sc.mk_endpoint_file("name/u/live", live.endpoint)
+    assert {await sc.resolve_mounts("name/u/~any") for _ in range(30)} == {"name/u/live"}
+
+
 async def test_the_entry_itself(servers: Servers, sc: AsyncFsLib) -> None:
     """N-9: without a slash the entry's bytes; nothing is created under such a name."""
     await sc.mkdir("name/u")
