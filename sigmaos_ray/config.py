@@ -15,6 +15,8 @@ from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
 
 
 class Session(msgspec.Struct, frozen=True):
+    """Sessions, at both ends. The bounds are what one client can cost a server, far above what our own clients need."""
+
     session_timeout_s: float = 2.0
     """How long a server keeps a session whose stream is gone, waiting for a resume."""
     dial_timeout_s: float = 2.0
@@ -60,10 +62,13 @@ class Session(msgspec.Struct, frozen=True):
     greetings_max: int = 1000
     """Streams of one server that have not said hello yet."""
     sessions_max: int = 10_000
+    """Of one server; one more client is answered with Retry. Also the connections of its lines and trunks."""
     fids_per_session_max: int = 65_536
+    """Files, directories and watches that one session has open; one more is Inval."""
     fids_max: int = 1_000_000
     """Of all sessions of a server."""
     watches_per_session_max: int = 4096
+    """Each may hold ``Store.watch_events_max`` events."""
     attach_bytes_max: int = 16 << 10
     """Realm, principal, token and secrets of an attach: each of its fids keeps them."""
     slice_s: float = 0.005
@@ -71,6 +76,8 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class Wire(msgspec.Struct, frozen=True):
+    """The largest of what travels in one message, and what servers refuse with Inval beyond it."""
+
     message_bytes_max: int = 4 << 20
     """The largest Frames message; gRPC refuses what is larger."""
     frames_bytes_target: int = 1 << 20
@@ -78,6 +85,7 @@ class Wire(msgspec.Struct, frozen=True):
     io_bytes_max: int = 1 << 20
     """The most data in one request; the client cuts larger reads and writes."""
     path_components_max: int = 256
+    """Of one request."""
     path_bytes_max: int = 64 << 10
     """Of all components of a path in one request. A new name has at most ``sigmap.path.NAME_BYTES_MAX``."""
     dir_page_entries: int = 4096
@@ -95,9 +103,12 @@ class Wire(msgspec.Struct, frozen=True):
 
 
 class Rpc(msgspec.Struct, frozen=True):
+    """Calls of services: their arguments and results, and the threads that run them."""
+
     inline_bytes_max: int = 2 << 20
     """A larger argument or result travels in parts."""
     part_bytes: int = 1 << 20
+    """Of such a part; with its header well below ``Wire.message_bytes_max``."""
     parts_in_flight_max: int = 4
     """Parts of one payload that are under way at a time."""
     payload_bytes_max: int = 256 << 20
@@ -136,6 +147,7 @@ class Store(msgspec.Struct, frozen=True):
     dir_entries_max: int = 1_000_000
     """Entries of one directory, in memfs and named."""
     memfs_file_bytes_max: int = 1 << 30
+    """One file of a memfs."""
     memfs_bytes_max: int = 4 << 30
     """All files of one memfs; each counts 1 KiB more than its contents."""
     fences_max: int = 16_384
@@ -152,11 +164,13 @@ class Walk(msgspec.Struct, frozen=True):
     """Pathnames, from the client's side."""
 
     symlink_restarts_max: int = 8
+    """Links that one walk follows, before it takes them for a circle."""
     retries_max: int = 40
+    """How often an operation that may be repeated is, while its server is away."""
+    retry_pause_s: float = 0.2
+    """Between two tries: 40 x 0.2 s outlast one fail-over of named, its lease, a second, and some (E-6)."""
     entry_timeout_s: float = 10.0
     """How long the timed waits of a directory's cache look for an entry."""
-    retry_pause_s: float = 0.2
-    """40 x 0.2 s outlast one fail-over of named: its lease, a second, and some (E-6)."""
 
 
 class Locating(msgspec.Struct, frozen=True):
@@ -173,6 +187,9 @@ class Locating(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
+    """How long what is not extended any more is still taken for alive: the sooner others take over, the more a busy
+    machine's pauses are mistaken for a death."""
+
     ttl_s: int = 5
     """Leases of clients and servers (L-1); refreshed each third."""
     election_ttl_s: int = 5
@@ -180,14 +197,18 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class Named(msgspec.Struct, frozen=True):
+    """named, and the etcd below it."""
+
     file_bytes_max: int = 1 << 20
     """The largest contents of a file in named: etcd takes requests of about 1.5 MiB."""
     commit_ops_max: int = 100
     """Operations in one etcd transaction; etcd's own limit is 128."""
     commit_bytes_max: int = 1_400_000
+    """Keys and values of one etcd transaction; etcd's own limit is 1.5 MiB, with its framing."""
     data_cache_bytes_max: int = 256 << 20
     """File contents that the leader keeps in memory; the rest is read from etcd on demand."""
     etcd_timeout_s: float = 3.0
+    """How long etcd may take to answer a request; shorter than the leader's lease, so that it can ask again."""
     named_count: int = 1
     """One leads, the others stand by."""
     etcd_pause_s: float = 0.1
@@ -199,6 +220,8 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Proxy(msgspec.Struct, frozen=True):
+    """The services that stand before something else: s3, ux and db."""
+
     s3_threads: int = 16
     """Requests to S3 at a time, of all clients."""
     s3_timeout_s: float = 30.0
@@ -220,6 +243,7 @@ class Proxy(msgspec.Struct, frozen=True):
     s3_pause_s: float = 0.1
     """Before the second try of a request to S3; each further pause is twice as long."""
     s3_pause_s_max: float = 5.0
+    """The longest of these pauses."""
     s3_away_tries_max: int = 4
     """S3 that cannot be reached at all is told after so many tries, within about a second."""
     s3_garbled_tries_max: int = 2
@@ -229,6 +253,7 @@ class Proxy(msgspec.Struct, frozen=True):
     s3_own_credentials: bool = True
     """Callers who show no credentials use the node's own; False: they get Perm."""
     ux_threads: int = 8
+    """Calls on the host's files that may block, at a time; short ones run on the server's loop."""
     ux_fsync: bool = False
     """Whether ux syncs files and directories before it acknowledges a put, a close, or a change of names. Without, what
     was acknowledged outlives the server, but for the last seconds not a loss of power."""
@@ -316,11 +341,14 @@ class Workers(msgspec.Struct, frozen=True):
 
 
 class BootTimes(msgspec.Struct, frozen=True):
+    """How long the parts of an instance may take, and how often boot looks after them."""
+
     part_start_timeout_s: float = 60.0
     """How long one part (etcd, S3, Ray, an actor) may take to start."""
     part_stop_timeout_s: float = 10.0
     """How long one part may take to stop, before it is killed."""
     restart_pause_s: float = 0.2
+    """Before a part that ended is started again; one that cannot start must not keep a core busy."""
     nodes_poll_s: float = 1.0
     """How often Ray is asked for its live nodes, each of which gets a kernel node."""
     stop_timeout_s: float = 60.0
