@@ -39,6 +39,8 @@ class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KernelNode(msgspec.Struct, frozen=True, kw_only=True):
+    """One kernel node: the services of one Ray node."""
+
     id: str
     host: str
     ray_node_id: str = ""
@@ -141,7 +143,7 @@ def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEn
     pid = f"client-{os.getpid()}-{secrets.token_hex(4)}"
     addresses = os.environ.get("SIGMAOS_NAMED", "")
     debug, perf = os.environ.get("SIGMADEBUG", ""), os.environ.get("SIGMAPERF", "")
-    if instance is None:
+    if instance is None:  # none on this machine, but perhaps one elsewhere
         if not addresses:
             raise serr.Unreachable("name", "no running instance: start one with `sigmaos start`")
         realm = os.environ.get("SIGMAOS_REALM", ROOT_REALM)
@@ -194,10 +196,10 @@ def _of_profile(profile: str, environ: Mapping[str, str]) -> Secret:
         parser = configparser.ConfigParser(strict=False, interpolation=None)
         try:
             parser.read(Path(file).expanduser())
-            found = parser[section]
-            key, secret = found["aws_access_key_id"], found["aws_secret_access_key"]
+            profile_keys = parser[section]
+            key, secret = profile_keys["aws_access_key_id"], profile_keys["aws_secret_access_key"]
         except (configparser.Error, KeyError, UnicodeDecodeError):
             continue
-        return Secret(S3_SERVICE, key, secret, found.get("aws_session_token", ""))
+        return Secret(S3_SERVICE, key, secret, profile_keys.get("aws_session_token", ""))
     named = " or ".join(files)
     raise serr.Perm(profile, f"{S3_PROFILE}: no aws_access_key_id and aws_secret_access_key of this profile in {named}")

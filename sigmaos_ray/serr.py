@@ -70,13 +70,14 @@ class SigmaError(Exception):
         Exception.__init__(self, self.obj, msg)
 
     def __str__(self) -> str:
-        told = self.text
+        words = self.text
         if self.obj:
-            told += f": {self.obj}"
+            words += f": {self.obj}"
         if self.msg:
-            told += f" ({self.msg})"
-        return told
+            words += f" ({self.msg})"
+        return words
 
+    # OSError, a base of some of these, has a rule of its own for its arguments, by which they would not come back.
     def __reduce__(self) -> tuple[type[SigmaError], tuple[str, str | None]]:
         return (type(self), (self.obj, self.msg))
 
@@ -110,6 +111,8 @@ class Perm(SigmaError, PermissionError):
 
 
 class UnknownFid(SigmaError):
+    """The server does not know a fid of the session: it dropped them, or the client made a mistake. Nothing ran."""
+
     code, text = Code.UNKNOWNFID, "unknown fid"
 
 
@@ -148,6 +151,8 @@ class NotEmpty(SigmaError, OSError):
 
 
 class Version(SigmaError):
+    """The thing changed since the caller looked: look again, and decide anew."""
+
     code, text = Code.VERSION, "version mismatch"
 
 
@@ -162,6 +167,8 @@ class Exists(SigmaError, FileExistsError):
 
 
 class Closed(SigmaError):
+    """What the request is about was closed, at this end or the other, and does not come back by itself."""
+
     code, text = Code.CLOSED, "closed"
 
 
@@ -184,6 +191,8 @@ class IOErr(SigmaError, OSError):
 
 
 class Retry(SigmaError):
+    """Not now: the server has too much to do, or another configuration. The same request may succeed later."""
+
     code, text = Code.RETRY, "retry"
 
 
@@ -233,10 +242,12 @@ SESSION_ERRORS: Final = (Unreachable, IOErr, Closed)
 
 
 def _is_union_miss(error: BaseException) -> bool:
+    """``~any`` and ``~local`` found no entry: one may be about to come."""
     return isinstance(error, NotFound) and path.is_union(error.obj)
 
 
 def is_session_error(error: BaseException) -> bool:
+    """True if the session is over, or the server cannot be reached: what it kept for the client may be gone."""
     return isinstance(error, SESSION_ERRORS)
 
 
@@ -246,8 +257,10 @@ def is_walk_ok(error: BaseException) -> bool:
 
 
 def is_retry_open_ok(error: BaseException) -> bool:
+    """The same for what may run twice, as an open may: also where nobody knows whether the failed try ran."""
     return is_walk_ok(error) or isinstance(error, IOErr)
 
 
 def is_unavailable(error: BaseException) -> bool:
+    """True if the thing is not there now, whether its server is away or its name."""
     return is_walk_ok(error) or isinstance(error, NotFound)

@@ -57,10 +57,12 @@ def _by_value(program: Callable[..., object]) -> Iterator[None]:
     try:
         yield
     finally:
+        # The registration is the process's: somebody else's pickles must not begin to carry this module.
         cloudpickle.unregister_pickle_by_value(module)
 
 
 def _importable(module: ModuleType) -> bool:
+    """Whether workers find a module by its name."""
     file = getattr(module, "__file__", None)
     if file is None:  # built in, or a namespace package
         return True

@@ -87,7 +87,7 @@ def check_pid(pid: object) -> None:
 
 
 def _program(program: object) -> tuple[str, bytes]:
-    """Its name, and its pickle if it is a function."""
+    """A program's name, and its pickle if it is a function."""
     if isinstance(program, str):
         if "/" in program:
             return _pathname(program), b""

@@ -30,6 +30,7 @@ class Status(msgspec.Struct, frozen=True):
 
     @classmethod
     def ok(cls) -> Self:
+        """The proc did what it was for."""
         return cls()
 
     @classmethod
@@ -44,6 +45,7 @@ class Status(msgspec.Struct, frozen=True):
 
     @classmethod
     def evicted(cls, msg: str = "") -> Self:
+        """The proc ended since it was asked to; also one that was still queued then."""
         return cls(StatusCode.EVICTED, msg)
 
     @classmethod
@@ -73,12 +75,12 @@ class Status(msgspec.Struct, frozen=True):
         return self.crashed
 
     def __str__(self) -> str:
-        told = self.code.name
+        text = self.code.name
         if self.msg:
-            told += f": {self.msg}"
+            text += f": {self.msg}"
         if self.data is not None:
-            told += f" {json.dumps(self.data)}"
-        return told
+            text += f" {json.dumps(self.data)}"
+        return text
 
     def to_pb(self) -> pb.ProcStatus:
         """Inval if ``data`` is not JSON-like."""
@@ -87,7 +89,7 @@ class Status(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_pb(cls, message: pb.ProcStatus) -> Self:
-        """A code that is not known is an error that says so."""
+        """The status of a message. A code that is not known here, of a newer schedd, is an error that says so."""
         try:
             code = StatusCode(message.code)
         except ValueError:

@@ -64,13 +64,15 @@ class AsyncProcClnt:
                 spec.program = await self._sc.resolve_unions(spec.program)
         kernel = await self._choose(proc)
         await self._collector.before(proc.pid)
+        # The wait for the end leaves in one message with the spawn: short procs are over before another one could be
+        # sent. Only where calls keep their order, or the schedd would hear of the wait before it has the proc.
         ahead = self._is_open(kernel)
-        if ahead:  # in one message with the spawn
+        if ahead:
             look = functools.partial(self._request, proc.pid, None, peek=True)
             self._exits.expect(proc.pid, lambda: self._call(kernel, "WaitExit", look(), pb.StatusReply))
         try:
             await self._spawn(kernel, spec)
-        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
+        except BaseException:
             if ahead:
                 self._exits.unexpect(proc.pid)
             raise
@@ -139,7 +141,8 @@ class AsyncProcClnt:
         return Status.from_pb(reply.status)
 
     async def _wait_exit(self, pid: Tpid) -> pb.StatusReply:
-        """Looks, for a proc of this client's own: what is lost on the way can then be asked for again."""
+        """The end of a proc, once it is there. For one that this client spawned it peeks, and ``Collector`` collects
+        later: a reply that is lost on the way can then be asked for again, where a collected status would be gone."""
         await self._collector.now()
         return await self._exit_of(pid, self._request(pid, None, peek=pid in self._schedd_of))
 
@@ -152,6 +155,8 @@ class AsyncProcClnt:
             except (serr.NotFound, *serr.SESSION_ERRORS) as error:
                 if kernel is None or kernel == self._home:
                     raise
+                # Its name goes with its kernel node. While the name is there the node may be restarting its schedd, or
+                # the connection alone was lost: then the proc may live, and this waits on.
                 if kernel not in await self._schedds():
                     lost = Status.crash(f"node lost: kernel node {kernel} is gone")
                     return pb.StatusReply(status=lost.to_pb())
@@ -174,15 +179,15 @@ class AsyncProcClnt:
     async def procs(self) -> list[ProcInfo]:
         """What every schedd of the realm has: procs queued and running, and ended ones that nobody collected."""
         await self._collector.now()
-        found: list[ProcInfo] = []
+        infos: list[ProcInfo] = []
         for kernel in await self._schedds():
             try:
                 reply = await self._call(kernel, "ListProcs", pb.ListProcsRequest(), pb.ListProcsReply)
             except serr.SESSION_ERRORS as error:  # a schedd that is going away has no procs to tell of
                 _log(f"procs of {kernel}: {error}")
                 continue
-            found.extend(ProcInfo.from_pb(info) for info in reply.procs)
-        return found
+            infos.extend(ProcInfo.from_pb(info) for info in reply.procs)
+        return infos
 
     # -- the proc itself
 
@@ -193,6 +198,7 @@ class AsyncProcClnt:
     async def exited(self, status: Status) -> None:
         """Reports how this proc ends; the first report counts. Closed if it reported before."""
         message = status.to_pb()
+        # Kept in this process before it is sent: if the message is lost, the runner still has the status.
         if self._exited or not reports.report(self._env.pid, status):
             raise serr.Closed(self._env.pid, "the proc has exited already")
         self._exited = True
@@ -240,11 +246,11 @@ class AsyncProcClnt:
 
     async def _of_pid(self, pid: Tpid, method: str, reply_class: type[R], request: pb.PidRequest) -> R:
         """A call to the schedd that has the pid: the one it was handed to, else whichever knows it."""
-        known = self._schedd_of.get(pid)
+        owner = self._schedd_of.get(pid)
         try:
-            return await self._call(known or self._home, method, request, reply_class)
+            return await self._call(owner or self._home, method, request, reply_class)
         except serr.NotFound:
-            if known is not None:
+            if owner is not None:
                 raise
         for kernel in await self._schedds():
             try:

@@ -37,7 +37,7 @@ class Exits:
             self._begin(pid, looking())
 
     def unexpect(self, pid: Tpid) -> None:
-        """The proc was not spawned after all, or its status was collected in another way."""
+        """Gives up a wait that ``expect`` began: the proc was not spawned, or its status was collected otherwise."""
         if pid in self._ahead:
             self._ahead.discard(pid)
             self._waits.pop(pid).cancel()
@@ -47,10 +47,12 @@ class Exits:
     ) -> tuple[pb.StatusReply, bool]:
         """The end of a proc, and whether this is the first to get it. Timeout leaves the wait to the next one."""
         wait = self._waits.get(pid)
+        # A wait that began with the spawn may have failed before anybody asked, with a session that is there again.
         if wait is None or (pid in self._ahead and _broke(wait)):
             self._ahead.discard(pid)
             wait = self._begin(pid, waiting())
         if not wait.done():
+            # Not wait_for, which cancels: several callers may share the task, and its status must not get lost.
             await asyncio.wait({wait}, timeout=timeout_s)
         if not wait.done():
             raise serr.Timeout(pid, f"not ended within {timeout_s} s")
@@ -83,7 +85,7 @@ def _noticed(wait: asyncio.Task[pb.StatusReply]) -> None:
 
 
 def _broke(wait: asyncio.Task[pb.StatusReply]) -> bool:
-    """It ended with its session or its schedd, not with the proc: worth another one, which tells."""
+    """True for a wait that ended with its session or its schedd, not with the proc: another one is worth a try."""
     return wait.done() and not wait.cancelled() and wait.exception() is not None
 
 
@@ -99,6 +101,7 @@ class Collector:
         self._telling: set[asyncio.Task[None]] = set()
 
     def taken(self, kernel: str, pid: Tpid) -> None:
+        """A caller has the status of a proc: its schedd may forget it, soon."""
         self._taken.setdefault(kernel, []).append(pid)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._limits.collect_pause_s, self.soon)
@@ -115,7 +118,8 @@ class Collector:
             task.add_done_callback(self._telling.discard)
 
     async def before(self, pid: Tpid) -> None:
-        """For a spawn: sends without waiting, unless the pid is one that is used again."""
+        """For a spawn: sends without waiting, unless the pid is one that is used again: its schedd would refuse the
+        spawn while it still has the old status."""
         if any(pid in pids for pids in self._taken.values()):
             await self.now()
         elif self._taken:
@@ -129,7 +133,7 @@ class Collector:
             await asyncio.wait(self._telling)
 
     async def close(self) -> None:
-        """As ``now``, but not for long: a schedd that is gone has nothing to forget."""
+        """Does as ``now``, but not for long: a schedd that is gone has nothing to forget."""
         if self._taken:
             self.soon()
         telling = list(self._telling)

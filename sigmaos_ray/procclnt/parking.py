@@ -43,6 +43,7 @@ def install(parking: Parking | None) -> None:
 
 
 def installed() -> Parking | None:
+    """How this process gives its core back; None if it has none to give."""
     return _parking
 
 
@@ -67,8 +68,10 @@ def waits_count() -> int:
 def result(call: Call[T]) -> T:
     """``call.result()``. On the main thread of a proc the core is given back if it takes long."""
     parking = _parking
+    # Ray lends out a task's core while its main thread waits in Ray, and takes no notice of other threads.
     if parking is None or threading.current_thread() is not threading.main_thread():
         return call.result()
+    # Most waits are short, and to park costs two messages to the schedd.
     if not call.wait(config.current().procs.wait_rpc_s):
         parking.park(call)
     return call.result()

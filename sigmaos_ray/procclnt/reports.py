@@ -22,10 +22,11 @@ def report(pid: Tpid, status: Status) -> bool:
 
 
 def reported(pid: Tpid) -> bool:
+    """Whether a proc reported, and nobody took it yet."""
     return pid in _reports
 
 
 def take(pid: Tpid) -> Status | None:
-    """The report, which is forgotten here."""
+    """A proc's report, None if it made none. It is forgotten: the pid may be used again in this process."""
     with _lock:
         return _reports.pop(pid, None)

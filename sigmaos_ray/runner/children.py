@@ -32,9 +32,10 @@ def own() -> frozenset[int]:
 
 def end_all(spared: frozenset[int] = frozenset()) -> None:
     """Kills and reaps this process's descendants, but not those below ``spared``. Blocks for at most about 2 s."""
-    while left := own() - spared:
-        found = [child for child in psutil.Process().children() if child.pid in left]
-        tree = found + [process for child in found for process in _below(child)]
+    # Again and again: those whose parent is killed become this process's children meanwhile, and some fork.
+    while remaining := own() - spared:
+        children = [child for child in psutil.Process().children() if child.pid in remaining]
+        tree = children + [process for child in children for process in _below(child)]
         for process in tree:
             _kill(process)
         _, alive = psutil.wait_procs(tree, timeout=config.current().workers.reap_timeout_s)

@@ -75,6 +75,7 @@ def fetch(sc: SigmaClnt, pn: str, directory: Path) -> Path:
         if copy.exists():
             os.utime(copy)
             return copy
+        # Workers of a node often begin with the same executable at once: one fetches it, the others wait.
         with (directory / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if copy.exists():
@@ -91,8 +92,9 @@ def _target(sc: SigmaClnt, pn: str) -> Stat:
 
 
 def _key(pn: str, stat: Stat) -> str:
-    told = f"{pn}\0{stat.qid.path:x}\0{stat.qid.version}\0{stat.length}\0{stat.mtime}"
-    return f"{hashlib.sha256(told.encode()).hexdigest()[:32]}-{os.path.basename(pn)}"
+    """What the copy of one version of a file is called."""
+    version = f"{pn}\0{stat.qid.path:x}\0{stat.qid.version}\0{stat.length}\0{stat.mtime}"
+    return f"{hashlib.sha256(version.encode()).hexdigest()[:32]}-{os.path.basename(pn)}"
 
 
 def _download(sc: SigmaClnt, pn: str, copy: Path) -> bool:
@@ -101,6 +103,7 @@ def _download(sc: SigmaClnt, pn: str, copy: Path) -> bool:
     try:
         with os.fdopen(fd, "wb") as file, sc.open_reader(pn) as reader:
             shutil.copyfileobj(reader, file, 1 << 20)
+        # It may have been replaced while it was read: a copy of two halves must never be run.
         if _key(pn, _target(sc, pn)) != copy.name:
             return False
         os.chmod(part, 0o500)
@@ -133,6 +136,7 @@ def _run(sc: SigmaClnt, file: Path, argv: list[str]) -> Status:
         if evicted:
             _terminate(child.pid)
 
+    # Before ``started``: whoever waits for that may evict at once, and the child is to hear of it.
     eviction = loopthread.shared().start(sc.asynchronous.wait_evict())
     eviction.add_done_callback(lambda: evict(eviction))
     try:

@@ -30,7 +30,7 @@ def isolated(argv: list[str], env: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.alarm(0)  # before its handler goes: the default one would end the worker
         _restore_handlers(handlers)
         _restore_env(saved_env)
         sys.argv, sys.path[:] = saved_argv, saved_path

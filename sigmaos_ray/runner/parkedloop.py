@@ -38,8 +38,8 @@ class ParkingSelector(selectors.EpollSelector):
         held = parking.installed()
         if held is None or not parking.waits_count() or (timeout is not None and timeout <= first_s):
             return super().select(timeout)
-        found = super().select(first_s)
-        return found or self._parked(held, None if timeout is None else timeout - first_s)
+        events = super().select(first_s)
+        return events or self._parked(held, None if timeout is None else timeout - first_s)
 
     def _parked(self, held: parking.Parking, timeout_s: float | None) -> Events:
         if self._helper is None:
@@ -49,23 +49,24 @@ class ParkingSelector(selectors.EpollSelector):
         waiting = self._helper.submit(self._wait, timeout_s)
         try:
             held.park(_Waiting(waiting))
-            found = waiting.result()
+            events = waiting.result()
         except BaseException:  # a signal's handler raised
+            # Two threads must never wait on one selector: the helper is out of it before the loop goes on.
             os.eventfd_write(self._stop, 1)
             waiting.exception()
             os.eventfd_read(self._stop)
             raise
-        return [event for event in found if event[0].fd != self._stop]
+        return [event for event in events if event[0].fd != self._stop]
 
     def _wait(self, timeout_s: float | None) -> Events:
-        """In the helper's thread. A signal may end a wait early."""
+        """Waits in the helper's thread, for the whole time: a signal may end one wait of the system's early."""
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left_s = None if ends_s is None else ends_s - time.monotonic()
             if left_s is not None and left_s <= 0:
                 return []
-            if found := super().select(left_s):
-                return found
+            if events := super().select(left_s):
+                return events
 
     def close(self) -> None:
         if self._helper is not None:

@@ -24,6 +24,7 @@ _FATAL: Final = re.compile(r"^Fatal Python error: (Segmentation fault|Aborted|Bu
 
 
 def path(log_dir: str, pid: Tpid) -> Path:
+    """Where a proc's log is, if it has one."""
     return Path(log_dir) / DIR / f"{pid}.log"
 
 
@@ -41,8 +42,8 @@ def rescue(log_dir: str, pid: Tpid) -> None:
     for file in (Path(log_dir) / DIR / _SPARES).glob("[0-9]*"):
         try:
             with file.open("rb") as opened:
-                found = opened.read(len(wanted)) == wanted
-            if found:
+                is_its = opened.read(len(wanted)) == wanted
+            if is_its:
                 file.replace(log)
                 return
         except FileNotFoundError:  # its process lives, and has just used it
@@ -59,16 +60,17 @@ def footer(pid: Tpid, words: str) -> bytes:
 
 
 def exit_words(code: int) -> str:
+    """``exit status 7`` and its like, of what the program passed to ``exit``: the system keeps 8 bits of it."""
     return f"exit status {code & 0xFF}"
 
 
 def signal_words(signal_number: int) -> str:
     """``signal: killed`` and its like."""
     try:
-        told = signal.strsignal(signal_number)
+        words = signal.strsignal(signal_number)
     except ValueError:
-        told = None
-    return f"signal: {told.lower() if told else signal_number}"
+        words = None
+    return f"signal: {words.lower() if words else signal_number}"
 
 
 def os_pid(log: Path) -> int | None:

@@ -63,6 +63,7 @@ def _imported(name: str, program: str) -> Callable[..., object] | None:
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
+        # The program itself is missing, or one of its packages; anything else is missing to a program that is there.
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise NoProgram(f"program {program!r} cannot be loaded: {_last_line(error)}") from error
         return None
@@ -83,10 +84,10 @@ def _registered(program: str) -> Callable[..., object] | None:
         if point.name != program:
             continue
         try:
-            found = point.load()
+            target = point.load()
         except Exception as error:  # whatever the module's top level raises
             raise NoProgram(f"program {program!r} ({point.value}) cannot be loaded: {_last_line(error)}") from error
-        return found if callable(found) else _main_of(found, program)
+        return target if callable(target) else _main_of(target, program)
     return None
 
 
@@ -129,7 +130,7 @@ def _of_return(value: object) -> Status:
 
 
 def _of_exit(code: object) -> Status:
-    """``sys.exit`` (departure 5): 0 is OK, the rest a crash."""
+    """The status of a program that called ``sys.exit``: 0 is OK, anything else a crash (X-11)."""
     if code is None or code == 0:
         return Status.ok()
     if isinstance(code, int):

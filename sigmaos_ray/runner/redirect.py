@@ -53,7 +53,7 @@ class Redirect:
         global _current
         if not self._log_dir:
             return
-        flush()
+        flush()  # what the worker printed before is not the proc's
         self._log = _spare.take(self._log_dir)
         try:
             self._header_bytes = os.write(self._log, proclog.header(self._pid, self._program, os.getpid()))
@@ -76,6 +76,7 @@ class Redirect:
             os.close(saved)
         if self._saved:
             _current = None
+            # The file's size tells, not what Python wrote: children and C libraries write to the descriptor, too.
             if os.fstat(self._log).st_size != self._header_bytes:
                 self.keep()
             self._end()
@@ -124,13 +125,14 @@ class _Spare:
         """A descriptor to append with; whoever takes it closes it or gives it back."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
+            # Not in a forked child, and not if somebody removed the file meanwhile.
             if (self._log_dir, self._os_pid) == (log_dir, os.getpid()) and os.fstat(fd).st_nlink:
                 return fd
             os.close(fd)
         return _open(proclog.spare(log_dir, os.getpid()))
 
     def give(self, log_dir: str, fd: int) -> None:
-        """The proc did not need it."""
+        """Takes back a log that its proc did not need: it is emptied for the next one."""
         os.ftruncate(fd, 0)
         self._fd, self._log_dir, self._os_pid = fd, log_dir, os.getpid()
 

@@ -32,8 +32,9 @@ _exit_crash = crash.point("PROC_EXIT_CRASH")
 
 
 def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "", times: SpawnTimes | None = None) -> Status:
-    """Runs the program to its end, on the main thread. ``instance``: what procs of this node are told, without
-    what is the proc's own. What the proc reported counts, else how its program ended. ``times`` is told the stages."""
+    """Runs the program to its end, on the main thread; blocks for it, and never raises. What the proc reported counts,
+    else how its program ended. ``instance``: what procs of this node know of it, without what is the proc's own.
+    ``log_dir``: where its output goes; "" leaves the streams as they are. ``times`` gets the stages."""
     proc_env = _proc_env(spec, instance)
     env = _environment(spec, proc_env)
     spared = children.own()
@@ -54,6 +55,8 @@ def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "", times: 
             print(error, file=sys.stderr)
             status = Status.err(str(error))
         finally:
+            # Clients first, while the proc's environment and log are still in place; then its children, which may hold
+            # the log open. Both before the status goes out: whoever gets it may count on all of the proc being over.
             _close_clients()
             children.end_all(spared)
     debug.configure()
@@ -63,7 +66,7 @@ def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "", times: 
 
 @contextmanager
 def _faults() -> Iterator[None]:
-    """What SIGMAFAIL does to any proc."""
+    """Within the block, and at its borders, SIGMAFAIL does to the proc what it asks for."""
     for begins in (_start_delay, _start_crash):
         if begins.on:
             begins.passed()
@@ -75,7 +78,8 @@ def _faults() -> Iterator[None]:
 
 @contextmanager
 def _profiled(name: str, spec: str) -> Iterator[None]:
-    """What SIGMAPERF asks of a program by the program's name."""
+    """Within the block the program is profiled, if SIGMAPERF names it. The profile is written at its end, also if the
+    program ends the whole process."""
     if not spec:
         yield
         return
@@ -103,7 +107,7 @@ def _proc_env(spec: pb.ProcSpec, instance: ProcEnv) -> ProcEnv:
 
 
 def _environment(spec: pb.ProcSpec, proc_env: ProcEnv) -> dict[str, str]:
-    """The variables of X-4; those that the proc was given win, but for who it is."""
+    """The variables of X-4. Those that came with the proc win, but for the ones that say who it is."""
     own = {"SIGMADEBUG": proc_env.debug, "SIGMAPERF": proc_env.perf, "SIGMAFAIL": proc_env.fail}
     return {**own, **spec.env, "SIGMACONFIG": proc_env.to_json(), "SIGMADEBUGPID": spec.pid}
 

@@ -36,8 +36,8 @@ def test_arguments_environment_and_output(sc: SigmaClnt, log_dir: Path) -> None:
     pn = put(sc, "tell.sh", 'echo "$1,$2,$X"; echo "$SIGMACONFIG" >&2; echo "$SIGMADEBUGPID"')
     proc = Proc(pn, ["a", "b c"], env={"X": "1"})
     assert run(sc, proc) == Status.ok()
-    told, config, pid = lines_of(log_dir, proc.pid)
-    assert (told, pid) == ("a,b c,1", proc.pid)
+    arguments, config, pid = lines_of(log_dir, proc.pid)
+    assert (arguments, pid) == ("a,b c,1", proc.pid)
     assert proc.pid in config
     assert proc.pid.startswith("tell.sh-")
 

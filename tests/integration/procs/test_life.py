@@ -174,8 +174,8 @@ def test_pids_and_queue_as_files(sc: SigmaClnt) -> None:
     proc = Proc("programs.spinner", ["x"])
     sc.spawn(proc)
     sc.wait_start(proc.pid, WAIT_S)
-    told = sc.get_file_json(f"{here}/pids/{proc.pid}")
-    assert (told["pid"], told["args"], told["state"]) == (proc.pid, ["x"], "running")
+    info = sc.get_file_json(f"{here}/pids/{proc.pid}")
+    assert (info["pid"], info["args"], info["state"]) == (proc.pid, ["x"], "running")
     waiting = Proc("programs.nop", mcpu=64_000)
     sc.spawn(waiting)
     assert sc.get_file_json(f"{here}/queue/{waiting.pid}")["state"] == "queued"
@@ -215,14 +215,14 @@ def test_process_is_put_back_between_procs(sc: SigmaClnt, log_dir: Path) -> None
         proc = Proc("programs.messy")
         status = run(sc, proc)
         assert isinstance(status.data, dict)
-        told = dict(status.data)
-        for child in told.pop("children"):
+        report = dict(status.data)
+        for child in report.pop("children"):
             assert not os.path.exists(f"/proc/{child}")
-        os_pid = told.pop("os_pid")
+        os_pid = report.pop("os_pid")
         seen[os_pid] = seen.get(os_pid, 0) + 1
-        assert (told["mess"], told["usr1"], told["path"]) == (None, False, False)
-        assert told["umask"] != 0o077
-        assert told["cwd"] != "/"
+        assert (report["mess"], report["usr1"], report["path"]) == (None, False, False)
+        assert report["umask"] != 0o077
+        assert report["cwd"] != "/"
         lines = proclog.path(str(log_dir), proc.pid).read_text().splitlines()
         assert lines[0].startswith(f"== {proc.pid} programs.messy os_pid={os_pid}")
         assert lines[1:] == ["a line", "a child's line", "an error line"]

@@ -24,8 +24,8 @@ def told_by_ray(name: str) -> float | None:
     (node,) = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     with urllib.request.urlopen(url, timeout=10) as reply:
-        found = re.findall(rf"^ray_{name}{{.*}} ([\d.e+]+)$", reply.read().decode(), re.MULTILINE)
-    return float(found[-1]) if found else None
+        samples = re.findall(rf"^ray_{name}{{.*}} ([\d.e+]+)$", reply.read().decode(), re.MULTILINE)
+    return float(samples[-1]) if samples else None
 
 
 def test_spawned_running_ended(sc: SigmaClnt) -> None:

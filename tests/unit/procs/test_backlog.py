@@ -20,10 +20,10 @@ def critical(mcpu: float) -> ProcState:
 
 
 def backlog(cores: float, count: int) -> Backlog:
-    made = Backlog(LIMITS, ClusterSize(cores, cores))
+    queue = Backlog(LIMITS, ClusterSize(cores, cores))
     for number in range(count):
-        made.put(best_effort(number))
-    return made
+        queue.put(best_effort(number))
+    return queue
 
 
 def pids(procs: list[ProcState]) -> list[str]:

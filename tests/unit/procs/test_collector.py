@@ -9,17 +9,17 @@ from sigmaos_ray.procclnt import exits
 
 
 async def test_close_tells_what_was_taken() -> None:
-    told: dict[str, list[str]] = {}
+    collected: dict[str, list[str]] = {}
 
     async def tell(kernel: str, pids: list[str]) -> None:
         await asyncio.sleep(0)
-        told[kernel] = pids
+        collected[kernel] = pids
 
     collector = exits.Collector(tell, Procs())
     collector.taken("here", "p1")
     collector.taken("here", "p2")
     await collector.close()
-    assert told == {"here": ["p1", "p2"]}
+    assert collected == {"here": ["p1", "p2"]}
 
 
 async def test_close_gives_up_on_a_schedd_that_does_not_answer() -> None:

@@ -24,20 +24,20 @@ def test_from_spawn_to_collection() -> None:
     for pid in ("lc", "be", "bad"):
         table.began(pid, 1, 12.0)
     table.started("lc", 12.5)
-    told = counters.report()
-    assert (told["queued"], told["starting"], told["running"]) == (0, 2, 1)
-    assert (told["reserved_mcpu"], told["reserved_mem_mb"]) == (1500, 300)
-    assert told["queued_mean_s"] == 2.0
+    report = counters.report()
+    assert (report["queued"], report["starting"], report["running"]) == (0, 2, 1)
+    assert (report["reserved_mcpu"], report["reserved_mem_mb"]) == (1500, 300)
+    assert report["queued_mean_s"] == 2.0
     table.reported("lc", Status.ok(), 13.0)
     table.ended(table.get("be"), Status.crash("signal: killed"), 13.0)
     table.reported("bad", Status.err("no"), 13.0)
-    told = counters.report()
-    assert told["ended"] == {"crash": 1, "error": 1, "ok": 1}
-    assert (told["exited"], told["running"], told["reserved_mcpu"], told["reserved_mem_mb"]) == (3, 0, 0, 0)
+    report = counters.report()
+    assert report["ended"] == {"crash": 1, "error": 1, "ok": 1}
+    assert (report["exited"], report["running"], report["reserved_mcpu"], report["reserved_mem_mb"]) == (3, 0, 0, 0)
     table.collect_all(["lc", "be", "bad"], "parent")
-    told = counters.report()
-    assert (told["exited"], told["spawned"]) == (0, 3)
-    assert (told["node_cores"], told["node_mem_mb"]) == (2, 4000)
+    report = counters.report()
+    assert (report["exited"], report["spawned"]) == (0, 3)
+    assert (report["node_cores"], report["node_mem_mb"]) == (2, 4000)
 
 
 def test_a_proc_that_never_began_reserves_nothing() -> None:
@@ -45,6 +45,6 @@ def test_a_proc_that_never_began_reserves_nothing() -> None:
     table = ProcTable(10, counters)
     table.spawn(spec("lc", mcpu=1000))
     table.ended(table.get("lc"), Status.evicted(), 11.0)
-    told = counters.report()
-    assert (told["queued"], told["exited"], told["reserved_mcpu"], told["ended"]) == (0, 1, 0, {"evicted": 1})
+    report = counters.report()
+    assert (report["queued"], report["exited"], report["reserved_mcpu"], report["ended"]) == (0, 1, 0, {"evicted": 1})
     assert ProcPhase.EXITED in {proc.phase for proc in table.all()}

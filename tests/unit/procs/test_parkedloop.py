@@ -44,12 +44,12 @@ def parked() -> Iterator[Parked]:
 def run(waits: bool) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        told = loop.create_future()
-        timer = threading.Timer(0.3, loop.call_soon_threadsafe, [told.set_result, None])
+        other_ended = loop.create_future()
+        timer = threading.Timer(0.3, loop.call_soon_threadsafe, [other_ended.set_result, None])
         timer.start()
         try:
             with parking.waiting() if waits else contextlib.nullcontext():
-                await told
+                await other_ended
             await asyncio.sleep(0.01)
         finally:
             timer.cancel()

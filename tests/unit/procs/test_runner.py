@@ -97,11 +97,11 @@ def test_environment_of_a_proc() -> None:
         names = ("SIGMACONFIG", "SIGMADEBUGPID", "SIGMADEBUG", "MINE")
         return {name: os.environ.get(name) for name in names}
 
-    told = run(main, MINE="1", SIGMADEBUG="X;").data
-    assert isinstance(told, dict)
-    env = ProcEnv.from_json(told["SIGMACONFIG"])
+    environ = run(main, MINE="1", SIGMADEBUG="X;").data
+    assert isinstance(environ, dict)
+    env = ProcEnv.from_json(environ["SIGMACONFIG"])
     assert (env.pid, env.kernel_id, env.realm, env.debug) == ("p", "sigma-1", "r", "X;")
-    assert (told["SIGMADEBUGPID"], told["SIGMADEBUG"], told["MINE"]) == ("p", "X;", "1")
+    assert (environ["SIGMADEBUGPID"], environ["SIGMADEBUG"], environ["MINE"]) == ("p", "X;", "1")
     assert "SIGMACONFIG" not in os.environ
 
 

@@ -23,7 +23,7 @@ def test_whoever_is_alone_is_told_so() -> None:
 def test_all_slots_are_given_at_each_moment_and_equally_over_time(realms_count: int) -> None:
     shares = Shares(LIMITS)
     realms = [f"realm-{number}" for number in range(realms_count)]
-    given = dict.fromkeys(realms, 0)
+    slots_of = dict.fromkeys(realms, 0)
     for realm in realms:
         shares.busy(realm, "a", 0.0)
     for step in range(realms_count * 3):
@@ -31,8 +31,8 @@ def test_all_slots_are_given_at_each_moment_and_equally_over_time(realms_count: 
         assert sum(parts.values()) == SLOTS
         assert max(parts.values()) - min(parts.values()) <= 1
         for realm, part in parts.items():
-            given[realm] += part
-    assert len(set(given.values())) == 1
+            slots_of[realm] += part
+    assert len(set(slots_of.values())) == 1
 
 
 def test_a_realms_share_is_divided_among_its_schedds() -> None:

@@ -36,9 +36,9 @@ def test_which_process_runs_it_may_be_told_late(table: ProcTable) -> None:
 
 
 def test_spawn_queues_and_submits(table: ProcTable) -> None:
-    told = table.spawn(pb.ProcSpec(pid="p", program="x"))
+    instructions = table.spawn(pb.ProcSpec(pid="p", program="x"))
     proc = table.get("p")
-    assert told == [HandToRay(proc), Relist("p", None, ProcPhase.QUEUED)]
+    assert instructions == [HandToRay(proc), Relist("p", None, ProcPhase.QUEUED)]
     assert table.pids(ProcPhase.QUEUED) == ["p"]
 
 
@@ -57,8 +57,11 @@ def test_whole_life(table: ProcTable) -> None:
     proc = spawn(table)
     assert table.began("p", 7, NOW_S) == [Relist("p", ProcPhase.QUEUED, ProcPhase.STARTING)]
     assert table.started("p", NOW_S) == [Relist("p", ProcPhase.STARTING, ProcPhase.RUNNING), Wake(proc, Signal.START)]
-    told = table.reported("p", Status.info("hi"), NOW_S)
-    assert told == [Relist("p", ProcPhase.RUNNING, ProcPhase.EXITED), *(Wake(proc, signal) for signal in Signal)]
+    instructions = table.reported("p", Status.info("hi"), NOW_S)
+    assert instructions == [
+        Relist("p", ProcPhase.RUNNING, ProcPhase.EXITED),
+        *(Wake(proc, signal) for signal in Signal),
+    ]
     assert table.ended(proc, Status.crash("exit status 1"), NOW_S) == []
     assert proc.status == Status.info("hi")
     table.collect(proc)
@@ -196,12 +199,12 @@ def test_any_order_of_events(order: list[str]) -> None:
     for event in order:
         before = proc.status
         try:
-            told = happen(table, event, proc, parent)
+            instructions = happen(table, event, proc, parent)
         except serr.NotFound:
             assert proc.collected
             continue
-        woken += [wake.signal for wake in told if isinstance(wake, Wake) and wake.proc is proc]
+        woken += [wake.signal for wake in instructions if isinstance(wake, Wake) and wake.proc is proc]
         assert before is None or proc.status is before, "the first report counts"
         assert (proc.phase is ProcPhase.EXITED) == (proc.status is not None)
-        assert not (proc.gone and any(isinstance(one, Kill) for one in told))
+        assert not (proc.gone and any(isinstance(one, Kill) for one in instructions))
     assert woken.count(Signal.EXIT) == (proc.status is not None)

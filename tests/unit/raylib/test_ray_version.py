@@ -49,8 +49,8 @@ def test_boot_asks_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_project_asks_for_a_release_that_was_tried() -> None:
-    (found,) = re.findall(r'"(ray\[default\][^"]*)"', (ROOT / "pyproject.toml").read_text())
-    requirement = Requirement(found)
+    (line,) = re.findall(r'"(ray\[default\][^"]*)"', (ROOT / "pyproject.toml").read_text())
+    requirement = Requirement(line)
     assert requirement.specifier.contains(version.TRIED[-1])
     assert not requirement.specifier.contains("2.0.0")
     assert not requirement.specifier.contains("99.0.0")

@@ -4,11 +4,11 @@ from sigmaos_ray import Proc, SigmaClnt, Status
 
 
 def main(argv: list[str]) -> int | Status:
-    left = int(argv[0])
-    if left == 0:
+    depth = int(argv[0])
+    if depth == 0:
         return 0
     with SigmaClnt() as sc:
-        child = Proc("programs.chain", [str(left - 1)])
+        child = Proc("programs.chain", [str(depth - 1)])
         sc.spawn(child)
         status = sc.wait_exit(child.pid)
         return status.data + 1 if status.is_ok() and isinstance(status.data, int) else status
