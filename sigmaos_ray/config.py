@@ -139,6 +139,10 @@ class Lines(msgspec.Struct, frozen=True):
     """The same before a trunk: one that calls but now and then needs none, and blocking clients have lines by then."""
     lines_per_client_max: int = 16
     """More threads than these take the session."""
+    lines_per_channel_max: int = 256
+    """Lines and trunks that a server lets one channel have; one more is answered with Retry."""
+    offers_max: int = 1000
+    """Lines of one server that were offered and not taken yet; one more is answered with Retry."""
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -171,6 +175,17 @@ class Walk(msgspec.Struct, frozen=True):
     """Between two tries: 40 x 0.2 s outlast one fail-over of named, its lease, a second, and some (E-6)."""
     entry_timeout_s: float = 10.0
     """How long the timed waits of a directory's cache look for an entry."""
+
+
+class Streams(msgspec.Struct, frozen=True):
+    """How much of a file or a directory a client has under way at a time."""
+
+    reads_in_flight: int = 3
+    """Parts of one file: enough that the server works while the client does."""
+    files_in_flight: int = 8
+    """Files of a directory that is copied."""
+    removes_in_flight: int = 32
+    """Entries of a directory that is removed."""
 
 
 class Locating(msgspec.Struct, frozen=True):
@@ -240,6 +255,14 @@ class Proxy(msgspec.Struct, frozen=True):
     """Ranges that are read ahead for one sequential reader, and parts of one upload that are under way."""
     s3_ahead_bytes_max: int = 512 << 20
     """Of all readers and writers together; past it each has what it needs to go on, and no more."""
+    s3_first_range_bytes: int = 256 << 10
+    """What a reader of small pieces fetches first; each further range is larger, up to ``s3_range_bytes``."""
+    s3_behind_bytes: int = 4 << 20
+    """What stays behind a reader: requests under way at once do not come in order."""
+    s3_streams_max: int = 8
+    """Places of one open file from which it is read on: chunks of it, by several tasks."""
+    s3_removal_rounds_max: int = 8
+    """How often a directory that is being removed may be found with new entries."""
     s3_pause_s: float = 0.1
     """Before the second try of a request to S3; each further pause is twice as long."""
     s3_pause_s_max: float = 5.0
@@ -402,6 +425,7 @@ class Config(msgspec.Struct, frozen=True):
     lines: Lines = Lines()
     store: Store = Store()
     walk: Walk = Walk()
+    streams: Streams = Streams()
     locating: Locating = Locating()
     lease: Lease = Lease()
     named: Named = Named()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kernel.s3.requests import PIECE_BYTES, Range
 from kernel.s3.state import Window
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from kernel.s3.state import ObjectInfo
     from kernel.s3.store import Account
     from sigmaos_ray.config import Proxy
-
-FIRST_BYTES: Final = 256 << 10
-"""What a reader of small pieces fetches first."""
-BEHIND_BYTES: Final = 4 << 20
-"""What stays behind a reader: requests under way at once do not come in order."""
 
 
 class Span:
@@ -181,7 +176,9 @@ class Stream:
         self._bucket = bucket
         self._key = key
         self._budget = budget
-        self._window = Window(min(FIRST_BYTES, limits.s3_range_bytes), limits.s3_range_bytes, limits.s3_ahead_count)
+        first_bytes = min(limits.s3_first_range_bytes, limits.s3_range_bytes)
+        self._window = Window(first_bytes, limits.s3_range_bytes, limits.s3_ahead_count)
+        self._behind_bytes = limits.s3_behind_bytes
         self._spans: deque[Span] = deque()
         self._readers_count = 0
         self.start = 0
@@ -215,7 +212,7 @@ class Stream:
             return await self._collect(offset, end, info)
         finally:
             self._readers_count -= 1
-            self._drop_before(offset - BEHIND_BYTES)
+            self._drop_before(offset - self._behind_bytes)
 
     async def _collect(self, offset: int, end: int, info: ObjectInfo) -> tuple[bytes, ObjectInfo]:
         pieces: list[bytes] = []

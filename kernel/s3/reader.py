@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kernel.s3.readahead import Stream
 from sigmaos_ray import serr
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from kernel.s3.folder import Folder
     from kernel.s3.state import ObjectInfo
     from kernel.s3.store import Account
-
-STREAMS_MAX: Final = 8
-"""Places of one open file from which it is read on: chunks of it, by several tasks."""
 
 
 class ObjectReader(OpenFile):
@@ -59,9 +56,9 @@ class ObjectReader(OpenFile):
         stream = next((each for each in latest if offset and each.leads_to(offset) and not each.has_failed), None)
         if stream is None:
             idle = [each for each in self._streams if not each.is_waited_for]
-            for surplus in idle[: max(len(self._streams) + 1 - STREAMS_MAX, 0)]:
-                self._forget(surplus, serr.Closed(self._name))
             folder, shared = self._folder, self._folder.shared
+            for surplus in idle[: max(len(self._streams) + 1 - shared.limits.s3_streams_max, 0)]:
+                self._forget(surplus, serr.Closed(self._name))
             key = folder.key_of(self._name)
             stream = Stream(self._account, folder.bucket, key, shared.budget, shared.limits)
         else:

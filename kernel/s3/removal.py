@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from kernel.s3 import state
-from sigmaos_ray import serr
+from sigmaos_ray import config, serr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel.s3.store import Account
 
-ROUNDS_MAX: Final = 8
-"""How often a directory that is being removed may be found with new entries."""
-
 
 async def remove_below(account: Account, bucket: str, prefix: str, on_removed: Callable[[list[str]], None]) -> None:
     """Removes all keys below, a thousand per request; the marks go last, so that an error leaves a directory.
     ``on_removed`` gets the keys that went. NotEmpty for a key that no pathname leads to, which stays."""
     beginning, marks = state.within(prefix), state.markers(prefix)
-    for _ in range(ROUNDS_MAX):
+    for _ in range(config.current().proxy.s3_removal_rounds_max):
         await _round(account, bucket, prefix, on_removed)
         # S3 has no locks: others may have written while the round went on.
         remaining = [key for key, _ in (await account.keys(bucket, beginning, count=len(marks) + 1)).keys]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.core import is_lost
@@ -17,8 +17,6 @@ from sigmaos_ray.sigmap import DMDIR, NO_FENCE, OREAD, Fence, Perm, Stat, path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
-
-REMOVES_IN_FLIGHT: Final = 32
 
 
 class DirCalls(FsPart, NeedsEntries):
@@ -149,8 +147,9 @@ class DirCalls(FsPart, NeedsEntries):
 
     async def _remove_entries(self, pn: str, stats: list[Stat]) -> None:
         base = pn.rstrip("/")
-        for start in range(0, len(stats), REMOVES_IN_FLIGHT):
-            some = stats[start : start + REMOVES_IN_FLIGHT]
+        count = self.core.config.streams.removes_in_flight
+        for start in range(0, len(stats), count):
+            some = stats[start : start + count]
             # All of them end before the first error is raised: none goes on behind the caller's back.
             outcomes = await asyncio.gather(
                 *(self._remove_all(f"{base}/{stat.name}", stat) for stat in some), return_exceptions=True

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
-from sigmaos_ray import serr
+from sigmaos_ray import config, serr
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.sigmap import DMDEVICE, DMDIR, DMNAMEDPIPE, OREAD
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.fslib.core import FsCore
     from sigmaos_ray.fslib.fidclnt import RemoteFid
-
-READS_IN_FLIGHT: Final = 3
 
 
 class _Part:
@@ -175,7 +173,7 @@ class AsyncReader:
         # One at first: most files are shorter than a part, and a reader may stop after its first. What a pipe or a
         # device gives is gone once it is read, and one read's part is not known before the last one's end.
         in_turn = not self._parts_count or fid.perm & (DMNAMEDPIPE | DMDEVICE)
-        wanted = 1 if in_turn else READS_IN_FLIGHT
+        wanted = 1 if in_turn else config.current().streams.reads_in_flight
         while len(self._ahead) < wanted and not self._at_end:
             start = self._next_offset
             asked = self._part_bytes if self._end is None else min(self._part_bytes, self._end - start)

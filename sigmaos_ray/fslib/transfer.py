@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from sigmaos_ray import serr
+from sigmaos_ray import config, serr
 from sigmaos_ray.fslib.part import FsPart, NeedsDirs, NeedsFiles, NeedsStreams
 from sigmaos_ray.sigmap import OEXCL, OWRITE, path
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from sigmaos_ray.sigmap import Stat
-
-FILES_IN_FLIGHT: Final = 8
-"""Of a directory's files, so many are copied at a time."""
 
 
 class CopyCalls(FsPart, NeedsFiles, NeedsDirs, NeedsStreams):
@@ -133,7 +130,7 @@ async def _some_at_a_time(calls: Iterable[Awaitable[object]]) -> None:
                 failures.append(error)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(FILES_IN_FLIGHT):
+        for _ in range(config.current().streams.files_in_flight):
             group.create_task(work())
     if failures:
         raise failures[0]

@@ -37,8 +37,6 @@ _log = debug.selector("RPCSRV")
 
 _UNKNOWN_METHOD: Final = "?"
 """What calls of methods that are not there count as."""
-_LINES_MAX: Final = 256
-"""Lines and trunks of one channel."""
 
 
 class RpcDevice:
@@ -227,8 +225,9 @@ class _Channel(OpenFile):
             payloads.drop_result(part.number)
             self._device.look_if_idle()
         elif part.kind in (Part.LINE, Part.TRUNK):
-            if len(self.lines) >= _LINES_MAX:
-                raise serr.Retry(RPC_DEV, f"a channel has at most {_LINES_MAX} lines")
+            lines_max = self._device.config.lines.lines_per_channel_max
+            if len(self.lines) >= lines_max:
+                raise serr.Retry(RPC_DEV, f"a channel has at most {lines_max} lines")
             calls = _OverLine(self, self._device.guard)
             return (await self._device.listener.offer(calls, trunk=part.kind == Part.TRUNK)).SerializeToString()
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import Line
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from sigmaos_ray.protsrv.rpctrunks import ChannelCalls, RpcConnection
 
 _log = debug.selector("RPCSRV")
-
-_WAITING_MAX: Final = 1000
-"""Tokens that were given out and that no connection has shown yet."""
 
 
 class LineListener:
@@ -43,8 +40,8 @@ class LineListener:
 
     async def offer(self, calls: ChannelCalls, *, trunk: bool = False) -> Line:
         """Where a line or a trunk for this channel can be had, once and soon. Retry if too many were offered."""
-        if len(self._tokens) >= _WAITING_MAX:
-            raise serr.Retry("line", f"{_WAITING_MAX} were offered and not taken yet")
+        if len(self._tokens) >= self.config.lines.offers_max:
+            raise serr.Retry("line", f"{len(self._tokens)} were offered and not taken yet")
         async with self._starting:  # the first two clients at a time would open two ports
             if self._server is None:
                 loop = asyncio.get_running_loop()
