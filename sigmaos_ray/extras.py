@@ -54,6 +54,12 @@ def need(*modules: str, for_: str) -> None:
         raise MissingExtra(f"{for_} needs {names}: {install(*extras)}")
 
 
+def missing() -> list[str]:
+    """The extras of which a package is not installed, but for ``testing``, which an instance does without."""
+    absent = dict.fromkeys(package.extra for module, package in PACKAGES.items() if not _is_installed(module))
+    return [extra for extra in absent if extra != "testing"]
+
+
 @functools.cache
 def _is_installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None

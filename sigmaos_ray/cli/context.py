@@ -32,51 +32,56 @@ class Options:
     def __init__(self) -> None:
         self.debug = False
         self.state_dir: Path | None = None
+        """None: where ``SIGMAOS_STATE_DIR`` says, or the default."""
 
 
 options = Options()
 
 
 def state_dir() -> Path:
+    """Of the instance that the command is about, whether or not there is one."""
     return options.state_dir or default_state_dir()
 
 
 def instance() -> Instance:
     """The running instance. Unreachable if there is none."""
-    found = read_instance(state_dir() / STATE_FILE_NAME)
-    if found is None:
+    running = read_instance(state_dir() / STATE_FILE_NAME)
+    if running is None:
         raise serr.Unreachable("sigmaos", "no running instance: start one with `sigmaos start`")
-    return found
+    return running
 
 
 @contextmanager
 def client() -> Iterator[SigmaClnt]:
-    """A client of the instance, for one command. Unreachable at once if the instance is gone."""
+    """A client of the instance, for one command; closed at the end of the block. Unreachable at once if the instance
+    is gone: a client alone would go on trying for as long as a failover of named may take."""
     from sigmaos_ray import SigmaClnt
     from sigmaos_ray.instance import outside_proc_env
 
     if "SIGMAOS_NAMED" not in os.environ:
-        found = instance()
-        check_boot_lives(found)
-        if not found.named.addrs:
+        running = instance()
+        check_boot_lives(running)
+        if not running.named.addrs:
             raise serr.Unreachable("sigmaos", "the instance is starting: named is not there yet")
     with SigmaClnt(outside_proc_env(state_dir() / STATE_FILE_NAME)) as sc:
         yield sc
 
 
-def check_boot_lives(found: Instance) -> None:
-    """Unreachable if the boot process of an instance is gone."""
+def check_boot_lives(recorded: Instance) -> None:
+    """Unreachable if the boot process of an instance is gone, and its state file is what a crash left."""
     import psutil
 
     try:
-        alive = abs(psutil.Process(found.boot_pid).create_time() - found.boot_created_s) < 0.05
+        alive = abs(psutil.Process(recorded.boot_pid).create_time() - recorded.boot_created_s) < 0.05
     except psutil.Error:
         alive = False
-    if not alive and Path(found.state_dir).exists():
+    # A state file of another machine names a directory that is not here: its processes cannot be looked at from here.
+    if not alive and Path(recorded.state_dir).exists():
         raise serr.Unreachable("sigmaos", "the instance has crashed: `sigmaos start` starts it anew")
 
 
 def print_json(value: Any) -> None:
+    """One JSON text on standard output, for programs."""
     sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
 
 
@@ -121,6 +126,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 
 
 def _plain(cell: str) -> str:
+    """As rich shows it letter by letter: a name may look like markup, ``[red]`` say."""
     from rich.markup import escape
 
     return escape(cell)

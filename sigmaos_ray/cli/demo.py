@@ -46,14 +46,14 @@ def run_demo(input_dir: Path | None, *, keep: bool = False, as_json: bool = Fals
     inputs = find_inputs(input_dir) if input_dir is not None else None
     view = make_view(as_json=as_json)
     home = Path(tempfile.mkdtemp(prefix="sigmaos-demo-"))
-    kept = False
+    keeps = False
     try:
         with ending_on_signals():
             if inputs is None:
                 corpus.write_corpus(home / "books")
                 inputs = find_inputs(home / "books")
             failed = _run(home / "state", inputs, view)
-            kept = keep
+            keeps = keep
         return 1 if failed else 0
     except KeyboardInterrupt:
         view.line("interrupted")
@@ -61,12 +61,12 @@ def run_demo(input_dir: Path | None, *, keep: bool = False, as_json: bool = Fals
     finally:
         with _deaf_to_signals():
             view.end()
-            _finish(home, view, kept=kept)
+            _finish(home, view, keeps=keeps)
 
 
 def find_inputs(directory: Path) -> Inputs:
     """The files directly in a directory, in order of name. NotFound or NotDir if it is none; Inval if none is there."""
-    found = Inputs([], [])
+    inputs = Inputs([], [])
     try:
         entries = sorted(directory.iterdir())
     except FileNotFoundError as error:
@@ -77,12 +77,12 @@ def find_inputs(directory: Path) -> Inputs:
         raise serr.Perm(str(directory), error.strerror) from error
     for entry in entries:
         if why := _why_skipped(entry):
-            found.skipped.append(f"{entry.name!a}: {why}")
+            inputs.skipped.append(f"{entry.name!a}: {why}")
         else:
-            found.files.append(entry)
-    if not found.files:
+            inputs.files.append(entry)
+    if not inputs.files:
         raise serr.Inval(str(directory), "there is no file in it to count")
-    return found
+    return inputs
 
 
 def _why_skipped(entry: Path) -> str | None:
@@ -97,7 +97,7 @@ def _why_skipped(entry: Path) -> str | None:
 
 def _run(state_dir: Path, inputs: Inputs, view: View) -> int:
     """The demo between boot and shutdown. Returns how many files could not be counted."""
-    from kernel import boot  # late: it brings Ray, and wrong arguments should be told at once
+    from kernel import boot  # late: importing it takes a while, and wrong arguments should be told at once
     from sigmaos_ray.testing.s3 import S3
 
     for line in inputs.skipped:
@@ -105,11 +105,12 @@ def _run(state_dir: Path, inputs: Inputs, view: View) -> int:
     state_dir.mkdir()
     instance = boot.start_instance(state_dir, own_ray=True, on_line=view.line)
     with S3(instance) as s3:
-        made = s3.make_bucket(BUCKET)
+        is_new = s3.make_bucket(BUCKET)
         try:
             return asyncio.run(_count_all(instance, inputs.files, view))
         finally:
-            if made:
+            # A real S3 may have had the bucket before, with things of others in it: those stay.
+            if is_new:
                 s3.remove_bucket(BUCKET)
             else:
                 s3.remove_keys(BUCKET, [f"{PREFIX}/{file.name}" for file in inputs.files])
@@ -180,12 +181,12 @@ def _row_of(name: str, status: Status) -> Row:
     return Row(name, int(data["words"]), int(data["the"]), str(data["node"]), float(data["seconds"]))
 
 
-def _finish(home: Path, view: View, *, kept: bool) -> None:
-    """Stops what was started and removes what was written, unless it is to be kept."""
+def _finish(home: Path, view: View, *, keeps: bool) -> None:
+    """Stops what was started and removes what was written, unless the user keeps it."""
     from kernel import boot
 
     state_dir = home / "state"
-    if kept:
+    if keeps:
         view.line(f"kept: sigmaos --state-dir {state_dir} stop ends it; then remove {home}")
         return
     try:

@@ -143,10 +143,11 @@ def scan(
 def stats(store: Store = DEFAULT, as_json: Json = False) -> None:
     """Show each group: what it has, what it was asked, how busy it was."""
     with _job(store) as job:
-        found = job.stats()
-    groups = [_described(group) for group in found.groups]
+        report = job.stats()
+    groups = [_described(group) for group in report.groups]
     if as_json:
-        print_json({"store": store, "epoch": found.epoch, "seqno": found.seqno, "moves": found.moves, "groups": groups})
+        moves = {"epoch": report.epoch, "seqno": report.seqno, "moves": report.moves}
+        print_json({"store": store, **moves, "groups": groups})
         return
     print_table(_HEADER, [_row(group) for group in groups])
 

@@ -28,8 +28,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         from importlib.metadata import version
 
         print(f"sigmaos-ray {version('sigmaos-ray')}")
@@ -49,6 +49,7 @@ def _global_options(
 ) -> None:
     options.debug = debug
     options.state_dir = state_dir.absolute() if state_dir else None
+    # Into the environment as well: what a command starts, and the client, look there.
     if state_dir:
         os.environ["SIGMAOS_STATE_DIR"] = str(state_dir.absolute())
     if realm:
@@ -64,38 +65,38 @@ def main() -> NoReturn:
     try:
         code = app(standalone_mode=False)
     except typer.TyperException as error:
-        _tell(_usage(error))
+        _report(_usage(error))
         _leave(2)
     except (typer.Abort, KeyboardInterrupt):
-        _tell("interrupted")
+        _report("interrupted")
         _leave(INTERRUPTED)
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read the output has enough of it: `sigmaos ls | head`
         _leave(0)
     except serr.SigmaError as error:
-        _tell(str(error))
+        _report(str(error))
         _leave(1)
     except extras.MissingExtra as error:
-        _tell(str(error))
+        _report(str(error))
         _leave(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _tell(f"{where}{error.strerror or error}")
+        _report(f"{where}{error.strerror or error}")
         _leave(1)
     except Exception as error:  # noqa: BLE001  # the outermost frame: a defect is told in one line, too
-        _tell(f"{type(error).__name__}: {error} (--debug shows where)")
+        _report(f"{type(error).__name__}: {error} (--debug shows where)")
         _leave(1)
     _leave(code if isinstance(code, int) else 0)
 
 
 def _usage(error: typer.TyperException) -> str:
     """What was wrong with the call, and where to read how it goes."""
-    told = error.format_message() if hasattr(error, "format_message") else str(error)
+    reason = error.format_message() if hasattr(error, "format_message") else str(error)
     ctx = getattr(error, "ctx", None)
     verb = f"{ctx.command.name} " if ctx is not None and ctx.parent is not None else ""
-    return f"{told or 'a command is missing'} (see `sigmaos {verb}--help`)"
+    return f"{reason or 'a command is missing'} (see `sigmaos {verb}--help`)"
 
 
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     if options.debug:
         traceback.print_exc()
     sys.stderr.write(f"sigmaos: {' '.join(text.split())}\n")

@@ -37,10 +37,10 @@ class JobView:
 
     def show(self, progress: Progress) -> None:
         """What is new since the last time."""
-        told = texts(progress, time.monotonic() - self._began_s)
-        if progress.map.total and told[1:] != self._shown[1:]:  # a rate alone is no news
-            self.line("; ".join(f"{name} {text}" for name, text in zip(_NAMES, told, strict=True)))
-        self._shown = told
+        news = texts(progress, time.monotonic() - self._began_s)
+        if progress.map.total and news[1:] != self._shown[1:]:  # a rate alone is no news
+            self.line("; ".join(f"{name} {text}" for name, text in zip(_NAMES, news, strict=True)))
+        self._shown = news
 
     def end(self) -> None:
         """No more is shown."""
@@ -55,21 +55,21 @@ class JobBars(JobView):
             TextColumn("{task.description:8}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[news]}"),
         )
         self._bars = Bars(*columns, console=console)
-        self._rows = [self._bars.add_task(name, total=None, told="") for name in _NAMES]
+        self._rows = [self._bars.add_task(name, total=None, news="") for name in _NAMES]
         self._bars.start()
 
     def line(self, text: str) -> None:
         self._bars.console.print(text, markup=False, highlight=False)
 
     def show(self, progress: Progress) -> None:
-        told = texts(progress, time.monotonic() - self._began_s)
+        news = texts(progress, time.monotonic() - self._began_s)
         # What is shuffled is what the map tasks that are done have made: the same bar.
         phases = (progress.map, progress.map, progress.reduce)
-        for row, phase, text in zip(self._rows, phases, told, strict=True):
-            self._bars.update(row, total=phase.total or None, completed=phase.done, told=text)
+        for row, phase, text in zip(self._rows, phases, news, strict=True):
+            self._bars.update(row, total=phase.total or None, completed=phase.done, news=text)
 
     def end(self) -> None:
         self._bars.stop()

@@ -48,15 +48,15 @@ def perf(
         raise typer.BadParameter("say --list, or a PID or PATH")
     if kind not in _KINDS:
         raise typer.BadParameter(f"--kind is one of {', '.join(_KINDS)}, not {kind!r}")
-    wanted = selection.Kind(_KINDS[kind])
-    profile, how, who = _take(target, wanted, seconds, rate_hz)
-    files = _write(profile, output or selection.directory(), who, wanted)
+    selected = selection.Kind(_KINDS[kind])
+    profile, how, who = _take(target, selected, seconds, rate_hz)
+    files = _write(profile, output or selection.directory(), who, selected)
     if as_json:
         top = [{"frame": frame, "own": own, "all": total} for frame, own, total in profile.functions()]
-        told = {"who": who, "how": how, "unit": profile.unit, "total": profile.total, "files": files, "frames": top}
-        print_json(told)
+        report = {"who": who, "how": how, "unit": profile.unit, "total": profile.total, "files": files, "frames": top}
+        print_json(report)
     else:
-        _tell(profile, how, who, files)
+        _print_profile(profile, how, who, files)
 
 
 def _list(as_json: bool) -> None:
@@ -74,7 +74,7 @@ def _list(as_json: bool) -> None:
 
 
 def _take(target: str, kind: Kind, seconds: float, rate_hz: float) -> tuple[Profile, str, str]:
-    """Profile, who took it, and of whom."""
+    """The profile, by what means it was taken, and of whom. Blocks for ``seconds``, and until it is here."""
     from sigmaos_ray.cli import observe
     from sigmaos_ray.pb import observe_pb2 as pb
     from sigmaos_ray.perf import remote
@@ -109,7 +109,7 @@ def _write(profile: Profile, directory: Path, who: str, kind: Kind) -> list[str]
     return [str(raw), *map(str, recording.write_graphs(profile, raw, f"{who} {kind.value}"))]
 
 
-def _tell(profile: Profile, how: str, who: str, files: list[str]) -> None:
+def _print_profile(profile: Profile, how: str, who: str, files: list[str]) -> None:
     from sigmaos_ray.perf.flame import weight_text
 
     print(f"{who}: {weight_text(profile.total, profile.unit)}, by {how}")

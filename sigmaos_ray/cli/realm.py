@@ -28,11 +28,11 @@ def create(name: Annotated[str, typer.Argument(help="Of a-z, 0-9 and -, a letter
 def ls(json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """List the realms and their states."""
     with context.client() as sc:
-        found = RealmClnt(sc).list()
+        states = RealmClnt(sc).list()
     if json:
-        context.print_json([{"name": name, "state": state} for name, state in found.items()])
+        context.print_json([{"name": name, "state": state} for name, state in states.items()])
     else:
-        context.print_table(("REALM", "STATE"), list(found.items()))
+        context.print_table(("REALM", "STATE"), list(states.items()))
 
 
 def rm(

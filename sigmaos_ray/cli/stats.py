@@ -74,14 +74,14 @@ def rows(report: dict[str, Any], before: dict[str, Any] | None, since_s: float) 
     """A line for each kind of request, RPC, and stage of a spawn. Without a report of before, rates are those since the
     server started."""
     age_s = since_s if before is not None else max(time.time() - report["started_s"], 1e-9)
-    found = []
+    lines = []
     for section, prefix in (("latency", ""), ("rpc_latency", ""), ("spawn_latency", "spawn: ")):
         for kind, latency in report.get(section, {}).items():
             if not latency["count"]:
                 continue
             old = (before or {}).get(section, {}).get(kind, {}).get("count", 0)
-            found.append(_row(shown(prefix + kind), latency, (latency["count"] - old) / age_s))
-    return found
+            lines.append(_row(shown(prefix + kind), latency, (latency["count"] - old) / age_s))
+    return lines
 
 
 def _row(kind: str, latency: dict[str, Any], rate: float) -> list[str]:
@@ -105,8 +105,8 @@ def _summary(report: dict[str, Any]) -> list[str]:
         f"load {averages} (1, 10, 60 s), {load['in_flight']} in flight, {load['util_percent']:.0f} % of a core",
     ]
     if report["errors"]:
-        told = ", ".join(f"{count} {name}" for name, count in sorted(report["errors"].items()))
-        lines.append(f"errors: {told}")
+        errors = ", ".join(f"{count} {name}" for name, count in sorted(report["errors"].items()))
+        lines.append(f"errors: {errors}")
     for name, section in report.items():
         if name not in _OWN and isinstance(section, dict):
             lines.append(f"{name}: {', '.join(f'{key} {value}' for key, value in section.items())}")

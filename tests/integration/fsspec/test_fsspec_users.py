@@ -47,8 +47,8 @@ def test_pandas_and_parquet(place: str, options: dict[str, Any]) -> None:
 def test_pyarrow_and_a_partitioned_dataset(place: str, session_fs: SigmaFileSystem) -> None:
     pq.write_to_dataset(pa.Table.from_pandas(FRAME), f"{place}/set", partition_cols=["word"], filesystem=session_fs)
     assert len(session_fs.glob(f"{place}/set/*/*.parquet")) == 3
-    found = pq.read_table(f"{place}/set", filesystem=session_fs, filters=[("word", "=", "the")])
-    assert found.num_rows == 1000
+    table = pq.read_table(f"{place}/set", filesystem=session_fs, filters=[("word", "=", "the")])
+    assert table.num_rows == 1000
 
 
 def test_urls(place: str, options: dict[str, Any], tmp_path: Path) -> None:

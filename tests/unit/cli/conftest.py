@@ -33,8 +33,8 @@ def sigmaos(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         monkeypatch.setattr(sys, "argv", ["sigmaos", *arguments])
         with pytest.raises(SystemExit) as left:
             main.main()
-        told = capsys.readouterr()
-        return Outcome(left.value.code, told.out, told.err)
+        captured = capsys.readouterr()
+        return Outcome(left.value.code, captured.out, captured.err)
 
     return run
 

@@ -45,8 +45,8 @@ def test_the_exit_code_tells_ok_from_not(
 
 def test_wait_looks_without_collecting(sigmaos: Callable[..., Outcome], clnt: FakeClnt) -> None:
     clnt.status = Status.info("done", {"n": 3})
-    told = json.loads(sigmaos("wait", "--json", "--timeout-s", "2", "p-1").out)
-    assert told["status"] == {"code": "OK", "msg": "done", "data": {"n": 3}, "crash": False}
+    report = json.loads(sigmaos("wait", "--json", "--timeout-s", "2", "p-1").out)
+    assert report["status"] == {"code": "OK", "msg": "done", "data": {"n": 3}, "crash": False}
     assert clnt.calls == [("wait_exit", "p-1", 2.0, True)]
 
 

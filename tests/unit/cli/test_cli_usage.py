@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from sigmaos_ray import extras
 from sigmaos_ray.cli import system
 from sigmaos_ray.instance import STATE_FILE_NAME, Instance
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         (["bogus"], "No such command 'bogus'"),
         (["ls", "--nope"], "No such option: --nope"),
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
         (["debug"], "--list"),
     ],
 )
-def test_a_wrong_call_is_told_in_one_line(sigmaos: Callable[..., Outcome], arguments: list[str], told: str) -> None:
+def test_a_wrong_call_is_told_in_one_line(sigmaos: Callable[..., Outcome], arguments: list[str], words: str) -> None:
     outcome = sigmaos(*arguments)
-    outcome.failed_with(2, told)
+    outcome.failed_with(2, words)
     assert "--help`)" in outcome.err
 
 
@@ -85,20 +86,20 @@ def test_an_unknown_service(sigmaos: Callable[..., Outcome], state_dir: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "words"),
     [
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
         (ZeroDivisionError("a defect\nof two lines"), 1, "ZeroDivisionError: a defect of two lines"),
     ],
 )
 def test_whatever_goes_wrong_is_one_line(
-    sigmaos: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, told: str
+    sigmaos: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
 ) -> None:
     def fail() -> None:
         raise error
 
     monkeypatch.setattr(system.context, "instance", fail)
-    sigmaos("status").failed_with(code, told)
+    sigmaos("status").failed_with(code, words)
 
 
 def test_ctrl_c_is_an_exit_code_and_no_word(sigmaos: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +120,15 @@ def test_a_reader_that_went_away_is_no_error(sigmaos: Callable[..., Outcome], mo
 
 def test_file_commands_need_neither_ray_nor_boto3() -> None:
     """Their start would take a second longer."""
-    told = "print([name for name in ('ray', 'boto3', 'rich') if name in sys.modules])"
-    code = f"import sys, sigmaos_ray, sigmaos_ray.cli.main; {told}"
+    heavy = "[name for name in ('ray', 'boto3', 'rich') if name in sys.modules]"
+    code = f"import sys, sigmaos_ray, sigmaos_ray.cli.main; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_not_installed_is_one_line(
+    sigmaos: Callable[..., Outcome], state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "_is_installed", lambda module: module not in ("ray", "boto3"))
+    sigmaos("start").failed_with(1, "sigmaos start needs Ray, boto3: pip install 'sigmaos-ray[ray,s3]'")
+    assert "not installed: ray, s3: pip install 'sigmaos-ray[ray,s3]'" in sigmaos("doctor").out

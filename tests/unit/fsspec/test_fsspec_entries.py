@@ -122,5 +122,5 @@ def test_every_blocking_call_has_its_coroutine() -> None:
 
 def test_the_package_does_without_fsspec() -> None:
     script = "import sys, sigmaos_ray; print([m for m in ('fsspec', 'pandas', 'pyarrow') if m in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert told.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
