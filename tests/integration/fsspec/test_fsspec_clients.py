@@ -28,7 +28,7 @@ WAIT_S = 60
 @pytest.fixture
 def fs(site: Site) -> Iterator[SigmaFileSystem]:
     by_directory = SigmaFileSystem(state_dir=str(site.state_file.parent))
-    yield made
+    yield by_directory
     by_directory.close()
 
 

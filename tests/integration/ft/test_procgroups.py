@@ -45,7 +45,7 @@ async def lives(sc: AsyncSigmaClnt, job: str) -> set[str]:
 
 
 async def are_gone(sc: AsyncSigmaClnt, job: str) -> bool:
-    running = [info.pid for info in await sc.procs() if list(info.args[:1]) == [job] and info.state != "exited"]
+    running = [info.pid for info in await sc.procs() if info.args[:1] == (job,) and info.state != "exited"]
     return not running and job not in [stat.name for stat in await sc.get_dir(DIR)]
 
 
