@@ -101,6 +101,7 @@ class Host:
 
     @property
     def is_up(self) -> bool:
+        """False before it is booted, and after a crash."""
         return self._first_pid != 0
 
     # -- commands
@@ -120,7 +121,7 @@ class Host:
         A string is read by bash. With ``check`` an exit code other than 0 raises AssertionError with what it printed.
         After ``timeout_s`` it is killed and subprocess.TimeoutExpired raised.
         """
-        done = subprocess.run(
+        result = subprocess.run(
             self._entered(command, env, as_root=as_root),
             input=stdin,
             capture_output=True,
@@ -128,9 +129,10 @@ class Host:
             timeout=timeout_s,
             check=False,
         )
-        if check and done.returncode != 0:
-            raise AssertionError(f"{self.name}: {command}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
+        if check and result.returncode != 0:
+            output = f"{result.stdout}{result.stderr}"
+            raise AssertionError(f"{self.name}: {command}: exit code {result.returncode}\n{output}")
+        return result
 
     def start(
         self, command: str | Sequence[str], *, env: Mapping[str, str] | None = None, **options: Any
@@ -352,10 +354,12 @@ class Hosts:
 
     @property
     def private_key(self) -> Path:
+        """The key with which any host logs in to any other."""
         return self.directory / "key"
 
     @property
     def public_key(self) -> Path:
+        """Its other half, which each host lets in."""
         return self.directory / "key.pub"
 
     def table(self) -> str:
@@ -363,9 +367,11 @@ class Hosts:
         return "".join(f"{host.address} {host.name}\n" for host in self)
 
     def namespace(self, name: str) -> str:
+        """The network namespace of a host, or of the switch between them, as ``ip netns`` calls it."""
         return f"{self._tag}-{name}"
 
     def link(self, name: str, state: str) -> None:
+        """Plugs a host's cable in (``up``) or out (``down``), at the switch."""
         _ip("-n", self.namespace("switch"), "link", "set", f"to-{name}", state)
 
     def __enter__(self) -> Self:
@@ -428,6 +434,6 @@ def _make_key(file: Path) -> None:
 
 
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise AssertionError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    result = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise AssertionError(f"ip {' '.join(arguments)}: {result.stderr.strip()}")
