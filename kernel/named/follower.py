@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel.named.keys import Keys
-    from kernel.named.state import Inode, Tree
+    from kernel.named.state import Inode, InodeTree
     from sigmaos_ray.config import Named
 
 _log = debug.selector("NAMED_STORE")
@@ -90,7 +90,9 @@ class Follower:
             except TimeoutError:
                 guard()
 
-    async def hand_over(self, revision: int, guard: Callable[[], None]) -> tuple[Tree, ContentsCache, int, list[Inode]]:
+    async def hand_over(
+        self, revision: int, guard: Callable[[], None]
+    ) -> tuple[InodeTree, ContentsCache, int, list[Inode]]:
         """Catches up, and ends. The tree as it stands at ``revision`` or later, with its contents, that revision, and
         the objects that have no name."""
         await self.catch_up(revision, guard)

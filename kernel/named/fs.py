@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kernel.named.pathstats import PathStats, pathname_of
-from kernel.named.state import Inode, Plan, Tree
+from kernel.named.state import Inode, InodeTree, Plan
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.devices import ReportNode
 from sigmaos_ray.protsrv.fences import FencesDir
@@ -58,12 +58,12 @@ class NamedFs:
         self.config = config
         self.keys = keys
         self.pathstats = PathStats()
-        self.tree = Tree()
+        self.tree = InodeTree()
         self.locks: LockTable[Key] = LockTable()
         self._committer: Committer | None = None
         self._contents: ContentsCache | None = None
 
-    def lead(self, tree: Tree, contents: ContentsCache, committer: Committer) -> None:
+    def lead(self, tree: InodeTree, contents: ContentsCache, committer: Committer) -> None:
         self.tree = tree
         self._contents = contents
         self._committer = committer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kernel.named.state import Entry, Tree
+from kernel.named.state import Entry, InodeTree
 
 if TYPE_CHECKING:
     from kernel.named.contents import ContentsCache
@@ -22,7 +22,7 @@ class Replica:
     def __init__(self, keys: Keys, contents: ContentsCache) -> None:
         self._keys = keys
         self._contents = contents
-        self._tree = Tree()
+        self._tree = InodeTree()
         self._entries: dict[bytes, Entry] = {}
 
     @property
@@ -53,10 +53,10 @@ class Replica:
     def _is_ours(self, key: bytes) -> bool:
         return self._keys.parse_inode_key(key) is not None or self._keys.parse_entry_key(key) is not None
 
-    def grow(self, revision: int) -> tuple[Tree, list[Inode]]:
+    def grow(self, revision: int) -> tuple[InodeTree, list[Inode]]:
         """The tree as it stands at ``revision``, and the objects that no entry names. The replica is used up."""
         tree, entries = self._tree, self._entries
-        self._tree, self._entries = Tree(), {}
+        self._tree, self._entries = InodeTree(), {}
         strays = tree.link(entries.values(), revision)
         for stray in strays:
             self._contents.forget(stray)

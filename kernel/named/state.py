@@ -114,7 +114,7 @@ class Plan(msgspec.Struct):
     """The new contents of the file concerned."""
 
 
-class Tree:
+class InodeTree:
     """All objects of a realm's named."""
 
     def __init__(self) -> None:

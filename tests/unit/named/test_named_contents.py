@@ -10,7 +10,7 @@ from fake_etcd import FakeEtcd
 from kernel.named.contents import ContentsCache
 from kernel.named.etcd import next_page
 from kernel.named.keys import Keys
-from kernel.named.state import Contents, Entry, Inode, Meta, Plan, Tree
+from kernel.named.state import Contents, Entry, Inode, InodeTree, Meta, Plan
 from sigmaos_ray import serr
 
 KEYS = Keys("r")
@@ -22,7 +22,7 @@ class Files:
     def __init__(self) -> None:
         self.etcd = FakeEtcd()
         self.cache = ContentsCache(self.etcd, KEYS, 6)
-        self.tree = Tree()
+        self.tree = InodeTree()
 
     def make(self, ino: int, data: bytes = b"abc", lease: int = 0) -> Inode:
         inode = self.tree.load(Contents(ino, Meta(0o777, 0.0), data, lease), self.store(ino, data, lease))

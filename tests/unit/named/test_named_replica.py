@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kernel.named.contents import ContentsCache
 from kernel.named.keys import Keys
 from kernel.named.replica import Replica
-from kernel.named.state import ROOT_INO, Contents, Inode, Meta, Plan, Tree
+from kernel.named.state import ROOT_INO, Contents, Inode, InodeTree, Meta, Plan
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import DMDIR
 
@@ -28,7 +28,7 @@ def follow(copy: Replica, plan: Plan, revision: int) -> None:
             copy.put(key, value, revision)
 
 
-def shown(tree: Tree) -> dict[str, tuple[bytes | None, int]]:
+def shown(tree: InodeTree) -> dict[str, tuple[bytes | None, int]]:
     found: dict[str, tuple[bytes | None, int]] = {}
 
     def visit(inode: Inode, path: str) -> None:
@@ -44,7 +44,7 @@ class Leader:
     """A tree and the copy that follows it."""
 
     def __init__(self) -> None:
-        self.tree = Tree()
+        self.tree = InodeTree()
         self.copy, self.cache = replica()
         self.revision = 1
         follow(self.copy, Plan(put_contents=[Contents(ROOT_INO, Meta(self.tree.root.perm, 1.0), b"")]), 1)

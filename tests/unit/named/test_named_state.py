@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kernel.named.keys import Keys
-from kernel.named.state import ROOT_INO, Contents, Entry, Inode, Meta, Plan, Tree, merged, page
+from kernel.named.state import ROOT_INO, Contents, Entry, Inode, InodeTree, Meta, Plan, merged, page
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.watch import EventKind
 from sigmaos_ray.sigmap import DMDIR, DMNAMEDPIPE, DMSOCKET, DMSYMLINK, NO_OFFSET
@@ -50,8 +50,8 @@ class Stored:
             del self.keys[key]
         return [entry for key in gone if (entry := KEYS.parse_entry_key(key)) is not None]
 
-    def load(self) -> tuple[Tree, list[Inode]]:
-        tree = Tree()
+    def load(self) -> tuple[InodeTree, list[Inode]]:
+        tree = InodeTree()
         entries = []
         for key, (value, revision, _) in self.keys.items():
             decoded = KEYS.decode(key, value)
@@ -68,7 +68,7 @@ class World:
     def __init__(self) -> None:
         self.stored = Stored()
         self.stored.commit(Plan(put_contents=[Contents(ROOT_INO, Meta(DMDIR | 0o777, 0.0), b"")]))
-        self.tree = Tree()
+        self.tree = InodeTree()
         self.model: Shown = {}
         self.leased: dict[tuple[str, ...], int] = {}
         self.last_ino = ROOT_INO
@@ -259,7 +259,7 @@ def test_a_write_in_place(old: bytes, offset: int, data: bytes) -> None:
 @given(st.sets(st.text(min_size=1, max_size=4), max_size=20), st.integers(1, 7))
 def test_pages_are_complete_and_in_order(names: set[str], limit: int) -> None:
     """P-12, also when names are longer than one byte each."""
-    tree = Tree()
+    tree = InodeTree()
     for ino, name in enumerate(names, start=2):
         tree.apply_create(tree.root, name, tree.plan_create(tree.root, name, ino, 0o777, b"", 0, 0.0), ino, 0.0)
     listed: list[str] = []
@@ -269,8 +269,8 @@ def test_pages_are_complete_and_in_order(names: set[str], limit: int) -> None:
     assert listed == sorted(names)
 
 
-def _with_dir() -> tuple[Tree, Inode]:
-    tree = Tree()
+def _with_dir() -> tuple[InodeTree, Inode]:
+    tree = InodeTree()
     plan = tree.plan_create(tree.root, "d", 2, DMDIR | 0o777, b"", 0, 0.0)
     return tree, tree.apply_create(tree.root, "d", plan, 2, 0.0)
 
@@ -297,7 +297,7 @@ def test_the_root_stays() -> None:
 
 
 def test_an_object_without_a_name_is_a_stray() -> None:
-    tree = Tree()
+    tree = InodeTree()
     tree.load(Contents(2, Meta(0o777, 0.0), b"lost", 7), 5)
     tree.load(Contents(3, Meta(DMSYMLINK | 0o777, 0.0), b"named"), 6)
     strays = tree.link([Entry(ROOT_INO, "link", 3), Entry(ROOT_INO, "nothing", 4), Entry(9, "nowhere", 3)], 8)
