@@ -25,9 +25,9 @@ class DbSrv:
         """A statement that has rows."""
         if _log.on:
             _log(f"Query {request.statement!r} for {ctx.caller.principal}")
-        found = self._store.query(request.statement, _parameters(request), ctx.ends_s)
-        rows = [pb.SqlRow(values=[value_to_pb(value) for value in row]) for row in found.rows]
-        return pb.QueryReply(columns=found.columns, rows=rows)
+        result = self._store.query(request.statement, _parameters(request), ctx.ends_s)
+        rows = [pb.SqlRow(values=[value_to_pb(value) for value in row]) for row in result.rows]
+        return pb.QueryReply(columns=result.columns, rows=rows)
 
     def Exec(self, ctx: RpcContext, request: pb.SqlRequest) -> pb.ExecReply:
         """A statement that changes something."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 class ClusterSize(msgspec.Struct, frozen=True):
+    """What Ray's live nodes have, taken together and at most."""
+
     cores: float
     cores_of_largest_node: float
 
@@ -41,6 +43,7 @@ class Backlog:
         return len(self._waiting)
 
     def put(self, proc: ProcState) -> None:
+        """A best-effort proc waits, behind all others."""
         self._waiting[proc] = None
 
     def withdraw(self, proc: ProcState) -> bool:
@@ -61,6 +64,7 @@ class Backlog:
             self._reserving[proc] = 0.0
 
     def ended(self, proc: ProcState) -> None:
+        """A proc of either kind is over: what it took is free."""
         self._handed.discard(proc)
         self._reserving.pop(proc, None)
 
@@ -76,10 +80,12 @@ class Backlog:
         """What to hand to Ray now, in order."""
         if not self._waiting:
             return []
+        # A parked proc was handed over and holds no slot: without counting it, parents that wait for their children
+        # would fill the window, and no child would ever come through.
         room = self._window(now_s) + self._parked_count - len(self._handed)
-        found = [self._waiting.popitem(last=False)[0] for _ in range(min(room, len(self._waiting)))]
-        self._handed.update(found)
-        return found
+        due = [self._waiting.popitem(last=False)[0] for _ in range(min(room, len(self._waiting)))]
+        self._handed.update(due)
+        return due
 
     def _window(self, now_s: float) -> int:
         limits = self._limits
@@ -89,5 +95,5 @@ class Backlog:
                 return max(limits.handed_min, slots * limits.handed_per_slot)
             return self.turn.share(slots)
         taken = (proc for proc, until_s in self._reserving.items() if until_s == 0 or until_s > now_s)
-        left = self.size.cores - sum(proc.spec.mcpu for proc in taken) / 1000
-        return self.turn.share(max(0, int(left * limits.be_per_core)))
+        free_cores = self.size.cores - sum(proc.spec.mcpu for proc in taken) / 1000
+        return self.turn.share(max(0, int(free_cores * limits.be_per_core)))

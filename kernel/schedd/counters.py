@@ -37,14 +37,15 @@ class ProcCounters:
         self.began = 0
 
     def arrived(self, phase: ProcPhase) -> None:
+        """A proc was spawned."""
         self.spawned += 1
         self.phases[phase] += 1
 
     def moved(self, proc: ProcState, old: ProcPhase, new: ProcPhase) -> None:
+        """A proc is in another phase, in which it may hold what it reserved."""
         self.phases[old] -= 1
         self.phases[new] += 1
-        held, holds = _holds(old), _holds(new)
-        sign = holds - held
+        sign = _holds(new) - _holds(old)
         self.reserved_mcpu += sign * proc.spec.mcpu
         self.reserved_mem_mb += sign * proc.spec.mem_mb
         if sign > 0 and proc.began_s:
@@ -52,6 +53,7 @@ class ProcCounters:
             self.wait_s += max(proc.began_s - proc.spec.spawned_s, 0.0)
 
     def exited(self, status: Status) -> None:
+        """A proc ended; ``moved`` tells of its phase."""
         self.ended["crash" if status.is_crash() else status.code.name.lower()] += 1
 
     def collected(self) -> None:

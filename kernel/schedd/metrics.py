@@ -32,7 +32,8 @@ class RayMetrics:
         self._gauges = {name: metrics.Gauge(f"sigmaos_procs_{name}", words, keys) for name, words in _GAUGES.items()}
         self._spawned = metrics.Counter("sigmaos_procs_spawned", "procs that were spawned", keys)
         self._ended = metrics.Counter("sigmaos_procs_ended", "procs that ended, by how", (*keys, "how"))
-        self._told: dict[str, int] = {}
+        self._counted: dict[str, int] = {}
+        """What Ray's counters have of each total; Ray is told the difference."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -53,10 +54,10 @@ class RayMetrics:
             self._count(self._ended, how, count, {**self._tags, "how": how})
 
     def _count(self, counter: metrics.Counter, key: str, total: int, tags: dict[str, str]) -> None:
-        more = total - self._told.get(key, 0)
+        more = total - self._counted.get(key, 0)
         if more > 0:  # Ray refuses to count nothing
             counter.inc(more, tags)
-            self._told[key] = total
+            self._counted[key] = total
 
     async def stop(self) -> None:
         """Tells the last state. May be repeated."""

@@ -104,6 +104,7 @@ class NodeProcs:
         return self._kernel_id
 
     def evict(self, pid: str, grace_s: float | None) -> None:
+        """Asks a proc to end; ``grace_s``: kills it if it has not within so long. NotFound for an unknown pid."""
         self._do(self.table.evict(pid, grace_s))
 
     def began(self, pid: str, os_pid: int) -> bool:
@@ -125,6 +126,7 @@ class NodeProcs:
     def os_pid(self, pid: str) -> int:
         """The process that runs a proc. NotFound if none does (yet), NotSupported if it is one of another host."""
         proc = self.table.get(pid)
+        # Once it is gone its process may run another proc, or the number be another program's.
         if not proc.os_pid or proc.gone:
             raise serr.NotFound(pid, f"no process runs it: it is {proc.phase.value}")
         if not self.runners.watches(proc.os_pid):
@@ -137,9 +139,11 @@ class NodeProcs:
             self._ray.parked(change)
 
     def started(self, pid: str) -> None:
+        """The proc says that it runs. NotFound for an unknown pid."""
         self._do(self.table.started(pid, time.time()))
 
     def reported(self, pid: str, status: Status) -> None:
+        """The proc says how it ends; Ray tells later that it is gone. NotFound for an unknown pid."""
         self._do(self.table.reported(pid, status, time.time()))
 
     def _on_ray_end(self, proc: ProcState, status: Status | None) -> None:

@@ -165,8 +165,8 @@ class RayProcs:
         if self._referee is None:
             name, namespace = context.referee
             self._referee = await self._loop.run_in_executor(self._creator, ray.get_actor, name, namespace)
-        asked = self._referee.busy.remote(context.realm, context.kernel_id)
-        turn: Turn = await asyncio.wait_for(asyncio.wrap_future(asked.future()), context.limits.share_timeout_s)
+        reply = self._referee.busy.remote(context.realm, context.kernel_id)
+        turn: Turn = await asyncio.wait_for(asyncio.wrap_future(reply.future()), context.limits.share_timeout_s)
         return turn
 
     @property
@@ -247,6 +247,7 @@ class RayProcs:
     def _created(self, proc: ProcState, actor: Any, future: Future[bytes]) -> None:
         self._actors[proc] = actor
         future.add_done_callback(functools.partial(self._on_done, proc))
+        # An eviction that came while the actor was being made found none to withdraw.
         if proc.evicting and not proc.began_s:
             self.withdraw(proc)
 
@@ -263,10 +264,11 @@ class RayProcs:
             ray.cancel(ref, force=False, recursive=False)
 
     def _withdraw_unheard(self, proc: ProcState) -> bool:
-        found = self._backlog.withdraw(proc)
-        if found:
+        """True if Ray has never heard of the proc, which ends here."""
+        was_here = self._backlog.withdraw(proc)
+        if was_here:
             self._loop.call_soon(self._on_end, proc, endings.WITHDRAWN)
-        return found
+        return was_here
 
     def kill(self, proc: ProcState) -> None:
         """Ends the worker that runs a proc, or takes it out of the queue."""
@@ -300,6 +302,7 @@ class RayProcs:
         actor = self._actors.pop(proc, None)
         if actor is not None:
             ray.kill(actor)  # frees its cores, with all that the program left in its process
+        # To Ray it is an actor that was killed: that we did it, before it ran, makes it an eviction.
         if proc in self._withdrawn:
             self._withdrawn.discard(proc)
             status = status or endings.WITHDRAWN

@@ -123,11 +123,11 @@ def _status(proc: ProcState) -> Status:
 def _waits_for(proc: ProcState, procs: NodeProcs) -> str:
     """What a queued proc needs, for ``ps``, and whether there is any hope."""
     cores = proc.spec.mcpu / 1000 if proc.latency_critical else procs.be_cores
-    told = f"waits for {cores:g} cores"
+    note = f"waits for {cores:g} cores"
     if cores > procs.cores_of_largest_node:
-        told += f", more than any node has ({procs.cores_of_largest_node:g})"
+        note += f", more than any node has ({procs.cores_of_largest_node:g})"
     if proc.spec.mem_mb > 0:
-        told += f" and {proc.spec.mem_mb:g} MB"
+        note += f" and {proc.spec.mem_mb:g} MB"
     if proc.spec.kernels:
-        told += f" on {', '.join(proc.spec.kernels)}"
-    return told
+        note += f" on {', '.join(proc.spec.kernels)}"
+    return note

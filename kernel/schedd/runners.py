@@ -67,6 +67,7 @@ class Runners:
             pidfd = os.pidfd_open(os_pid)
         except ProcessLookupError:
             return
+        # The number may have been another worker's, whose end is not this one's.
         self._words.pop(os_pid, None)
         self._pidfds[os_pid] = pidfd
         self._ended[os_pid] = asyncio.Event()
@@ -107,6 +108,7 @@ class Runners:
             os.killpg(os_pid, signal.SIGKILL)
 
     def close(self) -> None:
+        """Watches no more. The workers go on."""
         loop = asyncio.get_running_loop()
         for pidfd in self._pidfds.values():
             loop.remove_reader(pidfd)

@@ -29,16 +29,18 @@ class SpawnStages:
         self._latencies = {stage: Latency() for stage in STAGES}
 
     def ended(self, proc: ProcState, now_s: float) -> None:
+        """``now_s``: when the schedd heard of it, in seconds since 1970."""
         times = proc.times
         if times is None or not times.main_s or not proc.submitted_s:
             return
         stamps = (proc.spec.spawned_s, proc.submitted_s, times.worker_s, times.main_s, times.ended_s, now_s)
+        # The stamps are of several processes, maybe of two hosts: clocks that differ must not count backwards.
         took_s = [max(after - before, 0.0) for before, after in itertools.pairwise(stamps)]
         for latency, stage_s in zip(self._latencies.values(), took_s, strict=True):
             latency.add(int(stage_s * 1e9))
         if _log.on:
-            told = ", ".join(f"{stage} {stage_s * 1e3:.3f} ms" for stage, stage_s in zip(STAGES, took_s, strict=True))
-            _log(f"{proc.pid} {proc.spec.program}: {told}; total {sum(took_s) * 1e3:.3f} ms")
+            stages = ", ".join(f"{stage} {stage_s * 1e3:.3f} ms" for stage, stage_s in zip(STAGES, took_s, strict=True))
+            _log(f"{proc.pid} {proc.spec.program}: {stages}; total {sum(took_s) * 1e3:.3f} ms")
 
     def report(self) -> dict[str, Any]:
         """The section ``spawn_latency`` of ``.statsd``."""

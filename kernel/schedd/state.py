@@ -119,15 +119,15 @@ class ProcTable:
     def evict(self, pid: Tpid, grace_s: float | None) -> list[Instruction]:
         """Idempotent; of a proc that has exited only what still runs is killed. NotFound for an unknown pid."""
         proc = self.get(pid)
-        told: list[Instruction] = []
+        instructions: list[Instruction] = []
         if not proc.evicting and proc.phase is not ProcPhase.EXITED:
             proc.evicting = True
-            told.append(Wake(proc, Signal.EVICT))
+            instructions.append(Wake(proc, Signal.EVICT))
         if proc.phase is ProcPhase.QUEUED:
-            told.append(Withdraw(proc))
+            instructions.append(Withdraw(proc))
         if grace_s is not None and not proc.gone:
-            told.append(KillLater(proc, grace_s))
-        return told
+            instructions.append(KillLater(proc, grace_s))
+        return instructions
 
     def collect(self, proc: ProcState) -> None:
         """The parent has the status: forget it. Idempotent."""
@@ -172,7 +172,8 @@ class ProcTable:
         return self._exit(self.get(pid), status, now_s)
 
     def ended(self, proc: ProcState, status: Status, now_s: float) -> list[Instruction]:
-        """Ray says how it ended. What was killed on our own account counts as evicted."""
+        """Ray says how it ended. What was killed on our own account counts as evicted. If the proc has reported a
+        status itself, that one stands: how its process came down afterwards says nothing of its work."""
         proc.gone = True
         if proc.killing and status.is_crash():
             status = Status.evicted(f"{proc.killing}: {status.msg}")
@@ -203,16 +204,16 @@ class ProcTable:
         if proc.phase is ProcPhase.EXITED:
             return []
         proc.status, proc.ended_s = status, now_s
-        told = self._move(proc, ProcPhase.EXITED)
+        instructions = self._move(proc, ProcPhase.EXITED)
         self.counters.exited(status)
-        told += [Wake(proc, signal) for signal in Signal]
+        instructions += [Wake(proc, signal) for signal in Signal]
         self._orphan_children(proc.pid)
         if proc.orphaned:
             self.collect(proc)
         else:
             self._ended[proc.pid] = None
             self._drop_oldest()
-        return told
+        return instructions
 
     def _orphan_children(self, parent_pid: Tpid) -> None:
         for pid in self._children.pop(parent_pid, ()):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 
 class Waits:
+    """All waits of one schedd. Used from one loop; ``fail`` ends them."""
+
     def __init__(self) -> None:
         self._futures: dict[tuple[ProcState, Signal], list[asyncio.Future[None]]] = {}
 
@@ -37,6 +39,7 @@ class Waits:
                 waiting.remove(future)
 
     def wake(self, proc: ProcState, signal: Signal) -> None:
+        """The signal is given: ends the waits for it."""
         for future in self._futures.pop((proc, signal), ()):
             if not future.done():
                 future.set_result(None)

@@ -177,16 +177,17 @@ class Notices:
         self._pid = None
 
     def _main(self) -> None:
-        seen: str | None = None
-        told: str | None = None
+        previous: str | None = None
+        noticed: str | None = None
         while True:
             pid = self._pid
-            if pid is not None and pid is seen and pid is not told:
-                told = pid
+            # By identity: a pid that is spawned anew is another string.
+            if pid is not None and pid is previous and pid is not noticed:
+                noticed = pid
                 self._tell(pid)
-            if pid is seen and (pid is None or pid is told):
+            if pid is previous and (pid is None or pid is noticed):
                 self._sleep(pid)
-            seen = pid
+            previous = pid
             time.sleep(self._after_s)
 
     def _sleep(self, pid: str | None) -> None:
