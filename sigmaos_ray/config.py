@@ -201,7 +201,7 @@ class Locating(msgspec.Struct, frozen=True):
     system's clock may look alike."""
 
 
-class Lease(msgspec.Struct, frozen=True):
+class Leases(msgspec.Struct, frozen=True):
     """How long what is not extended any more is still taken for alive: the sooner others take over, the more a busy
     machine's pauses are mistaken for a death."""
 
@@ -427,7 +427,7 @@ class Config(msgspec.Struct, frozen=True):
     walk: Walk = Walk()
     streams: Streams = Streams()
     locating: Locating = Locating()
-    lease: Lease = Lease()
+    lease: Leases = Leases()
     named: Named = Named()
     proxy: Proxy = Proxy()
     procs: Procs = Procs()

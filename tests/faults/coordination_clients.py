@@ -63,7 +63,7 @@ class ShortLeased(AsyncSigmaClnt):
 
     @property
     def config(self) -> config.Config:
-        return msgspec.structs.replace(super().config, lease=config.Lease(ttl_s=LEASE_S))
+        return msgspec.structs.replace(super().config, lease=config.Leases(ttl_s=LEASE_S))
 
 
 class Roles:

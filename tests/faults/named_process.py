@@ -31,7 +31,7 @@ async def _main(request: NamedRequest) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     changed = msgspec.structs.replace(
         config.LOCAL,
-        lease=config.Lease(election_ttl_s=request.election_ttl_s),
+        lease=config.Leases(election_ttl_s=request.election_ttl_s),
         named=config.Named(etcd_timeout_s=request.etcd_timeout_s),
     )
     on_lost = (lambda: None) if request.stays else ended.set

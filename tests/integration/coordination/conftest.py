@@ -31,7 +31,7 @@ async def realm(etcd: EtcdChild) -> AsyncIterator[Realm]:
         stack.push_async_callback(close_channels)
         name = f"e{secrets.token_hex(4)}"
         args = KernelArgs(kernel_id="sigma-1", realm=name, etcd_endpoints=(etcd.endpoint,))
-        limits = msgspec.structs.replace(config.LOCAL, lease=config.Lease(ttl_s=2, election_ttl_s=5))
+        limits = msgspec.structs.replace(config.LOCAL, lease=config.Leases(ttl_s=2, election_ttl_s=5))
         named = NamedServer(args, config=limits)
         stack.push_async_callback(named.stop)
         await named.start()

@@ -45,7 +45,7 @@ class Realm:
     ) -> NamedServer:
         """A candidate that leads when this returns. etcd grants leases of two seconds at least."""
         args = KernelArgs(kernel_id=kernel_id, realm=self.name, etcd_endpoints=endpoints or (self.endpoint,))
-        lease = config.Lease(ttl_s=2, election_ttl_s=election_ttl_s)
+        lease = config.Leases(ttl_s=2, election_ttl_s=election_ttl_s)
         changed = msgspec.structs.replace(config.LOCAL, lease=lease, named=limits or config.LOCAL.named)
         server = NamedServer(args, config=changed)
         self._stack.push_async_callback(server.stop)

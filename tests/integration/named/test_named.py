@@ -206,7 +206,7 @@ from kernel.named.server import NamedServer
 from kernel.shell import KernelArgs
 from sigmaos_ray import config
 async def main():
-    long = msgspec.structs.replace(config.LOCAL, lease=config.Lease(election_ttl_s=60))
+    long = msgspec.structs.replace(config.LOCAL, lease=config.Leases(election_ttl_s=60))
     args = KernelArgs(kernel_id="sigma-dead", realm={realm.name!r}, etcd_endpoints=({realm.endpoint!r},))
     await NamedServer(args, config=long).start()
     print("leads", flush=True)

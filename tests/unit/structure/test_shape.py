@@ -21,7 +21,7 @@ SHARED_NAMES = {
     "LeaseSrv": "one RPC service, which every server with leases offers; the class's name is the service's",
 }
 """Classes of one name in several files, and why."""
-TO_BE_RENAMED = {"Lease", "Node"}
+TO_BE_RENAMED = {"Node"}
 """Classes whose names still stand for several things. The set only shrinks."""
 
 DIRECTIVE = re.compile(r"#\s*(noqa|type:|pragma)[^#]*")
