@@ -16,27 +16,30 @@ _WIDE_SPACE: Final = re.compile(
 """White space outside of ASCII, in UTF-8. No sequence here begins inside another character's bytes, so that looking
 for bytes finds exactly what decoding would find."""
 
-_WORD_BYTES_KEPT: Final = 1 << 16
-"""More of an unfinished word is not kept: a file without any white space must not end up in memory."""
+_WORD_BYTES_MAX: Final = 1 << 16
+"""Of an unfinished word that is remembered: a file without any white space must not end up in memory."""
 
 
 class Counter:
-    """Counts over pieces that may end anywhere, also inside a word or a character."""
+    """Counts over pieces that may end anywhere, also inside a word or a character. ``add`` them in order, then ask for
+    the numbers with ``done``."""
 
     def __init__(self) -> None:
         self.bytes = 0
+        """Of all pieces so far."""
         self._words = 0
         self._the = 0
         self._unfinished = b""
 
     def add(self, piece: bytes) -> None:
+        """Counts the words that end in this piece; the last one may go on in the next."""
         self.bytes += len(piece)
         text = self._unfinished + piece if self._unfinished else piece
         if not text.isascii():
             text = _WIDE_SPACE.sub(b" ", text)
         words = text.split()
         self._unfinished = words.pop() if words and not text[-1:].isspace() else b""
-        if len(self._unfinished) > _WORD_BYTES_KEPT:
+        if len(self._unfinished) > _WORD_BYTES_MAX:
             # What matters of a long word: that it is not "the", and the two bytes that may begin a wide space.
             self._unfinished = b"long" + self._unfinished[-2:]
         self._words += len(words)

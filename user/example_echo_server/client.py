@@ -15,9 +15,12 @@ USAGE = "usage: user.example_echo_server.client TEXT [PATHNAME]"
 
 
 def main(argv: list[str]) -> Status:
+    """What ``main`` returns is the proc's status: here the text that came back, or the error."""
     if not 1 <= len(argv) <= 2:
         sys.exit(USAGE)
     text, pn = argv[0], argv[1] if len(argv) > 1 else DEFAULT_PATHNAME
+    # In this order they are opened, and closed the other way round: the client of the service needs the one of the
+    # realm.
     with SigmaClnt() as sc, EchoClnt(sc, pn) as clnt:
         sc.started()
         try:

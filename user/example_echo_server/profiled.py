@@ -27,11 +27,13 @@ class EchoSrv(server.EchoSrv):
         self._perf = perf
 
     async def Echo(self, ctx: RpcContext, request: EchoRequest) -> EchoReply:
+        """See ``server.EchoSrv.Echo``."""
         self._perf.tpt_tick(1)
         return await super().Echo(ctx, request)
 
 
 def main(argv: list[str]) -> None:
+    """Serves until it is evicted; the records are written at the end."""
     if len(argv) != 1:
         sys.exit(USAGE)
     with SigmaClnt() as sc, Perf("ECHO_SERVER") as perf:

@@ -25,19 +25,22 @@ _COUNT = "SELECT times FROM echoes WHERE text = :text"
 
 
 class EchoSrv(server.EchoSrv):
-    """``Count`` tells how often a text was echoed."""
+    """Counts each echo before it replies; ``Count`` says how often a text was echoed."""
 
     def __init__(self, db: AsyncDbClnt) -> None:
         self._db = db
 
     async def Echo(self, ctx: RpcContext, request: EchoRequest) -> EchoReply:
+        """See ``server.EchoSrv.Echo``. Raises the database's errors, too: then it may have been counted or not."""
         reply = await super().Echo(ctx, request)
-        while not await self._counted(request.text, ctx):
+        while not await self._count_once(request.text, ctx):
             continue
         return reply
 
-    async def _counted(self, text: str, ctx: RpcContext) -> bool:
-        """One try; False if another server was in the way."""
+    async def _count_once(self, text: str, ctx: RpcContext) -> bool:
+        """One try; False if another server was in the way, and nothing was counted."""
+        # ``remaining_s``: no longer than the caller waits. A text that is new to two servers at a time is inserted by
+        # one of them, and the other one finds it there (Exists).
         try:
             return bool(
                 await self._db.execute(_AGAIN, ctx.remaining_s(), text=text)
@@ -47,11 +50,13 @@ class EchoSrv(server.EchoSrv):
             return False
 
     async def Count(self, ctx: RpcContext, request: EchoRequest) -> CountReply:
+        """How often the text was echoed, by all servers of the database."""
         rows = await self._db.query(_COUNT, ctx.remaining_s(), text=request.text)
         return CountReply(times=int(str(rows[0]["times"])) if rows else 0)
 
 
 def main(argv: list[str]) -> None:
+    """Serves until it is evicted; makes the table first, if it is not there."""
     if not 1 <= len(argv) <= 2:
         sys.exit(USAGE)
     with SigmaClnt() as sc:

@@ -13,6 +13,7 @@ USAGE = "usage: memfs PATHNAME"
 
 
 def main(argv: list[str]) -> None:
+    """Serves until it is evicted. Exists if the name is taken."""
     if len(argv) != 1:
         sys.exit(USAGE)
     with SigmaSrv(argv[0]) as server:
