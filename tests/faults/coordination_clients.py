@@ -1,6 +1,6 @@
 """A process of clients that elect, lock, wait, watch and work, and record it: ``python coordination_clients.py JSON``.
 
-It is told on its standard input, and answers on its standard output:
+What to do comes on its standard input, and it answers on its standard output:
 a RunRequest -> "works"; "quiet" -> "quiet" once nothing is changed any more; "stop" -> "stopped" once nothing is left.
 """
 
@@ -127,7 +127,8 @@ class Roles:
         return "/".join([self._run.directory, *names])
 
     async def _lead(self) -> None:
-        """Leads for a while, writes under its fence, and goes on to write when it leads no more: until it is told."""
+        """Leads for a while, writes under its fence, and goes on to write when it leads no more, until it is
+        refused."""
         sc = self._leading
         while not self._quiet.is_set():
             leader, began_s = AsyncLeaderClnt(sc, self._pn("leader")), time.monotonic()
@@ -187,9 +188,9 @@ class Roles:
         while not self._quiet.is_set():
             number += 1
             name = f"{self._name}-{number}"
-            outcome = await self._change("make", name, 0, self._sc.put_file(self._pn("made", name), b""))
+            outcome = await self._change("make", name, 0, self._sc.put_file(self._pn("files", name), b""))
             if outcome == OK and number % 3 == 0:
-                await self._change("unmake", name, 0, self._sc.remove(self._pn("made", name)))
+                await self._change("unmake", name, 0, self._sc.remove(self._pn("files", name)))
             await asyncio.sleep(_PAUSE_S)
 
     async def _work(self) -> None:
@@ -219,20 +220,21 @@ class Roles:
             self._record("down", str(number), 0, began_s)
 
     async def _watch(self) -> None:
-        """Keeps a view of what is made: from a listing, and then from what the watch tells, for as long as it does."""
+        """Keeps a view of the files that come and go: from a listing, and then from the watch, for as long as it
+        lasts."""
         view: set[str] = set()
         began_s = time.monotonic()
         while LAST not in view:
             try:
-                async with self._sc.watch_dir(self._pn("made")) as watch:
-                    view = {stat.name for stat in await self._sc.get_dir(self._pn("made"))}
+                async with self._sc.watch_dir(self._pn("files")) as watch:
+                    view = {stat.name for stat in await self._sc.get_dir(self._pn("files"))}
                     while LAST not in view:
-                        self._heard(view, await watch.read())
+                        self._apply(view, await watch.read())
             except serr.SigmaError:
                 await asyncio.sleep(_PAUSE_S)
         self._record("view", " ".join(sorted(view)), 0, began_s)
 
-    def _heard(self, view: set[str], events: list[WatchEvent]) -> None:
+    def _apply(self, view: set[str], events: list[WatchEvent]) -> None:
         for event in events:
             (view.add if event.kind == "created" else view.discard)(event.name)
 

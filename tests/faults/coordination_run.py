@@ -16,7 +16,7 @@ import aetcd
 import libfaketime
 import msgspec
 from coordination_clients import LAST, LEASE_S, ProcessRequest, RunRequest
-from coordination_history import Found, Record, check, read
+from coordination_history import FinalState, Record, check, read
 from cutter import Cutter
 from nameds import Nameds
 
@@ -131,7 +131,7 @@ class Coordination:
         self._servers: list[Child] = []
         self._request: RunRequest | None = None
         self._sc: AsyncSigmaClnt | None = None
-        self._found = Found()
+        self._final = FinalState()
         self._keeper: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -154,9 +154,9 @@ class Coordination:
                 self._clients.append(child)
             else:
                 arguments = [state_file, self._nameds.realm, _SERVICE]
-                child = Child("coordination_tasks.py", link, lambda given=arguments: given, None)  # type: ignore[misc]
+                child = Child("coordination_tasks.py", link, lambda arguments=arguments: arguments, None)  # type: ignore[misc]
                 self._servers.append(child)
-        stack.push_async_callback(_cancelled, asyncio.create_task(self._follow(), name="links"))
+        stack.push_async_callback(_cancel_and_wait, asyncio.create_task(self._follow(), name="links"))
         await asyncio.gather(*(child.start() for child in (*self._clients, *self._servers)))
         self._keeper = asyncio.create_task(self._keep(), name="keeper")
         return self
@@ -198,7 +198,7 @@ class Coordination:
         while True:
             with contextlib.suppress(TimeoutError):
                 candidates = await self._nameds.until(
-                    lambda found: bool(found) and found[0].serves and found[0].endpoint.addrs[0] != current  # noqa: B023
+                    lambda nameds: bool(nameds) and nameds[0].serves and nameds[0].endpoint.addrs[0] != current  # noqa: B023
                 )
                 current = candidates[0].endpoint.addrs[0]
                 for child in (*self._clients, *self._servers):
@@ -217,16 +217,16 @@ class Coordination:
         await self._quieten(name)
         records = read(self._directory.glob(f"{name}-*.jsonl"))
         await self._look(name)
-        return records, check(records, self._found)
+        return records, check(records, self._final)
 
     async def _prepare(self, name: str, seed: int, semaphores_count: int) -> None:
         directory = f"name/ux/{name}"
-        self._found = Found()
+        self._final = FinalState()
         self._request = RunRequest(
             directory=directory, records="", seed=seed, semaphores_count=semaphores_count, service_id=_SERVICE
         )
         await self.sc.mkdir(directory)
-        for part in ("entries", "locked", "made", "semaphores"):
+        for part in ("entries", "locked", "files", "semaphores"):
             await self.sc.mkdir(f"{directory}/{part}")
         for number in range(semaphores_count):
             await self.sc.put_file(f"{directory}/semaphores/{number}", b"")
@@ -272,7 +272,7 @@ class Coordination:
         """The one that leads and serves, of those that live then."""
         async with asyncio.timeout(WITHIN_S):
             while True:
-                candidates = await self._nameds.until(lambda found: bool(found) and found[0].serves)
+                candidates = await self._nameds.until(lambda nameds: bool(nameds) and nameds[0].serves)
                 for child in self._nameds.children:
                     if child.address == candidates[0].endpoint.addrs[0] and child.process.returncode is None:
                         return child
@@ -304,7 +304,7 @@ class Coordination:
                 self._clocks[whom].jump(_JUMPS_S[fault.draw % len(_JUMPS_S)])
             case "kill", whom:
                 _send(victims[whom], signal.SIGKILL)
-                await _ended(victims[whom])
+                await _wait_ended(victims[whom])
             case "stop", whom:
                 _send(victims[whom], signal.SIGSTOP)
                 await asyncio.sleep(fault.lasts_s)
@@ -344,7 +344,7 @@ class Coordination:
 
     async def _raise(self, number: int) -> None:
         assert self._request is not None
-        self._found.raised_s[str(number)] = time.monotonic()
+        self._final.raised_s[str(number)] = time.monotonic()
         pn = f"{self._request.directory}/semaphores/{number}"
         await self._insist(lambda: self.sc.remove(pn), serr.NotFound)
 
@@ -353,26 +353,26 @@ class Coordination:
         for client in self._clients:
             assert client.lives
         assert set(await asyncio.gather(*(client.ask(b"quiet") for client in self._clients))) == {"quiet"}
-        await self._insist(lambda: self.sc.put_file(f"name/ux/{name}/made/{LAST}", b""), serr.Exists)
+        await self._insist(lambda: self.sc.put_file(f"name/ux/{name}/files/{LAST}", b""), serr.Exists)
         assert set(await asyncio.gather(*(client.ask(b"stop") for client in self._clients))) == {"stopped"}
 
     async def _look(self, name: str) -> None:
         """What is there now. Tasks that a client left are done by us."""
-        directory, found = f"name/ux/{name}", self._found
-        found.entries = await self._versions(f"{directory}/entries")
-        found.locked = await self._versions(f"{directory}/locked")
-        found.made = [stat.name for stat in await self.sc.get_dir(f"{directory}/made")]
+        directory, final = f"name/ux/{name}", self._final
+        final.entries = await self._versions(f"{directory}/entries")
+        final.locked = await self._versions(f"{directory}/locked")
+        final.files = [stat.name for stat in await self.sc.get_dir(f"{directory}/files")]
         tasks = self._tasks()
         await tasks.move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
         while ids := (await tasks.acquire_tasks(wait=False, limit=0)).ids:
             await tasks.add_task_outputs(dict.fromkeys(ids, b"the run's end"))
         outputs = await tasks.get_task_outputs(self._task_ids())
-        found.tasks_done = {number: output.decode() for number, output in outputs.items()}
+        final.tasks_done = {number: output.decode() for number, output in outputs.items()}
         for leased in ("leader", "lock"):
             try:
                 await self.sc.wait_remove(f"{directory}/{leased}", 5 * LEASE_S)
             except serr.Timeout:
-                found.left_behind.append(f"{directory}/{leased}")
+                final.left_behind.append(f"{directory}/{leased}")
         await self.sc.rmdir(directory)
 
     async def _versions(self, directory: str) -> dict[str, int]:
@@ -414,7 +414,7 @@ def _send(victim: NamedChild | Child, number: signal.Signals) -> None:
         victim.send(number)
 
 
-async def _ended(victim: NamedChild | Child) -> None:
+async def _wait_ended(victim: NamedChild | Child) -> None:
     """The loop hears of a child's end a little later than it ends."""
     assert victim.process is not None
     await victim.process.wait()
@@ -427,7 +427,7 @@ async def _cut(link: Cutter, lasts_s: float) -> None:
     link.down = False
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancel_and_wait(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from coordination_history import Found, Record, check
+from coordination_history import FinalState, Record, check
 from coordination_plan import VICTIMS, each_fault, plan
 
-FOUND = Found(
+FINAL = FinalState(
     entries={"10-a-0": 11, "20-b-0": 25},
     locked={"12-a-0": 13, "14-b-0": 15},
-    made=["last", "x"],
+    files=["last", "x"],
     tasks_done={1: "a", 2: "the run's end"},
     raised_s={"0": 5.0},
 )
@@ -51,23 +51,23 @@ WRONG = {
 
 
 def test_nothing_is_wrong_with_what_may_be() -> None:
-    assert check(WELL, FOUND) == []
+    assert check(WELL, FINAL) == []
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG.keys())
 def test_what_must_not_be_is_found(wrong: Record) -> None:
-    known = FOUND
+    final = FINAL
     if wrong.number == 13:  # a lock file between the two
-        known = Found(**{**known_fields(), "locked": {"12-a-0": 14, "14-b-0": 15}})
-    assert check([*WELL, wrong], known)
+        final = FinalState(**{**final_fields(), "locked": {"12-a-0": 14, "14-b-0": 15}})
+    assert check([*WELL, wrong], final)
 
 
-def known_fields() -> dict[str, Any]:
-    return {name: getattr(FOUND, name) for name in Found.__struct_fields__}
+def final_fields() -> dict[str, Any]:
+    return {name: getattr(FINAL, name) for name in FinalState.__struct_fields__}
 
 
-def test_what_is_left_behind_is_told() -> None:
-    (violation,) = check(WELL, Found(**{**known_fields(), "left_behind": ["name/ux/run/lock"]}))
+def test_what_is_left_behind_is_wrong() -> None:
+    (violation,) = check(WELL, FinalState(**{**final_fields(), "left_behind": ["name/ux/run/lock"]}))
     assert "name/ux/run/lock" in violation
 
 
