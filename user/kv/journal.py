@@ -43,13 +43,26 @@ class JournalFiles(Protocol):
     """A directory, or several that are kept equal. Every call raises ``serr`` errors; a change that failed may have
     been made."""
 
-    async def sizes(self) -> dict[str, int]: ...
-    async def read(self, name: str) -> bytes: ...
-    async def create(self, name: str) -> None: ...
-    async def append(self, name: str, data: bytes) -> None: ...
-    async def close_file(self, name: str) -> None: ...
-    async def rename(self, name: str, new: str) -> None: ...
-    async def remove(self, name: str) -> None: ...
+    async def sizes(self) -> dict[str, int]:
+        """The files, and how many bytes each has."""
+
+    async def read(self, name: str) -> bytes:
+        """All of a file."""
+
+    async def create(self, name: str) -> None:
+        """Begins a file, to be appended to, and closed. Exists if it is there."""
+
+    async def append(self, name: str, data: bytes) -> None:
+        """Returns once the data is where it outlives this process."""
+
+    async def close_file(self, name: str) -> None:
+        """No more of it comes."""
+
+    async def rename(self, name: str, new: str) -> None:
+        """Of a file that was begun here: it is there under one name at any moment."""
+
+    async def remove(self, name: str) -> None:
+        """Of a file that may be gone already."""
 
 
 class KvJournal:
@@ -126,6 +139,9 @@ class KvJournal:
         return at
 
     # -- writing
+    #
+    # One task writes at a time, and so one order of changes holds: that of ``add``. It ends when nothing waits, and the
+    # next ``add`` begins another one.
 
     def add(self, *changes: AnyChange) -> int:
         """Takes changes that have taken place, to write them soon; returns the position to ``wait`` for."""

@@ -19,12 +19,21 @@ class MonitoredStore(Protocol):
     """What a monitor needs of the balancer that leads."""
 
     @property
-    def job(self) -> str: ...
+    def job(self) -> str:
+        """Which store it is."""
+
     @property
-    def config(self) -> cfg.KvConfig: ...
-    async def server_stats(self, group: str) -> pb.ServerStatsReply: ...
-    async def add(self, group: str, members_count: int) -> str: ...
-    async def remove(self, group: str) -> None: ...
+    def config(self) -> cfg.KvConfig:
+        """As it was written last."""
+
+    async def server_stats(self, group: str) -> pb.ServerStatsReply:
+        """How a group's leader is."""
+
+    async def add(self, group: str, members_count: int) -> str:
+        """Adds a group, of a name that is chosen there if it is empty; returns its name."""
+
+    async def remove(self, group: str) -> None:
+        """Removes a group."""
 
 
 class Monitor:

@@ -11,6 +11,8 @@ import msgspec
 
 
 class ClerkTuning(msgspec.Struct, frozen=True):
+    """Of clerks: how long they wait, and how much they send at once."""
+
     timeout_s: float = 60.0
     """How long a call is repeated: longer than a server takes to be replaced, be its lease lost and its journal
     long."""
@@ -31,6 +33,8 @@ class ClerkTuning(msgspec.Struct, frozen=True):
 
 
 class ServerTuning(msgspec.Struct, frozen=True):
+    """Of servers of shards."""
+
     reply_bytes: int = 1 << 20
     """A reply has no more values once it has so many bytes; one value may be as large again."""
     client_age_s: float = 600.0
@@ -48,6 +52,8 @@ class ServerTuning(msgspec.Struct, frozen=True):
 
 
 class JournalTuning(msgspec.Struct, frozen=True):
+    """Of what a server writes."""
+
     frame_bytes: int = 1 << 20
     """Changes that are written at once, about; one change may have more."""
     log_bytes_min: int = 16 << 20
@@ -57,6 +63,8 @@ class JournalTuning(msgspec.Struct, frozen=True):
 
 
 class CopiesTuning(msgspec.Struct, frozen=True):
+    """Of the copies of what a group writes."""
+
     pause_s: float = 0.5
     """Between two tries to reach a copy, or named."""
     look_s: float = 1.0
@@ -67,6 +75,8 @@ class CopiesTuning(msgspec.Struct, frozen=True):
 
 
 class BalancerTuning(msgspec.Struct, frozen=True):
+    """Of balancers, and of whoever asks one."""
+
     balancers_count: int = 3
     """One leads; another one starts the third again while it takes over."""
     mcpu: float = 10
@@ -92,6 +102,8 @@ class BalancerTuning(msgspec.Struct, frozen=True):
 
 
 class MoverTuning(msgspec.Struct, frozen=True):
+    """Of movers."""
+
     pause_s: float = 0.1
     """Between two tries of one step."""
     absent_s: float = 60.0
@@ -99,6 +111,8 @@ class MoverTuning(msgspec.Struct, frozen=True):
 
 
 class MonitorTuning(msgspec.Struct, frozen=True):
+    """Of the growing and shrinking by load (KV-10)."""
+
     interval_s: float = 1.0
     """Between two looks at the servers' load."""
     looks_min: int = 3

@@ -14,6 +14,7 @@ block_bytes: Final = 4 << 20
 
 
 def map_block(_name: str, block: bytes, into: Pairs) -> None:
+    """Adds the block's words to the counts; their sum over all blocks is the output (``add_counts`` merges them)."""
     # Here, for mappers alone: what counts fast takes its time to import.
     extras.need("numpy", "pyarrow", for_="the app wc of MapReduce")
     from user.mr.counting import count_words
