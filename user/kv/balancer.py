@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sigmaos_ray import SigmaClnt, Status, crash, debug, serr
+from sigmaos_ray import SigmaClnt, Status, debug, serr
+from sigmaos_ray.electsrv import serve_elected
 from sigmaos_ray.ft.leading import Leadership
 from sigmaos_ray.ft.procgroups import members_of
 from sigmaos_ray.proc import Proc
 from sigmaos_ray.protsrv.devices import CommandNode
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
-from sigmaos_ray.sigmasrv import SigmaSrv
 from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
 from user.kv.copies import remove_copies
@@ -43,22 +43,21 @@ USAGE: Final = "usage: balancer PROCS JOB"
 _log = debug.selector("KVBAL")
 
 
-def main(argv: list[str]) -> Status | None:
+def main(argv: list[str]) -> Status:
     """Balances while it leads; evicted, it resigns, and the servers go on."""
     if len(argv) != 2:
         sys.exit(USAGE)
     paths = KvPaths(argv[1])
     with SigmaClnt() as sc:
-        sc.started()
         balancer = Balancer(sc.asynchronous, paths)
-        if not sc.run(balancer.start()):
-            return Status.evicted()
-        control = CommandNode(CONTROL, 0x100, balancer.control)
-        server = SigmaSrv(paths.balancer, KvBalancer(balancer), sc=sc, replace=True, devices=[control])
-        with server, crash.arm("KVBALANCER_CRASH"), crash.arm("KVBALANCER_PARTITION", lambda: sc.disconnect("name")):
-            sc.wait_evict()
-        sc.run(balancer.stop())
-        return Status.evicted()
+        return serve_elected(
+            sc,
+            paths.balancer,
+            balancer,
+            crashes="KVBALANCER_CRASH",
+            partitions="KVBALANCER_PARTITION",
+            devices=[CommandNode(CONTROL, 0x100, balancer.control)],
+        )
 
 
 class Balancer:
@@ -78,6 +77,11 @@ class Balancer:
         self._servers: dict[str, AsyncRPCClnt] = {}
         self.longest_move_s = 0.0
         """For which a shard was out of service."""
+
+    @property
+    def services(self) -> tuple[object, ...]:
+        """What it offers."""
+        return (KvBalancer(self),)
 
     @property
     def config(self) -> KvConfig:

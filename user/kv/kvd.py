@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from sigmaos_ray import SigmaClnt, Status, crash, debug
+from sigmaos_ray import SigmaClnt, Status, debug
+from sigmaos_ray.electsrv import serve_elected
 from sigmaos_ray.ft.leading import Leadership
 from sigmaos_ray.ft.procgroups import members_of
-from sigmaos_ray.sigmasrv import SigmaSrv
 from user.kv.copies import Copies
 from user.kv.journal import KvJournal
 from user.kv.line import LineServer
@@ -30,7 +30,7 @@ _HOST: Final = "127.0.0.1"
 _log = debug.selector("KVGRP")
 
 
-def main(argv: list[str]) -> Status | None:
+def main(argv: list[str]) -> Status:
     """Serves while it leads; evicted, it writes what is to be written, and resigns."""
     if len(argv) != 4:
         sys.exit(USAGE)
@@ -38,16 +38,8 @@ def main(argv: list[str]) -> Status | None:
     group_number(group)
     paths = KvPaths(job)
     with SigmaClnt() as sc:
-        sc.started()
         kvd = _Kvd(sc.asynchronous, paths, group, int(members_count))
-        if not sc.run(kvd.start()):
-            return Status.evicted()
-        server = SigmaSrv(paths.group(group), *kvd.services, sc=sc, host=_HOST, replace=True)
-        with server, crash.arm("KVD_CRASH"), crash.arm("KVD_PARTITION", lambda: sc.disconnect("name")):
-            _log(f"{group}: serves, epoch {kvd.leadership.fence.epoch}")
-            sc.wait_evict()
-        sc.run(kvd.stop())
-        return Status.evicted()
+        return serve_elected(sc, paths.group(group), kvd, crashes="KVD_CRASH", partitions="KVD_PARTITION", host=_HOST)
 
 
 class _Kvd:
@@ -56,14 +48,15 @@ class _Kvd:
     def __init__(self, sc: AsyncSigmaClnt, paths: KvPaths, group: str, members_count: int) -> None:
         self._sc = sc
         self._elect = paths.elect(group)
+        self._group = group
         self._procs = paths.procs(group)
-        self.leadership = Leadership(sc, self._elect)
+        self._leadership = Leadership(sc, self._elect)
         self._table = ShardTable()
-        self._copies = Copies(sc, paths, group, self.leadership.leader, members_count)
+        self._copies = Copies(sc, paths, group, self._leadership.leader, members_count)
         self._journal = KvJournal(
             self._copies,
             self._table,
-            lambda error: self.leadership.die(str(error)),
+            lambda error: self._leadership.die(str(error)),
             self._copies.caught_up,
         )
         self._shards: Shards | None = None
@@ -74,11 +67,11 @@ class _Kvd:
     async def start(self) -> bool:
         """Returns once this server leads, and knows what is written; False if it is evicted before, or belongs to no
         group."""
-        if not await self.leadership.lead():
+        if not await self._leadership.lead():
             return False
         # One of which nobody knows would serve for ever, as nobody would end it.
         if self._sc.pid not in await members_of(self._sc, self._procs):
-            await self.leadership.resign()
+            await self._leadership.resign()
             return False
         # The leader's file hangs on this lease, as a client has one at named: while it surely lives, nobody else leads.
         lease = await self._sc.leases.ask_lease(self._elect)
@@ -90,6 +83,7 @@ class _Kvd:
         self._lines = LineServer(self._shards.handlers(), _HOST)
         await self._lines.start()
         self.services = (KvSrv(self._shards, self._lines), KvMove(self._shards, self._copies, self._sc.pid))
+        _log(f"{self._group}: serves, epoch {self._leadership.fence.epoch}")
         return True
 
     async def stop(self) -> None:
@@ -102,4 +96,4 @@ class _Kvd:
         await self._copies.stop_growing()
         await self._journal.close()
         await self._copies.close()
-        await self.leadership.resign()
+        await self._leadership.resign()

@@ -37,7 +37,7 @@ ORDER: Final = (
     *("sigmaos_ray.proc", "sigmaos_ray.procclnt"),
     *("sigmaos_ray.blocking", "sigmaos_ray.sigmaclnt", "sigmaos_ray.realmclnt", "sigmaos_ray.fsspec"),
     *("sigmaos_ray.runner", "sigmaos_ray.ft"),
-    *("sigmaos_ray.rpcsrv", "sigmaos_ray.protsrv", "sigmaos_ray.memfs", "sigmaos_ray.sigmasrv"),
+    *("sigmaos_ray.rpcsrv", "sigmaos_ray.protsrv", "sigmaos_ray.memfs", "sigmaos_ray.sigmasrv", "sigmaos_ray.electsrv"),
     FRONT,
     *("kernel.raylib", "kernel.service", "kernel.keeping", "kernel.shell", "kernel.fileservice"),
     "kernel.<service>",
