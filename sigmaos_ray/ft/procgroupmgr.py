@@ -158,6 +158,7 @@ class AsyncProcGroupMgr:
             return self._state.failed(number)
         finally:
             _resolve(first)
+            # However it ended, the next life is one that this manager starts.
             if adopted:
                 self._adopted[number] = ""
         _log(f"{self._job} {number}: {pid} ended: {status}")

@@ -58,6 +58,7 @@ class AsyncCacheJob:
         """Returns once the cache takes calls. Of one that runs already, the number of servers stays as it is. Raises
         what a server that does not start is away with, after ``CacheJobTuning.follow_s``."""
         await self._sc.makedirs(self._paths.servers)
+        # Whoever starts it at the same time waits here, and then finds the servers of the one that was first.
         async with AsyncLock(self._sc, self._paths.lock):
             with contextlib.suppress(serr.Exists):
                 await self._sc.put_file(self._paths.config, EMPTY.to_bytes(), mode=OWRITE | OEXCL)

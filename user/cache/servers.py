@@ -49,6 +49,8 @@ class CacheServers:
                 endpoint = await self._sc.read_endpoint(pn)
             except serr.NotFound as error:
                 raise serr.Unreachable(pn, "the server is away") from error
+            # Another task may have asked at the same time: one connection stays. It is bound to this instance of the
+            # server, so that a call never gets to a later one, which lost what this one held.
             clnt = self._clnts.setdefault(server, InstanceRPCClnt(self._sc, pn, endpoint))
         return clnt
 

@@ -78,6 +78,7 @@ class TaskSrv:
         """Tasks from TODO to WIP. With ``wait``, blocks until there is one, or all are finished."""
         fence = wire.fence_from_pb(request.fence)
         while True:
+            # Anew after each wait: another client may lead by now, and this one must get nothing any more.
             self._table.check_exact_fence(fence)
             change = self._table.acquire(request.acquirer, request.limit)
             stopped = self._table.has_stopped

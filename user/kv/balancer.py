@@ -162,6 +162,7 @@ class Balancer:
                 group_number(group)
             case _:
                 raise serr.Inval(command.strip(), "a command is `add grp-<number>` or `del grp-<number>`")
+        # A command is a write into a file, which is to return soon: it does not queue.
         if self._busy.locked():
             raise serr.Retry(self._paths.job, "the balancer is busy")
         change = self.add(group, max(self._config.auto.members, 1)) if verb == "add" else self.remove(group)
@@ -194,6 +195,7 @@ class Balancer:
 
     async def _post(self, change: Callable[[KvConfig], KvConfig]) -> None:
         """Writes the next configuration, if the change makes a difference. Ends the process if it cannot."""
+        # Under the lock, so that each change begins from what the last one wrote.
         async with self._posting:
             config = change(self._config)
             if config is not self._config:

@@ -75,6 +75,7 @@ class _Kvd:
             return False
         # The leader's file hangs on this lease, as a client has one at named: while it surely lives, nobody else leads.
         lease = await self._sc.leases.ask_lease(self._elect)
+        # First no older leader can write any more; then what they wrote is read.
         await self._copies.open()
         await self._journal.load()
         self._copies.keep(self._journal.turn)

@@ -130,6 +130,7 @@ class ThreadLines:
         server = servers.get(group)
         if server is None or self._closed or time.monotonic() < self._not_until_s.get(group, 0):
             return None
+        # Where it listens is asked over the session, each time: a new leader listens elsewhere.
         at = self._sc.run(server.where())
         try:
             return BlockingKvLine(at.host, at.port, at.token, CLERK.attempt_s)

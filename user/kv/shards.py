@@ -139,6 +139,7 @@ class Shards:
     async def write(self, request: pb.WriteRequest) -> pb.WriteReply:
         """Carries out writes in order, and returns how each fared once all are in the journal. Unreachable, with
         nothing done, if it is in doubt who leads; IOErr, perhaps done, if the journal cannot be written."""
+        # Before the table is changed: what is in it, readers may see once it is in the journal.
         self.check_leading()
         self.writes_count += len(request.writes)
         outcomes = bytearray()

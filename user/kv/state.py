@@ -136,6 +136,7 @@ class ShardTable:
             return _away(shard), [], False
         page: list[tuple[str, bytes]] = []
         size = 0
+        # Sorted for each page: scans are rare, and keeping an order would cost each write.
         for key in sorted(key for key in shard.values if key > after):
             if size > limit_bytes:
                 return pb.DONE, page, True

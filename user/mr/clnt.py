@@ -84,6 +84,7 @@ class AsyncMapReduce:
             raise serr.Inval("binsz", f"{len(bins)} map tasks, over {CLNT.maps_max}: make it larger")
         await sc.makedirs(output_directory(job.output, paths.job))
         await self._claim_name()
+        # Before the tasks: whoever runs one reads it.
         input_bytes = sum(split.length for splits in bins for split in splits)
         await sc.put_file(
             paths.description, msgspec.json.encode(Description(job, self._shipped, input_bytes, len(bins)))

@@ -73,6 +73,7 @@ async def _lead(sc: AsyncSigmaClnt, paths: MrPaths, leadership: Leadership) -> S
         await coordinator.fail(f"{type(error).__name__}: {error}")
         return Status.fatal(str(error))
     finally:
+        # Before another one may lead: it would run the same tasks beside them.
         await coordinator.close()
         with contextlib.suppress(serr.SigmaError):  # it ends with this client's lease
             await leadership.resign()

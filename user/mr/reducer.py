@@ -55,6 +55,7 @@ async def _reduce(sc: AsyncSigmaClnt, paths: MrPaths, task: int, inputs: int) ->
     if source.lost:
         return Status.err(RESTART, sorted(source.lost))
     output = pairs.output()
+    # A name of its own: another run of this task, that was taken for lost, may write at the same time.
     pathname = f"{output_directory(description.job.output, paths.job)}/mr-out-{task}-{secrets.token_hex(4)}"
     await sc.put_file_atomic(pathname, output)
     return Status.info(

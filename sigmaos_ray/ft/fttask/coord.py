@@ -69,6 +69,7 @@ class AsyncFtTaskCoord:
         acquiring: asyncio.Task[object] | None = None
         try:
             while True:
+                # One acquisition at a time, beside the procs that run: it waits at the server until there is a task.
                 if acquiring is None and len(running) < in_flight_max:
                     limit = in_flight_max - len(running)
                     acquiring = asyncio.create_task(self._start(make_proc, on_result, limit, running))
