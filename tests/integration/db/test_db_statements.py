@@ -20,8 +20,8 @@ BLOB = bytes(range(256))
 async def test_rows_come_and_go(db: AsyncDbClnt, table: str) -> None:
     for name, words in (("Moby Dick", 209_117), ("Emma", 160_996), ("it's : quoted", 1)):
         assert await db.execute(f"INSERT INTO {table} VALUES (:name, :words)", name=name, words=words) == 1
-    found = await db.query(f"SELECT * FROM {table} WHERE words > :least ORDER BY words", least=1)
-    assert found == [{"name": "Emma", "words": 160_996}, {"name": "Moby Dick", "words": 209_117}]
+    rows = await db.query(f"SELECT * FROM {table} WHERE words > :least ORDER BY words", least=1)
+    assert rows == [{"name": "Emma", "words": 160_996}, {"name": "Moby Dick", "words": 209_117}]
     assert await db.execute(f"UPDATE {table} SET words = words + 1 WHERE words > 1") == 2
     assert await db.execute(f"DELETE FROM {table}") == 3
     assert await db.query(f"SELECT * FROM {table}") == []

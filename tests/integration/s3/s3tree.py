@@ -80,17 +80,17 @@ async def read_all(node: Node, caller: Caller = ME) -> bytes:
 
 async def names(directory: S3Dir, limit: int = 4096) -> list[str]:
     """All names, page by page as protsrv asks for them."""
-    found: list[str] = []
-    while page := await directory.entries(ME, found[-1] if found else "", limit):
-        found += [stat.name for stat in page]
-    return found
+    all_names: list[str] = []
+    while page := await directory.entries(ME, all_names[-1] if all_names else "", limit):
+        all_names += [stat.name for stat in page]
+    return all_names
 
 
 def requests_of(tree: S3Tree) -> list[str]:
     """Operations that the store asks S3 for from now on, as they come."""
-    seen: list[str] = []
+    operations: list[str] = []
     with tree.fs.shared.store.calls._clients.use(None) as client:
         client.meta.events.register(
-            "before-send.s3", lambda event_name, **_: seen.append(event_name.rpartition(".")[2])
+            "before-send.s3", lambda event_name, **_: operations.append(event_name.rpartition(".")[2])
         )
-    return seen
+    return operations

@@ -38,18 +38,18 @@ BOB = Secret("s3", "bob", "word", "passing")
 
 def signers_of(tree: S3Tree, *secrets: Secret | None) -> list[str]:
     """Key ids in the requests that S3 gets from now on, and session tokens behind them."""
-    seen: list[str] = []
+    signers: list[str] = []
 
     def note(request: object, **_: object) -> None:
         headers = request.headers  # type: ignore[attr-defined]
-        told = headers["Authorization"].decode().partition("Credential=")[2].partition("/")[0]
+        key_id = headers["Authorization"].decode().partition("Credential=")[2].partition("/")[0]
         token = headers.get("X-Amz-Security-Token", b"").decode()
-        seen.append(f"{told} {token}".strip())
+        signers.append(f"{key_id} {token}".strip())
 
     for secret in secrets:
         with tree.fs.shared.store.calls._clients.use(secret) as client:
             client.meta.events.register("before-send.s3", note)
-    return seen
+    return signers
 
 
 # -- credentials
@@ -58,7 +58,7 @@ def signers_of(tree: S3Tree, *secrets: Secret | None) -> list[str]:
 async def test_each_caller_asks_s3_with_what_he_shows(tree: S3Tree) -> None:
     tree.upload("dir/file")
     signers = signers_of(tree, None, ALICE, BOB)
-    for caller, told in (
+    for caller, key_id in (
         (Caller(secrets=(ALICE,)), "alice"),
         (Caller(secrets=(Secret("db", "x", "y"), BOB)), "bob passing"),
         (Caller(secrets=(Secret("db", "x", "y"),)), "sigmaos"),
@@ -76,11 +76,11 @@ async def test_each_caller_asks_s3_with_what_he_shows(tree: S3Tree) -> None:
         assert writer
         await writer.write(0, bytes(6 * MIB))
         await writer.close()
-        made, _ = await tree.top.create(caller, "below", OpenHow(OREAD, DMDIR | 0o777))
-        await made.put(caller, "x", b"x", OpenHow(OWRITE, 0o777))  # type: ignore[attr-defined]
-        await made.remove_all(caller)  # type: ignore[attr-defined]
+        directory, _ = await tree.top.create(caller, "below", OpenHow(OREAD, DMDIR | 0o777))
+        await directory.put(caller, "x", b"x", OpenHow(OWRITE, 0o777))  # type: ignore[attr-defined]
+        await directory.remove_all(caller)  # type: ignore[attr-defined]
         await (await tree.top.lookup(caller, "made")).remove(caller)
-        assert set(signers) == {told}
+        assert set(signers) == {key_id}
 
 
 async def test_who_shows_nothing_may_be_refused(s3_endpoint: str, bucket: str) -> None:
@@ -111,11 +111,11 @@ async def test_a_client_shows_its_secrets(tree: S3Tree, named: Endpoint) -> None
     tree.upload("file", data=b"contents")
     signers = signers_of(tree, None, ALICE)
     async with served(tree, named):
-        for secrets, told in (((ALICE,), "alice"), ((), "sigmaos")):
+        for secrets, key_id in (((ALICE,), "alice"), ((), "sigmaos")):
             signers.clear()
             async with AsyncSigmaClnt(ProcEnv(pid="client", named=named, secrets=secrets)) as sc:
                 assert await sc.get_file(f"name/s3/~any/{tree.bucket}/file") == b"contents"
-            assert set(signers) == {told}
+            assert set(signers) == {key_id}
 
 
 async def test_restricted_credentials_see_what_they_may(
@@ -145,9 +145,9 @@ def restricted_to(bucket: str, endpoint: str) -> Secret:
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": resources}]}
     iam.create_user(UserName=bucket)
     iam.put_user_policy(UserName=bucket, PolicyName="one-bucket", PolicyDocument=json.dumps(policy))
-    made = iam.create_access_key(UserName=bucket)["AccessKey"]
+    access_key = iam.create_access_key(UserName=bucket)["AccessKey"]
     iam.close()
-    return Secret("s3", made["AccessKeyId"], made["SecretAccessKey"])
+    return Secret("s3", access_key["AccessKeyId"], access_key["SecretAccessKey"])
 
 
 # -- large objects
@@ -256,12 +256,12 @@ async def test_a_new_server_refuses_who_was_deposed(s3_endpoint: str, bucket: st
 
 
 async def test_a_new_server_drops_what_the_last_one_left_half_sent(tree: S3Tree, tmp_path: Path) -> None:
-    left = S3Fs(tree.fs.shared.store, WatchTable(), tmp_path)
-    top: S3Dir = (await left.root.walk(ME, [tree.bucket]))[-1]  # type: ignore[assignment]
+    first = S3Fs(tree.fs.shared.store, WatchTable(), tmp_path)
+    top: S3Dir = (await first.root.walk(ME, [tree.bucket]))[-1]  # type: ignore[assignment]
     _, writer = await top.create(ME, "file", OpenHow(OWRITE, 0o777))
     assert writer
     await writer.write(0, bytes(6 * MIB))
-    await until(lambda: len(left.shared.uploads) == tree.uploads_under_way() == 1)
+    await until(lambda: len(first.shared.uploads) == tree.uploads_under_way() == 1)
     following = S3Fs(tree.fs.shared.store, WatchTable(), tmp_path)
     following.drop_abandoned_uploads()
     await until(lambda: len(following.shared.uploads) == 0)

@@ -304,14 +304,14 @@ async def test_an_older_fence_is_stale(tree: S3Tree) -> None:
     file = await writer_of(tree, "slow")
     await file.write(0, b"x", old)
     await tree.top.put(ME, "file", b"new", OpenHow(OWRITE, 0o777, fence=new))
-    made, _ = await tree.top.create(ME, "dir", OpenHow(OREAD, DMDIR | 0o777))
+    directory, _ = await tree.top.create(ME, "dir", OpenHow(OREAD, DMDIR | 0o777))
     node = await tree.top.lookup(ME, "file")
     for call in (
         tree.top.put(ME, "file", b"old", OpenHow(OWRITE, 0o777, fence=old)),
         tree.top.create(ME, "made", OpenHow(OWRITE, 0o777, fence=old)),
         tree.top.create(ME, "made", OpenHow(OREAD, DMDIR | 0o777, fence=old)),
         node.remove(ME, old),
-        made.remove(ME, old),
+        directory.remove(ME, old),
         file.write(1, b"y", old),
         file.close(),  # carries the fence of its last write
     ):

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 async def make_dir(directory: S3Dir, name: str) -> S3Dir:
-    made, file = await directory.create(ME, name, OpenHow(OREAD, DMDIR | 0o777))
+    subdir, file = await directory.create(ME, name, OpenHow(OREAD, DMDIR | 0o777))
     assert file is None
-    return made  # type: ignore[return-value]
+    return subdir  # type: ignore[return-value]
 
 
 # -- the root
@@ -64,12 +64,12 @@ async def test_a_deep_way_costs_one_or_two_requests(tree: S3Tree) -> None:
     tree.upload("a/b/c/d/file")
     root, way = tree.fs.root, [tree.bucket, "a", "b", "c", "d"]
     requests = requests_of(tree)
-    found = await root.walk(ME, [*way, "file"])
-    assert [node.name for node in found] == [*way, "file"]
+    nodes = await root.walk(ME, [*way, "file"])
+    assert [node.name for node in nodes] == [*way, "file"]
     assert requests == ["HeadObject"]
     requests.clear()
-    found = await root.walk(ME, way)
-    assert [node.is_dir for node in found] == [True] * 5
+    nodes = await root.walk(ME, way)
+    assert [node.is_dir for node in nodes] == [True] * 5
     assert requests == ["HeadObject", "ListObjectsV2"]
 
 
@@ -107,15 +107,15 @@ async def test_absent_prefixes_are_not_found(tree: S3Tree) -> None:
 
 
 async def test_mkdir_leaves_a_hidden_mark(tree: S3Tree) -> None:
-    made = await make_dir(tree.top, "dir")
+    directory = await make_dir(tree.top, "dir")
     assert tree.keys() == ["dir/_._"]
-    assert await names(made) == []
+    assert await names(directory) == []
     assert await names(tree.top) == ["dir"]
     with pytest.raises(serr.NotFound):
-        await made.lookup(ME, "_._")
+        await directory.lookup(ME, "_._")
     for kind in (0o777, DMDIR | 0o777):
         with pytest.raises(serr.Inval):
-            await made.create(ME, "_._", OpenHow(OWRITE, kind))
+            await directory.create(ME, "_._", OpenHow(OWRITE, kind))
     for taken in ("dir", "file"):
         await put(tree.top, "file", b"")
         with pytest.raises(serr.Exists):
@@ -123,13 +123,13 @@ async def test_mkdir_leaves_a_hidden_mark(tree: S3Tree) -> None:
 
 
 async def test_a_made_directory_outlives_its_last_entry(tree: S3Tree) -> None:
-    made = await make_dir(tree.top, "dir")
-    await put(made, "file", b"x")
+    directory = await make_dir(tree.top, "dir")
+    await put(directory, "file", b"x")
     with pytest.raises(serr.NotEmpty):
-        await made.remove(ME)
-    await (await made.lookup(ME, "file")).remove(ME)
+        await directory.remove(ME)
+    await (await directory.lookup(ME, "file")).remove(ME)
     assert (await tree.top.lookup(ME, "dir")).is_dir
-    await made.remove(ME)
+    await directory.remove(ME)
     assert tree.keys() == []
 
 
@@ -163,17 +163,17 @@ async def test_listings_over_pages_tell_each_entry_once(tree: S3Tree, monkeypatc
 async def test_watches_and_versions_follow_changes_of_entries(tree: S3Tree) -> None:
     top = tree.top
     watch = tree.watches.add(top.qid().path)
-    seen = [top.qid().version]
+    versions = [top.qid().version]
 
     def moved() -> bool:
-        seen.append(top.qid().version)
-        return seen[-1] > seen[-2]
+        versions.append(top.qid().version)
+        return versions[-1] > versions[-2]
 
     await put(top, "a", b"1")
     assert moved()
     await put(top, "a", b"22")
     assert not moved()
-    made = await make_dir(top, "d")
+    directory = await make_dir(top, "d")
     assert moved()
     _, writer = await top.create(ME, "b", OpenHow(OWRITE, 0o777))
     assert not moved()
@@ -182,8 +182,8 @@ async def test_watches_and_versions_follow_changes_of_entries(tree: S3Tree) -> N
     assert moved()
     await (await top.lookup(ME, "b")).remove(ME)
     assert moved()
-    inside = tree.watches.add(made.qid().path)
-    await made.remove(ME)
+    inside = tree.watches.add(directory.qid().path)
+    await directory.remove(ME)
     assert moved()
     assert await watch.read() == [
         Event(EventKind.CREATED, "a"),
@@ -202,8 +202,8 @@ async def test_watches_and_versions_follow_changes_of_entries(tree: S3Tree) -> N
 
 async def test_no_renames_links_or_leases(tree: S3Tree) -> None:
     await put(tree.top, "file", b"x")
-    made = await make_dir(tree.top, "dir")
-    for node in (await tree.top.lookup(ME, "file"), made):
+    directory = await make_dir(tree.top, "dir")
+    for node in (await tree.top.lookup(ME, "file"), directory):
         with pytest.raises(serr.NotSupported):
             await node.rename(ME, tree.top, "new")
     for how in (OpenHow(OWRITE, DMSYMLINK | 0o777), OpenHow(OWRITE, 0o777, lease=7)):

@@ -119,11 +119,11 @@ async def test_the_actor(named: Endpoint, s3_endpoint: str) -> None:
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_each_code_has_its_class(code: str) -> None:
     error = boto_errors.ClientError({"Error": {"Code": code, "Message": "told"}}, "GetObject")
-    told = from_boto(error, About("key", "bucket"))
-    assert type(told) is CODES[code]
-    assert told.obj == ("bucket" if code in ("NoSuchBucket", "InvalidBucketName") else "key")
-    assert told.msg
-    assert "told" in told.msg
+    translated = from_boto(error, About("key", "bucket"))
+    assert type(translated) is CODES[code]
+    assert translated.obj == ("bucket" if code in ("NoSuchBucket", "InvalidBucketName") else "key")
+    assert translated.msg
+    assert "told" in translated.msg
 
 
 def test_foreign_codes_and_errors_keep_their_words() -> None:

@@ -35,11 +35,11 @@ class Clients:
     ],
 )
 async def test_what_never_gets_better_is_told_soon(error: Exception, tries: int) -> None:
-    asked = 0
+    tries_made = 0
 
     def ask(_client: object) -> None:
-        nonlocal asked
-        asked += 1
+        nonlocal tries_made
+        tries_made += 1
         raise error
 
     s3_calls = calls.Calls(Clients(), LIMITS)  # type: ignore[arg-type]
@@ -48,4 +48,4 @@ async def test_what_never_gets_better_is_told_soon(error: Exception, tries: int)
             await s3_calls.run("who", None, ask, About("f"), timeout_s=60)
     finally:
         s3_calls.close()
-    assert asked == tries
+    assert tries_made == tries

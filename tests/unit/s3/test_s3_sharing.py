@@ -73,10 +73,10 @@ def test_no_thread_is_lost_and_nobody_waits_beside_a_free_one(steps: list[tuple[
 
 def test_memory_that_is_used_up_comes_from_who_used_his_longest_ago() -> None:
     budget = Budget(10)
-    asked: list[str] = []
+    let_go: list[str] = []
 
     def let_go_of(name: str) -> None:
-        asked.append(name)
+        let_go.append(name)
         budget.leave(name)
 
     for name in ("old", "new"):
@@ -84,10 +84,10 @@ def test_memory_that_is_used_up_comes_from_who_used_his_longest_ago() -> None:
         assert budget.take(name, 5)
     budget.join("me")
     assert budget.take("me", 4)
-    assert asked == ["old"]
+    assert let_go == ["old"]
     assert budget.used_bytes == 9
     assert budget.take("me", 5)
-    assert asked == ["old", "new"]
+    assert let_go == ["old", "new"]
     assert not budget.take("me", 5)
     assert budget.take("me", 5, must=True)
     budget.give("me", 14)

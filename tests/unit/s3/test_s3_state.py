@@ -51,23 +51,23 @@ def s3_page(keys: set[str], after: str, count: int) -> DirPage:
 def test_pages_of_s3_come_in_order_of_name_each_entry_once(keys: set[str], count: int) -> None:
     dirs = {key.split("/")[0] for key in keys if "/" in key}
     wanted = sorted(name for name in dirs | {key for key in keys if "/" not in key} if state.is_shown(name))
-    told: list[str] = []
+    names_listed: list[str] = []
     while True:
-        after = told[-1] if told else ""
+        after = names_listed[-1] if names_listed else ""
         cursor = after
         while True:
             listing = s3_page(keys, cursor, count)
-            found = state.merge(listing, after)
-            if found or listing.is_last:
+            entries = state.merge(listing, after)
+            if entries or listing.is_last:
                 break
             cursor = max([name for name, _ in listing.files] + [f"{name}/" for name in listing.dirs])
         if not listing.is_last:
-            late = state.late_dirs(state.last_name(listing), after, found)
-            found.update((name, None) for name in late if name in dirs and state.is_shown(name))
-        if not found:
+            late = state.late_dirs(state.last_name(listing), after, entries)
+            entries.update((name, None) for name in late if name in dirs and state.is_shown(name))
+        if not entries:
             break
-        told += sorted(found)
-    assert told == wanted
+        names_listed += sorted(entries)
+    assert names_listed == wanted
 
 
 def test_a_file_hides_a_directory_of_its_name() -> None:
@@ -79,12 +79,12 @@ def test_a_file_hides_a_directory_of_its_name() -> None:
 
 def test_versions_of_objects_follow_writes_and_etags() -> None:
     versions = KeyVersions(now_ns=0)
-    seen = versions.of_object("b", "k", ObjectInfo(1, "one", 7.0))
-    assert seen == versions.of_object("b", "k", ObjectInfo(1, "one", 7.0))
-    assert seen // 1_000_000_000 == 7
+    version = versions.of_object("b", "k", ObjectInfo(1, "one", 7.0))
+    assert version == versions.of_object("b", "k", ObjectInfo(1, "one", 7.0))
+    assert version // 1_000_000_000 == 7
     versions.move_object("b", "k", "two", now_ns=8_000_000_000)
     ours = versions.of_object("b", "k", ObjectInfo(1, "two", 8.0))
-    assert ours > seen
+    assert ours > version
     versions.move_object("b", "k", "two", now_ns=1)
     again = versions.of_object("b", "k", ObjectInfo(1, "two", 8.0))
     assert again > ours, "the same contents, written again"

@@ -21,5 +21,5 @@ def tree(tmp_path: Path) -> Iterator[UxTree]:
     served.store.close()
     del served
     assert len(os.listdir("/proc/self/fd")) == descriptors, "descriptors leak"
-    left = [entry.name for entry in (tmp_path / "ux" / ".sigmaos-ux").iterdir()]
-    assert left in ([], ["fences"]), "prepared files, marks or a journal are left"
+    remains = [entry.name for entry in (tmp_path / "ux" / ".sigmaos-ux").iterdir()]
+    assert remains in ([], ["fences"]), "prepared files, marks or a journal are left"

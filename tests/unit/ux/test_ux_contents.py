@@ -115,7 +115,7 @@ async def test_versions_move_with_each_write(tree: UxTree) -> None:
 
 async def test_versions_move_where_the_hosts_clock_stands_still(tree: UxTree, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (hostdir, hostfile):
-        monkeypatch.setattr(module, "host_stat", lambda found: msgspec.structs.replace(really(found), ctime_ns=1))
+        monkeypatch.setattr(module, "host_stat", lambda status: msgspec.structs.replace(really(status), ctime_ns=1))
     await put(tree.root, "file", b"1")
     node = await tree.file("file")
     versions = [(await node.stat(ME)).qid.version]

@@ -73,11 +73,11 @@ class Steps:
         await put(root, "leased", b"plain")
         self.done("leased")
         self.promise()
-        made = await make_dir(root, "dir")
-        await put(made, "leased", b"", lease=lease)
+        directory = await make_dir(root, "dir")
+        await put(directory, "leased", b"", lease=lease)
         self.promise(may=("dir/plain", "moved/plain"))
-        await put(made, "plain", b"")
-        await made.rename(ME, root, "moved")
+        await put(directory, "plain", b"")
+        await directory.rename(ME, root, "moved")
         self.done("moved/plain")
         self.promise(but=("dir/plain",))
         await (await self._tree.file("later")).remove(ME)
@@ -89,7 +89,7 @@ class Steps:
         self.done("moved/later")
         self.promise()
         pipe = await make_pipe(root, "pipe")
-        await pipe.rename(ME, made, "pipe")
+        await pipe.rename(ME, directory, "pipe")
         leases.end(lease)
 
 
@@ -127,8 +127,8 @@ def files_of(host: Path) -> set[str]:
 
 def check(host: Path, notes: Path) -> None:
     promise = msgspec.json.decode(notes.read_bytes(), type=Promise)
-    found = files_of(host)
-    assert set(promise.must) <= found <= {*promise.must, *promise.may}
+    files = files_of(host)
+    assert set(promise.must) <= files <= {*promise.must, *promise.may}
 
 
 def test_killed_before_any_call(tmp_path: Path) -> None:
@@ -150,10 +150,10 @@ def test_killed_again_while_it_clears(tmp_path: Path) -> None:
         async def steps() -> None:
             tree = open_tree(host)
             lease, _ = tree.fs.leases.grant(60.0)
-            made = await make_dir(tree.root, "dir")
+            directory = await make_dir(tree.root, "dir")
             for name in ("a", "b"):
-                await put(made, name, b"", lease=lease)
-            await made.rename(ME, tree.root, "moved")
+                await put(directory, name, b"", lease=lease)
+            await directory.rename(ME, tree.root, "moved")
             await make_pipe(tree.root, "pipe")
             await put(tree.root, "plain", b"")
 

@@ -88,11 +88,11 @@ async def test_a_link_swapped_in_during_a_walk_does_not_help(
     look = HostDir.look
 
     def look_then_swap(self: HostDir, name: str) -> HostStat:
-        found = look(self, name)
+        status = look(self, name)
         if name == "dir":
             (tree.host / "dir").rmdir()
             (tree.host / "dir").symlink_to(outside)
-        return found
+        return status
 
     monkeypatch.setattr(HostDir, "look", look_then_swap)
     with pytest.raises(serr.NotDir):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 async def test_an_older_fence_is_stale(tree: UxTree) -> None:
     old, new = Fence("name/elect", 1), Fence("name/elect", 2)
-    made = await make_dir(tree.root, "dir")
+    directory = await make_dir(tree.root, "dir")
     file = await make_file(tree.root, "open")
     await put(tree.root, "f", b"new", fence=new)
     node = await tree.file("f")
@@ -33,8 +33,8 @@ async def test_an_older_fence_is_stale(tree: UxTree) -> None:
         tree.root.create(ME, "g", OpenHow(OWRITE, 0o644, fence=old)),
         file.write(0, b"old", old),
         node.remove(ME, old),
-        node.rename(ME, made, "f", old),
-        made.remove(ME, old),
+        node.rename(ME, directory, "f", old),
+        directory.remove(ME, old),
     ):
         with pytest.raises(serr.Stale):
             await call

@@ -47,20 +47,20 @@ async def test_a_host_that_refuses_changes(
     tree: UxTree, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[serr.SigmaError]
 ) -> None:
     """The error has the code that fits, names the file, and says what the host said; nothing is left behind."""
-    made = await make_dir(tree.root, "dir")
-    await put(made, "file", b"old")
+    directory = await make_dir(tree.root, "dir")
+    await put(directory, "file", b"old")
     file = await tree.file("dir", "file")
     opened = await file.open(ME, OpenHow(ORDWR))
     with monkeypatch.context() as patched:
         for call in ("link", "unlink", "rename", "mkdir", "rmdir", "mkfifo", "pwrite", "pwritev", "ftruncate"):
             patched.setattr(os, call, refusing(number))
         calls: list[tuple[str, Awaitable[object]]] = [
-            ("new", made.create(ME, "new", OpenHow(OREAD, DMDIR | 0o755))),
+            ("new", directory.create(ME, "new", OpenHow(OREAD, DMDIR | 0o755))),
             ("file", opened.write(0, b"new")),
             ("file", opened.write(NO_OFFSET, b"new")),
             ("file", file.open(ME, OpenHow(OWRITE | OTRUNC))),
             ("file", file.remove(ME)),
-            ("new", file.rename(ME, made, "new")),
+            ("new", file.rename(ME, directory, "new")),
         ]
         for name, call_ in calls:
             with pytest.raises(kind) as caught:
@@ -71,7 +71,7 @@ async def test_a_host_that_refuses_changes(
             for call in calls_failing:
                 patched.setattr(os, call, refusing(number))
             with pytest.raises(serr.SigmaError):
-                await put(made, "file" if "rename" in calls_failing else "new", b"new")
+                await put(directory, "file" if "rename" in calls_failing else "new", b"new")
     await opened.close()
     assert await tree.names("dir") == ["file"]
     assert (tree.host / "dir" / "file").read_bytes() == b"old"
@@ -118,8 +118,8 @@ async def test_files_without_permission(tree: UxTree) -> None:
 
 
 async def test_a_root_that_is_removed_on_the_host_is_told(tree: UxTree) -> None:
-    made = await make_dir(tree.root, "dir")
-    await put(made, "file", b"data")
+    directory = await make_dir(tree.root, "dir")
+    await put(directory, "file", b"data")
     node = await tree.file("dir", "file")
     opened = await node.open(ME, OpenHow(OREAD))
     shutil.rmtree(tree.host)
@@ -129,7 +129,7 @@ async def test_a_root_that_is_removed_on_the_host_is_told(tree: UxTree) -> None:
         tree.root.stat(ME),
         put(tree.root, "new", b""),
         tree.root.create(ME, "new", OpenHow(OWRITE, 0o644)),
-        made.lookup(ME, "file"),
+        directory.lookup(ME, "file"),
         node.remove(ME),
         node.rename(ME, tree.root, "new"),
     ):
@@ -157,13 +157,13 @@ async def test_a_hidden_directory_that_is_removed_on_the_host_is_told(tree: UxTr
 async def test_a_file_that_grows_while_it_is_read(tree: UxTree) -> None:
     await put(tree.root, "log", b"")
     file = await (await tree.file("log")).open(ME, OpenHow(OREAD))
-    seen = b""
+    data_read = b""
     for size in (0, 10, INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1, INLINE_READ_BYTES_MAX, 1):
         with (tree.host / "log").open("ab") as host:
             host.write(os.urandom(size))
-        while part := await file.read(len(seen), INLINE_READ_BYTES_MAX):
-            seen += part
-        assert seen == (tree.host / "log").read_bytes()
+        while part := await file.read(len(data_read), INLINE_READ_BYTES_MAX):
+            data_read += part
+        assert data_read == (tree.host / "log").read_bytes()
     (tree.host / "log").write_bytes(b"short")
     assert await file.read(0, INLINE_READ_BYTES_MAX) == b"short"
     assert await file.read(100, INLINE_READ_BYTES_MAX) == b""
@@ -216,21 +216,21 @@ async def test_pathnames_longer_than_the_host_takes_at_once(tree: UxTree) -> Non
 
 async def test_names_that_are_not_text(tree: UxTree) -> None:
     """They are not shown, and they are not lost: a directory that has them is not empty."""
-    made = await make_dir(tree.root, "dir")
+    directory = await make_dir(tree.root, "dir")
     (tree.host / "dir" / os.fsdecode(b"\xff")).write_text("x")
     assert await tree.names("dir") == []
     with pytest.raises(serr.NotEmpty):
-        await made.remove(ME)
-    await made.rename(ME, tree.root, "moved")
+        await directory.remove(ME)
+    await directory.rename(ME, tree.root, "moved")
     assert os.listdir(tree.host / "moved") == [os.fsdecode(b"\xff")]
 
 
 async def test_a_directory_that_becomes_a_file_and_back(tree: UxTree) -> None:
-    made = await make_dir(tree.root, "x")
+    directory = await make_dir(tree.root, "x")
     (tree.host / "x").rmdir()
     (tree.host / "x").write_text("a file")
     with pytest.raises(serr.NotDir):
-        await made.lookup(ME, "y")
+        await directory.lookup(ME, "y")
     file = await tree.file("x")
     (tree.host / "x").unlink()
     (tree.host / "x").mkdir()
@@ -317,15 +317,15 @@ async def test_with_fsync_all_is_on_the_disk_before_it_is_acknowledged(
         return taken
 
     monkeypatch.setattr(os, "fsync", fsync)
-    made = await make_dir(tree.root, "dir")
+    directory = await make_dir(tree.root, "dir")
     assert take() == ["."]
-    await put(made, "file", b"data")
+    await put(directory, "file", b"data")
     assert len(synced) == 2
     assert synced[0].startswith(".sigmaos-ux/"), "the contents, before they have a name"
     assert take() == ["dir"]
-    await put(made, "file", b"in place", OWRITE)
+    await put(directory, "file", b"in place", OWRITE)
     assert take() == ["dir/file"]
-    file = await make_file(made, "open")
+    file = await make_file(directory, "open")
     assert take() == ["dir"]
     await file.write(0, b"x")
     assert take() == []

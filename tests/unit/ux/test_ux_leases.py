@@ -58,10 +58,10 @@ async def test_a_leased_file_goes_with_its_lease(tree: UxTree, made_by: str, per
         await put(tree.root, "leased", data, perm=perm, lease=lease)
     await put(tree.root, "other", b"")
     assert (tree.host / "leased").read_bytes() == data
-    found = await (await tree.file("leased")).stat(ME)
-    assert found.mode & ~DMTMP == perm & ~DMTMP
-    assert found.mode & DMTMP
-    assert found in await tree.root.entries(ME, "", 10)
+    stat = await (await tree.file("leased")).stat(ME)
+    assert stat.mode & ~DMTMP == perm & ~DMTMP
+    assert stat.mode & DMTMP
+    assert stat in await tree.root.entries(ME, "", 10)
     watch = tree.watches.add(tree.root.qid().path)
     tree.fs.leases.end(lease)
     assert await watch.read() == [Event(EventKind.REMOVED, "leased")]
@@ -163,12 +163,12 @@ async def test_a_put_that_fails_leaves_the_file_as_it_was(tree: UxTree, monkeypa
 async def test_rename_keeps_the_lease(tree: UxTree) -> None:
     """L-3."""
     lease = grant(tree)
-    made = await make_dir(tree.root, "dir")
+    directory = await make_dir(tree.root, "dir")
     await put(tree.root, "a", b"leased", lease=lease)
     node = await tree.file("a")
-    await node.rename(ME, made, "b")
+    await node.rename(ME, directory, "b")
     await put(tree.root, "a", b"plain")
-    await made.rename(ME, tree.root, "moved")
+    await directory.rename(ME, tree.root, "moved")
     assert (await node.stat(ME)).mode & DMTMP
     tree.fs.leases.end(lease)
     assert await tree.names() == ["a", "moved"]
@@ -206,8 +206,8 @@ async def test_a_file_that_cannot_be_removed_today_does_not_keep_the_others(
     tree: UxTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = grant(tree)
-    made = await make_dir(tree.root, "stuck")
-    await put(made, "a", b"", lease=lease)
+    directory = await make_dir(tree.root, "stuck")
+    await put(directory, "a", b"", lease=lease)
     await put(tree.root, "b", b"", lease=lease)
     really = os.unlink
 
@@ -229,8 +229,8 @@ async def test_a_file_that_cannot_be_removed_today_does_not_keep_the_others(
 
 async def test_a_directory_taken_away_by_the_host_takes_its_leased_files_along(tree: UxTree) -> None:
     lease = grant(tree)
-    made = await make_dir(tree.root, "dir")
-    await put(made, "leased", b"", lease=lease)
+    directory = await make_dir(tree.root, "dir")
+    await put(directory, "leased", b"", lease=lease)
     (tree.host / "dir").rename(tree.host.parent / "elsewhere")
     tree.fs.leases.end(lease)
     assert (tree.host.parent / "elsewhere" / "leased").exists(), "what the host took is the host's"
@@ -240,9 +240,9 @@ async def test_a_directory_taken_away_by_the_host_takes_its_leased_files_along(t
 async def test_leased_files_do_not_outlive_the_server(tree: UxTree) -> None:
     """L-6, for one that stops in order; see test_ux_crashes for the others."""
     lease = grant(tree)
-    made = await make_dir(tree.root, "dir")
-    await put(made, "leased", b"", lease=lease)
-    await put(made, "plain", b"")
+    directory = await make_dir(tree.root, "dir")
+    await put(directory, "leased", b"", lease=lease)
+    await put(directory, "plain", b"")
     tree.store.close()
     assert os.listdir(tree.host / "dir") == ["plain"]
     assert os.listdir(tree.host / ".sigmaos-ux") == []
@@ -297,13 +297,13 @@ async def test_a_journal_that_cannot_be_written_refuses_the_lease(
 async def test_the_journal_stays_short(tree: UxTree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passing, "RECORDS_SPARE_COUNT", 8)
     lease = grant(tree)
-    made = await make_dir(tree.root, "dir")
-    await put(made, "stays", b"", lease=lease)
+    directory = await make_dir(tree.root, "dir")
+    await put(directory, "stays", b"", lease=lease)
     for turn in range(100):
-        await put(made, "leased", b"", lease=lease)
+        await put(directory, "leased", b"", lease=lease)
         await (await tree.file("dir", "leased")).remove(ME)
-        await made.rename(ME, tree.root, f"dir-{turn}")
-        await made.rename(ME, tree.root, "dir")
+        await directory.rename(ME, tree.root, f"dir-{turn}")
+        await directory.rename(ME, tree.root, "dir")
     (journal,) = (tree.host / ".sigmaos-ux").glob("*/journal")
     assert len(journal.read_bytes().splitlines()) < 20
     assert len(list(journal.parent.iterdir())) == 2, "the journal and one mark"

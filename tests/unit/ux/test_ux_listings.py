@@ -65,15 +65,15 @@ async def test_what_is_there_throughout_is_returned_once_while_others_come_and_g
     names = fill(tree, 1000)
     stay, go = set(names[::2]), names[1::2]
     directory = await tree.dir("dir")
-    found: list[str] = []
-    while page := await page_after(directory, found, 50):
-        found += page
+    names_read: list[str] = []
+    while page := await page_after(directory, names_read, 50):
+        names_read += page
         for name in (go.pop(), go.pop(0)) if go else ():
             (tree.host / "dir" / name).unlink()
-        (tree.host / "dir" / f"f-{len(found):06}-new").write_text("by the host")
-        await put(directory, f"a-new-{len(found)}", b"by a client")
-    assert found == sorted(set(found))
-    assert stay <= set(found)
+        (tree.host / "dir" / f"f-{len(names_read):06}-new").write_text("by the host")
+        await put(directory, f"a-new-{len(names_read)}", b"by a client")
+    assert names_read == sorted(set(names_read))
+    assert stay <= set(names_read)
 
 
 async def test_a_reader_that_begins_later_sees_what_came_before_it_began(tree: UxTree) -> None:

@@ -42,12 +42,12 @@ async def test_modes_map_to_unix(tree: UxTree) -> None:
 
 async def test_stat_tells_what_the_host_says(tree: UxTree) -> None:
     await put(tree.root, "file", b"12345")
-    found = await (await tree.file("file")).stat(ME)
+    status = await (await tree.file("file")).stat(ME)
     host = (tree.host / "file").stat()
-    assert (found.length, found.qid.path, found.uid) == (5, host.st_ino, str(host.st_uid))
-    assert found.mtime == pytest.approx(host.st_mtime)
+    assert (status.length, status.qid.path, status.uid) == (5, host.st_ino, str(host.st_uid))
+    assert status.mtime == pytest.approx(host.st_mtime)
     assert [stat.name for stat in await tree.root.entries(ME, "", 10)] == ["file"]
-    assert (await tree.root.entries(ME, "", 10))[0] == found
+    assert (await tree.root.entries(ME, "", 10))[0] == status
 
 
 async def test_listings_come_in_pages_in_order(tree: UxTree) -> None:
@@ -55,11 +55,11 @@ async def test_listings_come_in_pages_in_order(tree: UxTree) -> None:
     for name in wanted:
         await put(tree.root, name, b"")
     (tree.host / "link").symlink_to("b")
-    found: list[str] = []
-    while page := await tree.root.entries(ME, found[-1] if found else "", 7):
+    names: list[str] = []
+    while page := await tree.root.entries(ME, names[-1] if names else "", 7):
         assert len(page) <= 7
-        found += [entry.name for entry in page]
-    assert found == wanted
+        names += [entry.name for entry in page]
+    assert names == wanted
 
 
 async def test_names_up_to_255_bytes(tree: UxTree) -> None:
@@ -93,21 +93,21 @@ async def test_walks_end_where_the_way_ends(tree: UxTree) -> None:
 
 
 async def test_remove(tree: UxTree) -> None:
-    made = await make_dir(tree.root, "dir")
-    await put(made, "file", b"")
+    directory = await make_dir(tree.root, "dir")
+    await put(directory, "file", b"")
     with pytest.raises(serr.NotEmpty):
-        await made.remove(ME)
+        await directory.remove(ME)
     node = await tree.file("dir", "file")
     await node.remove(ME)
     for call in (node.remove(ME), node.stat(ME), node.open(ME, OpenHow(OREAD))):
         with pytest.raises(serr.NotFound):
             await call
-    await made.remove(ME)
+    await directory.remove(ME)
     for gone in (
-        made.remove(ME),
-        made.lookup(ME, "x"),
-        made.create(ME, "x", OpenHow(OWRITE, 0o644)),
-        put(made, "x", b""),
+        directory.remove(ME),
+        directory.lookup(ME, "x"),
+        directory.create(ME, "x", OpenHow(OWRITE, 0o644)),
+        put(directory, "x", b""),
     ):
         with pytest.raises(serr.NotFound):
             await gone
@@ -174,14 +174,14 @@ async def test_rename_replaces_a_file_or_an_empty_directory_only(tree: UxTree) -
 async def test_a_full_directory_is_not_empty_whatever_the_host_calls_it(
     tree: UxTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = await make_dir(tree.root, "dir")
+    directory = await make_dir(tree.root, "dir")
 
     def refuse(*_: object, **__: object) -> None:
         raise FileExistsError(17, "File exists")
 
     monkeypatch.setattr(os, "rename", refuse)
     with pytest.raises(serr.NotEmpty):
-        await made.rename(ME, tree.root, "full")
+        await directory.rename(ME, tree.root, "full")
 
 
 async def test_what_the_host_replaced_is_another_object(tree: UxTree) -> None:
@@ -211,7 +211,7 @@ async def test_two_names_of_one_file_become_one_by_rename(tree: UxTree) -> None:
 
 async def test_watches_hear_each_change_and_versions_move_with_it(tree: UxTree) -> None:
     """W-2, W-12, and qid versions also where the host's clock stands still."""
-    root, made = tree.root, await make_dir(tree.root, "dir")
+    root, directory = tree.root, await make_dir(tree.root, "dir")
     watch = tree.watches.add(root.qid().path)
     versions = [root.qid().version]
     await put(root, "a", b"1")
@@ -221,7 +221,7 @@ async def test_watches_hear_each_change_and_versions_move_with_it(tree: UxTree) 
     node = await tree.file("a")
     await node.rename(ME, root, "b")
     versions.append(root.qid().version)
-    await node.rename(ME, made, "c")
+    await node.rename(ME, directory, "c")
     versions.append(root.qid().version)
     await (await make_file(root, "d")).close()
     versions.append(root.qid().version)
@@ -229,8 +229,8 @@ async def test_watches_hear_each_change_and_versions_move_with_it(tree: UxTree) 
     versions.append(root.qid().version)
     await node.remove(ME)
     versions.append(root.qid().version)
-    inside = tree.watches.add(made.qid().path)
-    await made.remove(ME)
+    inside = tree.watches.add(directory.qid().path)
+    await directory.remove(ME)
     versions.append(root.qid().version)
     assert versions == sorted(set(versions))
     created, removed = EventKind.CREATED, EventKind.REMOVED

@@ -83,17 +83,17 @@ async def test_one_that_the_host_removes_is_removed_at_the_next_look(tree: UxTre
 
 
 async def test_rename_within_and_over(tree: UxTree) -> None:
-    pipe, made = await make_pipe(tree.root, "pipe"), await make_dir(tree.root, "dir")
-    await put(made, "victim", b"")
-    await pipe.rename(ME, made, "victim")
-    reading = asyncio.ensure_future((await made.lookup(ME, "victim")).open(ME, OpenHow(OREAD)))
+    pipe, directory = await make_pipe(tree.root, "pipe"), await make_dir(tree.root, "dir")
+    await put(directory, "victim", b"")
+    await pipe.rename(ME, directory, "victim")
+    reading = asyncio.ensure_future((await directory.lookup(ME, "victim")).open(ME, OpenHow(OREAD)))
     writer = await pipe.open(ME, OpenHow(OWRITE))
     await writer.write(NO_OFFSET, b"x")
     assert await (await reading).read(0, 10) == b"x"
     await put(tree.root, "file", b"a file")
-    await (await tree.file("file")).rename(ME, made, "victim")
+    await (await tree.file("file")).rename(ME, directory, "victim")
     assert (tree.host / "dir" / "victim").read_bytes() == b"a file"
-    await put(made, "plain", b"")
+    await put(directory, "plain", b"")
     assert await tree.names("dir") == ["plain", "victim"]
 
 
@@ -147,9 +147,9 @@ async def test_pipes_of_others_are_not_shown(tree: UxTree) -> None:
 
 
 async def test_a_directory_with_a_pipe_is_not_empty(tree: UxTree) -> None:
-    made = await make_dir(tree.root, "dir")
-    pipe = await make_pipe(made, "pipe")
+    directory = await make_dir(tree.root, "dir")
+    pipe = await make_pipe(directory, "pipe")
     with pytest.raises(serr.NotEmpty):
-        await made.remove(ME)
+        await directory.remove(ME)
     await pipe.remove(ME)
-    await made.remove(ME)
+    await directory.remove(ME)

@@ -53,17 +53,17 @@ def open_tree(host: Path, *, syncs: bool = False) -> UxTree:
 
 
 async def make_dir(directory: UxDir, name: str) -> UxDir:
-    made, file = await directory.create(ME, name, OpenHow(OREAD, DMDIR | 0o755))
-    assert isinstance(made, UxDir)
+    node, file = await directory.create(ME, name, OpenHow(OREAD, DMDIR | 0o755))
+    assert isinstance(node, UxDir)
     assert file is None
-    return made
+    return node
 
 
 async def make_pipe(directory: UxDir, name: str) -> UxPipe:
-    made, file = await directory.create(ME, name, OpenHow(OREAD, DMNAMEDPIPE | 0o644))
-    assert isinstance(made, UxPipe)
+    node, file = await directory.create(ME, name, OpenHow(OREAD, DMNAMEDPIPE | 0o644))
+    assert isinstance(node, UxPipe)
     assert file is None
-    return made
+    return node
 
 
 async def make_file(directory: UxDir, name: str, perm: Perm = 0o644) -> OpenFile:
