@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from command import Sigmaos
 
 from sigmaos_ray import Proc
 from sigmaos_ray.semclnt import Semaphore
@@ -20,12 +19,12 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def sigmaos(tstate_all: Tstate) -> Callable[..., str]:
+def sigmaos(tstate_all: Tstate, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command; returns what it printed, or, if it failed, what it said."""
+    command = Sigmaos(tstate_all.state_dir, capsys)
 
     def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "sigmaos_ray.cli", "--state-dir", str(tstate_all.state_dir), "kv", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = command("kv", *arguments)
         if done.returncode:
             assert len(done.stderr.splitlines()) == 1, done.stderr
             return done.stderr

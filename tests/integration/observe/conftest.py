@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from command import Sigmaos
 
 from sigmaos_ray import Proc
-from sigmaos_ray.cli import context, main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from command import Sigmaos
 
     from sigmaos_ray.testing import Tstate
 
@@ -26,20 +22,10 @@ TIMEOUT_S = 60
 @pytest.fixture
 def sigmaos(
     tstate_all: Tstate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Sigmaos]:
-    """Runs a command; its files go to a directory of their own. In this process: a shell would take a second each."""
-    monkeypatch.setenv("SIGMAOS_STATE_DIR", str(tstate_all.state_dir))
+) -> Sigmaos:
+    """Its files go to a directory of the test's."""
     monkeypatch.setenv("SIGMAOS_PERF_DIR", str(tmp_path / "records"))
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["sigmaos", *arguments])
-        with pytest.raises(SystemExit) as exit_info:
-            main.main()
-        output = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, int(exit_info.value.code or 0), output.out, output.err)
-
-    yield run
-    context.options.__init__()  # type: ignore[misc]
+    return Sigmaos(tstate_all.state_dir, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_functions_travel_to_procs(run: Run) -> None:
     assert _check(run("python", "-c", source)).startswith("OK")
 
 
-@pytest.mark.parametrize("verb", ["status", "stats", "top", "mr ls", "kv ls", "realm ls", "perf --list"])
+@pytest.mark.parametrize("verb", ["status", "top", "mr ls", "kv ls", "perf --list"])
 def test_verbs_that_ask_the_instance(run: Run, verb: str) -> None:
     _check(run("sigmaos", *verb.split()))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import psutil
 import pytest
+from command import Sigmaos
 
 from sigmaos_ray import Proc, SigmaClnt, serr
 from sigmaos_ray.dbclnt import DbClnt
@@ -93,7 +93,6 @@ def test_another_realms_named_refuses_the_attach(ts: Tstate, realms: RealmClnt) 
 def test_no_process_runs_procs_of_two_realms(red: SigmaClnt, blue: SigmaClnt) -> None:
     def main(argv: list[str]) -> list[str]:
         import os
-        import sys
 
         import sigmaos_ray
 
@@ -199,13 +198,9 @@ def test_bad_calls_are_refused(realms: RealmClnt, red: SigmaClnt) -> None:
         RealmClnt(red).make("other")
 
 
-def test_the_command_works_in_a_realm(ts: Tstate, red: SigmaClnt) -> None:
+def test_the_command_works_in_a_realm(ts: Tstate, red: SigmaClnt, capsys: pytest.CaptureFixture[str]) -> None:
+    sigmaos = Sigmaos(ts.state_dir, capsys)
     red.put_file("name/told", b"red")
-
-    def sigmaos(*args: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "sigmaos_ray.cli", "--state-dir", str(ts.state_dir), *args]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
     assert sigmaos("--realm", "red", "cat", "name/told").stdout == "red"
     pid = red.spawn(Proc(lambda argv: print("red says so")))
     assert red.wait_exit(pid).is_ok()
