@@ -11,7 +11,7 @@ SHARED := $(addprefix tests/integration/,fsspec named)
 FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz tests/apps tests/exercises tests/faults $(SHARED)
 SECOND := tests/integration $(addprefix --ignore=,$(SHARED))
 
-.PHONY: help demo test bench soak lint format lock protos clean setup
+.PHONY: help demo test bench soak lint format lock protos faces clean setup
 
 help:
 	@echo "make demo [INPUT=DIR]  count words in S3 with procs on Ray, on this machine"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint              ruff and mypy"
 	@echo "make lock              write constraints.txt anew, with the newest versions"
 	@echo "make protos            regenerate sigmaos_ray/pb from protos/"
+	@echo "make faces             regenerate the blocking faces from the asynchronous classes"
 	@echo "make clean             remove what these commands made"
 
 setup: $(STAMP)
@@ -68,6 +69,9 @@ protos: setup
 	@$(PYTHON) -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. --grpc_python_out=. \
 		protos/sigmaos_ray/pb/*.proto
 	@$(PYTHON) -m grpc_tools.protoc -Iprotos --python_out=. --pyi_out=. protos/user/*/*.proto
+
+faces: setup
+	@$(PYTHON) tools/make_faces.py
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

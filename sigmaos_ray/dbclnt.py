@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from sigmaos_ray.blocking import BlockingClient
     from sigmaos_ray.fslib import AsyncFsLib
-    from sigmaos_ray.rpcclnt import BlockingClient
 
 Value: TypeAlias = bool | int | float | str | bytes | None
 
@@ -107,6 +107,7 @@ class AsyncDbClnt:
         return list(reply.row_counts)
 
     async def close(self) -> None:
+        """Closes the channel; a later call opens another."""
         await self._rpc.close()
 
     async def __aenter__(self) -> Self:
@@ -120,6 +121,8 @@ class AsyncDbClnt:
 
 class DbClnt:
     """The blocking face of ``AsyncDbClnt``; may be shared by threads. A context manager."""
+
+    # Not made of AsyncDbClnt, as other faces are: calls of threads save the way through the loop, by RPCClnt's lines.
 
     def __init__(self, sc: BlockingClient, pn: str = DEFAULT_PATHNAME) -> None:
         self._rpc = RPCClnt(sc, pn)
@@ -139,6 +142,7 @@ class DbClnt:
         return list(self._rpc.rpc("DbSrv.Transact", _transaction(statements), TransactReply, timeout_s).row_counts)
 
     def close(self) -> None:
+        """Closes the channel; a later call opens another."""
         self._rpc.close()
 
     def __enter__(self) -> Self:

@@ -6,14 +6,14 @@ import threading
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar, cast
 
 from sigmaos_ray import serr
-from sigmaos_ray.config import LOCAL
+from sigmaos_ray.blocking.calls import DirCacheCalls
 from sigmaos_ray.fslib.dircache import AsyncDirCache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection
     from types import TracebackType
 
-    from sigmaos_ray.blocking.face import BlockingFsLib
+    from sigmaos_ray.blocking.face import BlockingClient
 
 V = TypeVar("V")
 
@@ -31,12 +31,12 @@ class _Value(Generic[V]):
         self.value: V | None = None
 
 
-class DirCache(Generic[V]):
+class DirCache(DirCacheCalls, Generic[V]):
     """See ``AsyncDirCache``. ``new_value`` runs in the thread that asks, and may use the client. A context manager."""
 
     def __init__(
         self,
-        sc: BlockingFsLib,
+        sc: BlockingClient,
         pn: str,
         new_value: Callable[[str], V] | None = None,
         filters: Collection[str] = (),
@@ -46,11 +46,7 @@ class DirCache(Generic[V]):
         self._values: dict[str, _Value[V]] = {}
         self._values_count_max = _SPARE_COUNT
         self._lock = threading.Lock()
-        self._cache: AsyncDirCache[str] = AsyncDirCache(sc.asynchronous, pn, filters=filters)
-
-    def stop_watching(self) -> None:
-        """Ends it: those that wait, and later calls, get Closed. May be repeated."""
-        self._sc.run(self._cache.stop_watching())
+        self._clnt = AsyncDirCache(sc.asynchronous, pn, filters=filters)
 
     def __enter__(self) -> Self:
         return self
@@ -60,43 +56,39 @@ class DirCache(Generic[V]):
     ) -> None:
         self.stop_watching()
 
-    def get_entries(self) -> list[str]:
-        return self._sc.run(self._cache.get_entries())
-
-    def nentry(self) -> int:
-        return self._sc.run(self._cache.nentry())
-
     def get_entry(self, name: str) -> V:
-        """See ``AsyncDirCache.get_entry``."""
-        generation = self._sc.run(self._cache.generation(name))
+        """An entry's value, made if need be: once, however many threads ask. NotFound if there is no such entry; what
+        ``new_value`` raises, and then the next who asks tries again."""
+        generation = self._sc.run(self._clnt.generation(name))
         if self._new_value is None:
             return cast("V", name)
         with self._lock:
-            known = self._values.get(name)
-            if known is None or known.generation != generation:
-                known = self._values[name] = _Value(generation)
+            cell = self._values.get(name)
+            if cell is None or cell.generation != generation:
+                cell = self._values[name] = _Value(generation)
             overfull = len(self._values) > self._values_count_max
         if overfull:
             self._forget_gone()
-        with known.lock:
-            if not known.is_made:
-                known.value = self._new_value(name)
-                known.is_made = True
-            return cast("V", known.value)
+        # Under the value's own lock: who asks for another entry does not wait until this one is made.
+        with cell.lock:
+            if not cell.is_made:
+                cell.value = self._new_value(name)
+                cell.is_made = True
+            return cast("V", cell.value)
 
     def lookup_entry(self, name: str) -> V | None:
-        """See ``AsyncDirCache.lookup_entry``."""
+        """An entry's value, if it was made already; None otherwise."""
         if self._new_value is None:
-            return cast("V | None", self._sc.run(self._cache.lookup_entry(name)))
+            return cast("V | None", self._sc.run(self._clnt.lookup_entry(name)))
         try:
-            generation = self._sc.run(self._cache.generation(name))
+            generation = self._sc.run(self._clnt.generation(name))
         except serr.NotFound:
             return None
-        known = self._values.get(name)
-        return known.value if known is not None and known.generation == generation and known.is_made else None
+        cell = self._values.get(name)
+        return cell.value if cell is not None and cell.generation == generation and cell.is_made else None
 
     def _forget_gone(self) -> None:
-        """Values of entries that are not there any more go, now and then."""
+        """Drops values of entries that are not there any more. Not at each removal, which nobody tells this thread."""
         names = set(self.get_entries())
         with self._lock:
             for name in self._values.keys() - names:
@@ -104,33 +96,7 @@ class DirCache(Generic[V]):
             self._values_count_max = 2 * len(self._values) + _SPARE_COUNT
 
     def invalidate_entry(self, name: str) -> bool:
+        """Forgets an entry and its value, until it is seen again; tells whether it was there."""
         with self._lock:
             self._values.pop(name, None)
-        return self._sc.run(self._cache.invalidate_entry(name))
-
-    def wait_entry_created(self, name: str, timeout_s: float | None = None) -> None:
-        self._sc.run(self._cache.wait_entry_created(name, timeout_s))
-
-    def wait_entry_removed(self, name: str, timeout_s: float | None = None) -> None:
-        self._sc.run(self._cache.wait_entry_removed(name, timeout_s))
-
-    def wait_all_entries_created(self, names: Iterable[str], timeout_s: float | None = None) -> None:
-        self._sc.run(self._cache.wait_all_entries_created(list(names), timeout_s))
-
-    def wait_all_entries_removed(self, names: Iterable[str], timeout_s: float | None = None) -> None:
-        self._sc.run(self._cache.wait_all_entries_removed(list(names), timeout_s))
-
-    def wait_entries_n(self, n: int, timeout_s: float | None = None) -> None:
-        self._sc.run(self._cache.wait_entries_n(n, timeout_s))
-
-    def wait_get_entries_n(self, n: int, timeout_s: float | None = None) -> list[str]:
-        return self._sc.run(self._cache.wait_get_entries_n(n, timeout_s))
-
-    def wait_empty(self, timeout_s: float | None = None) -> None:
-        self._sc.run(self._cache.wait_empty(timeout_s))
-
-    def wait_timed_random_entry(self, timeout_s: float = LOCAL.walk.entry_timeout_s) -> str:
-        return self._sc.run(self._cache.wait_timed_random_entry(timeout_s))
-
-    def wait_timed_round_robin(self, timeout_s: float = LOCAL.walk.entry_timeout_s) -> str:
-        return self._sc.run(self._cache.wait_timed_round_robin(timeout_s))
+        return self._sc.run(self._clnt.invalidate_entry(name))

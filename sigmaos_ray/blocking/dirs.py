@@ -1,64 +1,40 @@
-"""Directories, blocking."""
+"""Listings in threads: iterators, and a visitor that may block."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from sigmaos_ray.blocking.face import Face
+from sigmaos_ray.blocking.calls import FsCalls
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 
-    from sigmaos_ray.sigmap import Fence, Perm, Stat
+    from sigmaos_ray.sigmap import Stat
 
 
-class DirsFace(Face):
+class DirsFace(FsCalls):
     """See ``fslib.dirs``."""
 
-    def mkdir(self, pn: str, perm: Perm = 0o777) -> None:
-        self.run(self._clnt.mkdir(pn, perm))
-
-    def makedirs(self, pn: str, perm: Perm = 0o777) -> None:
-        self.run(self._clnt.makedirs(pn, perm))
-
-    def mkdir_path(self, directory: str, rel: str, perm: Perm = 0o777) -> None:
-        self.run(self._clnt.mkdir_path(directory, rel, perm))
-
-    def is_dir(self, pn: str) -> bool:
-        return self.run(self._clnt.is_dir(pn))
-
-    def get_dir(self, pn: str) -> list[Stat]:
-        return self.run(self._clnt.get_dir(pn))
-
     def scan_dir(self, pn: str) -> Iterator[Stat]:
+        """The entries one by one, read page by page; those that are there all along come exactly once, in order."""
+        with contextlib.closing(self.scan_dir_pages(pn)) as pages:
+            for page in pages:
+                yield from page
+
+    def scan_dir_pages(self, pn: str) -> Generator[list[Stat], None, None]:
+        """Like ``scan_dir``, a page at a time, as the server sends them."""
         pages = self._clnt.scan_dir_pages(pn)
         try:
             while page := self.run(_next_page(pages)):
-                yield from page
+                yield page
         finally:
             self.run(pages.aclose())
 
     def process_dir(self, pn: str, visit: Callable[[Stat], bool]) -> bool:
-        """``visit`` runs in the calling thread, and may use the client."""
+        """Hands ``visit`` each entry, in order of name, until it returns true; tells whether it did. It runs in the
+        calling thread, and may use the client; its errors end the walk and are raised."""
         return any(visit(stat) for stat in self.get_dir(pn))
-
-    def sprint_dir(self, pn: str) -> str:
-        return self.run(self._clnt.sprint_dir(pn))
-
-    def rmdir(self, pn: str) -> None:
-        self.run(self._clnt.rmdir(pn))
-
-    def rmdir_entries(self, pn: str) -> None:
-        self.run(self._clnt.rmdir_entries(pn))
-
-    def move_dir_entries(self, src: str, dst: str) -> int:
-        return self.run(self._clnt.move_dir_entries(src, dst))
-
-    def resolve_unions(self, pn: str) -> str:
-        return self.run(self._clnt.resolve_unions(pn))
-
-    def fence_dir(self, directory: str, fence: Fence) -> None:
-        self.run(self._clnt.fence_dir(directory, fence))
 
 
 async def _next_page(pages: AsyncGenerator[list[Stat], None]) -> list[Stat]:

@@ -1,4 +1,4 @@
-"""Readers and writers as Python's file objects; and copies, blocking."""
+"""Readers and writers as Python's file objects."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from sigmaos_ray.blocking.face import Face
 from sigmaos_ray.sigmap import OWRITE, Mode, Perm
 
 if TYPE_CHECKING:
-    import os
     from types import TracebackType
 
-    from sigmaos_ray.blocking.face import Runner
     from sigmaos_ray.fslib import AsyncParallelReader, AsyncReader, AsyncWriter
     from sigmaos_ray.fslib.part import Data
 
@@ -23,7 +21,7 @@ GATHERED_BYTES: Final = 64 << 10
 
 
 class _RawReader(io.RawIOBase):
-    def __init__(self, sc: Runner, reader: AsyncReader) -> None:
+    def __init__(self, sc: Face, reader: AsyncReader) -> None:
         self._sc = sc
         self._reader = reader
 
@@ -31,12 +29,10 @@ class _RawReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        count: int = self._sc.run(self._reader.readinto(memoryview(buffer).cast("B")))
-        return count
+        return self._sc.run(self._reader.readinto(memoryview(buffer).cast("B")))
 
     def readall(self) -> bytes:
-        data: bytes = self._sc.run(self._reader.read())
-        return data
+        return self._sc.run(self._reader.read())
 
     def close(self) -> None:
         if not self.closed:
@@ -47,7 +43,7 @@ class _RawReader(io.RawIOBase):
                 return
 
 
-def buffered_reader(sc: Runner, reader: AsyncReader, buffer_bytes: int | None = None) -> io.BufferedReader:
+def buffered_reader(sc: Face, reader: AsyncReader, buffer_bytes: int | None = None) -> io.BufferedReader:
     """A file object of an open reader; closing it frees the file."""
     return io.BufferedReader(_RawReader(sc, reader), min(buffer_bytes or READER_BUFFER_BYTES, READER_BUFFER_BYTES))
 
@@ -55,7 +51,7 @@ def buffered_reader(sc: Runner, reader: AsyncReader, buffer_bytes: int | None = 
 class ParallelReader:
     """A file for any number of threads that each take the next chunk. A context manager."""
 
-    def __init__(self, sc: Runner, reader: AsyncParallelReader) -> None:
+    def __init__(self, sc: Face, reader: AsyncParallelReader) -> None:
         self._sc = sc
         self._reader = reader
 
@@ -84,7 +80,7 @@ class Writer(io.BufferedIOBase):
     """A file object that writes. ``close`` makes durable and tells what went wrong; a ``with`` block that raises
     aborts, and so does forgetting to close: on S3 nothing appears then. May be shared by threads."""
 
-    def __init__(self, sc: Runner, writer: AsyncWriter, gathered_bytes: int = GATHERED_BYTES) -> None:
+    def __init__(self, sc: Face, writer: AsyncWriter, gathered_bytes: int = GATHERED_BYTES) -> None:
         self._sc = sc
         self._writer = writer
         self._is_closed = False
@@ -130,7 +126,7 @@ class Writer(io.BufferedIOBase):
                 return
             try:
                 self._hand_over()
-            except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+            except BaseException:
                 self.abort()
                 raise
             try:
@@ -165,42 +161,35 @@ class Writer(io.BufferedIOBase):
 
 
 class StreamsFace(Face):
-    """See ``fslib.streams`` and ``fslib.transfer``. Readers and writers are open when these return."""
+    """See ``fslib.streams``. Readers and writers are open when these return."""
 
     def open_reader(
         self, pn: str, offset: int = 0, length: int | None = None, *, buffer_bytes: int | None = None
     ) -> io.BufferedReader:
-        """A file object that reads ahead."""
+        """A file object that reads ahead: ``length`` bytes from ``offset``, or to the end. ``buffer_bytes``: how much
+        one read asks for, at most 1 MiB, which is the default."""
         reader = self._clnt.open_reader(pn, offset, length, buffer_bytes=buffer_bytes)
         return buffered_reader(self, self.run(reader.open()), buffer_bytes)
 
     def open_wait_reader(self, pn: str, timeout_s: float | None = None) -> io.BufferedReader:
+        """A file object of ``pn``, once it exists. NotFound if its parent is missing; Timeout past ``timeout_s``."""
         return buffered_reader(self, self.run(self._clnt.open_wait_reader(pn, timeout_s)))
 
     def open_parallel_reader(self, pn: str, offset: int = 0, length: int | None = None) -> ParallelReader:
+        """A file that several threads read at a time, each the next chunk that nobody took yet."""
         return ParallelReader(self, self.run(self._clnt.open_parallel_reader(pn, offset, length).open()))
 
     def create_writer(
         self, pn: str, perm: Perm = 0o777, mode: Mode = OWRITE, *, buffer_bytes: int | None = None
     ) -> Writer:
-        """A file object that writes behind."""
+        """A file object that makes ``pn`` or replaces its contents (OEXCL, OAPPEND: see ``put_file``), and writes
+        behind. ``buffer_bytes``: how much one write sends, at most 1 MiB, which is the default."""
         return self._writer(self._clnt.create_writer(pn, perm, mode, buffer_bytes=buffer_bytes), buffer_bytes)
 
     def open_writer(self, pn: str, mode: Mode = OWRITE, *, buffer_bytes: int | None = None) -> Writer:
-        """A file object that writes behind."""
+        """A file object that writes what exists, a pipe say: from its beginning in place, unless ``mode`` has OTRUNC or
+        OAPPEND. NotFound if it does not exist."""
         return self._writer(self._clnt.open_writer(pn, mode, buffer_bytes=buffer_bytes), buffer_bytes)
 
     def _writer(self, writer: AsyncWriter, buffer_bytes: int | None) -> Writer:
         return Writer(self, self.run(writer.open()), min(GATHERED_BYTES, buffer_bytes or GATHERED_BYTES))
-
-    def copy_file(self, src: str, dst: str) -> int:
-        return self.run(self._clnt.copy_file(src, dst))
-
-    def copy_dir(self, src: str, dst: str) -> int:
-        return self.run(self._clnt.copy_dir(src, dst))
-
-    def upload_file(self, local: str | os.PathLike[str], pn: str) -> int:
-        return self.run(self._clnt.upload_file(local, pn))
-
-    def upload_dir(self, local: str | os.PathLike[str], pn: str) -> int:
-        return self.run(self._clnt.upload_dir(local, pn))

@@ -7,7 +7,7 @@ where there is one, and the loop does what a line cannot: dial, fetch large resu
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
 
@@ -18,22 +18,11 @@ from sigmaos_ray.rpcclnt.clnt import AsyncRPCClnt, parse_reply
 from sigmaos_ray.rpcclnt.line import BlockingLine, LinePool
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Sequence
 
-    from sigmaos_ray.fslib import AsyncFsLib
+    from sigmaos_ray.blocking import BlockingClient
 
 R = TypeVar("R", bound=Message)
-
-
-class BlockingClient(Protocol):
-    """What the blocking face of a client offers to the faces built on it."""
-
-    @property
-    def asynchronous(self) -> AsyncFsLib:
-        """What it is the face of."""
-
-    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Runs a coroutine on the client's loop and blocks for its result. Not from that loop."""
 
 
 class BlockingCalls:

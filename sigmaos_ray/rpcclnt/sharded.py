@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sigmaos_ray.fslib import AsyncFsLib
-    from sigmaos_ray.rpcclnt.blocking import BlockingClient
 
 _log = debug.selector("RPCCLNT")
 
@@ -124,7 +123,7 @@ class AsyncShardedRPCClnt:
     ) -> R:
         """Calls the server of that name, at most once, and blocks for the reply. Unreachable if it never got the call;
         IOErr: fate unknown."""
-        clnt = await self.clnt_of(name)
+        clnt = await self._clnt_of(name)
         try:
             return await clnt.rpc(method, request, reply_class, timeout_s)
         except (NeverRan, FateUnknown):
@@ -132,7 +131,7 @@ class AsyncShardedRPCClnt:
                 self._failed_s[name] = time.monotonic()
             raise
 
-    async def clnt_of(self, name: str) -> InstanceRPCClnt:
+    async def _clnt_of(self, name: str) -> InstanceRPCClnt:
         """The client of the server of that name, as it is now. Unreachable if there is none."""
         try:
             return await self._servers.get_entry(name)
@@ -183,65 +182,3 @@ class AsyncShardedRPCClnt:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-
-class ShardedRPCClnt:
-    """The blocking face of ``AsyncShardedRPCClnt``; may be shared by threads. A context manager."""
-
-    def __init__(self, sc: BlockingClient, pn: str) -> None:
-        self._sc = sc
-        self._clnt = AsyncShardedRPCClnt(sc.asynchronous, pn)
-
-    @property
-    def asynchronous(self) -> AsyncShardedRPCClnt:
-        """What this is the face of; for coroutines on the client's loop."""
-        return self._clnt
-
-    def names(self) -> list[str]:
-        """See ``AsyncShardedRPCClnt.names``."""
-        names: list[str] = self._sc.run(self._clnt.names())
-        return names
-
-    def wait_n(self, n: int, timeout_s: float | None = None) -> list[str]:
-        """See ``AsyncShardedRPCClnt.wait_n``."""
-        names: list[str] = self._sc.run(self._clnt.wait_n(n, timeout_s))
-        return names
-
-    def rpc(
-        self,
-        method: str,
-        request: Message,
-        reply_class: type[R],
-        timeout_s: float | None = None,
-        *,
-        idempotent: bool = False,
-    ) -> R:
-        """See ``AsyncShardedRPCClnt.rpc``."""
-        reply: R = self._sc.run(self._clnt.rpc(method, request, reply_class, timeout_s, idempotent=idempotent))
-        return reply
-
-    def rpc_to(
-        self, name: str, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None
-    ) -> R:
-        """See ``AsyncShardedRPCClnt.rpc_to``."""
-        reply: R = self._sc.run(self._clnt.rpc_to(name, method, request, reply_class, timeout_s))
-        return reply
-
-    def rpc_all(
-        self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None
-    ) -> dict[str, R]:
-        """See ``AsyncShardedRPCClnt.rpc_all``."""
-        replies: dict[str, R] = self._sc.run(self._clnt.rpc_all(method, request, reply_class, timeout_s))
-        return replies
-
-    def close(self) -> None:
-        """See ``AsyncShardedRPCClnt.close``."""
-        self._sc.run(self._clnt.close())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -25,8 +25,8 @@ from sigmaos_ray.sigmap import NO_FENCE, Fence
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from sigmaos_ray.blocking import BlockingClient
     from sigmaos_ray.fslib import AsyncFsLib
-    from sigmaos_ray.rpcclnt import BlockingClient
 
 _log = debug.selector("FTTASKCLNT")
 

@@ -11,7 +11,6 @@ from sigmaos_ray import serr
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncFsLib
-    from sigmaos_ray.rpcclnt import BlockingClient
 
 
 class AsyncSemaphore:
@@ -47,23 +46,3 @@ class AsyncSemaphore:
             await self._sc.remove(self._pathname)
         except serr.NotFound:
             return
-
-
-class Semaphore:
-    """The blocking face of ``AsyncSemaphore``."""
-
-    def __init__(self, sc: BlockingClient, pn: str) -> None:
-        self._sc = sc
-        self._semaphore = AsyncSemaphore(sc.asynchronous, pn)
-
-    def init(self, perm: int = 0o777) -> None:
-        self._sc.run(self._semaphore.init(perm))
-
-    def init_lease(self, lease: object, perm: int = 0o777) -> None:
-        self._sc.run(self._semaphore.init_lease(lease, perm))
-
-    def down(self, timeout_s: float | None = None) -> None:
-        self._sc.run(self._semaphore.down(timeout_s))
-
-    def up(self) -> None:
-        self._sc.run(self._semaphore.up())

@@ -11,13 +11,12 @@ import secrets
 from typing import TYPE_CHECKING, Final, Self
 
 from sigmaos_ray import serr
-from sigmaos_ray.leaseclnt import AsyncLeaseClnt
+from sigmaos_ray.leaseclnt import leases_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from sigmaos_ray.fslib import AsyncFsLib
-    from sigmaos_ray.rpcclnt import BlockingClient
 
 READY: Final = "ready"
 
@@ -30,8 +29,7 @@ class AsyncBarrier:
         if parties_count < 1:
             raise serr.Inval(pn, f"a barrier of {parties_count} parties")
         self._sc = sc
-        # A SigmaClnt's own: they end with it.
-        self._leases: AsyncLeaseClnt = getattr(sc, "leases", None) or AsyncLeaseClnt(sc)
+        self._leases = leases_of(sc)
         self._pathname = pn.rstrip("/")
         self._parties_count = parties_count
         self._name = f"{sc.pid}.{secrets.token_hex(4)}"
@@ -79,28 +77,3 @@ class AsyncBarrier:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.leave()
-
-
-class Barrier:
-    """The blocking face of ``AsyncBarrier``: also a context manager."""
-
-    def __init__(self, sc: BlockingClient, pn: str, parties_count: int) -> None:
-        self._sc = sc
-        self._barrier = AsyncBarrier(sc.asynchronous, pn, parties_count)
-
-    def enter(self, timeout_s: float | None = None) -> None:
-        """See ``AsyncBarrier.enter``."""
-        self._sc.run(self._barrier.enter(timeout_s))
-
-    def leave(self, timeout_s: float | None = None) -> None:
-        """See ``AsyncBarrier.leave``."""
-        self._sc.run(self._barrier.leave(timeout_s))
-
-    def __enter__(self) -> Self:
-        self.enter()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.leave()

@@ -12,14 +12,13 @@ import secrets
 from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.leaseclnt import AsyncLeaseClnt, made_or_undone
+from sigmaos_ray.leaseclnt import leases_of, made_or_undone
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.leaseclnt import AsyncLease
-    from sigmaos_ray.rpcclnt import BlockingClient
 
 _log = debug.selector("LOCKCLNT")
 
@@ -30,8 +29,7 @@ class AsyncLock:
 
     def __init__(self, sc: AsyncFsLib, pn: str) -> None:
         self._sc = sc
-        # A SigmaClnt's own: they end with it.
-        self._leases: AsyncLeaseClnt = getattr(sc, "leases", None) or AsyncLeaseClnt(sc)
+        self._leases = leases_of(sc)
         self._pathname = pn
         self._lease: AsyncLease | None = None
         self._mark = b""
@@ -72,8 +70,7 @@ class AsyncLock:
             except serr.IOErr as error:
                 # The file may be there, and be ours: it goes with the lease, and everything starts over.
                 _log(f"{self._pathname}: {error}")
-                await lease.end()
-                lease.lost.set()
+                await lease.give_up()
             else:
                 return lease
 
@@ -100,34 +97,3 @@ class AsyncLock:
     ) -> None:
         if self.is_held or error is None:
             await self.release()
-
-
-class Lock:
-    """The blocking face of ``AsyncLock``: also a context manager."""
-
-    def __init__(self, sc: BlockingClient, pn: str) -> None:
-        self._sc = sc
-        self._lock = AsyncLock(sc.asynchronous, pn)
-
-    @property
-    def is_held(self) -> bool:
-        """See ``AsyncLock.is_held``."""
-        return self._lock.is_held
-
-    def acquire(self, timeout_s: float | None = None) -> None:
-        """See ``AsyncLock.acquire``."""
-        self._sc.run(self._lock.acquire(timeout_s))
-
-    def release(self) -> None:
-        """See ``AsyncLock.release``."""
-        self._sc.run(self._lock.release())
-
-    def __enter__(self) -> Self:
-        self.acquire()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self.is_held or error is None:
-            self.release()

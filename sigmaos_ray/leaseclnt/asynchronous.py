@@ -8,6 +8,7 @@ its files. A client has one lease per server.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sigmaos_ray.loopthread import Call
-    from sigmaos_ray.rpcclnt import BlockingClient
 
 _log = debug.selector("LEASECLNT")
 
@@ -87,14 +87,23 @@ class _Line:
 class AsyncLease:
     """One lease. ``end`` it, or let it expire ``ttl_s`` after the last extension. Used from the loop it was made on."""
 
+    id: int
+    """By which its server knows it."""
+    ttl_s: float
+    """How long it lasts after each extension."""
+    lost: asyncio.Event
+    """Set once its files are gone: the server said so, or by this process's clock it ended, and was not kept by
+    others either (named's standbys do, while nobody leads). Not set by ``end``."""
+    lost_threaded: threading.Event
+    """The same for threads."""
+
     def __init__(self, rpc: AsyncRPCClnt, line: _Line, reply: AskLeaseReply, asked_s: float, outage_s: float) -> None:
         """``asked_s``: by the steady clock, before it was asked for. ``outage_s``: for how long others may keep it
         while its server takes no extensions."""
         self.id = reply.lease_id
         self.ttl_s = reply.ttl_s
         self.lost = asyncio.Event()
-        """Set once its files are gone: the server said so, or by this process's clock it ended, and was not kept by
-        others either (named's standbys do, while nobody leads). Not set by ``end``."""
+        self.lost_threaded = threading.Event()
         self._rpc = rpc
         self._line = line
         self._loop = asyncio.get_running_loop()
@@ -187,6 +196,7 @@ class AsyncLease:
     def _set_lost(self) -> None:
         """From any thread."""
         self._is_over = True
+        self.lost_threaded.set()
         try:
             self._loop.call_soon_threadsafe(self.lost.set)
         except RuntimeError:  # its loop was closed: nobody is there to be told
@@ -199,7 +209,12 @@ class AsyncLease:
             self._timer = self._loop.call_later(left_s, self._look_at_clock)
         else:
             self._is_over = True
-            self.lost.set()
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        """On the lease's own loop."""
+        self.lost.set()
+        self.lost_threaded.set()
 
     async def stop_extending(self) -> None:
         """Leaves the lease to expire."""
@@ -213,6 +228,12 @@ class AsyncLease:
             keeper.add_done_callback(tell)
             keeper.cancel()
             await stopped.wait()
+
+    async def give_up(self) -> None:
+        """Ends the lease and calls it lost: who made a file with it does not know whether the file is there, and must
+        not take it for another client's."""
+        await self.end()
+        self._tell_lost()
 
     async def end(self) -> None:
         """Ends the lease: its files go now. A lease that is gone already is fine."""
@@ -274,61 +295,8 @@ class AsyncLeaseClnt:
                 _log(f"lease {lease.id:x}: {error}")
 
 
-class Lease:
-    """The blocking face of a lease."""
-
-    def __init__(self, sc: BlockingClient, lease: AsyncLease) -> None:
-        self._sc = sc
-        self._lease = lease
-
-    @property
-    def id(self) -> int:
-        return self._lease.id
-
-    @property
-    def ttl_s(self) -> float:
-        return self._lease.ttl_s
-
-    @property
-    def is_lost(self) -> bool:
-        """True once its files are gone; see ``AsyncLease.lost``."""
-        return self._lease.is_lost
-
-    @property
-    def is_in_doubt(self) -> bool:
-        """See ``AsyncLease.is_in_doubt``."""
-        return self._lease.is_in_doubt
-
-    @property
-    def is_over(self) -> bool:
-        """True once it was lost or ended: another one is needed."""
-        return self._lease.is_over
-
-    def keep_extending(self) -> None:
-        """See ``AsyncLease.keep_extending``."""
-        self._sc.run(self._keep_extending())
-
-    async def _keep_extending(self) -> None:
-        self._lease.keep_extending()
-
-    def extend(self) -> None:
-        self._sc.run(self._lease.extend())
-
-    def end(self) -> None:
-        self._sc.run(self._lease.end())
-
-
-class LeaseClnt:
-    """The blocking face of ``AsyncLeaseClnt``."""
-
-    def __init__(self, sc: BlockingClient) -> None:
-        self._sc = sc
-        # A SigmaClnt's own, if it has: they end with it.
-        self._clnt: AsyncLeaseClnt = getattr(sc.asynchronous, "leases", None) or AsyncLeaseClnt(sc.asynchronous)
-
-    def ask_lease(self, pn: str, ttl_s: float | None = None) -> Lease:
-        """See ``AsyncLeaseClnt.ask_lease``."""
-        return Lease(self._sc, self._sc.run(self._clnt.ask_lease(pn, ttl_s)))
-
-    def end_leases(self) -> None:
-        self._sc.run(self._clnt.end_leases())
+def leases_of(sc: AsyncFsLib) -> AsyncLeaseClnt:
+    """The leases of a client: its own, if it has some, as an ``AsyncSigmaClnt`` has, since they end with it; or others,
+    which end with this process."""
+    leases: AsyncLeaseClnt = getattr(sc, "leases", None) or AsyncLeaseClnt(sc)
+    return leases

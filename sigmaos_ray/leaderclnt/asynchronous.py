@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.fslib import AsyncFsLib
-    from sigmaos_ray.rpcclnt import BlockingClient
 
 
 class AsyncLeaderClnt:
@@ -81,38 +80,3 @@ class AsyncLeaderClnt:
         for directory in self._dirs:
             await self._sc.fence_dir(directory, NO_FENCE)
         self._dirs.clear()
-
-
-class LeaderClnt:
-    """The blocking face of ``AsyncLeaderClnt``."""
-
-    def __init__(self, sc: BlockingClient, pn: str) -> None:
-        self._sc = sc
-        self._clnt = AsyncLeaderClnt(sc.asynchronous, pn)
-
-    @property
-    def fence(self) -> Fence:
-        """See ``AsyncLeaderClnt.fence``."""
-        return self._clnt.fence
-
-    @property
-    def lost(self) -> threading.Event:
-        """Set once the leadership is over, or in doubt."""
-        return self._clnt.lost_threaded
-
-    def lead_and_fence(self, data: bytes = b"", dirs: Sequence[str] = (), timeout_s: float | None = None) -> Fence:
-        """See ``AsyncLeaderClnt.lead_and_fence``."""
-        fence: Fence = self._sc.run(self._clnt.lead_and_fence(data, dirs, timeout_s))
-        return fence
-
-    def fence_dir(self, directory: str) -> None:
-        """See ``AsyncLeaderClnt.fence_dir``."""
-        self._sc.run(self._clnt.fence_dir(directory))
-
-    def release_leadership(self) -> None:
-        """See ``AsyncLeaderClnt.release_leadership``."""
-        self._sc.run(self._clnt.release_leadership())
-
-    def unfence(self) -> None:
-        """See ``AsyncLeaderClnt.unfence``."""
-        self._sc.run(self._clnt.unfence())

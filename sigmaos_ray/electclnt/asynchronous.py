@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.leaseclnt import AsyncLeaseClnt, made_or_undone
+from sigmaos_ray.leaseclnt import leases_of, made_or_undone
 from sigmaos_ray.sigmap import DEV_NAMED, DMDEVICE, FENCES, NAMED, NO_FENCE, Fence, path
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.leaseclnt import AsyncLease
-    from sigmaos_ray.rpcclnt import BlockingClient
 
 _log = debug.selector("ELECTCLNT")
 
@@ -37,8 +36,7 @@ class AsyncElectClnt:
 
     def __init__(self, sc: AsyncFsLib, pn: str) -> None:
         self._sc = sc
-        # A SigmaClnt's own: they end with it.
-        self._leases: AsyncLeaseClnt = getattr(sc, "leases", None) or AsyncLeaseClnt(sc)
+        self._leases = leases_of(sc)
         self._pathname = "/".join(path.split(pn))
         self._fence = NO_FENCE
         self._watcher: asyncio.Task[None] | None = None
@@ -95,8 +93,7 @@ class AsyncElectClnt:
             except (serr.NotFound, serr.IOErr) as error:
                 # The lease is gone; or the file may be there, and must not be waited for: it is our own then.
                 _log(f"{self._pathname}: {error}")
-                await lease.end()
-                lease.lost.set()
+                await lease.give_up()
             else:
                 return lease
 
@@ -193,39 +190,3 @@ class AsyncElectClnt:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.release_leadership()
-
-
-class ElectClnt:
-    """The blocking face of ``AsyncElectClnt``: also a context manager."""
-
-    def __init__(self, sc: BlockingClient, pn: str) -> None:
-        self._sc = sc
-        self._clnt = AsyncElectClnt(sc.asynchronous, pn)
-
-    @property
-    def fence(self) -> Fence:
-        """See ``AsyncElectClnt.fence``."""
-        return self._clnt.fence
-
-    @property
-    def lost(self) -> threading.Event:
-        """Set once the leadership is over, or in doubt."""
-        return self._clnt.lost_threaded
-
-    def acquire_leadership(self, data: bytes = b"", timeout_s: float | None = None) -> Fence:
-        """See ``AsyncElectClnt.acquire_leadership``."""
-        fence: Fence = self._sc.run(self._clnt.acquire_leadership(data, timeout_s))
-        return fence
-
-    def release_leadership(self) -> None:
-        """See ``AsyncElectClnt.release_leadership``."""
-        self._sc.run(self._clnt.release_leadership())
-
-    def __enter__(self) -> Self:
-        self.acquire_leadership()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.release_leadership()

@@ -15,7 +15,6 @@ from sigmaos_ray.sigmap import OEXCL, OWRITE, REALM, ROOT_REALM, path
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncFsLib
-    from sigmaos_ray.sigmaclnt import SigmaClnt
 
 LEAVING: Final = ".leaving"
 """``name/realm/<realm>.leaving`` asks boot to end a realm."""
@@ -105,23 +104,3 @@ class AsyncRealmClnt:
                 continue
             found[name] = "leaving" if name + LEAVING in names else record.state
         return found
-
-
-class RealmClnt:
-    """The blocking face of ``AsyncRealmClnt``."""
-
-    def __init__(self, sc: SigmaClnt) -> None:
-        self._sc = sc
-        self._realms = AsyncRealmClnt(sc.asynchronous)
-
-    def make(self, name: str, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
-        """See ``AsyncRealmClnt.make``."""
-        self._sc.run(self._realms.make(name, timeout_s))
-
-    def remove(self, name: str, remove_state: bool = False, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
-        """See ``AsyncRealmClnt.remove``."""
-        self._sc.run(self._realms.remove(name, remove_state, timeout_s))
-
-    def list(self) -> dict[str, str]:
-        """See ``AsyncRealmClnt.list``."""
-        return self._sc.run(self._realms.list())

@@ -1,0 +1,127 @@
+"""``SigmaClnt``: a thin face of ``AsyncSigmaClnt``, which runs on the process's loop thread."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from sigmaos_ray import loopthread, serr
+from sigmaos_ray.instance import PROC_ENV_VARIABLE, find_proc_env
+from sigmaos_ray.procclnt import parking
+from sigmaos_ray.sigmaclnt.asynchronous import AsyncSigmaClnt
+from sigmaos_ray.sigmaclnt.calls import SigmaCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import TracebackType
+
+    from sigmaos_ray.config import ProcEnv
+
+T = TypeVar("T")
+
+
+class _Core:
+    """An asynchronous client on the loop thread, and how many blocking faces share it."""
+
+    def __init__(self, proc_env: ProcEnv) -> None:
+        self.loop = loopthread.shared()
+        self.clnt = AsyncSigmaClnt(proc_env)
+        self.faces_count = 0
+
+    def close(self) -> None:
+        self.loop.run(self.clnt.close())
+
+
+class _Cores:
+    """The clients of this process. Inside a proc all ``SigmaClnt()`` objects share one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_pid: dict[str, _Core] = {}
+        self._all: set[_Core] = set()
+
+    def acquire(self, proc_env: ProcEnv | None) -> _Core:
+        env = proc_env or find_proc_env()
+        shared = proc_env is None and PROC_ENV_VARIABLE in os.environ
+        with self._lock:
+            core = self._by_pid.get(env.pid) if shared else None
+            if core is None:
+                core = _Core(env)
+                self._all.add(core)
+                if shared:
+                    self._by_pid[env.pid] = core
+            core.faces_count += 1
+            return core
+
+    def release(self, core: _Core) -> None:
+        """One face less; the last one closes the client."""
+        with self._lock:
+            core.faces_count -= 1
+            if core.faces_count > 0 or core not in self._all:
+                return
+            self._forget(core)
+        core.close()
+
+    def _forget(self, core: _Core) -> None:
+        self._all.discard(core)
+        pid = core.clnt.pid
+        if self._by_pid.get(pid) is core:
+            del self._by_pid[pid]
+
+    def close_all(self) -> None:
+        with self._lock:
+            cores = list(self._all)
+            for core in cores:
+                self._forget(core)
+        for core in cores:
+            core.close()
+
+
+_cores = _Cores()
+
+
+def close_all() -> None:
+    """Closes every blocking client of this process: what a program forgot, its runner closes."""
+    _cores.close_all()
+
+
+class SigmaClnt(SigmaCalls):
+    """One client, blocking; may be shared by threads. A context manager; closing the last one of a proc ends its
+    sessions. All calls are those of ``AsyncSigmaClnt``."""
+
+    def __init__(self, proc_env: ProcEnv | None = None) -> None:
+        self._core = _cores.acquire(proc_env)
+        self._clnt = self._core.clnt
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the client's sessions, unless another object of the same proc still uses them. May be repeated."""
+        if not self._closed:
+            self._closed = True
+            _cores.release(self._core)
+
+    @property
+    def asynchronous(self) -> AsyncSigmaClnt:
+        """The client beneath, which lives on the loop thread; for faces such as ``RPCClnt``."""
+        return self._clnt
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the client's loop and blocks for its result."""
+        if self._closed:
+            coroutine.close()
+            raise serr.Unreachable(self._clnt.pid, "the client is closed")
+        return self._core.loop.run(coroutine, parking.result)
+
+    @property
+    def is_closed(self) -> bool:
+        """True once this object or the client beneath was closed: every call fails."""
+        return self._closed or self._clnt.is_closed
