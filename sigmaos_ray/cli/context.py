@@ -58,6 +58,7 @@ def client() -> Iterator[SigmaClnt]:
     from sigmaos_ray import SigmaClnt
     from sigmaos_ray.instance import outside_proc_env
 
+    # With SIGMAOS_NAMED the instance may be on another machine, whose state file and processes are not here.
     if "SIGMAOS_NAMED" not in os.environ:
         running = instance()
         check_boot_lives(running)
@@ -109,6 +110,7 @@ def follow_table(header: Sequence[str], look: Callable[[], Sequence[Sequence[str
             time.sleep(interval_s)
     from rich.live import Live
 
+    # The terminal is rich's until the block ends; Ctrl-C leads through its end, and the last table stays.
     with Live(_table(header, look()), auto_refresh=False) as live:
         while True:
             time.sleep(interval_s)

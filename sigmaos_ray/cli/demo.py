@@ -48,6 +48,7 @@ def run_demo(input_dir: Path | None, *, keep: bool = False, as_json: bool = Fals
     home = Path(tempfile.mkdtemp(prefix="sigmaos-demo-"))
     keeps = False
     try:
+        # From here on there is something to clean up, and a signal must lead through the ``finally`` below.
         with ending_on_signals():
             if inputs is None:
                 corpus.write_corpus(home / "books")
@@ -59,6 +60,7 @@ def run_demo(input_dir: Path | None, *, keep: bool = False, as_json: bool = Fals
         view.line("interrupted")
         return 128 + signal.SIGINT
     finally:
+        # The bar first: what the cleaning up has to say would be drawn over by it.
         with _deaf_to_signals():
             view.end()
             _finish(home, view, keeps=keeps)
@@ -96,7 +98,8 @@ def _why_skipped(entry: Path) -> str | None:
 
 
 def _run(state_dir: Path, inputs: Inputs, view: View) -> int:
-    """The demo between boot and shutdown. Returns how many files could not be counted."""
+    """Boots, counts, and removes what is in S3; the caller stops the instance. Returns how many files could not be
+    counted."""
     from kernel import boot  # late: importing it takes a while, and wrong arguments should be told at once
     from sigmaos_ray.testing.s3 import S3
 

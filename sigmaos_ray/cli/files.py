@@ -49,6 +49,7 @@ def _list(sc: SigmaClnt, pathname: str) -> list[Stat]:
     try:
         return sc.get_dir(pathname)
     except serr.NotDir:
+        # A file, or a link: without a slash at its end a pathname means the link itself.
         entry = sc.stat(pathname)
         if entry.is_symlink or entry.is_endpoint:
             return sc.get_dir(pathname.rstrip("/") + "/")
@@ -90,6 +91,7 @@ def put(
         with client() as sc, sc.create_writer(pathname) as writer:
             shutil.copyfileobj(sys.stdin.buffer, writer, COPY_BYTES)
         return
+    # The local file first: if it cannot be read, nothing is made or emptied in the namespace.
     with Path(local).open("rb") as source, client() as sc, sc.create_writer(pathname) as writer:
         shutil.copyfileobj(source, writer, COPY_BYTES)
 
@@ -105,7 +107,7 @@ def get(
     target = Path(local)
     if target.is_dir():
         target /= pathname.rstrip("/").rsplit("/", 1)[-1]
-    partial = target.with_name(target.name + ".partial")
+    partial = target.with_name(target.name + ".partial")  # beside it, so that the rename is within one disk
     try:
         with client() as sc, sc.open_reader(pathname) as reader, partial.open("wb") as sink:
             shutil.copyfileobj(reader, sink, COPY_BYTES)

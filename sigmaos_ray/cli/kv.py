@@ -141,7 +141,7 @@ def scan(
 
 @kv.command()
 def stats(store: Store = DEFAULT, as_json: Json = False) -> None:
-    """Show each group: what it has, what it was asked, how busy it was."""
+    """Show each group: what it has, how often it was asked, how busy it was."""
     with _job(store) as job:
         report = job.stats()
     groups = [_described(group) for group in report.groups]

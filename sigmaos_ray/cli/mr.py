@@ -63,6 +63,7 @@ async def _follow(running: MapReduce, view: JobView) -> JobResult:
                 view.show(await job.progress())
         return waiting.result()
     finally:
+        # Also after Ctrl-C: the job is stopped by ``with running``, and must not be waited for while it is.
         waiting.cancel()
         await asyncio.wait({waiting})
 

@@ -20,6 +20,7 @@ class JobView:
     """Lines, one for each change. The base of the bars; a context manager."""
 
     def __init__(self, stream: TextIO) -> None:
+        """``stream`` is the caller's, and stays open."""
         self._stream = stream
         self._began_s = time.monotonic()
         self._shown: tuple[str, ...] = ()
@@ -36,14 +37,14 @@ class JobView:
         print(text, file=self._stream, flush=True)
 
     def show(self, progress: Progress) -> None:
-        """What is new since the last time."""
+        """Prints how far the job is, if that has changed since the last call."""
         news = texts(progress, time.monotonic() - self._began_s)
         if progress.map.total and news[1:] != self._shown[1:]:  # a rate alone is no news
             self.line("; ".join(f"{name} {text}" for name, text in zip(_NAMES, news, strict=True)))
         self._shown = news
 
     def end(self) -> None:
-        """No more is shown."""
+        """Leaves the terminal as it was; what was shown last stays. May be repeated."""
 
 
 class JobBars(JobView):
@@ -79,7 +80,7 @@ _NAMES = ("map", "shuffle", "reduce")
 
 
 def texts(progress: Progress, elapsed_s: float) -> tuple[str, ...]:
-    """What there is to say of map, shuffle and reduce. Rates are in millions of bytes for each second so far."""
+    """One text each for map, shuffle and reduce. Rates are in millions of bytes for each second so far."""
     mb_per_s = progress.in_bytes / 1e6 / max(elapsed_s, 1e-3)
     lost = f", {progress.nrestart} lost input" if progress.nrestart else ""
     return (

@@ -23,7 +23,8 @@ def call(sc: SigmaClnt, pn: str, method: str, request: Message, reply_class: typ
     try:
         return clnt.rpc(method, request, reply_class)
     except (serr.NotDir, serr.NotFound) as error:
-        if error.obj not in (RPC_DEV, "clone", pn, *path.split(pn)):  # what the handler did not find
+        # The same classes may come from the server's own handler, of something else: that error is the answer.
+        if error.obj not in (RPC_DEV, "clone", pn, *path.split(pn)):
             raise
         raise serr.NotFound(pn, "no server is there") from error
     finally:

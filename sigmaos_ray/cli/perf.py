@@ -38,7 +38,8 @@ def perf(
     list_all: Annotated[bool, typer.Option("--list", help="List the selectors of SIGMAPERF.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Profile a running proc or server, and draw a flame graph. Who samples, py-spy or the process itself, is told."""
+    """Profile a running proc or server, and draw a flame graph. The output says who sampled it: py-spy, or
+    the process itself."""
     from sigmaos_ray.perf import selection
 
     if list_all:
@@ -80,6 +81,7 @@ def _take(target: str, kind: Kind, seconds: float, rate_hz: float) -> tuple[Prof
     from sigmaos_ray.perf import remote
     from sigmaos_ray.perf.profile import Profile
 
+    # A number is a process of this machine, a slash makes it a server's pathname, and anything else is a proc's pid.
     if target.isdigit():
         taken = remote.take(int(target), kind, seconds, rate_hz)
         return taken.profile, taken.how, target

@@ -47,7 +47,7 @@ def spawn(
             print_json({"pid": proc.pid}) if as_json else print(proc.pid)
             return
         if not as_json:
-            print(proc.pid, flush=True)
+            print(proc.pid, flush=True)  # before the wait: to look at it, or evict it, from another terminal
         status = sc.wait_exit(proc.pid)
     _finish(proc.pid, status, as_json)
 
@@ -122,7 +122,7 @@ def top(watch: Watch = False, interval_s: Interval = 1.0, as_json: Json = False)
 
 
 def _nodes(sc: SigmaClnt) -> dict[str, dict[str, Any]]:
-    """What each schedd counts. One that goes meanwhile is left out."""
+    """What each schedd counts, by kernel id. One that goes while it is asked is left out."""
     nodes = {}
     for stat in sc.get_dir("name/schedd"):
         try:

@@ -90,7 +90,7 @@ def _row(kind: str, latency: dict[str, Any], rate: float) -> list[str]:
 
 
 def duration(micros: float) -> str:
-    """For people."""
+    """A duration in the unit that suits its size. ``micros``: microseconds."""
     if micros < 1e3:
         return f"{micros:.0f} us"
     return f"{micros / 1e3:.1f} ms" if micros < 1e6 else f"{micros / 1e6:.1f} s"

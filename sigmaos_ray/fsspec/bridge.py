@@ -35,6 +35,7 @@ def on_client_loop(
     async def crossing(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         loop = loopthread.shared().loop
         coroutine = method(self, *args, **kwargs)
+        # Most calls are there already, from a blocking face: for them a task of its own would be a waste.
         if asyncio.get_running_loop() is loop:
             return await coroutine
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
@@ -70,7 +71,7 @@ def _iterating(name: str) -> Callable[..., Iterator[Any]]:
             while (item := self.run(_next(items))) is not _END:
                 yield item
         finally:
-            self.run(items.aclose())
+            self.run(items.aclose())  # whoever stops in the middle of a walk leaves nothing under way
 
     return iterate
 

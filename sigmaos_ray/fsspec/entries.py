@@ -88,6 +88,7 @@ def by_depth(pathnames: Iterable[str]) -> list[list[str]]:
 def topmost(pathnames: Iterable[str]) -> list[str]:
     """Those that do not lie below another one."""
     tops: list[str] = []
+    # By components, not by characters: "a-b" would stand between "a" and "a/b".
     for pathname in sorted(set(pathnames), key=lambda name: name.split("/")):
         if not tops or not is_below(pathname, tops[-1]):
             tops.append(pathname)

@@ -55,6 +55,7 @@ async def upload(sc: AsyncSigmaClnt, local: str, pathname: str, flags: Mode, cal
     file = await asyncio.to_thread(open, local, "rb")
     try:
         callback.set_size(os.fstat(file.fileno()).st_size)
+        # By what there is to read, not by the size that was told: the file may be growing, or be a pipe.
         first = await asyncio.to_thread(file.read, sc.read_bytes_max)
         if len(first) < sc.read_bytes_max:
             await sc.put_file(pathname, first, mode=OWRITE | flags)
