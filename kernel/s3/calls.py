@@ -71,6 +71,7 @@ class Calls:
             except BOTO_ERRORS as error:
                 fate = fate_of(error)
                 is_over = asyncio.get_running_loop().time() + pause >= deadline
+                # Of a fate that is unknown another try does harm where it may meet its own first one.
                 may_help = fate is Fate.REFUSED or (fate is Fate.UNKNOWN and repeats)
                 is_away = not _answers(error) and tries >= self.limits.s3_away_tries_max
                 is_garbled = isinstance(error, ResponseParserError) and tries >= self.limits.s3_garbled_tries_max
@@ -144,6 +145,7 @@ class Calls:
 
 async def _until_done(running: asyncio.Future[T], deadline: float) -> None:
     loop = asyncio.get_running_loop()
+    """Waits for a thread, whoever else cancels meanwhile: what it reads or fills must not be freed under it."""
     running.add_done_callback(_retrieve)
     while not running.done() and loop.time() < deadline:
         try:

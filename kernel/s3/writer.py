@@ -227,6 +227,7 @@ class ObjectWriter(OpenFile):
             if self._held_bytes:
                 await self._send_part(self._held_bytes)
             await upload.arrived()
+        # The parts first, the lock of the key then: whoever else writes this name waits for the end alone.
         await self._folder.commit(self._account, self._name, self._finish, fence=self._fence, exclusive=self._exclusive)
 
     async def _finish(self) -> str:

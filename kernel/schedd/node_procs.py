@@ -147,6 +147,7 @@ class NodeProcs:
         self._do(self.table.reported(pid, status, time.time()))
 
     def _on_ray_end(self, proc: ProcState, status: Status | None) -> None:
+        # Ray says "cancelled" of a worker that it killed for us, too: what became of its process is looked up.
         if status is None or (proc.killing and status is endings.WITHDRAWN):
             autopsy = asyncio.get_running_loop().create_task(self._autopsy(proc), name=f"autopsy-{proc.pid}")
             self._autopsies.add(autopsy)

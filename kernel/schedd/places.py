@@ -15,3 +15,4 @@ class RayPlace(msgspec.Struct, frozen=True, kw_only=True):
     handle: bytes
     """The actor's own, pickled by Ray: workers call back through it."""
     runtime_env: dict[str, Any] | None = None
+    """The realm's; never with per-proc data in it: Ray starts a new worker for each environment."""

@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from kernel.schedd import endings, worker
 from kernel.schedd.backlog import Backlog, ClusterSize
 from kernel.schedd.counters import NodeSize
+from kernel.schedd.places import RayPlace
 from kernel.schedd.shares import Turn
 from sigmaos_ray import debug
 from sigmaos_ray.config import Scheduling
@@ -38,12 +39,9 @@ _CPU_GRAIN: Final = 1e-4
 
 
 class RayContext(msgspec.Struct, frozen=True, kw_only=True):
-    """Where this schedd stands in Ray."""
+    """What the Ray side of a schedd is told when it starts."""
 
-    node_id: str
-    namespace: str | None
-    runtime_env: dict[str, Any] | None = None
-    """The realm's; never with per-proc data in it."""
+    place: RayPlace
     limits: Scheduling
     realm: str = ""
     kernel_id: str = ""
@@ -93,8 +91,8 @@ class RayProcs:
         self._sharing: asyncio.Task[None] | None = None
         self._referee: Any = None
         plain: dict[str, Any] = {"num_cpus": 1 / context.limits.be_per_core, "max_retries": 0}
-        if context.runtime_env:
-            plain["runtime_env"] = context.runtime_env
+        if context.place.runtime_env:
+            plain["runtime_env"] = context.place.runtime_env
         run = _runner(node)
         self._run: Any = ray.remote(**plain)(run)
         self._run_fresh: Any = ray.remote(max_calls=1, **plain)(run)
@@ -221,13 +219,13 @@ class RayProcs:
         if spec.kernels:
             options["scheduling_strategy"] = self._here()
         if spec.fresh:
-            options["runtime_env"] = _fresh_env(self._context.runtime_env, spec.pid)
-        elif self._context.runtime_env:
-            options["runtime_env"] = self._context.runtime_env
+            options["runtime_env"] = _fresh_env(self._context.place.runtime_env, spec.pid)
+        elif self._context.place.runtime_env:
+            options["runtime_env"] = self._context.place.runtime_env
         return options
 
     def _here(self) -> NodeAffinitySchedulingStrategy:
-        return NodeAffinitySchedulingStrategy(self._context.node_id, soft=False)
+        return NodeAffinitySchedulingStrategy(self._context.place.node_id, soft=False)
 
     def _create_actor(self, proc: ProcState) -> None:
         """In the creator's thread. A proc that was withdrawn meanwhile is not created."""
@@ -236,7 +234,12 @@ class RayProcs:
             return
         proc.submitted_s = time.time()
         try:
-            options = {"name": proc.pid, "max_restarts": 0, "namespace": self._context.namespace, **self._needs(proc)}
+            options = {
+                "name": proc.pid,
+                "max_restarts": 0,
+                "namespace": self._context.place.namespace,
+                **self._needs(proc),
+            }
             actor = self._actor.options(**options).remote()
             future: Future[bytes] = actor.run.remote(proc.spec.SerializeToString(), self._node).future()
         except (ValueError, TypeError, ray.exceptions.RayError) as error:

@@ -90,11 +90,9 @@ class ScheddServer(FileService):
             _log(f"realm {self._args.realm}: no worker yet, the first proc waits for one")
 
     def _ray_context(self) -> RayContext:
-        args, place = self._args, self._place
+        args = self._args
         return RayContext(
-            node_id=place.node_id,
-            namespace=place.namespace,
-            runtime_env=place.runtime_env,
+            place=self._place,
             limits=self._config.scheduling,
             realm=args.realm,
             kernel_id=args.kernel_id,

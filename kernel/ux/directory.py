@@ -322,6 +322,7 @@ class UxDir(UxNode, Dir):
         if new_dir is self and new_name == node.name:
             return
         is_replaced = self._move_on_host(node, new_dir, new_name)
+        # From here to the last watch no wait: who lists and who watches see one moment (W-3).
         if is_replaced:
             new_dir._has_gone(new_name)
             victim = new_dir._held.get(new_name)
@@ -341,6 +342,7 @@ class UxDir(UxNode, Dir):
             victim = target.peek(new_name)
             if victim is not None:
                 self.shared.check_shown(new_name, victim)
+            # Noted before it is done: killed in between, the next server looks at both places.
             self.shared.ties.moves(node, node.way(), [*new_dir.way(), new_name])
             source.rename(node.name, target, new_name)
             if victim is not None and victim.inode == node.host.inode:  # two names of one file: Unix leaves both
