@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -14,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 
 QUOTED = re.compile(r"`([^`\n]+)`")
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TOPS = tuple(entry.name for entry in ROOT.iterdir() if not entry.name.startswith(".") or entry.name == ".ci")
 
@@ -47,6 +50,22 @@ def test_verbs_exist(document: str) -> None:
     named = set(re.findall(r"(?:^|`|&& )sigmaos ([a-z]+)", (ROOT / document).read_text(), re.MULTILINE))
     assert named
     assert not named - verbs
+
+
+def _imports(source: str) -> list[tuple[str, str]]:
+    """What a block imports of ours: modules, and names in them."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom) and node.module]
+    names = [(str(node.module), alias.name) for node in nodes for alias in node.names if alias.name != "*"]
+    return [each for each in names if each[0].split(".")[0] in ("sigmaos_ray", "kernel", "user")]
+
+
+@pytest.mark.parametrize("document", ["README.md", *sorted(f"docs/{file.name}" for file in ROOT.glob("docs/*.md"))])
+def test_what_examples_import_is_there(document: str) -> None:
+    for block in PYTHON.findall((ROOT / document).read_text()):
+        for module, name in _imports(block):
+            assert hasattr(importlib.import_module(module), name) or importlib.import_module(f"{module}.{name}"), (
+                f"{module}.{name}"
+            )
 
 
 def test_what_is_no_path_is_not_taken_for_one() -> None:
