@@ -19,7 +19,7 @@ class within:  # reads as a statement: async with within(2.0, pathname, "no repl
 
     __slots__ = ("_obj", "_timeout", "_timeout_s", "_why")
 
-    def __init__(self, timeout_s: float | None, obj: str, why: str = "not") -> None:
+    def __init__(self, timeout_s: float | None, obj: str, why: str = "not done") -> None:
         self._timeout = asyncio.timeout(timeout_s)
         self._timeout_s = timeout_s
         self._obj = obj
@@ -34,4 +34,4 @@ class within:  # reads as a statement: async with within(2.0, pathname, "no repl
         try:
             await self._timeout.__aexit__(kind, error, traceback)
         except TimeoutError as expired:  # raised here alone, where the time-out itself ended the block
-            raise serr.Timeout(self._obj, f"{self._why} within {self._timeout_s} s") from expired
+            raise serr.Timeout(self._obj, f"{self._why} in {round(self._timeout_s or 0.0, 3):g} s") from expired

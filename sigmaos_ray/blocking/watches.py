@@ -64,7 +64,7 @@ class WatchesFace(FsCalls):
                     try:
                         watch.read(left_s)
                     except serr.Timeout as error:
-                        raise serr.Timeout(directory, f"not within {timeout_s} s") from error
+                        raise serr.Timeout(directory, f"not done in {timeout_s:g} s") from error
                     except (*serr.SESSION_ERRORS, serr.Version):
                         break  # the watch is over: the server went away, or the directory was removed
                 else:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.leaseclnt import leases_of, made_or_undone
 from sigmaos_ray.sigmap import DEV_NAMED, DMDEVICE, FENCES, NAMED, NO_FENCE, Fence, path
 
@@ -64,13 +65,8 @@ class AsyncElectClnt:
         if self._watcher is not None and not self.lost.is_set():
             raise serr.Inval(self._pathname, "this candidate leads already")
         await self._stop_watching()
-        try:
-            async with asyncio.timeout(timeout_s or None):
-                lease = await self._campaign(data, once=timeout_s == 0)
-        except TimeoutError as error:
-            if isinstance(error, serr.SigmaError):
-                raise
-            raise serr.Timeout(self._pathname, f"somebody else led for {timeout_s} s") from error
+        async with within(timeout_s or None, self._pathname, "somebody else led: no leadership"):
+            lease = await self._campaign(data, once=timeout_s == 0)
         self.lost.clear()
         self.lost_threaded.clear()
         self._watcher = asyncio.create_task(self._watch(lease, self._fence), name=f"elect-{self._pathname}")

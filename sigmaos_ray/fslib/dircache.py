@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.config import LOCAL
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.fslib.dirview import DirView
 
 if TYPE_CHECKING:
@@ -61,17 +62,12 @@ class AsyncDirCache(Generic[V]):
         """Returns once ``reached()``, looking after each change. Timeout past ``timeout_s``; the error if the directory
         cannot be read."""
         self._start()
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not (self._is_read and reached()):
-                    changed = self._changed
-                    await changed.wait()
-                    if self._failure is not None:
-                        raise type(self._failure)(self._failure.obj, self._failure.msg)
-        except TimeoutError as error:
-            if isinstance(error, serr.SigmaError):
-                raise
-            raise serr.Timeout(self._pathname, f"not within {timeout_s} s") from error
+        async with within(timeout_s, self._pathname):
+            while not (self._is_read and reached()):
+                changed = self._changed
+                await changed.wait()
+                if self._failure is not None:
+                    raise type(self._failure)(self._failure.obj, self._failure.msg)
 
     def _start(self) -> None:
         if self._is_stopped:

@@ -6,12 +6,12 @@ For a lock whose holder must not act once it lost it, however late it notices, t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
 from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.leaseclnt import leases_of, made_or_undone
 
 if TYPE_CHECKING:
@@ -45,13 +45,8 @@ class AsyncLock:
         NotFound without its directory; NotSupported on a server without leased files."""
         if self.is_held:
             raise serr.Inval(self._pathname, "this lock is held by us")
-        try:
-            async with asyncio.timeout(timeout_s or None):
-                self._lease = await self._acquire(once=timeout_s == 0)
-        except TimeoutError as error:
-            if isinstance(error, serr.SigmaError):
-                raise
-            raise serr.Timeout(self._pathname, f"somebody else held it for {timeout_s} s") from error
+        async with within(timeout_s or None, self._pathname, "somebody else held it: not free"):
+            self._lease = await self._acquire(once=timeout_s == 0)
 
     async def _acquire(self, *, once: bool) -> AsyncLease:
         while True:

@@ -14,6 +14,7 @@ import msgspec
 from google.protobuf.message import DecodeError, Message
 
 from sigmaos_ray import serr
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.rpcsrv import RpcContext, is_immediate
 
 if TYPE_CHECKING:
@@ -86,14 +87,8 @@ class RpcTable:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def _run_in_time(self, name: str, method: _Method, ctx: RpcContext, request: Message) -> object:
-        limit = asyncio.timeout(ctx.remaining_s())
-        try:
-            async with limit:
-                return await self._run(method, ctx, request)
-        except TimeoutError as error:
-            if not limit.expired():  # the handler's own
-                raise
-            raise serr.Timeout(name, f"the handler took more than {ctx.timeout_s:g} s") from error
+        async with within(ctx.remaining_s(), name, "the handler did not end"):
+            return await self._run(method, ctx, request)
 
     def close(self) -> None:
         """Blocking handlers that run, run on; those that wait for a thread, end."""

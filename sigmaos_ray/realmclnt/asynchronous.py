@@ -11,6 +11,7 @@ import msgspec
 
 from sigmaos_ray import config, decoding, serr
 from sigmaos_ray.config import LOCAL
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.sigmap import OEXCL, OWRITE, REALM, ROOT_REALM, path
 
 if TYPE_CHECKING:
@@ -62,11 +63,8 @@ class AsyncRealmClnt:
         self._check(name)
         pathname = path.join(REALM, name)
         await self._sc.put_file(pathname, msgspec.json.encode(RealmRecord()), mode=OWRITE | OEXCL)
-        try:
-            async with asyncio.timeout(timeout_s):
-                record = await self._settled(pathname)
-        except TimeoutError as error:
-            raise serr.Timeout(name, f"the realm is not up after {timeout_s:.0f} s") from error
+        async with within(timeout_s, name, "the realm is not up"):
+            record = await self._settled(pathname)
         if record.state == "failed":
             await self.remove(name)
             raise serr.Error(name, record.why)

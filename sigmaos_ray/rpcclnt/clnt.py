@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.fslib import rpcdevice
 from sigmaos_ray.rpcclnt.channel import Answered, Channel
 
@@ -76,13 +77,8 @@ class AsyncRPCClnt:
 
     async def _call_in_time(self, method: str, argument: bytes, timeout_s: float, *, idempotent: bool) -> bytes:
         ends_s = time.monotonic() + timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._call(method, argument, ends_s, idempotent=idempotent)
-        except TimeoutError as error:
-            if isinstance(error, serr.SigmaError):
-                raise
-            raise serr.Timeout(method, f"no reply in {timeout_s} s") from error
+        async with within(timeout_s, method, "no reply"):
+            return await self._call(method, argument, ends_s, idempotent=idempotent)
 
     async def _call(self, method: str, argument: bytes, ends_s: float | None, *, idempotent: bool) -> bytes:
         """Tries until the call was made once, as far as anybody can tell. ``ends_s``: for the server; the caller ends

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from google.protobuf.message import Message
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.fslib.dircache import AsyncDirCache
 from sigmaos_ray.rpcclnt.clnt import FateUnknown, InstanceRPCClnt, NeverRan
 from sigmaos_ray.sigmap import path
@@ -72,13 +73,8 @@ class AsyncShardedRPCClnt:
         call that may have run is made again at another one if it is ``idempotent``, else it is IOErr. NotFound if there
         are no servers, and none comes within ten seconds. Else as ``AsyncRPCClnt.rpc``."""
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._rpc_any(method, request, reply_class, ends_s, idempotent=idempotent)
-        except TimeoutError as error:
-            if isinstance(error, serr.SigmaError):
-                raise
-            raise serr.Timeout(method, f"no reply in {timeout_s} s") from error
+        async with within(timeout_s, method, "no reply"):
+            return await self._rpc_any(method, request, reply_class, ends_s, idempotent=idempotent)
 
     async def _rpc_any(
         self, method: str, request: Message, reply_class: type[R], ends_s: float | None, *, idempotent: bool

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import grpc
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Welcome
 from sigmaos_ray.sessp import wire
@@ -93,10 +94,8 @@ class SessionServer:
             raise serr.Retry("stream", f"over {limits.greetings_max} streams have not said hello yet")
         self._greetings_count += 1
         try:
-            async with asyncio.timeout(limits.hello_timeout_s):
+            async with within(limits.hello_timeout_s, "hello", "none"):
                 return await self._meet(context)
-        except TimeoutError as error:
-            raise serr.Timeout("hello", f"none in {limits.hello_timeout_s} s") from error
         finally:
             self._greetings_count -= 1
 
