@@ -21,22 +21,20 @@ import psutil
 
 from kernel.boot.etcd import EmbeddedEtcd
 from kernel.boot.keptfiles import forget_all
-from kernel.boot.kernels import KernelPart, kernel_id_of, with_named
-from kernel.boot.nameds import Nameds, Place
-from kernel.boot.placing import numbered
+from kernel.boot.placing import Place, kernel_id_of, namespace_of, numbered
 from kernel.boot.raynode import RayCluster, live_nodes, own_node_id
+from kernel.boot.realmparts import RealmParts
 from kernel.boot.realms import Realms
 from kernel.boot.request import BootRequest, Report
 from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile, is_emulated
 from kernel.named.descriptor import SERVICE as NAMED
 from kernel.s3.descriptor import SERVICE as S3
-from kernel.service import Service, services_of
+from kernel.service import services_of
 from kernel.shell import KernelArgs
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
 from sigmaos_ray.config import ProcEnv
-from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, KernelNode
-from sigmaos_ray.sigmap import Endpoint
+from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -55,16 +53,6 @@ class RayLost(Exception):
     """Ray, or the part of it that is named, ended by itself."""
 
 
-class Node:
-    """One kernel node: its parts, by service."""
-
-    def __init__(self, kernel_id: str, host: str, ray_node_id: str) -> None:
-        self.kernel_id = kernel_id
-        self.host = host
-        self.ray_node_id = ray_node_id
-        self.parts: dict[str, KernelPart] = {}
-
-
 class Boot:
     """One instance."""
 
@@ -72,19 +60,16 @@ class Boot:
         self._request = request
         self._report = report
         self._config = configuration.current()
-        self._node_services = tuple(service for service in services_of(request.services) if service.is_per_node)
         self._state_dir = Path(request.state_dir)
         self._logs = self._state_dir / "logs"
         self._etcd: EmbeddedEtcd | None = None
         self._s3: EmulatedS3 | None = None
         self._ray = RayCluster(request, join_ray)
-        self._nameds: Nameds | None = None
-        self._nodes: dict[str, Node] = {}
-        self._realms = self._new_realms()
+        self._root, self._tenants = self._new_realms()
         self._home_id = ""
+        """Of the kernel node beside this process, once Ray runs."""
         self._numbers: dict[str, int] = {}
         """Of nodes among those of their host."""
-        """Of the kernel node beside this process, once Ray runs."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
         self._created_s = psutil.Process().create_time()
@@ -113,8 +98,8 @@ class Boot:
                 return
             except RayLost as lost:
                 _raise_when_stopped()
-                was_ready, self._ready, self._nameds, self._nodes = self._ready, False, None, {}
-                self._realms = self._new_realms()
+                was_ready, self._ready = self._ready, False
+                self._root, self._tenants = self._new_realms()
                 self._ray.end()
                 if not was_ready:
                     raise serr.Error("ray", f"{lost} ended while the instance started") from lost
@@ -184,65 +169,53 @@ class Boot:
     async def _bring_up(self, began_s: float) -> None:
         if self._etcd is not None:
             self._own(self._restart_child(self._etcd.child))
-        services = self._request.services
         self._home_id = kernel_id_of(own_node_id())
-        here = self._ray_nodes()
-        if NAMED.name in services:
-            await self._start_nameds(here)
+        places = self._live_places()
+        await self._root.start_nameds(places)
         if self._s3 is not None:
             await asyncio.to_thread(self._s3.wait)
             self._say(self._s3.line())
             self._own(self._restart_child(self._s3.child))
-        elif S3.name in services:
+        elif S3.name in self._request.services:
             self._say(f"s3 at {self._request.s3_endpoint or 'AWS'}, profile {PROFILE if has_profile() else 'none'}")
-        await asyncio.gather(*(self._add_node(node_id, host) for node_id, host in here.items()))
+        await self._root.start_nodes(places)
         self._own(self._follow_nodes())
-        if self._nameds is not None:
-            self._own(self._realms.follow(self._realms_env()))
+        if self._named_count:
+            self._own(self._tenants.follow(self._realms_env()))
         self._ready = True
         self._write_state()
         self._say(f"ready in {time.monotonic() - began_s:.1f} s")
         self._report(Report(ready=True))
 
-    async def _start_nameds(self, here: dict[str, str]) -> None:
-        def args(place: Place) -> KernelArgs:
-            return with_named(self._kernel_args(), place, Endpoint())
+    @property
+    def _named_count(self) -> int:
+        return self._request.named_count if NAMED.name in self._request.services else 0
 
-        count = self._request.named_count
-        self._nameds = Nameds(count, args, self._namespace, self._config, self._write_state)
-        await self._nameds.start(self._places(here))
-        standby = f", {count - 1} standing by" if count > 1 else ""
-        self._say(f"named at {self._nameds.endpoint.addrs[0]}{standby}")
+    def _new_realms(self) -> tuple[RealmParts, Realms]:
+        """The root realm, and the tenants that it knows of."""
+        services = services_of(self._request.services)
+        root = RealmParts(self._kernel_args, services, self._named_count, self._config, self._write_state, self._say)
+        tenants = Realms(self._kernel_args, lambda: root.places, services, self._config, self._write_state)
+        return root, tenants
 
-    def _places(self, nodes: dict[str, str]) -> list[Place]:
-        """Where nameds can run, our own node first."""
-        ours = own_node_id()
-        ordered = sorted(nodes, key=lambda node_id: node_id != ours)
-        return [self._place(node_id, nodes[node_id]) for node_id in ordered]
-
-    def _place(self, ray_node_id: str, host: str) -> Place:
-        number = self._numbers.get(ray_node_id, 1)
-        return Place(ray_node_id, kernel_id_of(ray_node_id), self._host_of(ray_node_id, host), number)
-
-    def _new_realms(self) -> Realms:
-        def places() -> list[Place]:
-            return self._places({node.ray_node_id: node.host for node in self._nodes.values()})
-
-        return Realms(self._kernel_args, places, self._node_services, self._config, self._write_state)
+    def _live_places(self) -> list[Place]:
+        """The live nodes of Ray, our own first. Blocks for Ray's control store."""
+        alive, ours = live_nodes(), own_node_id()
+        self._numbers = numbered(alive, self._numbers, ours)
+        return [
+            # Our own serves on loopback, unless told otherwise: nobody else need reach it.
+            Place(
+                node_id,
+                kernel_id_of(node_id),
+                self._request.host if node_id == ours else alive[node_id],
+                self._numbers[node_id],
+            )
+            for node_id in sorted(alive, key=lambda node_id: node_id != ours)
+        ]
 
     def _realms_env(self) -> ProcEnv:
         state_file = str(self._state_dir / STATE_FILE_NAME)
-        return ProcEnv(
-            pid="boot-realms", realm=self._request.realm, named=self._named_endpoint(), state_file=state_file
-        )
-
-    def _host_of(self, ray_node_id: str, host: str) -> str:
-        # Ours: on loopback, unless told otherwise.
-        return self._request.host if ray_node_id == own_node_id() else host
-
-    @property
-    def _namespace(self) -> str:
-        return f"sigmaos-{self._request.realm}"
+        return ProcEnv(pid="boot-realms", realm=self._request.realm, named=self._root.named, state_file=state_file)
 
     def _own(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -262,47 +235,12 @@ class Boot:
             child.launch()
             self._write_state()
 
-    def _ray_nodes(self) -> dict[str, str]:
-        alive = live_nodes()
-        self._numbers = numbered(alive, self._numbers, own_node_id())
-        return alive
-
     async def _follow_nodes(self) -> None:
         """Keeps one kernel node on every live Ray node, as they come and go."""
         while True:
             await asyncio.sleep(self._config.boot.nodes_poll_s)
-            alive = await asyncio.to_thread(self._ray_nodes)
-            if self._nameds is not None and set(alive) != set(self._nodes):
-                await self._nameds.follow_nodes(self._places(alive))
-            for node_id in set(self._nodes) - set(alive):
-                node = self._nodes.pop(node_id)
-                debug.error(f"node {node.kernel_id} is gone")
-                for part in node.parts.values():
-                    part.abandon()
-                self._write_state()
-            for node_id in set(alive) - set(self._nodes):
-                try:
-                    await self._add_node(node_id, alive[node_id])
-                except serr.SigmaError as error:
-                    debug.error(f"kernel node on {alive[node_id]}: {error}")
-                    node = self._nodes.pop(node_id)
-                    await asyncio.gather(*(part.stop() for part in node.parts.values()))
-            await self._realms.follow_nodes()
-
-    async def _add_node(self, ray_node_id: str, host: str) -> None:
-        place = self._place(ray_node_id, host)
-        node = self._nodes[ray_node_id] = Node(place.kernel_id, place.host, ray_node_id)
-        for service in self._node_services:
-            node.parts[service.name] = self._part(service, place)
-        await asyncio.gather(*(part.start() for part in node.parts.values()))
-        if node.parts:
-            self._say(f"kernel node {node.kernel_id}: {' '.join(node.parts)}")
-
-    def _part(self, service: Service, place: Place) -> KernelPart:
-        def args() -> KernelArgs:
-            return with_named(self._kernel_args(), place, self._named_endpoint())
-
-        return KernelPart(service, args, lambda: place.ray_node_id, self._namespace, self._config, self._write_state)
+            await self._root.follow_nodes(await asyncio.to_thread(self._live_places))
+            await self._tenants.follow_nodes()
 
     def _kernel_args(self) -> KernelArgs:
         return KernelArgs(
@@ -315,7 +253,7 @@ class Boot:
             s3_credentials_profile=self._profile(),
             db_url=os.environ.get("SIGMAOS_DB_URL", ""),  # no part of the request, which everybody sees: a secret
             log_dir=str(self._logs),
-            referee=(f"schedd-{self._home_id}", self._namespace),
+            referee=(f"schedd-{self._home_id}", namespace_of(self._request.realm)),
             debug=self._request.debug,
             perf=self._request.perf,
             fail=self._request.fail,
@@ -327,27 +265,18 @@ class Boot:
     def _etcd_endpoints(self) -> list[str]:
         return [self._etcd.endpoint] if self._etcd is not None else list(self._request.etcd)
 
-    def _named_endpoint(self) -> Endpoint:
-        return self._nameds.endpoint if self._nameds is not None else Endpoint()
-
     async def _take_down(self, ray_lives: bool) -> None:
-        """Services first, named last: withdrawing a name needs it. Without Ray there is nobody to ask."""
+        """The root realm last: what is wanted of tenants stands in its namespace."""
         for task in set(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
-        parts = [part for node in self._nodes.values() for part in node.parts.values()]
-        if not ray_lives:
-            for part in parts:
-                part.abandon()
-            await self._realms.abandon()
-            if self._nameds is not None:
-                await self._nameds.abandon()
-            return
-        await self._realms.stop()
-        await asyncio.gather(*(part.stop() for part in parts))
-        if self._nameds is not None:
-            await self._nameds.stop()
+        if ray_lives:
+            await self._tenants.stop()
+            await self._root.stop()
+        else:
+            await self._tenants.abandon()
+            await self._root.abandon()
 
     # -- what others see
 
@@ -377,20 +306,11 @@ class Boot:
             s3_credentials_profile=args.s3_credentials_profile,
             ray_address=self._ray.address,
             ray_temp_dir=self._ray.temp_dir,
-            named=self._named_endpoint(),
-            kernel_nodes=self._kernel_nodes(),
+            named=self._root.named,
+            kernel_nodes=self._root.kernel_nodes(),
             children=self._records(),
-            realms=self._realms.infos(),
+            realms=self._tenants.infos(),
         )
-
-    def _kernel_nodes(self) -> list[KernelNode]:
-        shown: list[KernelNode] = []
-        for node in self._nodes.values():
-            services = {name: part.info for name, part in node.parts.items() if part.info is not None}
-            if self._nameds is not None:
-                services = {**self._nameds.services_on(node.kernel_id), **services}
-            shown.append(KernelNode(id=node.kernel_id, host=node.host, ray_node_id=node.ray_node_id, services=services))
-        return shown
 
     def _records(self) -> list[ChildProcess]:
         return [child.record() for child in self._children() if child.is_launched]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import ray
 
-from kernel.boot.kernels import KernelPart
+from kernel.boot.part import KernelPart
 from kernel.boot.placing import place
 from kernel.named.descriptor import SERVICE
 from kernel.named.election import follow_candidates
@@ -19,6 +19,7 @@ from sigmaos_ray.sigmap import Endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kernel.boot.placing import Place
     from kernel.named.election import Candidate
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config
@@ -31,30 +32,18 @@ _log = debug.selector("BOOT")
 STANDBY = f"{SERVICE.name}-standby"
 
 
-class Place(NamedTuple):
-    """A node that can run nameds."""
-
-    ray_node_id: str
-    kernel_id: str
-    host: str
-    number: int = 1
-    """Among the nodes of one host."""
-
-
 class Nameds:
     """``start`` them; ``stop`` or ``abandon`` them. ``on_change`` is told when the leader or a standby is another."""
 
     def __init__(
         self,
         count: int,
-        args: Callable[[Place], KernelArgs],
-        namespace: str,
+        args_at: Callable[[Place], KernelArgs],
         config: Config,
         on_change: Callable[[], None],
     ) -> None:
         self._count = count
-        self._args = args
-        self._namespace = namespace
+        self._args_at = args_at
         self._config = config
         self._on_change = on_change
         self._places: dict[str, Place] = {}
@@ -69,12 +58,11 @@ class Nameds:
         """Of the leader that was last known to serve."""
 
     async def start(self, places: Sequence[Place]) -> None:
-        """Returns once one of them leads and serves; raises what kept the first one from standing. Timeout if none
-        leads."""
+        """Returns once one of them leads and serves; raises what kept one from standing. Timeout if none leads."""
         self._set_places(places)
         self._parts = [self._part(slot) for slot in range(self._count)]
         await asyncio.gather(*(part.start() for part in self._parts))
-        first = self._args(places[0])
+        first = self._args_at(places[0])
         self._realm = first.realm
         self._follower = asyncio.create_task(self._follow(first.etcd_endpoints, first.realm), name="named-leaders")
         timeout_s = self._config.boot.part_start_timeout_s
@@ -84,14 +72,11 @@ class Nameds:
             raise serr.Timeout(SERVICE.name, f"none leads within {timeout_s:.0f} s") from error
 
     def _part(self, slot: int) -> KernelPart:
-        def where() -> str:
-            return self._slots[slot]
-
-        def args() -> KernelArgs:
-            return self._args(self._places[self._slots[slot]])
+        def where() -> Place:
+            return self._places[self._slots[slot]]
 
         name = SERVICE.name if not slot else f"{SERVICE.name}-{slot}"
-        return KernelPart(SERVICE, args, where, self._namespace, self._config, self._on_change, name=name)
+        return KernelPart(SERVICE, where, self._args_at, self._config, self._on_change, name=name)
 
     def _set_places(self, places: Sequence[Place]) -> None:
         self._places = {each.ray_node_id: each for each in places} | {
@@ -158,7 +143,8 @@ class Nameds:
         await asyncio.gather(*(part.stop() for slot, part in enumerate(self._parts) if slot != leader))
         if leader is not None:
             await self._parts[leader].stop()
-        await asyncio.to_thread(_told, whereis.withdraw, self._realm)
+        if self._realm:
+            await asyncio.to_thread(_told, whereis.withdraw, self._realm)
 
     async def abandon(self) -> None:
         """Ray is gone, and they with it."""

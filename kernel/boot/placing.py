@@ -1,12 +1,33 @@
-"""On which node each of a realm's nameds runs: one per node first; and which nodes share a host. Pure."""
+"""Where the parts of a realm run: nodes and their names, and on which of them each of a realm's nameds is. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+class Place(NamedTuple):
+    """A node that kernel parts can run on."""
+
+    ray_node_id: str
+    kernel_id: str
+    host: str
+    """The address that its services bind and publish."""
+    number: int = 1
+    """Among the nodes of its host."""
+
+
+def kernel_id_of(ray_node_id: str) -> str:
+    """The kernel id of a Ray node: the same for as long as the node lives."""
+    return f"sigma-{ray_node_id[:8]}"
+
+
+def namespace_of(realm: str) -> str:
+    """Ray's namespace with the names of a realm's actors."""
+    return f"sigmaos-{realm}"
 
 
 def place(count: int, nodes: Sequence[str], present: Mapping[int, str], stays: int | None = None) -> dict[int, str]:

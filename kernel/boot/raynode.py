@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ray
 
+from kernel.boot.placing import namespace_of
 from kernel.boot.raysession import core_processes, end_session, wait_any_end, wait_unreachable
 from kernel.raylib import own
 from sigmaos_ray import serr
@@ -47,7 +48,7 @@ class RayCluster:
     def start(self) -> None:
         """Blocks for some seconds. Error if Ray cannot be reached or started."""
         options: dict[str, Any] = {
-            "namespace": f"sigmaos-{self._request.realm}",
+            "namespace": namespace_of(self._request.realm),
             "log_to_driver": False,
             "logging_level": "error",
             "configure_logging": False,

@@ -21,7 +21,7 @@ from sigmaos_ray.sigmap import REALM, path
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kernel.boot.nameds import Place
+    from kernel.boot.placing import Place
     from kernel.service import Service
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config, ProcEnv
@@ -83,8 +83,14 @@ class Realms:
         await asyncio.gather(*(self._add(sc, name) for name in wanted - set(self._realms)))
 
     async def _add(self, sc: AsyncSigmaClnt, name: str) -> None:
-        parts = RealmParts(lambda: args_of(self._root_args(), name), self._services, self._config, self._on_change)
-        self._realms[name] = parts
+        parts = self._realms[name] = RealmParts(
+            lambda: args_of(self._root_args(), name),
+            self._services,
+            1,
+            self._config,
+            self._on_change,
+            lambda line: _log(f"realm {name}: {line}"),
+        )
         try:
             await parts.start(self._places())
             record = RealmRecord(state="up")
@@ -123,11 +129,8 @@ class Realms:
 
     async def follow_nodes(self) -> None:
         """The nodes are others now."""
-        for name, parts in list(self._realms.items()):
-            try:
-                await parts.follow_nodes(self._places())
-            except serr.SigmaError as error:
-                debug.error(f"realm {name}: {error}")
+        for parts in list(self._realms.values()):
+            await parts.follow_nodes(self._places())
 
     async def stop(self) -> None:
         """What is wanted stays in the namespace: the realms come back with the instance."""

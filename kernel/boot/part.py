@@ -1,23 +1,21 @@
-"""The kernel actors of an instance: started, watched, started again when they end, stopped."""
+"""One kernel actor of an instance: started, watched, started again when it ends, stopped."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from kernel.boot.keptfiles import node_dir
+from kernel.boot.placing import namespace_of
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kernel.boot.nameds import Place
+    from kernel.boot.placing import Place
     from kernel.service import Service
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config
@@ -32,21 +30,20 @@ class KernelPart:
     def __init__(
         self,
         service: Service,
-        args: Callable[[], KernelArgs],
-        ray_node_id: Callable[[], str],
-        namespace: str,
+        where: Callable[[], Place],
+        args_at: Callable[[Place], KernelArgs],
         config: Config,
         on_change: Callable[[], None],
         *,
         name: str | None = None,
     ) -> None:
-        """``args`` and ``ray_node_id`` are asked at each start. ``name``: of one of several of a service."""
+        """``where`` and ``args_at`` are asked at each start, the first and those after a death: nodes may have changed,
+        and named may be led from elsewhere. ``name``: of one of several of a service."""
         self.service = service
         self._name = name or service.name
         self._is_one_of_several = name is not None
-        self._args = args
-        self._ray_node_id = ray_node_id
-        self._namespace = namespace
+        self._where = where
+        self._args_at = args_at
         self._config = config
         self._on_change = on_change
         self._actor: Any = None
@@ -62,14 +59,15 @@ class KernelPart:
         self._keeper = asyncio.create_task(self._keep(), name=f"keep-{self._name}")
 
     async def _start_once(self) -> None:
-        args = self._args()
+        place = self._where()
+        args = self._args_at(place)
         options: dict[str, Any] = {
             "name": self._name if self._is_one_of_several else f"{self._name}-{args.kernel_id}",
-            "namespace": self._namespace,
+            "namespace": namespace_of(args.realm),
             "num_cpus": 0,
             "max_restarts": 0,
             "max_concurrency": self.service.calls_max,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(self._ray_node_id(), soft=False),
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(place.ray_node_id, soft=False),
         }
         actor = ray.remote(self.service.actor_class()).options(**options).remote(self._name, args)
         self._actor = actor
@@ -149,14 +147,3 @@ def _cause(error: BaseException) -> str:
     lines = [line for line in str(inner).strip().splitlines() if line.strip()]
     text = lines[-1].strip() if lines else type(inner).__name__
     return text if isinstance(inner, serr.SigmaError) else f"{type(inner).__name__}: {text}"
-
-
-def kernel_id_of(ray_node_id: str) -> str:
-    """The kernel id of a Ray node: the same for as long as the node lives."""
-    return f"sigma-{ray_node_id[:8]}"
-
-
-def with_named(args: KernelArgs, place: Place, named: Endpoint) -> KernelArgs:
-    """The arguments of a realm for a node."""
-    files = str(node_dir(Path(args.state_dir), place.number))
-    return msgspec.structs.replace(args, kernel_id=place.kernel_id, named=named, host=place.host, node_dir=files)
