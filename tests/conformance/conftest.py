@@ -6,14 +6,13 @@ Servers are started once per session; each test has a client and a directory of 
 from __future__ import annotations
 
 import itertools
-import secrets
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from motoserver import serve_s3
-from serving import CAPABILITIES, Place, Site
+from fileservers import SERVERS, Place
+from serving import Site
 
 from sigmaos_ray import config
 from sigmaos_ray.fslib import AsyncFsLib
@@ -21,9 +20,6 @@ from sigmaos_ray.fslib import AsyncFsLib
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
-
-    from etcd_child import EtcdChild
-    from motoserver import Emulator
 
     from sigmaos_ray.testing.conformance import Capabilities
 
@@ -39,33 +35,17 @@ def _quick_turns() -> Iterator[None]:
     sys.setswitchinterval(before_s)
 
 
-@pytest.fixture(scope="session")
-def s3_emulator() -> Iterator[Emulator]:
-    with serve_s3() as emulator:
-        yield emulator
-
-
-def _place(kind: str, request: pytest.FixtureRequest, directory: Path) -> Place:
-    etcd: EtcdChild | None = request.getfixturevalue("etcd") if kind == "named" else None
-    return Place(
-        directory=directory,
-        etcd_endpoint=etcd.endpoint if etcd else "",
-        s3=request.getfixturevalue("s3_emulator") if kind == "s3" else None,
-        realm=f"c{secrets.token_hex(4)}",
-    )
-
-
-@pytest.fixture(scope="session", params=sorted(CAPABILITIES))
+@pytest.fixture(scope="session", params=sorted(SERVERS))
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server of each kind, for all tests that leave it running."""
-    with Site(request.param, _place(request.param, request, tmp_path_factory.mktemp("site"))) as running:
+    with Site(request.param, Place.of(request.param, request, tmp_path_factory.mktemp("site"))) as running:
         yield running
 
 
 @pytest.fixture
 def own_site(site: Site, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     """Another one, for the test alone."""
-    with Site(site.kind, _place(site.kind, request, tmp_path)) as running:
+    with Site(site.kind, Place.of(site.kind, request, tmp_path)) as running:
         yield running
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from sigmaos_ray.fslib import AsyncFsLib
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
+    from fileservers import Kind
+
     from sigmaos_ray.loopthread import LoopThread
     from sigmaos_ray.sigmap import Endpoint
 
@@ -28,14 +31,24 @@ _numbers = itertools.count(1)
 class Lab:
     """One server, on a loop in a thread of its own: leases are refreshed also while hypothesis thinks."""
 
-    def __init__(self, thread: LoopThread, endpoint: Endpoint, root: str, realm: str = "rootrealm") -> None:
+    def __init__(self, thread: LoopThread, kind: Kind, endpoint: Endpoint, root: str, realm: str) -> None:
         self._thread = thread
+        self._kind = kind
         self.endpoint = endpoint
+        self.realm = realm
         self.address = endpoint.addrs[0]
         self.root = root
         """A directory of the server to work in, as a client's pathname."""
         self.canary = AsyncFsLib(ProcEnv(pid="canary", realm=realm, named=endpoint))
         self.start_counts: dict[str, int] = {}
+
+    @property
+    def is_on_moto(self) -> bool:
+        return self._kind.needs_s3
+
+    def examples_count(self, beside_memory: int) -> int:
+        """How many examples a quick test of this server tries, where one in memory has so many."""
+        return math.ceil(beside_memory * self._kind.pace)
 
     @property
     def aname(self) -> str:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from lab import Lab
     from rawsession import RawSession
 
-EXAMPLES_COUNTS = {"memfs": 40, "named": 30, "s3": 6, "ux": 30}
+EXAMPLES_COUNT = 40
+"""Beside a server in memory; less beside others, by their pace."""
 PEN = "pen"
 """A directory of the attackers' own: from a fid of it the canary's file is out of reach."""
 
@@ -66,9 +67,8 @@ async def _look_alive(session: RawSession) -> None:
     assert await session.until(lambda: session.is_over or 50_000 in session.replies) or session.is_over
 
 
-@pytest.mark.parametrize("lab", sorted(EXAMPLES_COUNTS), indirect=True)
-def test_bytes_and_messages_in_any_order(lab: Lab, request: pytest.FixtureRequest) -> None:
-    attack(lab, profiles.quick(EXAMPLES_COUNTS[request.node.callspec.params["lab"]]))
+def test_bytes_and_messages_in_any_order(lab: Lab) -> None:
+    attack(lab, profiles.quick(lab.examples_count(EXAMPLES_COUNT)))
 
 
 @pytest.mark.soak
@@ -76,7 +76,6 @@ def test_bytes_and_messages_in_any_order_for_long(lab: Lab) -> None:
     attack(lab, profiles.soak())
 
 
-@pytest.mark.parametrize("lab", sorted(EXAMPLES_COUNTS), indirect=True)
 def test_a_lease_that_no_store_can_name(lab: Lab) -> None:
     """etcd's leases are signed: a larger number cannot be sent to it, and must not cost named its leadership."""
     largest = (1 << 64) - 1

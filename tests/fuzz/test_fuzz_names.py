@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from lab import Lab
     from rawsession import RawSession
 
-EXAMPLES_COUNTS = {"memfs": 40, "named": 30, "s3": 10, "ux": 40}
+EXAMPLES_COUNT = 40
+"""Beside a server in memory; less beside others, by their pace."""
 
 CASE_S = 60.0
 """For all requests of one example, on a busy machine; what takes longer hangs."""
@@ -120,21 +121,18 @@ async def _ask_client(lab: Lab, pathname: str) -> None:
         await lab.check_alive()
 
 
-@pytest.mark.parametrize("lab", sorted(EXAMPLES_COUNTS), indirect=True)
-def test_any_name(lab: Lab, request: pytest.FixtureRequest) -> None:
-    server = request.node.callspec.params["lab"]
-    try_names(lab, profiles.quick(EXAMPLES_COUNTS[server]), on_moto=server == "s3")
+def test_any_name(lab: Lab) -> None:
+    try_names(lab, profiles.quick(lab.examples_count(EXAMPLES_COUNT)), on_moto=lab.is_on_moto)
 
 
-@pytest.mark.parametrize("lab", sorted(EXAMPLES_COUNTS), indirect=True)
-def test_any_pathname(lab: Lab, request: pytest.FixtureRequest) -> None:
+def test_any_pathname(lab: Lab) -> None:
     lab.run(lab.canary.mkdir(f"{lab.root}/pen"))
-    try_pathnames(lab, profiles.quick(EXAMPLES_COUNTS[request.node.callspec.params["lab"]]))
+    try_pathnames(lab, profiles.quick(lab.examples_count(EXAMPLES_COUNT)))
 
 
 @pytest.mark.soak
-def test_any_name_for_long(lab: Lab, request: pytest.FixtureRequest) -> None:
-    try_names(lab, profiles.soak(), on_moto=request.node.callspec.params["lab"] == "s3")
+def test_any_name_for_long(lab: Lab) -> None:
+    try_names(lab, profiles.soak(), on_moto=lab.is_on_moto)
 
 
 @pytest.mark.soak

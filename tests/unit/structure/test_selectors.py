@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from arrows import HEAVY
+from fileservers import SERVERS
 
 import kernel
 import user
@@ -94,6 +95,10 @@ def test_services_are_the_packages_with_a_descriptor() -> None:
     for service in all_services():
         assert service.actor.startswith(f"kernel.{service.name}.")
         assert service.calls_max >= 4
+
+
+def test_the_suites_for_file_servers_try_each() -> None:
+    assert SERVERS.keys() == {"memfs"} | {service.name for service in all_services() if service.serves_files}
 
 
 def test_a_service_that_there_is_not() -> None:
