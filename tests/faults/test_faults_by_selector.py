@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kernel.service import all_services
 from sigmaos_ray import Proc, serr
 from sigmaos_ray.dbclnt import DbClnt
 from sigmaos_ray.testing import Tstate
@@ -18,14 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WITHIN_S = 40.0
-PARTS = {
-    "NAMED_CRASH": "named",
-    "NAMED_PARTITION": "named",
-    "SCHEDD_CRASH": "schedd",
-    "UX_CRASH": "ux",
-    "S3_CRASH": "s3",
-    "DB_CRASH": "db",
-}
+PARTS = {"NAMED_PARTITION": "named", **{service.crash_event: service.name for service in all_services()}}
+"""By the fault that ends each."""
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +61,11 @@ def works(ts: Tstate, part: str) -> bool:
             case "db":
                 with DbClnt(ts.sc) as db:
                     return db.query("SELECT 1 AS one", 5) == [{"one": 1}]
-            case "s3":
-                return isinstance(ts.sc.get_dir("name/s3/~local/"), list)
-        proc = Proc("example")
-        ts.sc.spawn(proc)
-        return ts.sc.wait_exit(proc.pid, WITHIN_S).is_ok()
+            case "schedd":
+                proc = Proc("example")
+                ts.sc.spawn(proc)
+                return ts.sc.wait_exit(proc.pid, WITHIN_S).is_ok()
+        return isinstance(ts.sc.get_dir(f"name/{part}/~local/"), list)
     except serr.SigmaError:
         return False
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from kernel.service import all_services, service_names
 from sigmaos_ray.sigmap import NAMED_ROOT_DIRS
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def test_status_tells_where_everything_is(running: Box) -> None:
     assert status["state_dir"] == str(running.state_dir)
     (node,) = status["kernel_nodes"]
     assert node["id"].startswith("sigma-")
-    assert set(node["services"]) == {"named", "schedd", "ux", "s3", "db"}
+    assert set(node["services"]) == set(service_names())
     addresses = [f"{info['host']}:{info['port']}" for info in node["services"].values()]
     for address in [*addresses, *status["etcd_endpoints"], status["s3_endpoint"].removeprefix("http://")]:
         host, _, port = address.rpartition(":")
@@ -77,7 +78,7 @@ def test_what_was_acknowledged_survives(running: Box, part: str) -> None:
     assert running.status()["etcd_endpoints"] == endpoints
 
 
-@pytest.mark.parametrize("part", ["ux", "schedd", "s3"])
+@pytest.mark.parametrize("part", [service.name for service in all_services() if service.is_per_node])
 def test_a_kernel_service_comes_back_under_its_name(running: Box, part: str) -> None:
     before = running.pid_of(part)
     running.kill(part)
