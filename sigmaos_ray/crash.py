@@ -186,10 +186,10 @@ _settings = _Settings()
 
 def point(label: str) -> Point:
     """The point of that label; the same object for the same label. ValueError for one that says no action."""
-    found = _settings.points.get(label)
-    if found is None:
-        found = _settings.points[label] = Point(label)
-    return found
+    present = _settings.points.get(label)
+    if present is None:
+        present = _settings.points[label] = Point(label)
+    return present
 
 
 def configure(text: str | None = None, *, who: str = "") -> None:
@@ -202,8 +202,8 @@ def configure(text: str | None = None, *, who: str = "") -> None:
         debug.error(str(error))
         spec = Spec()
     _settings.spec, _settings.who, _settings.began_s = spec, who, time.monotonic()
-    for known in _settings.points.values():
-        known._set(spec)  # the module's own class
+    for each in _settings.points.values():
+        each._set(spec)  # the module's own class
 
 
 class Armed:

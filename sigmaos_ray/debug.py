@@ -92,10 +92,10 @@ _settings = _Settings()
 
 def selector(name: str) -> Selector:
     """The selector of that name; the same object for the same name, so that a change reaches every user."""
-    found = _settings.selectors.get(name)
-    if found is None:
-        found = _settings.selectors[name] = Selector(name)
-    return found
+    present = _settings.selectors.get(name)
+    if present is None:
+        present = _settings.selectors[name] = Selector(name)
+    return present
 
 
 def parse(spec: str) -> frozenset[str]:
@@ -114,16 +114,16 @@ def configure(spec: str | None = None, *, who: str | None = None, procs: str | N
     _settings.who = who
     _settings.names = parse(os.environ.get("SIGMADEBUG", "") if spec is None else spec)
     _settings.muted = bool(prefixes) and not any(who.startswith(prefix) for prefix in prefixes)
-    for known in _settings.selectors.values():
-        known.on = _settings.wants(known.name)
+    for each in _settings.selectors.values():
+        each.on = _settings.wants(each.name)
 
 
 def select(spec: str) -> None:
     """Sets the selectors of this process as it runs; who it is, and ``SIGMADEBUGPROCS``, stay. Whoever holds a selector
     has the new setting at once."""
     _settings.names = parse(spec)
-    for known in _settings.selectors.values():
-        known.on = _settings.wants(known.name)
+    for each in _settings.selectors.values():
+        each.on = _settings.wants(each.name)
 
 
 def who() -> str:

@@ -172,9 +172,9 @@ def is_alive(pid: int, created_s: float) -> bool:
 
 def end_recorded(records: Iterable[ChildProcess], timeout_s: float) -> list[str]:
     """Ends recorded processes and their descendants, first politely. Returns the names of those that lived."""
-    found = [record for record in records if is_alive(record.pid, record.created_s)]
+    alive = [record for record in records if is_alive(record.pid, record.created_s)]
     processes: list[psutil.Process] = []
-    for record in found:
+    for record in alive:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(record.pid)
             processes += [process, *process.children(recursive=True)]
@@ -183,4 +183,4 @@ def end_recorded(records: Iterable[ChildProcess], timeout_s: float) -> list[str]
             with contextlib.suppress(psutil.Error):
                 getattr(process, send)()
         _, processes = psutil.wait_procs(processes, timeout=timeout_s)
-    return [record.name for record in found]
+    return [record.name for record in alive]

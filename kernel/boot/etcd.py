@@ -95,10 +95,10 @@ class EmbeddedEtcd:
         self.child.wait_ready(self._config.boot.part_start_timeout_s)
 
     def line(self) -> str:
-        told = f"etcd {self.version} at {self.endpoint}, data in {self._data_dir}"
+        line = f"etcd {self.version} at {self.endpoint}, data in {self._data_dir}"
         if self._is_from_wheel:
-            told += " (for a trial: this version may lose writes when killed under load; install etcd-server)"
-        return told
+            line += " (for a trial: this version may lose writes when killed under load; install etcd-server)"
+        return line
 
 
 def explain(line: str, data_dir: Path, ours: str) -> str:

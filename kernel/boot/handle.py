@@ -53,12 +53,12 @@ def start_instance(
         raise serr.Inval(str(named_count), "an instance has at least one named")
     directory.mkdir(parents=True, exist_ok=True)
     with _lock(directory):
-        found = read_instance(directory / STATE_FILE_NAME)
-        if found is not None:
-            if is_running(found):
-                on_line(f"an instance runs already: boot process {found.boot_pid}, state in {directory}")
-                return found
-            _end_leftovers(directory, found)
+        present = read_instance(directory / STATE_FILE_NAME)
+        if present is not None:
+            if is_running(present):
+                on_line(f"an instance runs already: boot process {present.boot_pid}, state in {directory}")
+                return present
+            _end_leftovers(directory, present)
         request = BootRequest.from_environment(
             str(directory),
             services=wanted,
@@ -168,13 +168,13 @@ def stop_instance(state_dir: str | os.PathLike[str]) -> bool:
     """Stops the instance of a state directory and blocks until all of it is gone, also what a crashed one left; False
     if there was none. May be repeated. What etcd and ux keep stays for the next start."""
     directory = Path(state_dir).absolute()
-    found = read_instance(directory / STATE_FILE_NAME)
-    if found is None:
+    instance = read_instance(directory / STATE_FILE_NAME)
+    if instance is None:
         return False
     with _lock(directory):
-        if is_running(found):
-            _ask_to_stop(found)
-        _end_leftovers(directory, found)
+        if is_running(instance):
+            _ask_to_stop(instance)
+        _end_leftovers(directory, instance)
     return True
 
 

@@ -108,31 +108,31 @@ class Nameds:
                     _log(f"named is led at {self.endpoint.addrs}")
                 self._on_change()
                 if self.endpoint.addrs:
-                    await asyncio.to_thread(_told, whereis.publish, realm, self.endpoint)
+                    await asyncio.to_thread(_unless_ray_is_lost, whereis.publish, realm, self.endpoint)
 
     # -- what others see
 
     def services_on(self, kernel_id: str) -> dict[str, ServiceInfo]:
         """What stands on a kernel node: ``named`` for the leader, ``named-standby`` and so on for others."""
-        found: dict[str, ServiceInfo] = {}
+        services: dict[str, ServiceInfo] = {}
         leader = self._leader_slot()
         standing = {candidate.endpoint for candidate in self._candidates}
         for slot, part in enumerate(self._parts):
             if part.info is None or part.kernel_id != kernel_id or part.endpoint not in standing:
                 continue
             if slot == leader:
-                found = {SERVICE.name: part.info, **found}
+                services = {SERVICE.name: part.info, **services}
             else:
-                others = sum(name.startswith(STANDBY) for name in found)
-                found[STANDBY if not others else f"{STANDBY}-{others + 1}"] = part.info
-        return found
+                others = sum(name.startswith(STANDBY) for name in services)
+                services[STANDBY if not others else f"{STANDBY}-{others + 1}"] = part.info
+        return services
 
     def _leader_slot(self) -> int | None:
         if not self._candidates or not self._candidates[0].serves:
             return None
         leader = self._candidates[0]
-        found = [slot for slot, part in enumerate(self._parts) if part.endpoint == leader.endpoint and part.info]
-        return found[0] if found else None
+        slots = [slot for slot, part in enumerate(self._parts) if part.endpoint == leader.endpoint and part.info]
+        return slots[0] if slots else None
 
     # -- the end
 
@@ -144,7 +144,7 @@ class Nameds:
         if leader is not None:
             await self._parts[leader].stop()
         if self._realm:
-            await asyncio.to_thread(_told, whereis.withdraw, self._realm)
+            await asyncio.to_thread(_unless_ray_is_lost, whereis.withdraw, self._realm)
 
     async def abandon(self) -> None:
         """Ray is gone, and they with it."""
@@ -159,8 +159,9 @@ class Nameds:
             self._follower = None
 
 
-def _told(tell: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+def _unless_ray_is_lost(write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Writes where named is into Ray's key-value store, if there still is one."""
     try:
-        tell(*args, **kwargs)
-    except ray.exceptions.RayError as error:  # Ray is being lost: who is left will be told by the next one
-        _log(f"Ray was not told where named is: {error}")
+        write(*args, **kwargs)
+    except ray.exceptions.RayError as error:  # boot starts another Ray, and publishes it there
+        _log(f"Ray does not take where named is: {error}")

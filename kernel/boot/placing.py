@@ -53,11 +53,11 @@ def place(count: int, nodes: Sequence[str], present: Mapping[int, str], stays: i
 def numbered(hosts: Mapping[str, str], present: Mapping[str, int], first: str) -> dict[str, int]:
     """Node -> its number among those of its host, from 1. ``hosts``: node -> host. A node keeps the number that it has;
     ``first``, if there, is a 1 while no other has that."""
-    found = {node: number for node, number in present.items() if node in hosts}
-    for node in sorted(hosts.keys() - found.keys(), key=lambda node: (node != first, node)):
-        taken = {number for other, number in found.items() if hosts[other] == hosts[node]}
-        found[node] = next(number for number in range(1, len(hosts) + 1) if number not in taken)
-    return found
+    numbers = {node: number for node, number in present.items() if node in hosts}
+    for node in sorted(hosts.keys() - numbers.keys(), key=lambda node: (node != first, node)):
+        taken = {number for other, number in numbers.items() if hosts[other] == hosts[node]}
+        numbers[node] = next(number for number in range(1, len(hosts) + 1) if number not in taken)
+    return numbers
 
 
 def _emptiest(nodes: Sequence[str], load: Counter[str]) -> str:

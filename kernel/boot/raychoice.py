@@ -51,5 +51,5 @@ def _make_token(file: Path) -> None:
 
 
 def _has_token() -> bool:
-    given = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
-    return given or Path(_DEFAULT_TOKEN).expanduser().exists()
+    is_configured = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return is_configured or Path(_DEFAULT_TOKEN).expanduser().exists()

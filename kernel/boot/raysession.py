@@ -23,12 +23,12 @@ _RAYS_OWN: Final = f"{os.sep}ray{os.sep}"
 
 def core_processes() -> list[psutil.Process]:
     """The children of this process without which its Ray is none."""
-    found = []
+    processes = []
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
             if process.name() in _CORE:
-                found.append(process)
-    return found
+                processes.append(process)
+    return processes
 
 
 def processes_of(directory: str) -> list[psutil.Process]:

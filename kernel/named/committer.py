@@ -110,10 +110,10 @@ class Committer:
         """Reads what a leader must know before it commits."""
         marker = await self._etcd.get(self._keys.txn)
         self._last_revision = marker.mod_revision if marker else 0
-        found = [kv async for kv in self._etcd.scan(self._keys.fences)]
+        fences = [kv async for kv in self._etcd.scan(self._keys.fences)]
         decode = decoding.msgpack_decoder(StoredFence)
         self.fences.load(
-            (self._keys.parse_fence_key(kv.key), decode(kv.value).stored_at(kv.mod_revision)) for kv in found
+            (self._keys.parse_fence_key(kv.key), decode(kv.value).stored_at(kv.mod_revision)) for kv in fences
         )
 
     async def commit(
@@ -216,9 +216,9 @@ class Committer:
             try:
                 succeeded, revision = await self._attempt(merged, held, marker)
             except UnknownOutcome:
-                found = await self._took_effect(marker)
-                if found:
-                    return found
+                revision = await self._took_effect(marker)
+                if revision:
+                    return revision
                 continue
             except etcd_module.Full:
                 if await self._is_marked(marker):
@@ -246,20 +246,20 @@ class Committer:
             raise serr.Inval("named", f"etcd cannot store it: {error}") from error
         return await self._etcd.transaction(compare, then)
 
-    async def _is_marked(self, asked: bytes) -> bool:
+    async def _is_marked(self, marker: bytes) -> bool:
         """Whether a transaction that is not under way any more took effect, and put the marker ``asked``. IOErr if the
         leadership ends before etcd tells."""
         while True:
             self._guard_unknown()
             try:
-                found = await self._etcd.get(self._keys.txn)
+                stored = await self._etcd.get(self._keys.txn)
                 break
             except serr.SigmaError as error:
                 _log(f"outcome unknown: {error}")
                 await asyncio.sleep(self._config.etcd_pause_s)
-        if found is None or found.value != asked:
+        if stored is None or stored.value != marker:
             return False
-        self._last_revision = found.mod_revision
+        self._last_revision = stored.mod_revision
         return True
 
     def _guard_unknown(self) -> None:
@@ -268,7 +268,7 @@ class Committer:
         except serr.Closed as error:
             raise serr.IOErr("named", "etcd did not tell whether the write took effect") from error
 
-    async def _took_effect(self, asked: bytes) -> int:
+    async def _took_effect(self, marker: bytes) -> int:
         """The revision of the transaction that put the marker ``asked``; 0 if it did not take effect and never will.
 
         While the marker key is unchanged the transaction may still be on its way. Then an empty one is sent on the
@@ -280,10 +280,10 @@ class Committer:
         while True:
             self._guard_unknown()
             try:
-                found = await self._etcd.get(self._keys.txn)
-                known = self._read_marker(found, asked, probes, refused=refused)
-                if known is not None:
-                    return known
+                stored = await self._etcd.get(self._keys.txn)
+                outcome = self._read_marker(stored, marker, probes, refused=refused)
+                if outcome is not None:
+                    return outcome
                 probes.add(probe := secrets.token_bytes(8))
                 self.transactions_count += 1
                 succeeded, revision = await self._attempt({}, None, probe)
@@ -297,23 +297,23 @@ class Committer:
                 await asyncio.sleep(self._config.etcd_pause_s)
 
     def _read_marker(
-        self, found: etcd_module.KeyValue | None, asked: bytes, probes: set[bytes], *, refused: bool
+        self, stored: etcd_module.KeyValue | None, marker: bytes, probes: set[bytes], *, refused: bool
     ) -> int | None:
         """What the marker key says of the transaction ``asked``: its revision, 0 if it is void, None: not yet known.
         ``refused``: a probe failed its comparisons before the marker was read."""
-        revision = found.mod_revision if found is not None else 0
+        revision = stored.mod_revision if stored is not None else 0
         if revision == self._last_revision:
             if refused:
                 # Not for the marker's sake, so for the election key's, which never comes back.
                 self._on_lost("the election key is gone")
                 raise serr.NotLeading("named")
             return None
-        assert found is not None
-        if found.value != asked and found.value not in probes:
+        assert stored is not None
+        if stored.value != marker and stored.value not in probes:
             self._on_lost("another process writes as this leader")
             raise serr.IOErr("named", "etcd did not tell whether the write took effect")
         self._last_revision = revision
-        return revision if found.value == asked else 0
+        return revision if stored.value == marker else 0
 
     async def _why_refused(self, fence: Fence) -> serr.SigmaError:
         """Why a transaction failed its comparisons. Unreachable, with nothing changed, if etcd cannot be asked."""

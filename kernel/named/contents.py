@@ -49,9 +49,8 @@ class ContentsCache:
 
     def forget(self, inode: Inode) -> None:
         """Counts it no longer; what is in memory stays there with the object."""
-        kept = self._kept.pop(inode.ino, None)
-        if kept is not None:
-            self.size_bytes -= kept[1]
+        _, size_bytes = self._kept.pop(inode.ino, (None, 0))
+        self.size_bytes -= size_bytes
 
     async def fetch(self, inode: Inode) -> bytes:
         """The contents that the object had when this was called, also if it is removed meanwhile. NotFound if it was

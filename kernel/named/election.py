@@ -295,9 +295,9 @@ async def follow_candidates(etcd_endpoints: Sequence[str], realm: str) -> AsyncG
         while True:
             try:
                 revision = await etcd.revision()
-                found = [kv async for kv in etcd.scan(prefix, revision)]
-                found.sort(key=lambda kv: kv.create_revision)
-                yield [candidate for kv in found if (candidate := _decode(kv.value)) is not None]
+                keys = [kv async for kv in etcd.scan(prefix, revision)]
+                keys.sort(key=lambda kv: kv.create_revision)
+                yield [candidate for kv in keys if (candidate := _decode(kv.value)) is not None]
                 async for _ in etcd.watch(prefix, revision):
                     break
             except (serr.SigmaError, Compacted) as error:

@@ -58,29 +58,29 @@ class NamedFences:
     def load(self, stored: Iterable[tuple[str, StoredFence]]) -> None:
         """Takes in what etcd has."""
         self._stored = dict(stored)
-        self.table = FenceTable(Fence(name, kept.epoch, kept.seqno) for name, kept in self._stored.items())
+        self.table = FenceTable(Fence(name, newest.epoch, newest.seqno) for name, newest in self._stored.items())
 
     def admit(self, fence: Fence) -> Admitted:
         """Stale for a fence that a newer one has overtaken, and for one of a leader that there never was."""
         if not fence:
             return _FREELY
-        kept = self._stored.get(fence.pathname)
-        if kept is not None and kept.held_key and fence.epoch > kept.epoch:
+        newest = self._stored.get(fence.pathname)
+        if newest is not None and newest.held_key and fence.epoch > newest.epoch:
             raise serr.Stale(fence.pathname, f"nobody led in epoch {fence.epoch}")
         self.table.check(fence)
-        if kept is None or (fence.epoch, fence.seqno) > (kept.epoch, kept.seqno):
-            held = kept.held_key if kept is not None and kept.epoch == fence.epoch else b""
+        if newest is None or (fence.epoch, fence.seqno) > (newest.epoch, newest.seqno):
+            held = newest.held_key if newest is not None and newest.epoch == fence.epoch else b""
             record = StoredFence(fence.epoch, fence.seqno, held)
             ops: Ops = {self._keys.fence(fence.pathname): (msgspec.msgpack.encode(record), 0)}
         else:
-            held, ops = kept.held_key, {}
+            held, ops = newest.held_key, {}
         return Admitted(ops, (held, fence.epoch) if held else None)
 
     def stored(self, fence: Fence) -> None:
         """What ``admit`` gave for this fence stands in etcd now."""
-        kept = self._stored.get(fence.pathname)
-        if kept is None or (fence.epoch, fence.seqno) > (kept.epoch, kept.seqno):
-            held = kept.held_key if kept is not None and kept.epoch == fence.epoch else b""
+        newest = self._stored.get(fence.pathname)
+        if newest is None or (fence.epoch, fence.seqno) > (newest.epoch, newest.seqno):
+            held = newest.held_key if newest is not None and newest.epoch == fence.epoch else b""
             self._stored[fence.pathname] = StoredFence(fence.epoch, fence.seqno, held)
 
     def election_ops(self, pathname: str, entry_key: bytes) -> Ops:

@@ -132,9 +132,9 @@ class NamedFs:
         pathname, entry_key = f"{pathname_of(directory)}/{name}", self.keys.entry(directory.ino, name, how.lease)
 
         def apply(revision: int) -> None:
-            made = self.tree.apply_create(directory, name, plan, revision, now)
-            self.contents.keep(made)
-            self.pathstats.put(made)
+            inode = self.tree.apply_create(directory, name, plan, revision, now)
+            self.contents.keep(inode)
+            self.pathstats.put(inode)
             if elects:
                 self.committer.fences.elected(pathname, entry_key, revision)
             self.watches.created(directory.ino, name)

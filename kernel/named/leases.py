@@ -86,9 +86,9 @@ class Bridge:
 
     async def _extend(self, but: set[int]) -> None:
         # A leader's name in the tree hangs on its own lease, which is to run out.
-        kept = set(self._leases()) - but
-        _log(f"the leader's lease was late: {len(kept)} leases are extended for it")
-        await self._etcd.extend_all(kept)
+        leases = set(self._leases()) - but
+        _log(f"the leader's lease was late: {len(leases)} leases are extended for it")
+        await self._etcd.extend_all(leases)
 
     async def land(self) -> None:
         """Elected: once more, so that clients have their whole time to find the new leader."""

@@ -142,13 +142,13 @@ class InodeTree:
             directory, inode = self.inodes.get(entry.dir_ino), self.inodes.get(entry.ino)
             if directory is not None and inode is not None:
                 self._link(directory, entry.name, inode, sort=False)
-        strays = [known for known in self.inodes.values() if known.parent is None and known is not self.root]
+        strays = [inode for inode in self.inodes.values() if inode.parent is None and inode is not self.root]
         for stray in strays:
             del self.inodes[stray.ino]
-        for known in self.inodes.values():
-            if known.is_dir:
-                known.names.sort()
-                known.version = revision
+        for inode in self.inodes.values():
+            if inode.is_dir:
+                inode.names.sort()
+                inode.version = revision
         return strays
 
     def leased(self) -> list[Inode]:
