@@ -133,6 +133,7 @@ class KernelActor(abc.ABC):
         """Blocks until the service answers. Returns where, and this process's id."""
         starting = _make_and_start(self._keep_service, self._args)
         endpoint = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        # Not before it serves: a start that fails is an error for boot, not a death to be followed by a restart.
         self._crash = crash.arm(self.service.crash_event)
         host, _, port = endpoint.addrs[0].rpartition(":")
         _log(f"{self._name} serves at {endpoint.addrs[0]}")
@@ -149,7 +150,7 @@ class KernelActor(abc.ABC):
     def stop(self) -> None:
         """Blocks until the service has stopped; then ``run`` returns. Raises what the service's stop raised."""
         if self._crash is not None:
-            self._crash.close()
+            self._crash.close()  # a crash in the middle of an orderly stop tests nothing that a kill does not
         try:
             if self._service is not None:
                 asyncio.run_coroutine_threadsafe(self._service.stop(), self._loop).result()

@@ -41,7 +41,9 @@ def free_port(host: str) -> int:
 
 
 def is_port_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now; another may be quicker."""
     with socket.socket() as probe:
+        # As etcd does: a port whose last connections are in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -144,7 +146,7 @@ class Child:
         """Asks it to end, kills it after a while. May be repeated."""
         process = self._process
         if process is None or process.poll() is not None:
-            return
+            return  # its number may be another process's by now
         process.terminate()
         try:
             process.wait(timeout_s)

@@ -84,6 +84,7 @@ class Boot:
             self._serve_on(began_s)
         finally:
             _ignore_signals()
+            # Ray before etcd: nameds that are still there could not resign without it.
             self._ray.end()
             for child in reversed(self._children()):
                 child.end(self._config.boot.part_stop_timeout_s)
@@ -151,7 +152,7 @@ class Boot:
         lost = asyncio.create_task(self._ray.wait_lost(), name="ray-lost")
         try:
             await asyncio.wait({main, stopped, lost}, return_when=asyncio.FIRST_COMPLETED)
-            if main.done():
+            if main.done():  # its error first: a Ray that is lost in the midst of a start may be what it is about
                 await main
                 await asyncio.wait({stopped, lost}, return_when=asyncio.FIRST_COMPLETED)
             if not stopped.done():
@@ -159,6 +160,7 @@ class Boot:
             if not main.done():
                 raise Stopped
         finally:
+            # Now, not after the cancellation below, which ends this task as well.
             ray_lives = not lost.done()
             tasks = {main, stopped, lost}
             for task in tasks:
@@ -285,7 +287,7 @@ class Boot:
         self._report(Report(line=line))
 
     def _write_state(self) -> None:
-        """Writes the state file, whole, by rename."""
+        """Writes the state file, whole, by rename: clients read it at any time."""
         file = self._state_dir / STATE_FILE_NAME
         temporary = file.with_suffix(f".{os.getpid()}")
         temporary.write_bytes(self._instance().to_json())

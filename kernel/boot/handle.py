@@ -111,7 +111,7 @@ def _launch(directory: Path, request: BootRequest, on_line: Callable[[str], None
                 )
             os.close(writing)
             _follow(reports, on_line, logs)
-    except BaseException:  # a cancellation too: what was begun is undone, and it goes on
+    except BaseException:
         if daemon is not None:
             _end_daemon(daemon)
         raise

@@ -79,6 +79,7 @@ class Nameds:
         return KernelPart(SERVICE, where, self._args_at, self._config, self._on_change, name=name)
 
     def _set_places(self, places: Sequence[Place]) -> None:
+        # With those of nodes that are gone: a part that is about to start there asks for its place once more.
         self._places = {each.ray_node_id: each for each in places} | {
             node: self._places[node] for node in self._slots.values() if node in self._places
         }
@@ -118,6 +119,7 @@ class Nameds:
         leader = self._leader_slot()
         standing = {candidate.endpoint for candidate in self._candidates}
         for slot, part in enumerate(self._parts):
+            # One that runs and is no candidate (any more) is about to end, and is not shown.
             if part.info is None or part.kernel_id != kernel_id or part.endpoint not in standing:
                 continue
             if slot == leader:
@@ -138,6 +140,7 @@ class Nameds:
 
     async def stop(self) -> None:
         """The standbys first, so that nobody takes over from the leader. May be repeated."""
+        # Before any of them: it would publish each leader that there is on the way.
         await self._stop_following()
         leader = self._leader_slot()
         await asyncio.gather(*(part.stop() for slot, part in enumerate(self._parts) if slot != leader))

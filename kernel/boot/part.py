@@ -91,7 +91,7 @@ class KernelPart:
                 why = "it ended"
             except ray.exceptions.RayError as error:
                 why = _cause(error)
-            # Also an actor that died by itself: only then does Ray give its name free.
+            # Also an actor that died by itself: only then does Ray release its name for the next one.
             ray.kill(self._actor)
             self._actor = self.info = None
             debug.error(f"{self._name} is restarted: {why}")

@@ -74,6 +74,8 @@ class Realms:
                 await self._apply(sc)
 
     async def _apply(self, sc: AsyncSigmaClnt) -> None:
+        # A mark beside a realm's name asks for its end, and stands until all is done: what a boot that died in the
+        # middle left of it, the next one does.
         names = {stat.name for stat in await sc.get_dir(REALM)}
         leaving = {name for name in names if name.endswith(realmclnt.LEAVING)}
         for mark in leaving:
@@ -96,7 +98,7 @@ class Realms:
             record = RealmRecord(state="up")
         except serr.SigmaError as error:
             debug.error(f"realm {name}: {error}")
-            del self._realms[name]
+            del self._realms[name]  # it is tried again at the next change of the directory
             await parts.stop()
             record = RealmRecord(state="failed", why=str(error))
         self._on_change()
@@ -112,6 +114,7 @@ class Realms:
         self._on_change()
         if remove_state:
             await self._remove_state(name)
+        # The mark last: while it stands, all of this is done again after a death of this process.
         try:
             await sc.remove(path.join(REALM, name))
         except serr.NotFound:

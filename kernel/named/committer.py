@@ -153,6 +153,8 @@ class Committer:
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError:
+            # The caller's locks guard what the plan was made from: let go, another plan would be made on a tree that
+            # this one may still change.
             while not done.done():
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.wait([done])
@@ -178,7 +180,7 @@ class Committer:
             full = ops >= self._config.commit_ops_max or size > self._config.commit_bytes_max
             if batch and (full or waiting.held != batch[0].held):
                 break
-            batch.append(waiting)
+            batch.append(waiting)  # the first one always, however large: it would wait for ever
         del self._queue[: len(batch)]
         return batch
 
@@ -212,6 +214,7 @@ class Committer:
                 await _commit_delay.passed_by_task()
             self._guard()
             self.transactions_count += 1
+            # A new one each time: an earlier attempt that was void stays void, and is never taken for this one.
             marker = secrets.token_bytes(8)
             try:
                 succeeded, revision = await self._attempt(merged, held, marker)
@@ -221,6 +224,7 @@ class Committer:
                     return revision
                 continue
             except etcd_module.Full:
+                # etcd may say so of a transaction that it has applied: the marker tells.
                 if await self._is_marked(marker):
                     return self._last_revision
                 raise

@@ -55,7 +55,7 @@ class ContentsCache:
     async def fetch(self, inode: Inode) -> bytes:
         """The contents that the object had when this was called, also if it is removed meanwhile. NotFound if it was
         removed so long ago that etcd has forgotten it, Unreachable if etcd does not answer."""
-        version = inode.version
+        version = inode.version  # before the await: the object may be changed while etcd answers
         data = await self._read(inode, version)
         self.fetched_count += 1
         if inode.version == version and inode.data is None:

@@ -84,7 +84,7 @@ class Candidate(msgspec.Struct, frozen=True):
             _log(f"process {self.os_pid}: {error}")
             descriptor = -1
         if descriptor < 0:
-            await ended
+            await ended  # for ever: the key's end is waited for beside this
         loop.add_reader(descriptor, lambda: None if ended.done() else ended.set_result(None))
         try:
             # Now that the descriptor holds the process: it may have been another one's number all the while.
@@ -103,7 +103,7 @@ def _started_s(process: psutil.Process) -> float:
 
 
 def _now_s() -> float:
-    """A clock that goes on while the machine sleeps and while this process is stopped."""
+    """A clock that goes on while the machine sleeps and while this process is stopped: leases run out meanwhile."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -148,6 +148,7 @@ class Election:
     async def stand(self, candidate: Candidate) -> None:
         """Enters the election, behind those that stand already. Unreachable without etcd."""
         self._candidate = candidate
+        # Before the call: etcd counts from some moment after it, so what we believe ends first.
         sent_s = _now_s()
         self._lease, granted_s = await self._etcd.grant(self._ttl_s)
         self._leads_until_s = sent_s + granted_s
@@ -168,6 +169,7 @@ class Election:
             except serr.Unreachable as error:
                 _log(f"campaign: {error}")
                 oldest = None
+            # Looked at after each answer: if the lease went meanwhile, a key of ours that is the oldest is history.
             if self._keeper is None or self._keeper.done():
                 raise serr.Closed("named", "the candidacy's lease is gone")
             if oldest is None:
@@ -177,7 +179,7 @@ class Election:
             else:
                 await self._wait_for(oldest, self._keeper)
         self._leads = True
-        self.guard()
+        self.guard()  # this process may have been stopped since etcd answered
         _log(f"leads, epoch {oldest.create_revision}")
         return LeaderKey(oldest.key, oldest.create_revision)
 
@@ -185,6 +187,7 @@ class Election:
         """From now on requests are answered, and everybody may know. Closed if the leadership is lost meanwhile."""
         assert self._candidate is not None, "not stood"
         serving = msgspec.structs.replace(self._candidate, serves=True)
+        # Before it stands in etcd: who reads there that we serve must not be refused.
         self._serves = self._served = True
         while True:
             self.guard()
@@ -207,6 +210,8 @@ class Election:
         key_gone = self._wait_deleted(predecessor)
         process_gone = candidate.wait_gone() if candidate is not None else _never()
         if await _first_of(keeper, key_gone, process_gone) == 1:
+            # Without this everybody would wait until the lease runs out. Only from the same machine can a process that
+            # is gone be told from one that is slow or cut off, which may still answer reads.
             _log("the predecessor's process is gone: its lease ends now")
             try:
                 await self._etcd.revoke(predecessor.lease)
@@ -231,6 +236,7 @@ class Election:
                 return
             except serr.SigmaError as error:
                 _log(f"extend: {error}")
+                # More often than a third: the rest of the lease is all the time that is left for etcd to come back.
                 pause_s = configuration.current().named.extend_pause_s
                 if _now_s() >= self._leads_until_s:
                     self.lose("etcd did not answer in time")
@@ -240,6 +246,7 @@ class Election:
         """The leadership is over, or in doubt: nothing is answered any more, and the lease runs out."""
         was_leading, self._leads = self._leads, False
         self._serves = False
+        # A leader in doubt must not go on extending: the next one is elected once this lease is gone.
         if self._keeper is not None and self._keeper is not asyncio.current_task():
             self._keeper.cancel()
         if was_leading:

@@ -67,6 +67,7 @@ class Follower:
     async def _list(self) -> None:
         """Everything anew, as it stands at one revision."""
         revision = await self._etcd.revision()
+        # Into new tables: the old ones are complete up to a revision that we know, these are not until the end.
         contents = ContentsCache(self._etcd, self._keys, self._limits.data_cache_bytes_max)
         replica = Replica(self._keys, contents)
         for table in self._keys.tables():
@@ -88,7 +89,7 @@ class Follower:
             try:
                 await asyncio.wait_for(self._advanced.wait(), self._limits.guard_poll_s)
             except TimeoutError:
-                guard()
+                guard()  # a leader whose lease ran out meanwhile must not wait for a replica
 
     async def hand_over(
         self, revision: int, guard: Callable[[], None]
@@ -96,6 +97,7 @@ class Follower:
         """Catches up, and ends. The tree as it stands at ``revision`` or later, with its contents, that revision, and
         the objects that have no name."""
         await self.catch_up(revision, guard)
+        # From here on the tree changes by our own commits: the follower would apply each of them once more.
         await self.stop()
         tree, strays = self._replica.grow(self._revision)
         return tree, self._contents, self._revision, strays

@@ -80,6 +80,7 @@ class Bridge:
         if leader is None:
             return
         left_s, granted_s = await self._etcd.time_to_live(leader.lease)
+        # A leader extends at each third: one that has less than half left has missed a turn, and its clients theirs.
         self._was_late = left_s < granted_s / 2
         if self._was_late:
             await self._extend({kv.lease for kv in candidates})

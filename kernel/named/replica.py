@@ -44,7 +44,7 @@ class Replica:
 
     def delete(self, key: bytes) -> None:
         if self._entries.pop(key, None) is not None:
-            return
+            return  # its object goes by a key of its own
         ino = self._keys.parse_inode_key(key)
         inode = self._tree.inodes.pop(ino, None) if ino is not None else None
         if inode is not None:

@@ -88,7 +88,7 @@ class NamedServer(KernelService):
             endpoint = await self._files.start()
             self._follower.start()
             await self._election.stand(Candidate.here(self._args.kernel_id, endpoint))
-        except BaseException:  # a cancellation too: what was started is ended, and it goes on
+        except BaseException:
             await self.stop()
             raise
         self._bridge.start()
@@ -101,11 +101,12 @@ class NamedServer(KernelService):
     async def lead(self) -> None:
         """Blocks until this process leads and serves. Closed if its lease ends before: it is to be stopped then."""
         leader = await self._election.win()
+        # First of all: while nobody led, nobody extended the leases of clients' files.
         await self._bridge.land()
         began_s = time.monotonic()
         await self._take_over(leader)
         await self._make_root_dirs(self.endpoint)
-        await self._election.announce(leader)
+        await self._election.announce(leader)  # last: from here on requests are answered
         took_s = time.monotonic() - began_s
         count = len(self.fs.tree.inodes)
         _log(f"leads {self._args.realm} with {count} objects after {took_s:.3f} s, etcd {self.etcd_version}")
@@ -115,7 +116,7 @@ class NamedServer(KernelService):
         endpoint = await self.stand()
         try:
             await self.lead()
-        except BaseException:  # a cancellation too: what was started is ended, and it goes on
+        except BaseException:
             await self.stop()
             raise
         return endpoint
@@ -126,6 +127,7 @@ class NamedServer(KernelService):
         election, config = self._election, self._config.named
         revision = await self._mark(leader)
         tree, contents, revision, strays = await self._follower.hand_over(revision, election.guard)
+        # After the mark: it reads what the last transaction was, and nobody else makes one any more.
         committer = Committer(self._etcd, self._keys, leader, config, election.guard, election.lose)
         await committer.start()
         self._committer = committer
@@ -212,8 +214,9 @@ class NamedServer(KernelService):
 
     async def stop(self) -> None:
         """Stops answering, resigns, frees everything. May be repeated."""
-        self._is_lost = True
+        self._is_lost = True  # an end that was asked for is no loss
         if self._partition is not None:
+            # In a thread: the fault that it waits for may need this loop.
             await asyncio.to_thread(self._partition.close)
         await self._bridge.stop()
         await self._follower.stop()
@@ -221,6 +224,8 @@ class NamedServer(KernelService):
             self._expiry.cancel()
             await asyncio.wait({self._expiry})
             self._expiry = None
+        # Requests first, then what they wait for: no write is cut off that may be answered. The lease goes last of what
+        # leads, so that the next leader finds nothing under way.
         await self._files.stop()
         if self._committer is not None:
             await self._committer.close()

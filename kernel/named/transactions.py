@@ -50,7 +50,7 @@ async def transact(fs: NamedFs, wanted: Sequence[Wanted], fence: Fence) -> list[
             whole = _joined(fs, [one for one in prepared if one is not None])
             _check_room(fs, whole, fence)
             await fs.committer.commit(whole.plan, fence, whole.apply, whole.beside)
-            return [_told(each, name, one) for each, name, one in zip(wanted, names, prepared, strict=True)]
+            return [_outcome(each, name, one) for each, name, one in zip(wanted, names, prepared, strict=True)]
 
 
 def _refuse_tangled(wanted: Sequence[Wanted]) -> None:
@@ -133,7 +133,7 @@ def _check_room(fs: NamedFs, whole: Prepared, fence: Fence) -> None:
         raise serr.Inval("transaction", f"{count} keys: one has at most {fs.config.commit_ops_max}")
 
 
-def _told(each: Wanted, name: str, prepared: Prepared | None) -> ChangeOutcome:
+def _outcome(each: Wanted, name: str, prepared: Prepared | None) -> ChangeOutcome:
     if each.change.kind is ChangeKind.REMOVE:
         return ChangeOutcome(name, 0)
     inode = prepared.inode if prepared is not None else each.directory.children[name]
