@@ -21,8 +21,6 @@ SHARED_NAMES = {
     "LeaseSrv": "one RPC service, which every server with leases offers; the class's name is the service's",
 }
 """Classes of one name in several files, and why."""
-TO_BE_RENAMED = {"Node"}
-"""Classes whose names still stand for several things. The set only shrinks."""
 
 DIRECTIVE = re.compile(r"#\s*(noqa|type:|pragma)[^#]*")
 HOST_PATH = re.compile(r"(?<![\w.$}])/(?:work|home|root|Users)/[a-z]")
@@ -85,7 +83,8 @@ def test_one_name_for_one_class() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 files.setdefault(node.name, []).append(file)
     shared = {name: where for name, where in files.items() if len(where) > 1}
-    assert not {name: where for name, where in shared.items() if name not in SHARED_NAMES.keys() | TO_BE_RENAMED}
+    unexplained = {name: where for name, where in shared.items() if name not in SHARED_NAMES}
+    assert not unexplained, f"one name for several classes: {unexplained}"
     assert SHARED_NAMES.keys() <= shared.keys(), "an exception that is none any more"
 
 
