@@ -155,12 +155,12 @@ class Nameds:
 
     async def leader(self, other_than: NamedChild | None = None) -> NamedChild:
         """The one that leads and serves, once it does."""
-        known = {child.address: child for child in self.children if child is not other_than}
+        children = {child.address: child for child in self.children if child is not other_than}
 
         def holds(candidates: list[Candidate]) -> bool:
-            return bool(candidates) and candidates[0].serves and candidates[0].endpoint.addrs[0] in known
+            return bool(candidates) and candidates[0].serves and candidates[0].endpoint.addrs[0] in children
 
-        return known[(await self.until(holds))[0].endpoint.addrs[0]]
+        return children[(await self.until(holds))[0].endpoint.addrs[0]]
 
     async def clnt(self, named: NamedChild | None = None) -> AsyncSigmaClnt:
         """A client that finds the leader; or one that knows a single named and nothing of the others."""

@@ -167,5 +167,5 @@ os._exit(0)
             assert driver.stdout is not None
             assert driver.stdout.readline() == "joined\n"
             boot.stop_instance(state_dir)
-            told, _ = driver.communicate("\n", timeout=WITHIN_S)
-            assert told == "alive\n"
+            printed, _ = driver.communicate("\n", timeout=WITHIN_S)
+            assert printed == "alive\n"

@@ -109,7 +109,7 @@ async def test_a_leader_that_wakes_up(etcd: EtcdChild, tmp_path: Path) -> None:
         fd = await knows_one.open("name/ux/f", OREAD)
         assert await knows_one.get_file("name/ux/f") == b"old"
         leader.send(signal.SIGSTOP)
-        asked = [
+        calls = [
             asyncio.create_task(call)
             for call in (
                 knows_one.get_file("name/ux/f"),
@@ -122,13 +122,13 @@ async def test_a_leader_that_wakes_up(etcd: EtcdChild, tmp_path: Path) -> None:
         ]
         await nameds.leader(other_than=leader)
         await _written(sc, "name/ux/f", b"new")
-        assert not any(task.done() for task in asked)
+        assert not any(task.done() for task in calls)
         leader.send(signal.SIGCONT)
-        done, _ = await asyncio.wait(asked, timeout=20)
+        done, _ = await asyncio.wait(calls, timeout=20)
         for task in done:
             with pytest.raises(serr.SESSION_ERRORS):
                 task.result()
-        for task in asked[:4]:
+        for task in calls[:4]:
             assert task in done, "a read is answered with an error"
         assert await sc.get_file("name/ux/f") == b"new"
         assert "late" not in {stat.name for stat in await sc.get_dir("name/ux")}

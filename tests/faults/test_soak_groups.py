@@ -44,11 +44,11 @@ def member(argv: list[str]) -> Status:
     return Status.evicted()
 
 
-def until(condition: Callable[[], bool], told: Callable[[], object] = lambda: "") -> None:
-    """Waits for a state that nobody announces outside of the instance; ``told`` says what was there instead."""
+def until(condition: Callable[[], bool], state: Callable[[], object] = lambda: "") -> None:
+    """Waits for a state that nobody announces outside of the instance; ``state`` says what was there instead."""
     deadline_s = time.monotonic() + WITHIN_S
     while not condition():
-        assert time.monotonic() < deadline_s, f"the state was not reached: {told()}"
+        assert time.monotonic() < deadline_s, f"the state was not reached: {state()}"
         time.sleep(0.1)
 
 
@@ -61,8 +61,8 @@ def lives(pid: int) -> bool:
 
 def members(sc: SigmaClnt) -> dict[int, str]:
     """Which processes of members live, and the number of each."""
-    told = [stat.name.split(".") for stat in sc.get_dir(DIR)]
-    return {int(pid): number for number, pid in told if lives(int(pid))}
+    entries = [stat.name.split(".") for stat in sc.get_dir(DIR)]
+    return {int(pid): number for number, pid in entries if lives(int(pid))}
 
 
 def is_whole(sc: SigmaClnt) -> bool:

@@ -26,25 +26,25 @@ def none_stay() -> Iterator[None]:
     crash.configure("")
 
 
-def asked(seed: int | None = None, **events: dict[str, object]) -> str:
+def sigmafail(seed: int | None = None, **events: dict[str, object]) -> str:
     return json.dumps({"events": events, **({} if seed is None else {"seed": seed})})
 
 
 def fired(label: str, times: int) -> list[int]:
     """At which passings of a partition's point it fired."""
-    found: list[int] = []
+    fired_at: list[int] = []
     now = [0]
-    crash.point(label)._cut = lambda: found.append(now[0])
+    crash.point(label)._cut = lambda: fired_at.append(now[0])
     for now[0] in range(times):  # the callback reads it
         crash.point(label).passed()
-    return found
+    return fired_at
 
 
 def test_off_unless_asked_for() -> None:
     point = crash.point("TEST_A_CRASH")
     assert not point.on
     point.passed()  # and we are still here
-    crash.configure(asked(TEST_A_CRASH={}))
+    crash.configure(sigmafail(TEST_A_CRASH={}))
     assert point.on
     assert crash.point("TEST_A_CRASH") is point
     crash.configure("")
@@ -53,11 +53,11 @@ def test_off_unless_asked_for() -> None:
 
 def test_probability_and_seed() -> None:
     def run(seed: int, who: str = "") -> list[int]:
-        crash.configure(asked(seed, TEST_B_PARTITION={"prob": 0.3, "path": str(ROOT / "missing")}), who=who)
+        crash.configure(sigmafail(seed, TEST_B_PARTITION={"prob": 0.3, "path": str(ROOT / "missing")}), who=who)
         assert fired("TEST_B_PARTITION", 3) == []
-        crash.configure(asked(seed, TEST_B_PARTITION={"prob": 0.3, "start_ms": 1e9}), who=who)
+        crash.configure(sigmafail(seed, TEST_B_PARTITION={"prob": 0.3, "start_ms": 1e9}), who=who)
         assert fired("TEST_B_PARTITION", 3) == []
-        crash.configure(asked(seed, TEST_B_PARTITION={"prob": 0.3, "path": str(ROOT)}), who=who)
+        crash.configure(sigmafail(seed, TEST_B_PARTITION={"prob": 0.3, "path": str(ROOT)}), who=who)
         return fired("TEST_B_PARTITION", 200)
 
     assert run(1) == run(1)
@@ -67,9 +67,9 @@ def test_probability_and_seed() -> None:
 
 
 def test_at_most_n_times() -> None:
-    crash.configure(asked(TEST_C_PARTITION={"n": 2, "start_ms": 1e9}))
+    crash.configure(sigmafail(TEST_C_PARTITION={"n": 2, "start_ms": 1e9}))
     point = crash.point("TEST_C_PARTITION")
-    crash.configure(asked(TEST_C_PARTITION={"n": 2}))
+    crash.configure(sigmafail(TEST_C_PARTITION={"n": 2}))
     hits: list[None] = []
     point._cut = lambda: hits.append(None)
     for _ in range(5):
@@ -78,7 +78,7 @@ def test_at_most_n_times() -> None:
 
 
 def test_an_event_fires_again_and_again() -> None:
-    crash.configure(asked(TEST_D_PARTITION={"maxinterval_ms": 1}))
+    crash.configure(sigmafail(TEST_D_PARTITION={"maxinterval_ms": 1}))
     thrice = threading.Event()
     hits: list[None] = []
 
@@ -97,7 +97,7 @@ def test_an_event_fires_again_and_again() -> None:
 
 def test_an_event_waits_for_a_file(tmp_path: Path) -> None:
     file = tmp_path / "now"
-    crash.configure(asked(TEST_E_PARTITION={"path": str(file)}))
+    crash.configure(sigmafail(TEST_E_PARTITION={"path": str(file)}))
     cut = threading.Event()
     with crash.arm("TEST_E_PARTITION", cut.set):
         assert not cut.wait(0.1)
@@ -106,7 +106,7 @@ def test_an_event_waits_for_a_file(tmp_path: Path) -> None:
 
 
 async def test_a_delay_holds_up_only_who_passes() -> None:
-    crash.configure(asked(TEST_F_DELAY={"delay_ms": 1, "n": 2}))
+    crash.configure(sigmafail(TEST_F_DELAY={"delay_ms": 1, "n": 2}))
     await crash.point("TEST_F_DELAY").passed_by_task()
     crash.point("TEST_F_DELAY").passed()
     assert crash.point("TEST_F_DELAY")._fired_count == 2
@@ -116,7 +116,7 @@ def test_a_crash_ends_the_process_at_once() -> None:
     program = (
         "from sigmaos_ray import crash\ntry:\n    crash.point('X_CRASH').passed()\nfinally:\n    print('cleaned up')"
     )
-    env = {"SIGMAFAIL": asked(X_CRASH={}), "PYTHONPATH": str(ROOT)}
+    env = {"SIGMAFAIL": sigmafail(X_CRASH={}), "PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
     assert ended.returncode == crash.CRASH_CODE
     assert "X_CRASH fires" in ended.stderr
@@ -124,7 +124,7 @@ def test_a_crash_ends_the_process_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "text_of_error"),
     [
         ("{", "truncated"),
         ('{"events": {"UX_CRASH": {"prob": 2}}}', "prob 2.0 is not between 0 and 1"),
@@ -135,11 +135,11 @@ def test_a_crash_ends_the_process_at_once() -> None:
         ("[]", "Expected `object`"),
     ],
 )
-def test_what_is_no_sigmafail(text: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(serr.Inval, match=re.escape(told)):
+def test_what_is_no_sigmafail(text: str, text_of_error: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(serr.Inval, match=re.escape(text_of_error)):
         crash.parse(text)
     crash.configure(text)
-    assert told in capsys.readouterr().err
+    assert text_of_error in capsys.readouterr().err
     assert not crash.point("UX_CRASH").on
 
 

@@ -35,8 +35,10 @@ class Box:
         self.temp_dir = self.root / "t"
         self.temp_dir.mkdir()
         self._mark = secrets.token_hex(8)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SIGMA", "RAY_", "AWS_"))}
-        self.env = kept | {
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("SIGMA", "RAY_", "AWS_"))
+        }
+        self.env = environment | {
             _MARK: self._mark,
             "SIGMAOS_STATE_DIR": str(self.state_dir),
             "SIGMAOS_OWN_RAY": "1",
@@ -108,8 +110,8 @@ class Box:
         }
         pids |= {"emulator" if child["name"] == "s3" else child["name"]: child["pid"] for child in status["children"]}
         pids |= {child.name(): child.pid for child in psutil.Process(status["boot_pid"]).children()} | pids
-        found: int = status["boot_pid"] if part == "boot" else pids[part]
-        return found
+        pid: int = status["boot_pid"] if part == "boot" else pids[part]
+        return pid
 
     def kill(self, part: str) -> None:
         """kill -9; returns once the process is gone."""
@@ -131,7 +133,7 @@ class Box:
     def check_nothing_is_left(self) -> None:
         """No process, no state file, no temporary file."""
         _, alive = psutil.wait_procs(self.processes(), timeout=END_WAIT_S)
-        left = [f"{process.pid} {' '.join(process.cmdline())[:100]}" for process in alive if process.is_running()]
-        assert not left, f"processes outlived their instance: {left}"
+        survivors = [f"{process.pid} {' '.join(process.cmdline())[:100]}" for process in alive if process.is_running()]
+        assert not survivors, f"processes outlived their instance: {survivors}"
         assert not (self.state_dir / "instance.json").exists()
         assert list(self.temp_dir.iterdir()) == []

@@ -34,9 +34,9 @@ def test_status_tells_where_everything_is(running: Box) -> None:
 
 
 def test_status_for_people(running: Box) -> None:
-    told = running.ok("status")
-    assert "KERNEL NODE" in told
-    assert running.status()["etcd_endpoints"][0] in told
+    printed = running.ok("status")
+    assert "KERNEL NODE" in printed
+    assert running.status()["etcd_endpoints"][0] in printed
 
 
 def test_the_root_after_a_boot(running: Box) -> None:
@@ -53,9 +53,9 @@ def test_a_second_start_says_what_runs(running: Box) -> None:
 
 
 def test_programs_come_from_where_start_was_called(running: Box) -> None:
-    told = running.run("spawn", "--wait", "no_such_program")
-    assert told.returncode == 1
-    assert len(told.stdout.splitlines()) == 2  # the pid, the status
+    outcome = running.run("spawn", "--wait", "no_such_program")
+    assert outcome.returncode == 1
+    assert len(outcome.stdout.splitlines()) == 2  # the pid, the status
 
 
 def test_state_is_readable_by_its_user_alone(running: Box) -> None:

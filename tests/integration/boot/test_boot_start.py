@@ -127,9 +127,9 @@ def test_a_ray_that_runs_is_joined_and_left_running(box: Box, foreign_ray: subpr
     assert foreign_ray.stdout is not None
     address = foreign_ray.stdout.readline().strip()
     box.env |= {"RAY_ADDRESS": address, "SIGMAOS_OWN_RAY": "0"}
-    told = box.ok("start", "--services", "named,ux")
-    assert f"at {address} (joined), 1 cores" in told
-    assert "ray_temp_dir" not in told
+    printed = box.ok("start", "--services", "named,ux")
+    assert f"at {address} (joined), 1 cores" in printed
+    assert "ray_temp_dir" not in printed
     box.put("name/ux/~local/f", "x")
     assert box.ok("stop") == "stopped\n"
     assert foreign_ray.poll() is None

@@ -194,8 +194,8 @@ async def test_leaders_follow_each_other(realm: Realm) -> None:
     again = await realm.clnt(took)
     assert await again.get_file("name/f") == b"x"
     assert [stat.name for stat in await again.get_dir(f"name/{named_election(realm.name)}")] == ["sigma-2"]
-    found = await elections.read_leader([realm.endpoint], realm.name)
-    assert found == took.endpoint
+    leader = await elections.read_leader([realm.endpoint], realm.name)
+    assert leader == took.endpoint
 
 
 async def test_a_leader_whose_process_is_gone_is_replaced_at_once(realm: Realm) -> None:

@@ -118,11 +118,11 @@ async def test_writes_while_etcd_stalls_take_effect_once(
     """etcd is suspended for longer than a transaction may take: named finds out, and nothing is done twice (D-8)."""
     named = await realm.named(election_ttl_s=30, limits=Named(etcd_timeout_s=0.3))
     committer = named.fs.committer
-    asked: list[bytes] = []
+    markers: list[bytes] = []
     real = committer._took_effect
 
     async def took_effect(marker: bytes) -> int:
-        asked.append(marker)
+        markers.append(marker)
         return await real(marker)
 
     monkeypatch.setattr(committer, "_took_effect", took_effect)
@@ -134,7 +134,7 @@ async def test_writes_while_etcd_stalls_take_effect_once(
     await asyncio.sleep(1)  # that long, not until something
     stall.end()
     await asyncio.wait_for(asyncio.gather(*calls), 15)
-    assert asked, "no transaction was in doubt"
+    assert markers, "no transaction was in doubt"
     assert sorted((await sc.get_file("name/ux/log")).split()) == [b"0", b"1", b"2"]
     await named.stop()
     again = await realm.clnt(await realm.named(election_ttl_s=20))

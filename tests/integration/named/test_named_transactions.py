@@ -36,7 +36,7 @@ async def test_all_changes_at_one_moment(realm: Realm) -> None:
     sc = await realm.clnt(await realm.named())
     version = await prepared(sc)
     async with sc.watch_dir("name/d") as watch:
-        made, put, removed, checked = await sc.transact(
+        created, put, removed, checked = await sc.transact(
             [
                 Create("name/d/sub/new", b"n"),
                 Put("name/d/two", b"22"),
@@ -48,8 +48,8 @@ async def test_all_changes_at_one_moment(realm: Realm) -> None:
     assert (event.kind, event.name) == ("removed", "one")
     assert await listing(sc, "name/d") == {"two": b"22"}
     assert await listing(sc, "name/d/sub") == {"new": b"n"}
-    assert (made.pathname, removed.pathname, removed.version) == ("name/d/sub/new", "name/d/one", 0)
-    assert made.version == put.version == (await sc.stat("name/d/two")).qid.version
+    assert (created.pathname, removed.pathname, removed.version) == ("name/d/sub/new", "name/d/one", 0)
+    assert created.version == put.version == (await sc.stat("name/d/two")).qid.version
     assert checked.version == (await sc.stat("name/d/sub")).qid.version
 
 

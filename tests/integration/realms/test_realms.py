@@ -137,7 +137,7 @@ def test_realms_with_much_to_do_get_about_the_same(red: SigmaClnt, blue: SigmaCl
 
 def _left_count(sc: SigmaClnt) -> int:
     """Procs that have not ended."""
-    return sum(found.state != "exited" for found in sc.procs())
+    return sum(each.state != "exited" for each in sc.procs())
 
 
 def test_a_crashed_named_of_a_realm_is_replaced(ts: Tstate, red: SigmaClnt) -> None:
@@ -150,8 +150,8 @@ def test_a_crashed_named_of_a_realm_is_replaced(ts: Tstate, red: SigmaClnt) -> N
 
 def _named_pid(ts: Tstate, endpoint: Endpoint) -> int:
     port = int(endpoint.addrs[0].rpartition(":")[2])
-    listening = (found for found in psutil.net_connections("tcp") if found.status == psutil.CONN_LISTEN)
-    return next(found.pid for found in listening if found.laddr and found.laddr.port == port and found.pid)
+    listening = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
+    return next(each.pid for each in listening if each.laddr and each.laddr.port == port and each.pid)
 
 
 def test_a_realm_that_is_removed_leaves_nothing(ts: Tstate, realms: RealmClnt) -> None:

@@ -38,9 +38,9 @@ def _start(state_dir: Path) -> Instance:
 
 
 def _instance(state_dir: Path) -> Instance:
-    found = read_instance(state_dir / STATE_FILE_NAME)
-    assert found is not None
-    return found
+    instance = read_instance(state_dir / STATE_FILE_NAME)
+    assert instance is not None
+    return instance
 
 
 @contextmanager

@@ -111,15 +111,15 @@ class FakeEtcd(Etcd):
             raise serr.Unreachable("etcd")
         if revision and revision < self.compacted_below:
             raise Compacted
-        found = self._at(key, revision)
+        kv = self._at(key, revision)
         await asyncio.sleep(0)  # what happens while the answer is on its way comes too late
-        return found
+        return kv
 
     async def scan(self, prefix: bytes, revision: int = 0) -> AsyncIterator[KeyValue]:
         for key in sorted(key for key in self.history if key.startswith(prefix)):
-            found = await self.get(key, revision)
-            if found is not None:
-                yield found
+            kv = await self.get(key, revision)
+            if kv is not None:
+                yield kv
 
     def _at(self, key: bytes, revision: int) -> KeyValue | None:
         versions = [each for each in self.history.get(key, []) if not revision or each[0] <= revision]

@@ -29,15 +29,15 @@ def follow(copy: Replica, plan: Plan, revision: int) -> None:
 
 
 def shown(tree: InodeTree) -> dict[str, tuple[bytes | None, int]]:
-    found: dict[str, tuple[bytes | None, int]] = {}
+    files: dict[str, tuple[bytes | None, int]] = {}
 
     def visit(inode: Inode, path: str) -> None:
         for name, child in inode.children.items():
-            found[f"{path}/{name}"] = (child.data, child.lease)
+            files[f"{path}/{name}"] = (child.data, child.lease)
             visit(child, f"{path}/{name}")
 
     visit(tree.root, "")
-    return found
+    return files
 
 
 class Leader:

@@ -187,9 +187,9 @@ def _rename(world: World, old: tuple[str, ...], new: tuple[str, ...]) -> None:
     assert source is not None
     plan = world.tree.plan_rename(inode, target, new[-1], 4.0)
     events = world.tree.apply_rename(inode, target, new[-1], world.stored.commit(plan), 4.0)
-    told = [(dir_ino, event.kind, event.name) for dir_ino, event in events]
+    moves = [(dir_ino, event.kind, event.name) for dir_ino, event in events]
     replaced = [(target.ino, EventKind.REMOVED, new[-1])] if new in world.model else []
-    assert told == [*replaced, (source.ino, EventKind.REMOVED, old[-1]), (target.ino, EventKind.CREATED, new[-1])]
+    assert moves == [*replaced, (source.ino, EventKind.REMOVED, old[-1]), (target.ino, EventKind.CREATED, new[-1])]
     world.model.pop(new, None)
     world.leased.pop(new, None)
     world.model = {_moved(way, old, new): data for way, data in world.model.items()}

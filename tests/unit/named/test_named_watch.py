@@ -19,11 +19,11 @@ class Stream:
 
     def __init__(self, replies: list[Any]) -> None:
         self.replies = replies
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
         self.is_cancelled = False
 
     async def write(self, request: Any) -> None:
-        self.asked.append(request)
+        self.requests.append(request)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         for reply in self.replies:
@@ -35,9 +35,9 @@ class Stream:
 
 def event(revision: int, key: bytes, *, is_delete: bool = False) -> Any:
     kind = rpc.Event.EventType.DELETE if is_delete else rpc.Event.EventType.PUT
-    made = rpc.Event(type=kind)
-    made.kv.key, made.kv.mod_revision, made.kv.value = key, revision, b"" if is_delete else b"v"
-    return made
+    event = rpc.Event(type=kind)
+    event.kv.key, event.kv.mod_revision, event.kv.value = key, revision, b"" if is_delete else b"v"
+    return event
 
 
 async def test_how_far_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,13 +50,13 @@ async def test_how_far_it_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(rpc, "WatchStub", lambda _channel: type("Stub", (), {"Watch": lambda *_, **__: stream})())
     client: Any = type("Client", (), {"channel": None})()
-    told = [each async for each in etcd_module._watch_once(client, b"p", 4, deletes_only=False)]
-    assert [complete_to for _, complete_to in told] == [5, 7]
-    assert [(change.key, change.value) for changes, _ in told for change in changes] == [
+    batches = [each async for each in etcd_module._watch_once(client, b"p", 4, deletes_only=False)]
+    assert [complete_to for _, complete_to in batches] == [5, 7]
+    assert [(change.key, change.value) for changes, _ in batches for change in changes] == [
         (b"a", b"v"),
         (b"b", b"v"),
         (b"c", None),
         (b"d", b"v"),
     ]
-    assert stream.asked[0].create_request.start_revision == 5
+    assert stream.requests[0].create_request.start_revision == 5
     assert stream.is_cancelled
