@@ -60,8 +60,8 @@ def value_from_pb(value: SqlValue) -> Value:
     kind = value.WhichOneof("value")
     if kind is None:
         raise serr.Inval("value", "it has none of the types that are known here")
-    found: Value = None if kind == "null" else getattr(value, kind)
-    return found
+    content: Value = None if kind == "null" else getattr(value, kind)
+    return content
 
 
 def _request(statement: str, parameters: Mapping[str, object]) -> SqlRequest:

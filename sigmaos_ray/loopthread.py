@@ -125,13 +125,14 @@ class LoopThread:
     def run(self, coroutine: Coroutine[Any, Any, T], wait: Callable[[Call[T]], T] | None = None) -> T:
         """Runs a coroutine on the loop and blocks for its result, through ``wait`` if there is one. A
         KeyboardInterrupt here cancels it there."""
+        # It would wait for itself, for ever.
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("a blocking client call on the client's own loop: use AsyncSigmaClnt there")
         call = Call(self.loop, coroutine)
         try:
             return call.result() if wait is None else wait(call)
-        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
+        except BaseException:
             if not call.done():
                 call.cancel()
             raise

@@ -43,11 +43,12 @@ class AsyncBarrier:
         lease = await self._leases.ask_lease(self._pathname + "/")
         lease.keep_extending()
         await self._sc.put_leased_file(f"{self._pathname}/{self._name}", b"", lease)
+        # First be seen, then count: of parties that come at the same time, the last one sees them all.
         try:
             if len(await self._parties()) >= self._parties_count:
                 await self._sc.put_file(self._ready, b"")
             await self._sc.wait_create(self._ready, timeout_s)
-        except BaseException:  # a cancellation too: what was made is taken back, and it goes on
+        except BaseException:
             await self._remove(self._name)
             raise
 
@@ -60,6 +61,7 @@ class AsyncBarrier:
             return not await self._parties()
 
         await self._sc.wait_until(f"{self._pathname}/", all_left, timeout_s)
+        # Only now: a party that is still to see ``ready`` has an entry, and is waited for above.
         await self._remove(READY)
 
     async def _parties(self) -> list[str]:

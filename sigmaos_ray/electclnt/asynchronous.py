@@ -76,6 +76,7 @@ class AsyncElectClnt:
     async def _campaign(self, data: bytes, *, once: bool) -> AsyncLease:
         await self._make_parent()
         while True:
+            # Each time anew: the lease may have ended while somebody else led.
             lease = await self._leases.ask_lease(self._pathname)
             lease.keep_extending()
             try:
@@ -117,6 +118,7 @@ class AsyncElectClnt:
 
     async def _watch(self, lease: AsyncLease, fence: Fence) -> None:
         """Until the leadership is over: by the lease's end, or by the file's."""
+        # The lease tells of trouble between this process and named; the file, that somebody else removed it.
         over = {
             asyncio.create_task(lease.lost.wait(), name="elect-lease"),
             asyncio.create_task(self._wait_deposed(fence), name="elect-file"),
@@ -152,6 +154,7 @@ class AsyncElectClnt:
     async def _leads(self, fence: Fence) -> bool:
         """True while the file is there, and is this leadership's."""
         shown = path.join(NAMED, FENCES, fence.pathname.replace("/", "-"))
+        # A file of that name may be the next leader's already: the newest fence tells whose it is.
         try:
             await self._sc.stat(self._pathname)
             newest: int = (await self._sc.get_file_json(shown))["epoch"]

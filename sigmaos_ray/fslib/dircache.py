@@ -88,6 +88,7 @@ class AsyncDirCache(Generic[V]):
 
     async def _follow_once(self) -> None:
         """From a reading of the directory to the end of its watch. Raises what makes the reading impossible."""
+        # The watch first: what changes while the directory is read is then told twice, which does no harm.
         async with self._sc.watch_dir(self._pathname) as watch:
             self._view.replace([stat.name for stat in await self._sc.get_dir(self._pathname)])
             self._is_read = True
@@ -110,6 +111,7 @@ class AsyncDirCache(Generic[V]):
         values = self._values.items()
         for name in [name for name, (generation, _) in values if generation != self._view.generation(name)]:
             self._drop(name)
+        # One event for each change: none that waits can take an old change for a new one.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -168,15 +170,17 @@ class AsyncDirCache(Generic[V]):
         generation = await self.generation(name)
         if self._new_value is None:
             return cast("V", name)
-        known = self._values.get(name)
-        if known is None:
+        value = self._values.get(name)
+        if value is None:
             making = asyncio.create_task(self._make(name), name=f"dircache-value-{name}")
             making.add_done_callback(partial(self._made, name))
-            known = self._values[name] = (generation, making)
+            value = self._values[name] = (generation, making)
         try:
-            return await asyncio.shield(known[1])
+            # Shielded: others may wait for the same value.
+            return await asyncio.shield(value[1])
         except asyncio.CancelledError:
-            if known[1].cancelled() and self._values.get(name) is not known:
+            # Two ways to be here: the caller was cancelled, or the making was, as its entry went.
+            if value[1].cancelled() and self._values.get(name) is not value:
                 raise serr.NotFound(f"{self._pathname.rstrip('/')}/{name}", "removed meanwhile") from None
             raise
 
@@ -186,8 +190,8 @@ class AsyncDirCache(Generic[V]):
         return await value if inspect.isawaitable(value) else value
 
     def _made(self, name: str, making: asyncio.Task[V]) -> None:
-        known = self._values.get(name)
-        if known is not None and known[1] is making and not _is_made(making):
+        value = self._values.get(name)
+        if value is not None and value[1] is making and not _is_made(making):
             del self._values[name]
 
     async def lookup_entry(self, name: str) -> V | None:
@@ -195,8 +199,8 @@ class AsyncDirCache(Generic[V]):
         await self._ready()
         if self._new_value is None:
             return cast("V", name) if name in self._view else None
-        known = self._values.get(name)
-        return known[1].result() if known is not None and _is_made(known[1]) else None
+        value = self._values.get(name)
+        return value[1].result() if value is not None and _is_made(value[1]) else None
 
     async def invalidate_entry(self, name: str) -> bool:
         """Forgets an entry and its value, until it is seen again; tells whether it was there."""

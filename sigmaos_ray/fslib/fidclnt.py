@@ -225,6 +225,7 @@ class FidClnt:
                 session = await self._session(address)
                 return await self._attach(session, endpoint.root, service)
             except (serr.Unreachable, serr.IOErr, serr.Closed) as error:
+                # Also of one that may have got it: an attach that nobody uses does nothing.
                 failure = serr.Unreachable(error.obj or address, error.msg)
         raise failure
 
@@ -258,6 +259,7 @@ class FidClnt:
             dialling = asyncio.create_task(self._dial(address), name=f"dial-{address}")
             self._dialling[address] = dialling
             dialling.add_done_callback(lambda task: self._dialled(address, task))
+        # Shielded: others may wait for the same session.
         return await asyncio.shield(dialling)
 
     def _dialled(self, address: str, task: asyncio.Task[ClientSession]) -> None:
@@ -268,7 +270,7 @@ class FidClnt:
     async def _dial(self, address: str) -> ClientSession:
         session = ClientSession(address, self._config)
         await session.dial()
-        if self._closed:
+        if self._closed:  # meanwhile: ``close`` did not know of this session yet
             await session.close()
             raise serr.Unreachable(address, "the client is closed")
         self._sessions[address] = session

@@ -39,30 +39,31 @@ class NamedLocator:
     def __init__(self, proc_env: ProcEnv, limits: Locating | None = None) -> None:
         self._proc_env = proc_env
         self._limits = limits or config.current().locating
-        self._known = proc_env.named
-        self._hook_asked_s = 0.0
+        self._last_seen = proc_env.named
+        self._hook_call_s = 0.0
         self._read: tuple[int, int] | None = None
         """Which state file was read last: boot replaces it by another with each change."""
         self._read_s = 0.0
 
     async def current(self) -> Endpoint:
         """Unreachable if nothing says where named is."""
-        if not self._known.addrs:
+        if not self._last_seen.addrs:
             await self.refresh()
-        if not self._known.addrs:
+        if not self._last_seen.addrs:
             raise serr.Unreachable("name", "no running instance: start one with `sigmaos start`")
-        return self._known
+        return self._last_seen
 
     async def refresh(self) -> None:
         """Looks again, after named did not answer where it was thought to be."""
-        found = self._from_state_file() or self._from_environment()
-        if found is None and _hook is not None:
-            self._hook_asked_s = time.monotonic()
-            found = await asyncio.to_thread(_hook)
-        if found is not None and found.addrs:
-            if found != self._known:
-                _log(f"named is at {found.addrs}")
-            self._known = found
+        endpoint = self._from_state_file() or self._from_environment()
+        if endpoint is None and _hook is not None:
+            self._hook_call_s = time.monotonic()
+            endpoint = await asyncio.to_thread(_hook)
+        # Nobody leads for now: the last one is as good a guess as none, and dialling it tells.
+        if endpoint is not None and endpoint.addrs:
+            if endpoint != self._last_seen:
+                _log(f"named is at {endpoint.addrs}")
+            self._last_seen = endpoint
 
     async def has_moved(self, endpoint: Endpoint) -> bool:
         """Looks again; True if named is known to be elsewhere now. Cheap enough to be asked all the time."""
@@ -70,9 +71,9 @@ class NamedLocator:
         if present is not None:
             if present != self._read or time.monotonic() - self._read_s > self._limits.file_pause_s:
                 await self.refresh()
-        elif _hook is None or time.monotonic() - self._hook_asked_s > self._limits.hook_pause_s:
+        elif _hook is None or time.monotonic() - self._hook_call_s > self._limits.hook_pause_s:
             await self.refresh()
-        return bool(self._known.addrs) and self._known.addrs != endpoint.addrs
+        return bool(self._last_seen.addrs) and self._last_seen.addrs != endpoint.addrs
 
     async def while_there(self, endpoint: Endpoint, dialling: Coroutine[Any, Any, T]) -> T:
         """What ``dialling`` returns or raises. Unreachable as soon as named is known to be elsewhere: a leader that
@@ -92,10 +93,10 @@ class NamedLocator:
 
     def _state_file(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self._proc_env.state_file)
+            status = os.stat(self._proc_env.state_file)
         except OSError:
             return None
-        return found.st_ino, found.st_mtime_ns
+        return status.st_ino, status.st_mtime_ns
 
     def _from_state_file(self) -> Endpoint | None:
         if not self._proc_env.state_file:

@@ -89,6 +89,7 @@ class MountTable:
             _check_not_cut(mount)
             if mount.alive:
                 return mount
+        # One dial at a time: whoever came meanwhile takes its outcome instead of dialling again.
         async with self._root_lock:
             mount = self._mounts.get((first,))
             if mount is None or not mount.alive:
@@ -101,6 +102,7 @@ class MountTable:
             try:
                 mount = await self._locator.while_there(endpoint, self.mount((NAMED,), endpoint))
             except serr.Unreachable:
+                # A leader that just went is still where it was last seen: the state file may say more by now.
                 self._stats.path["NgetNamedErr"] += 1
                 await self._locator.refresh()
                 if (await self._locator.current()).addrs == endpoint.addrs:
@@ -165,6 +167,7 @@ class MountTable:
     def unmount(self, mount: Mount) -> None:
         """Forgets a mount whose server failed, and every other one through the same session."""
         _log(f"unmount {'/'.join(mount.prefix)}")
+        # Fids end with their session: no mount through it is of use any more.
         for prefix, other in list(self._mounts.items()):
             if (other is mount or other.fid.session is mount.fid.session) and not other.is_cut:
                 other.is_forgotten = True
@@ -177,9 +180,9 @@ class MountTable:
 
     def of_session(self, session: ClientSession, parts: list[str]) -> Mount | None:
         """A mount of the session: if there are several, one that leads to ``parts``."""
-        found = [mount for mount in self._mounts.values() if mount.fid.session is session]
-        leading = [mount for mount in found if tuple(parts[: len(mount.prefix)]) == mount.prefix]
-        return max(leading or found, key=lambda mount: len(mount.prefix), default=None)
+        mounts = [mount for mount in self._mounts.values() if mount.fid.session is session]
+        leading = [mount for mount in mounts if tuple(parts[: len(mount.prefix)]) == mount.prefix]
+        return max(leading or mounts, key=lambda mount: len(mount.prefix), default=None)
 
     async def detach(self, mount: Mount) -> None:
         """Takes a mount out, asked for or not; the server frees all that this client has there."""

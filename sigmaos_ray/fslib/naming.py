@@ -25,8 +25,8 @@ class about:  # reads as a statement: with about(pathname)
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, serr.SigmaError) and error.obj != self._pathname:
-            told = error.obj
+            component = error.obj
             error.obj = self._pathname
-            if told and told not in self._pathname.rstrip("/").rsplit("/", 1)[-1:]:
-                error.msg = f"{told}: {error.msg}" if error.msg else told
+            if component and component not in self._pathname.rstrip("/").rsplit("/", 1)[-1:]:
+                error.msg = f"{component}: {error.msg}" if error.msg else component
             error.args = (error.obj, error.msg)

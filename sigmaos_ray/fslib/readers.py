@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from sigmaos_ray.fslib.fidclnt import RemoteFid
 
 
-class _Part:
+class _ReadAhead:
     """One read under way."""
 
-    __slots__ = ("asked", "start", "task")
+    __slots__ = ("count", "start", "task")
 
-    def __init__(self, task: asyncio.Task[bytes], start: int, asked: int) -> None:
+    def __init__(self, task: asyncio.Task[bytes], start: int, count: int) -> None:
         self.task = task
         self.start = start
-        self.asked = asked
+        self.count = count
 
 
 class AsyncReader:
@@ -59,7 +59,7 @@ class AsyncReader:
         self._part_bytes = min(buffer_bytes or core.io_bytes_max, core.io_bytes_max)
         self._next_offset = offset
         self._end = None if length is None else offset + length
-        self._ahead: deque[_Part] = deque()
+        self._ahead: deque[_ReadAhead] = deque()
         self._part = b""
         self._taken_bytes = 0
         """How much of the part was handed out."""
@@ -97,10 +97,10 @@ class AsyncReader:
     async def read(self, count: int = -1) -> bytes:
         """``count`` bytes, fewer only at the end; all that is left for a negative count."""
         data: list[bytes] = []
-        left = count
-        while left != 0 and await self._fill():
-            data.append(self._take(len(self._part) if left < 0 else left))
-            left -= len(data[-1]) if left > 0 else 0
+        remaining = count
+        while remaining != 0 and await self._fill():
+            data.append(self._take(len(self._part) if remaining < 0 else remaining))
+            remaining -= len(data[-1]) if remaining > 0 else 0
         return data[0] if len(data) == 1 else b"".join(data)
 
     def _take(self, count: int) -> bytes:
@@ -146,6 +146,7 @@ class AsyncReader:
             self._at_end = True
             return False
         part = self._ahead[0]
+        # Waited for, not awaited: a caller that is cancelled here leaves the read under way, and the next one takes it.
         if not part.task.done():
             await asyncio.wait({part.task})
         self._ahead.popleft()
@@ -153,14 +154,14 @@ class AsyncReader:
         self._parts_count += 1
         if not self._part:
             self._at_end = True
-        elif len(self._part) < part.asked:
+        elif len(self._part) < part.count:
             # Servers may end a part early. What is in flight began past it: start over behind what came.
             await self._drop_ahead()
             self._next_offset = part.start + len(self._part)
         self._read_ahead(fid)
         return bool(self._part)
 
-    async def _result(self, fid: RemoteFid, part: _Part) -> bytes:
+    async def _result(self, fid: RemoteFid, part: _ReadAhead) -> bytes:
         try:
             with about(self._pathname):
                 return part.task.result()
@@ -176,12 +177,12 @@ class AsyncReader:
         wanted = 1 if in_turn else config.current().streams.reads_in_flight
         while len(self._ahead) < wanted and not self._at_end:
             start = self._next_offset
-            asked = self._part_bytes if self._end is None else min(self._part_bytes, self._end - start)
-            if asked <= 0:
+            count = self._part_bytes if self._end is None else min(self._part_bytes, self._end - start)
+            if count <= 0:
                 return
-            task = asyncio.create_task(fid.read(start, asked), name="read-ahead")
-            self._ahead.append(_Part(task, start, asked))
-            self._next_offset += asked
+            task = asyncio.create_task(fid.read(start, count), name="read-ahead")
+            self._ahead.append(_ReadAhead(task, start, count))
+            self._next_offset += count
 
     async def _drop_ahead(self) -> None:
         tasks = [part.task for part in self._ahead]
@@ -228,7 +229,7 @@ class AsyncParallelReader:
                     raise serr.IsDir(self._pathname)
                 if fid.perm & DMNAMEDPIPE:
                     raise serr.NotSupported(self._pathname, "a pipe has one reader")
-            except BaseException:  # a cancellation too: the fid is freed, and it goes on
+            except BaseException:
                 await fid.clunk_quietly()
                 raise
         self._fid = fid

@@ -138,38 +138,38 @@ class JsonSplitter:
         return None
 
     def _pass_string(self) -> bool | None:
-        found = _IN_STRING.search(self._buffer, self._at)
-        if found is None:
+        match = _IN_STRING.search(self._buffer, self._at)
+        if match is None:
             self._at = len(self._buffer)
             return False
-        if found[0] == b"\\":
-            if found.end() == len(self._buffer):  # what it escapes has not come
-                self._at = found.start()
+        if match[0] == b"\\":
+            if match.end() == len(self._buffer):  # what it escapes has not come
+                self._at = match.start()
                 return False
-            self._at = found.end() + 1
+            self._at = match.end() + 1
             return None
-        self._at = found.end()
+        self._at = match.end()
         self._in_string = False
         return None if self._depth else True
 
     def _pass_nested(self) -> bool | None:
-        found = _IN_NESTED.search(self._buffer, self._at)
-        if found is None:
+        match = _IN_NESTED.search(self._buffer, self._at)
+        if match is None:
             self._at = len(self._buffer)
             return False
-        self._at = found.end()
-        if found[0] == b'"':
+        self._at = match.end()
+        if match[0] == b'"':
             self._in_string = True
         else:
-            self._depth += 1 if found[0] in b"{[" else -1
+            self._depth += 1 if match[0] in b"{[" else -1
         return None if self._depth else True
 
     def _pass_scalar(self) -> bool | None:
-        found = _SCALAR_END.search(self._buffer, self._at)
-        if found is None:
+        match = _SCALAR_END.search(self._buffer, self._at)
+        if match is None:
             self._at = len(self._buffer)
             return False
-        self._at = found.start()
+        self._at = match.start()
         self._in_scalar = False
         return True
 

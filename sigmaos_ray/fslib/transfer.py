@@ -116,11 +116,11 @@ def _foreign_errors(local: str | os.PathLike[str]) -> Iterator[None]:
 
 async def _some_at_a_time(calls: Iterable[Awaitable[object]]) -> None:
     """Awaits all, a bounded number at a time; the first error ends it, once what runs has ended."""
-    left = iter(calls)
+    remaining = iter(calls)  # shared: each worker takes the next one
     failures: list[BaseException] = []
 
     async def work() -> None:
-        for call in left:
+        for call in remaining:
             if failures:
                 _drop(call)
                 continue

@@ -48,6 +48,7 @@ class UnionChooser:
         stats = [stat for stat in await list_dir(directory, self._config) if not stat.is_dir]
         names = [stat.name for stat in stats if not stat.is_symlink]
         random.shuffle(names)
+        # A server that died keeps its entry until its lease ends: what failed so recently is only better than nothing.
         second_choice: tuple[str, Endpoint] | None = None
         for name in names:
             endpoint = Endpoint.from_bytes(await self._read(directory, name))

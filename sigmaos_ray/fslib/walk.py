@@ -106,46 +106,48 @@ class PathWalker:
         reached = len(qids)
         if reached == len(rest) and not (resolve and qids and qids[-1].is_symlink):
             return fid
-        done = parts[: len(parts) - len(rest) + reached]
-        left = rest[reached:]
+        way = parts[: len(parts) - len(rest) + reached]
+        beyond = rest[reached:]
         try:
+            # Servers walk as far as they can: up to a link, a union, or what is not there.
             if qids and qids[-1].is_symlink:
-                raise await self._follow(fid, done, left)
-            if path.is_union(left[0]):
-                return await self._enter_union(fid, done, left, resolve)
-            raise serr.NotFound(left[0])
+                raise await self._follow(fid, way, beyond)
+            if path.is_union(beyond[0]):
+                return await self._enter_union(fid, way, beyond, resolve)
+            raise serr.NotFound(beyond[0])
         finally:
             await fid.clunk_quietly()
 
-    async def _follow(self, link: RemoteFid, done: list[str], left: list[str]) -> _Restart:
+    async def _follow(self, link: RemoteFid, way: list[str], beyond: list[str]) -> _Restart:
         """Where the walk goes on behind a link: at the server an endpoint file names, or at a symlink's target."""
         await link.open(OREAD)
         contents = await link.read(0, self._config.wire.io_bytes_max)
         endpoint = Endpoint.from_bytes(contents)
         if endpoint is not None:
             self._stats.path["NwalkEP"] += 1
-            await self._mount(tuple(done), endpoint)
-            return _Restart(done + left, link=False)
+            await self._mount(tuple(way), endpoint)
+            return _Restart(way + beyond, link=False)
         self._stats.path["Nsym"] += 1
         try:
             target = path.split(contents.decode())
         except UnicodeDecodeError:
-            raise serr.NotFound("/".join(done), "a link that names neither a server nor a pathname") from None
+            raise serr.NotFound("/".join(way), "a link that names neither a server nor a pathname") from None
         if not target:
-            raise serr.NotFound("/".join(done), "an empty link")
-        if len(target) + len(left) > COMPONENTS_MAX:
-            raise too_long(target + left)
-        return _Restart(target + left, link=True)
+            raise serr.NotFound("/".join(way), "an empty link")
+        if len(target) + len(beyond) > COMPONENTS_MAX:
+            raise too_long(target + beyond)
+        return _Restart(target + beyond, link=True)
 
-    async def _enter_union(self, fid: RemoteFid, done: list[str], left: list[str], resolve: bool) -> RemoteFid:
+    async def _enter_union(self, fid: RemoteFid, way: list[str], beyond: list[str], resolve: bool) -> RemoteFid:
         """Continues at an entry of a union; an entry that is last and not to be resolved is itself what is meant."""
         self._stats.path["NwalkUnion"] += 1
-        name, endpoint = await self._chooser.choose(fid, left[0])
-        if len(left) == 1 and not resolve:
+        name, endpoint = await self._chooser.choose(fid, beyond[0])
+        if len(beyond) == 1 and not resolve:
             entry, _ = await fid.walk([name])
             return entry
-        await self._mount((*done, left[0]), endpoint)
-        raise _Restart(done + left, link=False)
+        # The choice stays: the mount is at the union's own name, and later walks go through it.
+        await self._mount((*way, beyond[0]), endpoint)
+        raise _Restart(way + beyond, link=False)
 
     async def _mount(self, prefix: tuple[str, ...], endpoint: Endpoint) -> None:
         try:

@@ -94,6 +94,7 @@ class AsyncWriter:
     async def _send_buffer(self, fid: RemoteFid) -> None:
         part = bytes(self._buffer)
         await self._sent()
+        # Not before: who is cancelled while the last part is on its way must find this one still in the buffer.
         self._buffer.clear()
         await self._send(fid, part)
 
@@ -110,7 +111,7 @@ class AsyncWriter:
             return
         await asyncio.wait({self._sending})
         with about(self._pathname):
-            self._sending.result()
+            self._sending.result()  # after a failure it stays, and is raised again by all that come later
         self._sending = None
 
     async def close(self) -> None:
@@ -119,7 +120,7 @@ class AsyncWriter:
             return
         try:
             await self.flush()
-        except BaseException:  # a cancellation too: what was opened is closed, and it goes on
+        except BaseException:
             await self.abort()
             raise
         fid, self._fid = self._fid, None

@@ -54,7 +54,7 @@ class AsyncLeaderClnt:
         try:
             for directory in dirs:
                 await self.fence_dir(directory)
-        except BaseException:  # a cancellation too: what was begun is undone, and it goes on
+        except BaseException:
             await self._elect.release_leadership()
             raise
         return fence
@@ -63,11 +63,13 @@ class AsyncLeaderClnt:
         """One more: this leader's changes below it carry the fence from now on, and its server refuses older leaders.
         Blocks for the server; raises its error."""
         fence = self.fence
+        # By its own name: each server knows the fences that it was told, and ``~any`` may be another one next time.
         resolved = (await self._sc.resolve_unions(directory)).rstrip("/")
         await self._sc.fence_dir(resolved, fence)
         self._dirs.append(resolved)
         server = await self._sc.server_of(f"{resolved}/x")
         shown = path.join(server, FENCES, fence.pathname.replace("/", "-"))
+        # The server has seen the fence once this returns, and refuses older ones from then on.
         await self._sc.put_file(shown, msgspec.json.encode(fence), mode=OWRITE)
 
     async def release_leadership(self) -> None:

@@ -97,8 +97,8 @@ class AsyncLease:
     lost_threaded: threading.Event
     """The same for threads."""
 
-    def __init__(self, rpc: AsyncRPCClnt, line: _Line, reply: AskLeaseReply, asked_s: float, outage_s: float) -> None:
-        """``asked_s``: by the steady clock, before it was asked for. ``outage_s``: for how long others may keep it
+    def __init__(self, rpc: AsyncRPCClnt, line: _Line, reply: AskLeaseReply, request_s: float, outage_s: float) -> None:
+        """``request_s``: by the steady clock, before it was asked for. ``outage_s``: for how long others may keep it
         while its server takes no extensions."""
         self.id = reply.lease_id
         self.ttl_s = reply.ttl_s
@@ -107,7 +107,8 @@ class AsyncLease:
         self._rpc = rpc
         self._line = line
         self._loop = asyncio.get_running_loop()
-        self._ends_s = asked_s + self.ttl_s
+        # From before the request left: the server counts from when it had it, and so never ends the lease earlier.
+        self._ends_s = request_s + self.ttl_s
         """By this process's steady clock, not later than at the server. Written by the keeper's thread."""
         self._outage_s = outage_s
         self._is_over = False
@@ -132,6 +133,8 @@ class AsyncLease:
         return self._is_over or self.is_lost
 
     def _sure_end_s(self) -> float:
+        # While nobody leads, named's standbys keep all leases: files may outlast the last extension for so long. Where
+        # nobody extends any more, the lease simply runs out.
         return self._ends_s + (self._outage_s if self._keeper is not None else 0.0)
 
     @property
@@ -148,6 +151,7 @@ class AsyncLease:
     async def _keep(self) -> None:
         """On the loop thread."""
         try:
+            # A third: an extension may be lost, and the next one still comes in time.
             pause_s = self.ttl_s / 3
             while True:
                 await asyncio.sleep(pause_s)
@@ -189,9 +193,9 @@ class AsyncLease:
         await self._extend_through(self._rpc)
 
     async def _extend_through(self, way: AsyncRPCClnt | _Line) -> None:
-        asked_s = time.monotonic()
+        request_s = time.monotonic()
         await way.rpc("LeaseSrv.Extend", LeaseRequest(lease_id=self.id), LeaseReply, self.ttl_s)
-        self._ends_s = asked_s + self.ttl_s
+        self._ends_s = request_s + self.ttl_s
 
     def _set_lost(self) -> None:
         """From any thread."""
@@ -227,6 +231,7 @@ class AsyncLease:
 
             keeper.add_done_callback(tell)
             keeper.cancel()
+            # An extension under way must not come after what the caller does next, such as the lease's end.
             await stopped.wait()
 
     async def give_up(self) -> None:
@@ -261,6 +266,7 @@ class AsyncLeaseClnt:
         """A lease of the server that stores ``pn``; the same one when asked again, unless it was lost or ended.
         ``ttl_s`` in seconds, at least 2 in named (what etcd grants)."""
         server, endpoint = await self._sc.server_at(pn)
+        # One at a time: two that ask at once get the same lease, of which there is one for each server.
         async with self._asking:
             lease = self._leases.get(server)
             if lease is None or lease.is_over:
@@ -271,11 +277,11 @@ class AsyncLeaseClnt:
 
     async def _ask(self, server: str, endpoint: Endpoint, ttl_s: float) -> AsyncLease:
         rpc = AsyncRPCClnt(self._sc, server)
-        asked_s = time.monotonic()
+        request_s = time.monotonic()
         reply = await rpc.rpc("LeaseSrv.AskLease", AskLeaseRequest(ttl_s=ttl_s), AskLeaseReply)
         walk = self._sc.config.walk
         outage_s = walk.retries_max * walk.retry_pause_s if server == NAMED else 0.0
-        return AsyncLease(rpc, _Line(self._sc, rpc, server, endpoint), reply, asked_s, outage_s)
+        return AsyncLease(rpc, _Line(self._sc, rpc, server, endpoint), reply, request_s, outage_s)
 
     async def stop_extending(self) -> None:
         """Leaves all leases to expire."""

@@ -52,6 +52,7 @@ class AsyncLock:
         while True:
             lease = await self._leases.ask_lease(self._pathname)
             lease.keep_extending()
+            # Of this try alone: what a try of unknown outcome left behind is not taken for ours.
             self._mark = f"{self._sc.pid} {secrets.token_hex(8)}".encode()
             try:
                 await made_or_undone(
@@ -61,6 +62,7 @@ class AsyncLock:
             except serr.Exists:
                 if once:
                     raise serr.Timeout(self._pathname, "somebody else holds it") from None
+                # All that wait wake up at once, and one of them is first: there is no order among them.
                 await self._sc.wait_remove(self._pathname)
             except serr.IOErr as error:
                 # The file may be there, and be ours: it goes with the lease, and everything starts over.

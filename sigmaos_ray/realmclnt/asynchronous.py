@@ -94,11 +94,11 @@ class AsyncRealmClnt:
     async def list(self) -> dict[str, str]:
         """The tenants and the state of each: ``wanted``, ``up``, ``failed`` or ``leaving``."""
         names = {stat.name for stat in await self._sc.get_dir(REALM)}
-        found: dict[str, str] = {}
+        states: dict[str, str] = {}
         for name in sorted(filter(is_name, names)):
             try:
                 record = await self._record(path.join(REALM, name))
             except serr.NotFound:  # removed meanwhile
                 continue
-            found[name] = "leaving" if name + LEAVING in names else record.state
-        return found
+            states[name] = "leaving" if name + LEAVING in names else record.state
+        return states

@@ -72,7 +72,7 @@ class AsyncSigmaClnt(AsyncFsLib):
         await self.procclnt.wait_evict(timeout_s)
 
     async def clnt_exit(self, status: Status) -> None:
-        """Reports the status, ends leases, closes sessions (X: ClntExit)."""
+        """Reports the status, ends leases, closes sessions."""
         await self.procclnt.exited(status)
         await self.leases.end_leases()
         await self.close()

@@ -42,6 +42,7 @@ class _Cores:
         self._all: set[_Core] = set()
 
     def acquire(self, proc_env: ProcEnv | None) -> _Core:
+        """A client for one more face: within a proc the one that is there, unless ``proc_env`` asks for another."""
         env = proc_env or find_proc_env()
         shared = proc_env is None and PROC_ENV_VARIABLE in os.environ
         with self._lock:
@@ -61,7 +62,7 @@ class _Cores:
             if core.faces_count > 0 or core not in self._all:
                 return
             self._forget(core)
-        core.close()
+        core.close()  # without the lock: it waits for servers
 
     def _forget(self, core: _Core) -> None:
         self._all.discard(core)
@@ -70,6 +71,7 @@ class _Cores:
             del self._by_pid[pid]
 
     def close_all(self) -> None:
+        """Whatever still uses them gets Unreachable from now on."""
         with self._lock:
             cores = list(self._all)
             for core in cores:

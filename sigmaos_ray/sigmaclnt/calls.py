@@ -48,7 +48,7 @@ class SigmaCalls(FsLib):
         self.run(self._clnt.wait_evict(timeout_s))
 
     def clnt_exit(self, status: Status) -> None:
-        """Reports the status, ends leases, closes sessions (X: ClntExit)."""
+        """Reports the status, ends leases, closes sessions."""
         self.run(self._clnt.clnt_exit(status))
 
     def clnt_exit_ok(self) -> None:

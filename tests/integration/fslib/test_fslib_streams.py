@@ -106,11 +106,11 @@ async def test_chunks_with_overlap_and_bounds(sc: AsyncFsLib) -> None:
     await sc.put_file("name/f", b"0123456789")
 
     async def chunks(offset: int, length: int | None, size: int, step: int | None) -> list[bytes]:
-        told = []
+        chunks = []
         async with sc.open_parallel_reader("name/f", offset, length) as parallel:
             while (chunk := parallel.get_chunk_reader(size, step)) is not None:
-                told.append(await chunk[0].read())
-        return told
+                chunks.append(await chunk[0].read())
+        return chunks
 
     assert await chunks(0, None, 4, None) == [b"0123", b"4567", b"89"]
     assert await chunks(0, None, 4, 3) == [b"0123", b"3456", b"6789", b"9"]

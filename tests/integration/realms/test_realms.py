@@ -137,7 +137,7 @@ def test_realms_with_much_to_do_get_about_the_same(red: SigmaClnt, blue: SigmaCl
 
 def _left_count(sc: SigmaClnt) -> int:
     """Procs that have not ended."""
-    return sum(each.state != "exited" for each in sc.procs())
+    return sum(info.state != "exited" for info in sc.procs())
 
 
 def test_a_crashed_named_of_a_realm_is_replaced(ts: Tstate, red: SigmaClnt) -> None:
@@ -150,8 +150,12 @@ def test_a_crashed_named_of_a_realm_is_replaced(ts: Tstate, red: SigmaClnt) -> N
 
 def _named_pid(ts: Tstate, endpoint: Endpoint) -> int:
     port = int(endpoint.addrs[0].rpartition(":")[2])
-    listening = (each for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN)
-    return next(each.pid for each in listening if each.laddr and each.laddr.port == port and each.pid)
+    listening = (connection for connection in psutil.net_connections("tcp") if connection.status == psutil.CONN_LISTEN)
+    return next(
+        connection.pid
+        for connection in listening
+        if connection.laddr and connection.laddr.port == port and connection.pid
+    )
 
 
 def test_a_realm_that_is_removed_leaves_nothing(ts: Tstate, realms: RealmClnt) -> None:

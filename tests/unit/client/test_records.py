@@ -40,8 +40,8 @@ def test_binary_records_survive_any_cut(records: list[bytes], sizes: list[int]) 
 def test_json_values_survive_any_cut(values: list[object], between: bytes, sizes: list[int]) -> None:
     splitter = JsonSplitter()
     data = between.join(json.dumps(value, ensure_ascii=False).encode() for value in values)
-    found = [value for part in cut(data, sizes) for value in splitter.feed(part)]
-    assert [*found, *splitter.finish()] == values
+    values_seen = [value for part in cut(data, sizes) for value in splitter.feed(part)]
+    assert [*values_seen, *splitter.finish()] == values
 
 
 @given(st.lists(st.dictionaries(st.text(), JSON, max_size=3) | st.lists(JSON, max_size=3) | st.text()))

@@ -13,9 +13,9 @@ from sigmaos_ray.sessp.state import ClientState
 def test_the_error_does_not_grow_from_call_to_call() -> None:
     state = ClientState(1)
     state.end(serr.Unreachable("host:1", "gone"))
-    told = []
+    errors = []
     for _ in range(2):
         with pytest.raises(serr.Unreachable) as failed, about("name/f"):
             state.request(Request())
-        told.append(str(failed.value))
-    assert told == ["unreachable: name/f (host:1: gone)"] * 2
+        errors.append(str(failed.value))
+    assert errors == ["unreachable: name/f (host:1: gone)"] * 2
