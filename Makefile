@@ -9,7 +9,7 @@ INPUT  ?=
 # processes.
 SHARED := $(addprefix tests/integration/,fsspec named)
 FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz tests/apps tests/exercises tests/faults $(SHARED)
-SECOND := tests/integration $(addprefix --ignore=,$(SHARED))
+SECOND := tests/hosts tests/integration $(addprefix --ignore=,$(SHARED))
 
 .PHONY: help demo test bench soak lint format lock protos faces clean setup
 
@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(PYTHON) || $(HOST_PYTHON) -m venv $(VENV)
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable '.[dev]'
-	@sh tools/install-etcd.sh
+	@sh tools/install-debian.sh
 	@$(PYTHON) -m compileall -q sigmaos_ray kernel user tests
 	@touch $(STAMP)
 
