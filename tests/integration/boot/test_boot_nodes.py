@@ -39,9 +39,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_for_nodes(box: Box, count: int) -> list[str]:
+def _wait_for_nodes(box: Box, count: int, second_node: subprocess.Popen[bytes]) -> list[str]:
     """boot writes its state file anew with each change: that is what is waited for."""
     while True:
+        assert count == 1 or second_node.poll() is None, "Ray's second node did not start"
         nodes = box.status()["kernel_nodes"]
         if len(nodes) == count and all("ux" in node["services"] for node in nodes):
             return [node["id"] for node in nodes]
@@ -49,14 +50,14 @@ def _wait_for_nodes(box: Box, count: int) -> list[str]:
 
 
 def test_a_kernel_node_on_every_ray_node(box: Box, second_node: subprocess.Popen[bytes]) -> None:
-    first, second = _wait_for_nodes(box, 2)
+    first, second = _wait_for_nodes(box, 2, second_node)
     assert first != second
     assert {first, second} <= set(box.ok("ls", "name/ux").replace("/", "").split())
     box.put(f"name/ux/{second}/f", "x")
     assert box.ok("cat", f"name/ux/{second}/f") == "x"
     box.put("name/ux/~local/f", "y")
     _end(second_node)
-    assert _wait_for_nodes(box, 1) == [first]
+    assert _wait_for_nodes(box, 1, second_node) == [first]
     assert box.ok("cat", "name/ux/~local/f") == "y"
 
 
