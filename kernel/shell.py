@@ -17,7 +17,7 @@ import msgspec
 
 from kernel.raylib import lean, whereis
 from sigmaos_ray import config, crash, debug
-from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.instance import ServiceInfo
 from sigmaos_ray.perf import session as profiling
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
@@ -37,7 +37,7 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
 
     kernel_id: str
     realm: str = ROOT_REALM
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     """The address to bind and to publish."""
     etcd_endpoints: tuple[str, ...] = ()
     named: Endpoint = Endpoint()
@@ -64,6 +64,7 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
             pid=f"{service_name}-{self.kernel_id}",
             realm=self.realm,
             kernel_id=self.kernel_id,
+            host=self.host,
             named=self.named,
             state_file=self.state_file,
             debug=self.debug,

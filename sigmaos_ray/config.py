@@ -448,6 +448,10 @@ def current() -> Config:
     return REMOTE if os.environ.get("SIGMAOS_CONFIG", "local") == "remote" else LOCAL
 
 
+LOOPBACK: Final = "127.0.0.1"
+"""Where everything listens on an instance of one machine."""
+
+
 class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
     """What a proc knows of itself and of its instance (X-4). Travels as JSON in ``SIGMACONFIG``."""
 
@@ -460,6 +464,8 @@ class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
     """What services act on in the proc's name; a child gets its parent's."""
     kernel_id: str = ""
     """The kernel node that ``~local`` means."""
+    host: str = LOOPBACK
+    """The address of that node, where this proc's servers listen unless told otherwise: others reach them there."""
     parent_pid: str = ""
     named: Endpoint = Endpoint()
     """The leader when this was written; a client that cannot reach it looks again."""

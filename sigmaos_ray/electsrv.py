@@ -45,7 +45,7 @@ def serve_elected(
     *,
     crashes: str,
     partitions: str,
-    host: str = "127.0.0.1",
+    host: str | None = None,
     drain_s: float | None = None,
     devices: Sequence[Node] = (),
 ) -> Status:

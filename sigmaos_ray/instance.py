@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sigmaos_ray import decoding, serr
-from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
 
 if TYPE_CHECKING:
@@ -159,6 +159,7 @@ def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEn
         realm=realm,
         secrets=s3_secrets(),
         kernel_id=nodes[0].id if nodes else "",
+        host=nodes[0].host if nodes else LOOPBACK,
         named=named_now,
         state_file=file,
         debug=debug,

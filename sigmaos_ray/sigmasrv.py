@@ -106,9 +106,10 @@ class SigmaSrv:
 
     ``pn``: a name that ends in ``/`` is a directory of servers, and the entry is named after the address; ``""``: not
     advertised. ``sc``: the client to advertise with, which stays its owner's; without it the server makes one and
-    closes it. ``host``: where to listen, on a port that the system chooses; the address goes into the endpoint file as
-    it is. ``replace``: the name is taken over from a predecessor that is known to be gone, as an elected server knows
-    it. ``drain_s``: how long a server that stops waits for the calls that run; as ``config.Rpc`` says, by default.
+    closes it. ``host``: where to listen, on a port that the system chooses; by default the address of the client's
+    node. It goes into the endpoint file as it is. ``replace``: the name is taken over from a predecessor that is known
+    to be gone, as an elected server knows it. ``drain_s``: how long a server that stops waits for the calls that run;
+    as ``config.Rpc`` says, by default.
     ``devices``: files of the server's own making at the root of its tree, as ``protsrv.devices`` has them.
     """
 
@@ -117,7 +118,7 @@ class SigmaSrv:
         pn: str,
         *services: object,
         sc: SigmaClnt | None = None,
-        host: str = "127.0.0.1",
+        host: str | None = None,
         replace: bool = False,
         drain_s: float | None = None,
         devices: Sequence[Node] = (),
@@ -127,7 +128,7 @@ class SigmaSrv:
         self._services: Sequence[object] = services
         self._own_client = sc is None
         self._sc = sc or SigmaClnt()
-        self._host = host
+        self._host = host or self._sc.proc_env.host
         self._drain_s = self._sc.asynchronous.config.rpc.drain_s if drain_s is None else drain_s
         watches = WatchTable()
         self.memfs = MemFs(watches)
@@ -136,7 +137,7 @@ class SigmaSrv:
             watches,
             realm=self._sc.realm,
             services=services,
-            host=host,
+            host=self._host,
             fences=self.memfs.fences,
             leases=self.memfs.leases,
             devices=devices,

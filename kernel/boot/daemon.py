@@ -123,7 +123,7 @@ class Boot:
             self._etcd = EmbeddedEtcd(request.host, self._state_dir, self._logs, self._config)
             self._etcd.start()
         if is_emulated(request):
-            self._s3 = EmulatedS3(self._logs, self._config)
+            self._s3 = EmulatedS3(self._request.host, self._logs, self._config)
             self._s3.start()
         self._ray.prepare()
         self._write_state()

@@ -9,6 +9,7 @@ import msgspec
 
 from kernel.service import service_names
 from sigmaos_ray import crash, decoding, perf
+from sigmaos_ray.config import LOOPBACK
 from sigmaos_ray.sigmap import ROOT_REALM
 
 
@@ -26,7 +27,7 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Start a Ray even if one runs."""
     dashboard: bool = False
     realm: str = ROOT_REALM
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
     etcd: tuple[str, ...] = ()
     """Endpoints of an etcd that runs already; none: an embedded one."""
     s3_endpoint: str | None = None
@@ -43,7 +44,7 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
         environment = {
             "etcd": tuple(filter(None, os.environ.get("SIGMAOS_ETCD", "").split(","))),
             "s3_endpoint": os.environ.get("SIGMAOS_S3_ENDPOINT") or None,
-            "host": os.environ.get("SIGMAOS_HOST", "127.0.0.1"),
+            "host": os.environ.get("SIGMAOS_HOST", LOOPBACK),
             "own_ray": os.environ.get("SIGMAOS_OWN_RAY", "") == "1",
             "dashboard": os.environ.get("SIGMAOS_DASHBOARD", "") == "1",
             "debug": os.environ.get("SIGMADEBUG", ""),

@@ -23,16 +23,17 @@ PROFILE: Final = "sigmaos"
 class EmulatedS3:
     """moto's server."""
 
-    def __init__(self, log_dir: Path, config: Config) -> None:
+    def __init__(self, host: str, log_dir: Path, config: Config) -> None:
         self._config = config
-        self._port = free_port("127.0.0.1")
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._port)]
+        self._host = host
+        self._port = free_port(host)
+        command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(self._port)]
         quiet = {"PYTHONWARNINGS": "ignore", "MOTO_ALLOW_NONEXISTENT_REGION": "true"}
         self.child = Child("s3", command, log_dir / "s3-emulator.log", self._answers, quiet)
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     def _answers(self) -> bool:
         try:

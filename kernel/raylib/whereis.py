@@ -6,8 +6,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from kernel.raylib import kv
-from sigmaos_ray import debug
+from sigmaos_ray import debug, decoding
 from sigmaos_ray.fslib import locate
 from sigmaos_ray.sigmap import Endpoint
 
@@ -49,15 +51,27 @@ def install(realm: str) -> None:
 # -- kernel nodes
 
 
-def publish_kernel(ray_node_id: str, kernel_id: str) -> None:
+class KernelPlace(msgspec.Struct, frozen=True):
+    """A kernel node, to who runs on its Ray node."""
+
+    kernel_id: str
+    host: str
+    """Where servers on this node listen."""
+
+
+_decode_place: Final = decoding.json_decoder(KernelPlace)
+
+
+def publish_kernel(ray_node_id: str, place: KernelPlace) -> None:
     """Says which kernel node serves a Ray node, to workers that another node's schedd places there."""
-    kv.put(_KERNEL_KEY + ray_node_id, kernel_id.encode())
+    kv.put(_KERNEL_KEY + ray_node_id, msgspec.json.encode(place))
 
 
 def withdraw_kernel(ray_node_id: str) -> None:
     kv.delete(_KERNEL_KEY + ray_node_id)
 
 
-def kernel_of(ray_node_id: str) -> str:
-    """``""`` if that Ray node has no kernel node (yet)."""
-    return (kv.get(_KERNEL_KEY + ray_node_id) or b"").decode()
+def kernel_of(ray_node_id: str) -> KernelPlace | None:
+    """None if that Ray node has no kernel node (yet)."""
+    published = kv.get(_KERNEL_KEY + ray_node_id)
+    return _decode_place(published) if published else None

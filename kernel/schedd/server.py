@@ -74,7 +74,8 @@ class ScheddServer(FileService):
             self._procs.warm_up(1)
         counters.size = await asyncio.to_thread(size_of_node, place.node_id)
         metrics.start()
-        await asyncio.to_thread(whereis.publish_kernel, place.node_id, args.kernel_id)
+        published = whereis.KernelPlace(args.kernel_id, args.host)
+        await asyncio.to_thread(whereis.publish_kernel, place.node_id, published)
         if not self._is_tenant:  # the kernel node goes with it, with a tenant's it does not
             resources.push_async_callback(asyncio.to_thread, whereis.withdraw_kernel, place.node_id)
 

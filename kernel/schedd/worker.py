@@ -84,7 +84,7 @@ class Worker:
         whereis.install(args.instance.realm)
         node_id = ray.get_runtime_context().get_node_id()
         if node_id != args.ray_node_id:
-            self._instance = msgspec.structs.replace(args.instance, kernel_id=whereis.kernel_of(node_id))
+            self._instance = _as_on(node_id, args.instance)
         children.adopt_orphans()
         parking.install(RayParking(self._schedd))
         parkedloop.install()
@@ -135,6 +135,14 @@ class Worker:
     def meet(self, count: int) -> None:
         """Waits until so many workers are here, so that each of them is another process."""
         self._ask(self._schedd.meet, count)
+
+
+def _as_on(ray_node_id: str, instance: ProcEnv) -> ProcEnv:
+    """What procs on another node than their schedd's are told: that node is their own."""
+    # Ray may use a node before boot has put a kernel node there: the address is Ray's then, as it will be the node's.
+    own_address: Any = ray.util.get_node_ip_address  # Ray does not type it
+    place = whereis.kernel_of(ray_node_id) or whereis.KernelPlace("", own_address())
+    return msgspec.structs.replace(instance, kernel_id=place.kernel_id, host=place.host)
 
 
 def _serve_profiles() -> None:

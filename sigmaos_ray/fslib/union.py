@@ -76,8 +76,20 @@ class UnionChooser:
 
 
 def _is_here(endpoint: Endpoint) -> bool:
-    own = {"127.0.0.1", "localhost", "::1", socket.gethostname()}
-    return any(address.rpartition(":")[0] in own for address in endpoint.addrs)
+    return any(is_own_address(address.rpartition(":")[0]) for address in endpoint.addrs)
+
+
+def is_own_address(host: str) -> bool:
+    """Whether this machine has that address, or the one that the name stands for; False for what is no address.
+
+    Asked of the system, which alone knows all addresses of all its interfaces: only one's own can be bound."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
 
 
 async def list_dir(fid: RemoteFid, config: Config) -> list[Stat]:

@@ -52,7 +52,7 @@ class FileServer:
         *,
         realm: str = ROOT_REALM,
         services: Sequence[object] = (),
-        host: str = "127.0.0.1",
+        host: str = configuration.LOOPBACK,
         port: int = 0,
         config: configuration.Config | None = None,
         guard: Callable[[], None] | None = None,

@@ -28,6 +28,7 @@ PLACEHOLDERS = {
     "USER": "ray",
     "KEY_FILE": "~/.ssh/id_ed25519",
 }
+UX = ".local/state/sigmaos-ray/ux"
 WITHIN_S = 180.0
 """A bound for what must come at all, however busy the machine is."""
 
@@ -59,33 +60,62 @@ def _put_project(desk: Host) -> None:
     desk.write("sigmaos-ray/cluster.yaml", text)
 
 
-def _sigmaos(host: Host, words: str) -> str:
-    """A command of a user who logged in to that host."""
-    return host.run(["bash", "-ic", f"sigmaos {words}"], timeout_s=WITHIN_S).stdout
+def _sigmaos(host: Host, words: str, named: str = "") -> str:
+    """A command of a user who logged in to that host; ``named``: for one that has no state file."""
+    return host.run(["bash", "-ic", f"SIGMAOS_NAMED={named} sigmaos {words}"], timeout_s=WITHIN_S).stdout
 
 
-def _nodes(hosts: Hosts) -> dict[str, set[str]]:
+def _nodes(hosts: Hosts) -> dict[str, dict[str, Any]]:
     """Address -> services, of the kernel nodes that run."""
     status: dict[str, Any] = json.loads(_sigmaos(hosts["head"], "status --json"))
-    return {node["host"]: set(node["services"]) for node in status["kernel_nodes"]}
+    return {node["host"]: node["services"] for node in status["kernel_nodes"]}
 
 
-def test_three_hosts_come_up_and_go(cluster: Hosts) -> None:
-    addresses = {f"{NETWORK}.{number}" for number in (1, 2, 3)}
+@pytest.fixture(scope="module")
+def named(cluster: Hosts) -> str:
+    """The address of named, once all three hosts have their kernel node."""
     deadline_s = time.monotonic() + WITHIN_S
-    while (nodes := _nodes(cluster)).keys() != addresses or not all("ux" in each for each in nodes.values()):
-        assert time.monotonic() < deadline_s, nodes
-    # Each host's files are its own, and reached from any other by name.
+    while not all({"ux", "schedd"} <= _nodes(cluster).get(host.address, {}).keys() for host in _machines(cluster)):
+        assert time.monotonic() < deadline_s, _nodes(cluster)
+    service = _nodes(cluster)[cluster["head"].address]["named"]
+    return f"{service['host']}:{service['port']}"
+
+
+def _machines(hosts: Hosts) -> list[Host]:
+    return [host for host in hosts if host.name != "desk"]
+
+
+@pytest.mark.usefixtures("named")
+def test_each_hosts_files_are_its_own_and_found_by_name(cluster: Hosts) -> None:
     entries = _sigmaos(cluster["head"], "ls name/ux").replace("/", "").split()
-    assert len(entries) == len(addresses)
+    assert len(entries) == 3
     for entry in entries:
         _sigmaos(cluster["head"], f"put ~/.bashrc name/ux/{entry}/copy")
-    copies = [(host.home / ".local/state/sigmaos-ray/ux/copy").exists() for host in cluster if host.name != "desk"]
-    assert copies == [True] * 3
+    assert all((host.home / UX / "copy").exists() for host in _machines(cluster))
 
+
+def test_local_is_the_host_where_the_client_runs(cluster: Hosts, named: str) -> None:
+    worker = cluster["worker-1"]
+    _sigmaos(worker, "put ~/.profile name/ux/~local/mine", named)
+    assert [host.name for host in _machines(cluster) if (host.home / UX / "mine").exists()] == ["worker-1"]
+
+
+def test_a_server_on_one_host_is_called_from_another(cluster: Hosts, named: str) -> None:
+    pid = _sigmaos(cluster["worker-1"], "spawn example_echo_server", named).strip()
+    try:
+        said = _sigmaos(cluster["head"], "spawn --wait user.example_echo_server.client 'Hello world'")
+        assert "Hello world" in said
+    finally:
+        _sigmaos(cluster["head"], f"evict {pid}")
+
+
+@pytest.mark.usefixtures("named")
+def test_nothing_is_left(cluster: Hosts) -> None:
+    """The last one: it takes the cluster down."""
     desk = cluster["desk"]
     desk.run("cd sigmaos-ray && ray exec cluster.yaml 'sigmaos stop'", timeout_s=WITHIN_S)
     desk.run("cd sigmaos-ray && ray down -y cluster.yaml", timeout_s=WITHIN_S)
+    deadline_s = time.monotonic() + WITHIN_S
     # The workers' Rays end by themselves once the head's has not answered for a minute.
-    while left := [words for host in cluster if host.name != "desk" for words in host.processes().values()]:
-        assert time.monotonic() < deadline_s + WITHIN_S, left
+    while left := [words for host in _machines(cluster) for words in host.processes().values()]:
+        assert time.monotonic() < deadline_s, left

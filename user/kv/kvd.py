@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
 
 USAGE: Final = "usage: kvd PROCS JOB GROUP MEMBERS"
-_HOST: Final = "127.0.0.1"
-"""Servers listen where ``SigmaSrv`` does."""
 _log = debug.selector("KVGRP")
 
 
@@ -39,7 +37,7 @@ def main(argv: list[str]) -> Status:
     paths = KvPaths(job)
     with SigmaClnt() as sc:
         kvd = _Kvd(sc.asynchronous, paths, group, int(members_count))
-        return serve_elected(sc, paths.group(group), kvd, crashes="KVD_CRASH", partitions="KVD_PARTITION", host=_HOST)
+        return serve_elected(sc, paths.group(group), kvd, crashes="KVD_CRASH", partitions="KVD_PARTITION")
 
 
 class _Kvd:
@@ -81,7 +79,7 @@ class _Kvd:
         self._copies.keep(self._journal.turn)
         self._shards = Shards(self._table, self._journal, lambda: lease.is_in_doubt)
         self._shards.start_aging()
-        self._lines = LineServer(self._shards.handlers(), _HOST)
+        self._lines = LineServer(self._shards.handlers(), self._sc.proc_env.host)
         await self._lines.start()
         self.services = (KvSrv(self._shards, self._lines), KvMove(self._shards, self._copies, self._sc.pid))
         _log(f"{self._group}: serves, epoch {self._leadership.fence.epoch}")

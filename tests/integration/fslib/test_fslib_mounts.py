@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.fslib import names
+from sigmaos_ray.fslib.union import is_own_address
 from sigmaos_ray.sigmap import ORDWR, Endpoint, Fence
 
 if TYPE_CHECKING:
@@ -223,3 +225,11 @@ async def test_counters(servers: Servers, sc: AsyncFsLib) -> None:
     await sc.put_file("name/.not", b"[]")
     with pytest.raises(serr.Inval, match="not a report"):
         await sc._report("name", ".not")
+
+
+def test_which_addresses_are_this_machines_own() -> None:
+    """~local of a client outside rests on it. Asked of the system: a list of names misses all but loopback."""
+    own = ["127.0.0.1", "127.0.0.9", "localhost", "[::1]", socket.gethostname()]
+    assert [host for host in own if not is_own_address(host)] == []
+    # Addresses for examples in documents, which nobody has (RFC 5737).
+    assert [host for host in ("192.0.2.1", "203.0.113.7", "") if is_own_address(host)] == []

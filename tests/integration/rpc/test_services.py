@@ -8,10 +8,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from probe_service import Probe
 
-from sigmaos_ray import serr
+from sigmaos_ray import SigmaClnt, serr
 from sigmaos_ray.pb.rpc_pb2 import LeaseReply, Part, RpcReply, RpcRequest
 from sigmaos_ray.rpcclnt import RPCClnt, ShardedRPCClnt
 from sigmaos_ray.sigmasrv import SigmaSrv
@@ -19,7 +20,6 @@ from sigmaos_ray.sigmasrv import SigmaSrv
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sigmaos_ray import SigmaClnt
     from sigmaos_ray.testing import Tstate
 
 
@@ -95,6 +95,14 @@ def test_servers_of_a_directory_are_named_by_address(sc: SigmaClnt, directory: s
     sc.put_file(f"{directory}/file", b"")
     with pytest.raises(serr.SigmaError), SigmaSrv(f"{directory}/file/", Probe(), sc=sc):
         pass
+
+
+def test_a_server_listens_where_its_node_does(sc: SigmaClnt, directory: str) -> None:
+    """On a cluster loopback would be reached by nobody else. Here another address of loopback stands for the node's."""
+    env = msgspec.structs.replace(sc.proc_env, pid="elsewhere", host="127.0.0.2")
+    with SigmaClnt(env) as there, SigmaSrv(f"{directory}/there", Probe("there"), sc=there) as server:
+        assert [address.rpartition(":")[0] for address in server.endpoint.addrs] == ["127.0.0.2"]
+        assert who(RPCClnt(sc, server.pathname)) == "there"
 
 
 def test_calls_are_spread(sc: SigmaClnt, fleet: Fleet) -> None:
