@@ -250,6 +250,8 @@ class Etcd:
         except (rpc.AioRpcError, aetcd_errors.ClientError) as error:
             self._failed(endpoint)
             raise serr.Unreachable(f"etcd {endpoint}", f"keep-alive: {error}") from error
+        # Ended in good order, as by an etcd that is stopped: the rest may not have been extended.
+        raise serr.Unreachable(f"etcd {endpoint}", f"keep-alive: {answered} of {len(requests)} leases were answered")
 
     async def time_to_live(self, lease: int) -> tuple[int, int]:
         """The whole seconds that a lease has left (negative: it is gone), and had when it was granted."""

@@ -179,7 +179,7 @@ class NamedServer(KernelService):
         try:
             revision = await self._etcd.revision()
             there = {kv.key async for kv in self._etcd.scan(self._keys.leased, revision)}
-        except serr.Unreachable:
+        except (serr.Unreachable, Compacted):  # compacted meanwhile: of a long list, what comes late
             return seen
         for inode in self.fs.tree.leased():
             directory, name = inode.parent, inode.name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -96,7 +97,7 @@ class NodeProcs:
         """Queues a proc; returns the kernel id. Exists, Inval, or Closed while the schedd stops."""
         if self._ray is None or self._stopping:
             raise serr.Closed(spec.pid, "the kernel node stops")
-        _check(spec)
+        check_spec(spec)
         spec.spawned_s = time.time()
         spec.kernel_id = self._kernel_id
         spec.realm = self._realm
@@ -216,10 +217,10 @@ class NodeProcs:
         self._do(self.table.grace_over(proc, grace_s))
 
 
-def _check(spec: pb.ProcSpec) -> None:
+def check_spec(spec: pb.ProcSpec) -> None:
     """Inval for what no client of ours sends."""
     check_pid(spec.pid)
     if not spec.program and not spec.pickled:
         raise serr.Inval(spec.pid, "no program")
-    if not (spec.mcpu >= 0 and spec.mem_mb >= 0):
+    if not (0 <= spec.mcpu < math.inf and 0 <= spec.mem_mb < math.inf):
         raise serr.Inval(spec.pid, "mcpu and mem_mb are 0 or more")
