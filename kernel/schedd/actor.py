@@ -42,6 +42,7 @@ class _Shell(KernelActor):
 
     async def call(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Runs a coroutine of the service on the service's loop."""
+        # Ray runs an asynchronous actor's methods on a loop of its own; the service's objects belong to the shell's.
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
 
     @property
@@ -83,6 +84,7 @@ class ScheddActor:
 
     async def busy(self, realm: str, kernel_id: str) -> Turn:
         """For all schedds of the instance, if this is the one they ask."""
+        # On Ray's loop alone: the service never touches the shares, so this needs no hop to the service's loop.
         return self._shares.busy(realm, kernel_id, time.monotonic())
 
     async def meet(self, count: int) -> None:
@@ -91,6 +93,7 @@ class ScheddActor:
     async def park(self, token: str) -> None:
         """Returns when ``unpark`` is called with the same token, before or after."""
         parked = self._parked.setdefault(token, asyncio.get_running_loop().create_future())
+        # One whose call is over already waits for nothing: its slot is never free for others.
         counts = not parked.done()
         try:
             if counts:
@@ -103,5 +106,6 @@ class ScheddActor:
 
     async def unpark(self, token: str) -> None:
         parked = self._parked.setdefault(token, asyncio.get_running_loop().create_future())
+        # Also if nobody has parked yet: who comes later finds the word, and takes it out.
         if not parked.done():
             parked.set_result(None)

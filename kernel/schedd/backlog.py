@@ -91,9 +91,11 @@ class Backlog:
         limits = self._limits
         if self.holds_until(now_s) is None:
             slots = int(self.size.cores * limits.be_per_core)
+            # A realm alone gives Ray a few to go on with. With others only what runs, as Ray does not share.
             if self.turn.is_alone:
                 return max(limits.handed_min, slots * limits.handed_per_slot)
             return self.turn.share(slots)
+        # One that waited past its time is not counted: it waits for others of its kind, and cores kept free would idle.
         taken = (proc for proc, until_s in self._reserving.items() if until_s == 0 or until_s > now_s)
         free_cores = self.size.cores - sum(proc.spec.mcpu for proc in taken) / 1000
         return self.turn.share(max(0, int(free_cores * limits.be_per_core)))

@@ -48,6 +48,7 @@ class ProcCounters:
         sign = _holds(new) - _holds(old)
         self.reserved_mcpu += sign * proc.spec.mcpu
         self.reserved_mem_mb += sign * proc.spec.mem_mb
+        # A short proc says that it runs before its worker says so: how long it was queued is not known then.
         if sign > 0 and proc.began_s:
             self.began += 1
             self.wait_s += max(proc.began_s - proc.spec.spawned_s, 0.0)

@@ -25,10 +25,12 @@ def of_error(error: BaseException) -> Status | None:
         return Status.crash(f"out of memory: {_first_line(error)}")
     if isinstance(error, rayerr.NodeDiedError | rayerr.LocalRayletDiedError):
         return Status.crash(f"node lost: {_first_line(error)}")
+    # For actors Ray has one class, whatever ended them: only its words tell that the node is gone.
     if isinstance(error, rayerr.RayActorError):
         return Status.crash("node lost: its Ray node died") if "node has died" in str(error) else None
     if isinstance(error, rayerr.WorkerCrashedError):
         return None
+    # Not the program's exceptions: the runner makes statuses of those. So this is a fault of ours.
     if isinstance(error, rayerr.RayTaskError):
         return Status.err(f"the runner failed: {_last_line(error)}")
     return Status.err(f"Ray could not run it: {type(error).__name__}: {_first_line(error)}")

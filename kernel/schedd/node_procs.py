@@ -67,15 +67,18 @@ class NodeProcs:
         """Asks every proc to end, kills what does not, and ends all waits. Blocks for a few seconds at most."""
         if self._ray is None or self._stopping:
             return
+        # First: whatever comes from here on is refused, so that nobody is left whom the lines below did not ask to end.
         self._stopping = True
         for pid in self.table.pids(ProcPhase.QUEUED, ProcPhase.STARTING, ProcPhase.RUNNING):
             self.evict(pid, None)
         if not await self._gone_within(self._limits.stop_grace_s):
             self._do(self.table.stopping())
             await self._gone_within(self._limits.stop_timeout_s)
+        # After the ends: who waits for a proc that is over gets its status, and only the rest get this error.
         self.waits.fail(serr.Closed(f"schedd {self._kernel_id}", "the kernel node stopped"))
         for timer in self._graces:
             timer.cancel()
+        # They still ask the runners how workers ended, so those are closed last.
         if self._autopsies:
             await asyncio.wait(self._autopsies)
         self._ray.close()
@@ -99,6 +102,7 @@ class NodeProcs:
             raise serr.Closed(spec.pid, "the kernel node stops")
         check_spec(spec)
         spec.spawned_s = time.time()
+        # Whatever the client wrote there: a proc is of the node and the realm whose schedd took it.
         spec.kernel_id = self._kernel_id
         spec.realm = self._realm
         self._do(self.table.spawn(spec))
@@ -114,6 +118,7 @@ class NodeProcs:
         try:
             proc = self.table.get(pid)
         except serr.NotFound:
+            # Over and collected meanwhile: a short proc's notice may come after its end.
             return False
         if self._ray is not None:
             self._ray.began(proc)
@@ -161,6 +166,7 @@ class NodeProcs:
         log = proclog.path(self._log_dir, proc.pid)
         if self._log_dir:
             proclog.rescue(self._log_dir, proc.pid)
+        # Of one that died before its worker's notice came, only the head of its log knows the process.
         os_pid = proc.os_pid or (proclog.os_pid(log) if self._log_dir else None)
         words = await self.runners.cause(os_pid, self._limits.cause_timeout_s) if os_pid else None
         if os_pid:
@@ -210,6 +216,7 @@ class NodeProcs:
 
     def _kill_later(self, proc: ProcState, grace_s: float) -> None:
         loop = asyncio.get_running_loop()
+        # Those that are over go at the next one: nobody takes them out, and each holds its proc.
         self._graces = {timer for timer in self._graces if timer.when() > loop.time()}
         self._graces.add(loop.call_later(grace_s, self._on_grace_over, proc, grace_s))
 
@@ -222,5 +229,6 @@ def check_spec(spec: pb.ProcSpec) -> None:
     check_pid(spec.pid)
     if not spec.program and not spec.pickled:
         raise serr.Inval(spec.pid, "no program")
+    # Asked this way round, NaN is refused too: it is neither less than 0 nor more.
     if not (0 <= spec.mcpu < math.inf and 0 <= spec.mem_mb < math.inf):
         raise serr.Inval(spec.pid, "mcpu and mem_mb are 0 or more")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _ROOT_PATH: Final = 0x20
 _PIDS_PATH: Final = 2
 _QUEUE_PATH: Final = 3
+# A proc's file has its path by number, not by pid: where a pid is used again, it is another file.
 _FIRST_PROC_PATH: Final = 16
 
 
@@ -67,6 +68,7 @@ class ProcTree:
 
     def moved(self, pid: str, old: ProcPhase | None, new: ProcPhase | None) -> None:
         """Publishes that a proc is listed elsewhere; called in the moment of the move."""
+        # None, for what comes or goes, is in no directory's phases, and needs no case of its own.
         for directory in (self.pids, self.queue):
             was, now = old in directory.phases, new in directory.phases
             if was is now:

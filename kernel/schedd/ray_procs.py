@@ -84,6 +84,7 @@ class RayProcs:
         """Actors that were killed before they ran anything."""
         self._creator = ThreadPoolExecutor(1, thread_name_prefix="schedd-actors")
         """Registers actors, in order: that blocks for Ray's global control store."""
+        # This node is all that we know of the cluster at first: procs do not wait for Ray's answer.
         own = float(os.cpu_count() or 1)
         self._backlog = Backlog(context.limits, ClusterSize(own, own))
         self._size_asked_s = -context.limits.cluster_size_age_max_s
@@ -95,6 +96,7 @@ class RayProcs:
             plain["runtime_env"] = context.place.runtime_env
         run = _runner(node)
         self._run: Any = ray.remote(**plain)(run)
+        # Ray would keep the worker for the next task of its environment, and of a fresh proc's there is none.
         self._run_fresh: Any = ray.remote(max_calls=1, **plain)(run)
         self._warm: Any = ray.remote(**plain)(worker.warm)
         self._actor: Any = ray.remote(worker.ProcActor)
@@ -134,6 +136,7 @@ class RayProcs:
         self._refresh_size()
         if self._sharing is None and self._context.referee[0]:
             self._sharing = self._loop.create_task(self._share(), name="schedd-share")
+        # Woken then at the latest: a latency-critical proc that gets no cores must not hold up the others for ever.
         until_s = self._backlog.holds_until(now_s)
         if until_s is not None and self._going_on is None:
             self._going_on = self._loop.call_at(until_s, self._on_held_long)
@@ -156,6 +159,7 @@ class RayProcs:
                     self._go_on()
                 await asyncio.sleep(self._context.limits.share_poll_s)
         finally:
+            # No await since the backlog was seen empty: a proc that comes from now on finds no task, and begins one.
             self._backlog.turn, self._sharing = Turn(), None
 
     async def _ask_turn(self) -> Turn:
@@ -174,6 +178,7 @@ class RayProcs:
     def _refresh_size(self) -> None:
         now_s = self._loop.time()
         if now_s - self._size_asked_s > self._context.limits.cluster_size_age_max_s:
+            # At the question, not at its answer: one at a time, and after one that failed there is a pause, too.
             self._size_asked_s = now_s
             self._creator.submit(self._look_at_cluster)
 
@@ -193,6 +198,7 @@ class RayProcs:
 
     def _submit_task(self, proc: ProcState) -> None:
         if proc.evicting:
+            # Evicted between its spawn and this turn of the loop, when there was nothing yet to withdraw it from.
             self._on_end(proc, endings.WITHDRAWN)
             return
         proc.submitted_s = time.time()
@@ -213,6 +219,7 @@ class RayProcs:
         spec = proc.spec
         options: dict[str, Any] = {}
         if spec.mcpu > 0:
+            # Never rounded to 0, which is to Ray a task that needs no core at all.
             options["num_cpus"] = max(round(spec.mcpu / 1000, 4), _CPU_GRAIN)
         if spec.mem_mb > 0:
             options["memory"] = int(spec.mem_mb * _MIB)
@@ -221,6 +228,7 @@ class RayProcs:
         if spec.fresh:
             options["runtime_env"] = _fresh_env(self._context.place.runtime_env, spec.pid)
         elif self._context.place.runtime_env:
+            # For actors: a task's function has it already, an actor's class has none.
             options["runtime_env"] = self._context.place.runtime_env
         return options
 
@@ -234,6 +242,7 @@ class RayProcs:
             return
         proc.submitted_s = time.time()
         try:
+            # A name makes Ray register the actor before this returns, and refuse one that another live actor has.
             options = {
                 "name": proc.pid,
                 "max_restarts": 0,
@@ -262,6 +271,7 @@ class RayProcs:
         if actor is not None and not proc.began_s:
             self._withdrawn.add(proc)
             ray.kill(actor)
+        # One that began meanwhile gets a KeyboardInterrupt instead: its worker passes over those of its first moment.
         ref = self._tasks.get(proc)
         if ref is not None:
             ray.cancel(ref, force=False, recursive=False)

@@ -41,6 +41,7 @@ class Schedd:
         proc = self._procs.table.get(request.pid)
         if proc.phase is not ProcPhase.EXITED:
             await self._procs.waits.wait(proc, Signal.EXIT, _limit(request.timeout_s))
+        # Anybody may wait for the end and learn the status; only the parent's asking lets go of it.
         if not request.peek and request.caller_pid == proc.spec.parent_pid:
             self._procs.table.collect(proc)
         return pb.StatusReply(status=_status(proc).to_pb())
@@ -80,6 +81,7 @@ class Schedd:
         NotSupported on another host."""
         kind = remote.kind_of(request.kind)
         os_pid, over = self._procs.os_pid(request.pid), threading.Event()
+        # Without this it would go on in the worker, with the stacks of whichever proc comes next.
         ending = asyncio.create_task(self._tell_end(request.pid, over), name=f"profile-{request.pid}")
         try:
             taken = await asyncio.to_thread(remote.take, os_pid, kind, request.seconds, request.rate_hz, over)
@@ -111,6 +113,7 @@ class Schedd:
 
 
 def _limit(seconds: float) -> float | None:
+    # The wire has no None: a number below 0 stands for no limit.
     return None if seconds < 0 else seconds
 
 

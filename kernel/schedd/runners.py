@@ -21,6 +21,7 @@ from sigmaos_ray.runner import proclog
 
 _log = debug.selector("SCHEDD")
 
+# From linux/pidfd.h, for which Python has no names: the first version of its struct pidfd_info, and the ioctl for it.
 _INFO_BYTES: Final = 64
 _INFO_EXIT: Final = 1 << 3
 _EXIT_CODE_AT: Final = 60

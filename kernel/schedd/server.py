@@ -70,6 +70,7 @@ class ScheddServer(FileService):
         resources.push_async_callback(metrics.stop)  # after the procs' end, which it is to tell
         self._procs.start(self._ray_context(), msgspec.json.encode(self._node_args(server.endpoint)))
         resources.push_async_callback(self._procs.stop)
+        # Early: it gets ready while the rest of the service does, and `settle` has the less to wait for.
         if self._is_tenant:
             self._procs.warm_up(1)
         counters.size = await asyncio.to_thread(size_of_node, place.node_id)
@@ -102,6 +103,7 @@ class ScheddServer(FileService):
 
     def _node_args(self, endpoint: Endpoint) -> worker.NodeArgs:
         args = self._args
+        # Without a pid: workers know a node by these bytes, and what is a proc's own comes with the proc.
         env = msgspec.structs.replace(
             args.proc_env(SERVICE.name), pid="", schedd=endpoint, schedd_id=args.kernel_id, perf=args.perf
         )

@@ -35,6 +35,7 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 def _part(whole: int, count: int, place: int) -> int:
+    # Who is among the first gets one of what cannot be divided. Places move with the turns, so each gets it in time.
     return whole // count + (place < whole % count)
 
 
@@ -42,6 +43,7 @@ class Shares:
     """Who has procs that wait."""
 
     def __init__(self, limits: Scheduling) -> None:
+        # Turns are counted by the clock of whoever is asked: by clocks of their own, two schedds could take one slot.
         self._limits = limits
         self._heard_s: dict[tuple[str, str], float] = {}
 

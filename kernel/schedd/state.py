@@ -216,6 +216,7 @@ class ProcTable:
         return instructions
 
     def _orphan_children(self, parent_pid: Tpid) -> None:
+        # Taken out first: a child that is collected would else change the set that this goes through.
         for pid in self._children.pop(parent_pid, ()):
             child = self._procs[pid]
             child.orphaned = True
@@ -223,6 +224,7 @@ class ProcTable:
                 self.collect(child)
 
     def _drop_oldest(self) -> None:
+        # A parent that is no proc of this schedd never ends here: this bound alone forgets what it does not collect.
         while len(self._ended) > self._status_kept_max:
             self.collect(self._procs[next(iter(self._ended))])
 

@@ -35,12 +35,14 @@ class Waits:
         finally:
             if timer is not None:
                 timer.cancel()
+            # The list stays, though it may be empty: a proc's end gives all its signals, and takes the lists with it.
             if future in waiting:  # timed out, or the caller went away
                 waiting.remove(future)
 
     def wake(self, proc: ProcState, signal: Signal) -> None:
         """The signal is given: ends the waits for it."""
         for future in self._futures.pop((proc, signal), ()):
+            # It may have timed out, or its caller have gone, in this same turn of the loop.
             if not future.done():
                 future.set_result(None)
 

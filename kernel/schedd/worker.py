@@ -64,6 +64,7 @@ class RayParking:
 
     def park(self, call: Awaited) -> None:
         self._parked_count += 1
+        # Each wait has its own: a word for an earlier one that comes late must not end this one.
         token = f"{os.getpid()}-{threading.get_ident()}-{self._parked_count}"
         parked = self._schedd.park.remote(token)
         call.add_done_callback(lambda: self._schedd.unpark.remote(token))
@@ -83,6 +84,7 @@ class Worker:
         self._instance = args.instance
         whereis.install(args.instance.realm)
         node_id = ray.get_runtime_context().get_node_id()
+        # Ray may place a proc on another node than its schedd's: what is ~local to it is over there.
         if node_id != args.ray_node_id:
             self._instance = _as_on(node_id, args.instance)
         children.adopt_orphans()
@@ -90,6 +92,7 @@ class Worker:
         parkedloop.install()
         self._notices = Notices(self._notice)
         _serve_profiles()
+        # Asked, not just told: nothing announces a short proc, so this process must be watched before it runs any.
         self._ask(self._schedd.hello, self._os_pid, host_token())
 
     def run(self, data: bytes) -> bytes:
@@ -108,6 +111,7 @@ class Worker:
         spec = pb.ProcSpec.FromString(data)
         if self._ask(self._schedd.began, spec.pid, self._os_pid) is False:
             return Status.evicted().to_pb().SerializeToString()
+        # For its log alone, which is kept once it runs for a while. That it began, the schedd knows by now.
         self._notices.arm(spec.pid)
         return self._run(spec, times)
 
@@ -200,6 +204,8 @@ class Notices:
 
     def _sleep(self, pid: str | None) -> None:
         """Until there is another proc than this one, or none."""
+        # Before the last look at the pid: who arms after that look sees that this one sleeps, and wakes it; who armed
+        # before is seen by it.
         self._armed.clear()
         self._idle = True
         if self._pid is pid:
