@@ -69,11 +69,13 @@ class _Waiting:
         self._apply = apply
 
     def committed(self, revision: int) -> None:
+        # Before anybody is told: who wakes up must find its change in the tree.
         self._apply(revision)
         self.done.set_result(revision)
 
     def failed(self, error: serr.SigmaError) -> None:
         if not self.done.done():
+            # A new error for each: one instance that several tasks raise would gather the tracebacks of all.
             self.done.set_exception(type(error)(error.obj, error.msg))
             self.done.exception()  # looked at: the caller may be gone
 
@@ -212,6 +214,7 @@ class Committer:
         while True:
             if _commit_delay.on:
                 await _commit_delay.passed_by_task()
+            # At each attempt: what waited for etcd until the lease was over must not go out any more.
             self._guard()
             self.transactions_count += 1
             # A new one each time: an earlier attempt that was void stays void, and is never taken for this one.
@@ -297,6 +300,7 @@ class Committer:
                 # Either the first one took effect meanwhile, or we lead no more: the marker key tells.
                 refused = True
             except (UnknownOutcome, serr.Unreachable, serr.Inval, serr.Error) as error:
+                # A full etcd has no room for the probe either: then the outcome stays unknown until there is some.
                 _log(f"outcome unknown: {error}")
                 await asyncio.sleep(self._config.etcd_pause_s)
 
@@ -329,6 +333,7 @@ class Committer:
         if (marker.mod_revision if marker else 0) != self._last_revision:
             self._on_lost("another process writes as this leader")
             return serr.NotLeading("named")
+        # What is left of the comparisons is the third: the leadership that the plans' fence stands for.
         return self.fences.over(fence)
 
     def _fail(self, error: serr.SigmaError) -> None:
@@ -346,4 +351,5 @@ class Committer:
             self._runner.cancel()
             await asyncio.wait({self._runner})
             self._runner = None
+        # Cancelled on its way: etcd may have applied it or not.
         self._fail(serr.IOErr("named", "stopped before etcd answered"))

@@ -70,6 +70,7 @@ class Candidate(msgspec.Struct, frozen=True):
         except psutil.NoSuchProcess:
             return True
         except psutil.Error:
+            # One that may not be looked at may live: its lease decides.
             return False
 
     async def wait_gone(self) -> None:
@@ -156,6 +157,7 @@ class Election:
         try:
             await self._etcd.transaction([], [self._put(candidate)])
         except UnknownOutcome as error:
+            # If the key stands all the same it goes with the lease, which `resign` revokes.
             raise serr.Unreachable("etcd", f"candidacy: {error}") from error
 
     def _put(self, candidate: Candidate) -> Any:
@@ -254,6 +256,7 @@ class Election:
 
     async def resign(self) -> None:
         """Gives up the leadership at once, if etcd answers; else its lease runs out. May be repeated."""
+        # First: the next leader may answer from the moment at which the lease is revoked.
         self._leads = self._serves = False
         if self._keeper is not None:
             self._keeper.cancel()
@@ -288,6 +291,7 @@ async def _first_of(keeper: asyncio.Task[None], *waits: Coroutine[Any, Any, None
             tasks[ended].result()
         return ended
     finally:
+        # Waited for below: on its way out each gives back its stream or its descriptor.
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -301,10 +305,12 @@ async def follow_candidates(etcd_endpoints: Sequence[str], realm: str) -> AsyncG
     try:
         while True:
             try:
+                # Before the list, which is read at this revision: a change since then is told by the watch.
                 revision = await etcd.revision()
                 keys = [kv async for kv in etcd.scan(prefix, revision)]
                 keys.sort(key=lambda kv: kv.create_revision)
                 yield [candidate for kv in keys if (candidate := _decode(kv.value)) is not None]
+                # The first change is enough, whatever it is: the list is read anew.
                 async for _ in etcd.watch(prefix, revision):
                     break
             except (serr.SigmaError, Compacted) as error:

@@ -101,6 +101,7 @@ class Etcd:
     async def _connected(self) -> tuple[Client, str]:
         endpoint = self._endpoints[0]
         if self._is_cut:
+            # As a network that drops everything does: no answer until the time is up, instead of an error at once.
             await asyncio.sleep(self._timeout_s)
             raise serr.Unreachable(f"etcd {endpoint}", "cut off")
         if endpoint not in self._clients:
@@ -136,6 +137,7 @@ class Etcd:
         try:
             return await getattr(getattr(client, stub), method)(request, timeout=self._timeout_s)
         except rpc.AioRpcError as error:
+            # Also if etcd may have done it: what goes this way does no harm twice, as a lease too many runs out.
             if error.code() in (rpc.StatusCode.UNAVAILABLE, rpc.StatusCode.DEADLINE_EXCEEDED):
                 self._failed(endpoint)
                 raise serr.Unreachable(f"etcd {endpoint}", f"{what}: {error.details()}") from error
@@ -157,12 +159,14 @@ class Etcd:
         try:
             reply = await client.kvstub.Txn(request, timeout=self._timeout_s)
         except rpc.AioRpcError as error:
+            # etcd looks for the leases before it applies anything: none of the transaction took effect.
             if error.code() is rpc.StatusCode.NOT_FOUND:
                 raise serr.NotFound("lease", error.details()) from error
             if _is_full(error):
                 raise Full("etcd", error.details()) from error
             if error.code() in _REFUSALS:
                 raise serr.Inval("etcd", error.details()) from error
+            # Anything else, a lost connection or a time-out, may have come after etcd applied it.
             _log(f"transaction: {error.code().name} {error.details()}")
             self._failed(endpoint)
             raise UnknownOutcome(error.details()) from error
@@ -197,6 +201,7 @@ class Etcd:
                     raise serr.Error("etcd", str(error)) from error
                 limit = max(1, limit // 8)
                 continue
+            # The first page's revision is the later ones' too: together they show one moment.
             revision = revision or reply.header.revision
             for kv in reply.kvs:
                 yield KeyValue(kv)
@@ -228,6 +233,7 @@ class Etcd:
                 iter([rpc.LeaseKeepAliveRequest(ID=lease)]), timeout=self._timeout_s
             )
             async for reply in stream:
+                # etcd refuses no keep-alive: of a lease that it does not know it says that no time is left.
                 if reply.TTL <= 0:
                     raise serr.NotFound(f"lease {lease:x}", "expired")
                 return int(reply.TTL)
@@ -285,8 +291,10 @@ class Etcd:
                     yield changes, complete_to
                     seen = complete_to
             except (rpc.AioRpcError, asyncio.InvalidStateError) as error:
+                # The second is what grpc raises for a write to a stream that has broken already.
                 _log(f"watch: {error}")
                 self._failed(endpoint)
+            # Also after an end without an error: a member that is cut off from the others cancels its watches.
             await asyncio.sleep(config.current().named.etcd_pause_s)
 
     async def watch_deletes(self, prefix: bytes, after_revision: int) -> AsyncIterator[tuple[bytes, int]]:
@@ -305,6 +313,7 @@ async def _watch_once(
     client: Client, prefix: bytes, after_revision: int, deletes_only: bool
 ) -> AsyncIterator[tuple[list[Change], int]]:
     """Changes as the messages bring them, and up to which revision they are all."""
+    # In fragments: the changes of one revision may be more than gRPC takes in one message.
     create = rpc.WatchCreateRequest(
         key=prefix,
         range_end=prefix_end(prefix),
@@ -344,6 +353,7 @@ def next_page(limit: int, page_bytes: int) -> int:
 
 def prefix_end(prefix: bytes) -> bytes:
     """The first key that does not have the prefix."""
+    # No prefix of ours ends in the byte 0xff, which would carry over to the one before.
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 

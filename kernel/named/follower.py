@@ -57,6 +57,7 @@ class Follower:
                             self._replica.delete(key)
                         else:
                             self._replica.put(key, value, revision)
+                    # Not up to the last change: of a revision in fragments, a part is no state that ever was.
                     self._advance(complete_to)
             except Compacted:
                 _log("etcd compacted what the replica has not seen: lists all")
@@ -70,6 +71,7 @@ class Follower:
         # Into new tables: the old ones are complete up to a revision that we know, these are not until the end.
         contents = ContentsCache(self._etcd, self._keys, self._limits.data_cache_bytes_max)
         replica = Replica(self._keys, contents)
+        # At one revision, all of them: else an entry might be read without its object.
         for table in self._keys.tables():
             async for kv in self._etcd.scan(table, revision):
                 replica.put(kv.key, kv.value, kv.mod_revision)
@@ -85,6 +87,7 @@ class Follower:
         """Returns once all is known up to ``revision``, that of a change in the realm. Raises what ``guard`` raises
         meanwhile."""
         while self._revision < revision:
+            # No await between the look and this: an advance in between would be seen a poll later only.
             self._advanced.clear()
             try:
                 await asyncio.wait_for(self._advanced.wait(), self._limits.guard_poll_s)

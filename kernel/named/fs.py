@@ -82,6 +82,7 @@ class NamedFs:
 
     def devices(self) -> list[Node]:
         """named's own files in the root."""
+        # Both ask for what they show at each call: there is a committer only once this process leads.
         pstats = ReportNode(PSTATSD, _PSTATS_PATH, lambda: self.pathstats.to_json())
         return [FencesDir(lambda: self.committer.fences.table.newest(), self._check_fence, self._forget_fence), pstats]
 
@@ -92,6 +93,7 @@ class NamedFs:
         await self.committer.forget_fence(pathname)
 
     def new_ino(self) -> int:
+        # At random, as no leader knows which ones earlier leaders gave out. 0 is the lock of renames, 1 the root.
         while (ino := secrets.randbits(62) + 2) in self.tree.inodes:
             continue
         return ino
@@ -136,6 +138,7 @@ class NamedFs:
             self.contents.keep(inode)
             self.pathstats.put(inode)
             if elects:
+                # Before the watches: who hears of the file may use its fence at once.
                 self.committer.fences.elected(pathname, entry_key, revision)
             self.watches.created(directory.ino, name)
 

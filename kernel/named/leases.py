@@ -43,6 +43,7 @@ class LeaseSrv:
 
     async def End(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
         """Its files are gone when this returns: who asked may make them anew. NotFound if it is gone already."""
+        # Before the revocation, after which etcd does not know them any more.
         keys = await self._etcd.lease_keys(request.lease_id)
         revision = await self._etcd.revoke(request.lease_id)
         for key in keys:

@@ -68,6 +68,7 @@ class NamedNode(Node):
         name = inode.name
         exclusive = [(directory.ino, name), (inode.ino, "" if inode.is_dir else CONTENTS)]
         async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, "")]):
+            # Somebody else may have removed or renamed it while the locks were waited for.
             if directory.children.get(name) is not inode:
                 raise serr.NotFound(name)
             await fs.commit(fs.prepare_remove(inode), fence)
@@ -84,8 +85,10 @@ class NamedNode(Node):
         directory = fs.tree.parent_of(inode)
         name = inode.name
         exclusive: list[Key] = [(directory.ino, name), (target.ino, new_name)]
+        # The lock of all renames of directories. No object has the number 0.
         if inode.is_dir:
             exclusive.append((0, CONTENTS))
+        # As for its removal: nothing may be made in it, or written to it, before it goes.
         if victim is not None and victim is not inode:
             exclusive.append((victim.ino, "" if victim.is_dir else CONTENTS))
         async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, ""), (target.ino, "")]):
@@ -93,6 +96,7 @@ class NamedNode(Node):
                 raise serr.NotFound(name)
             if target.children.get(new_name) is not victim:
                 return False
+            # Onto itself: nothing changes, no version either.
             if victim is inode:
                 return True
             if victim is None and target is not directory:
@@ -199,6 +203,7 @@ class NamedDir(NamedNode, Dir):
         if how.perm & DMDIR:
             raise serr.Inval(name, "a put makes a file")
         while True:
+            # What is there says which locks are needed. If that has changed once they are held, it begins again.
             inode = self.inode.children.get(name)
             async with self._hold(name, inode):
                 if self.inode.children.get(name) is inode:

@@ -84,7 +84,9 @@ class NamedServer(KernelService):
     async def stand(self) -> Endpoint:
         """Becomes a candidate that is hot; ``lead`` goes on from there. Unreachable without etcd."""
         try:
+            # First: without etcd nothing is begun.
             self.etcd_version = await self._etcd.version()
+            # Already now, as candidates tell their address: who comes too early is refused by the guard.
             endpoint = await self._files.start()
             self._follower.start()
             await self._election.stand(Candidate.here(self._args.kernel_id, endpoint))
@@ -137,6 +139,7 @@ class NamedServer(KernelService):
             await asyncio.gather(
                 *(committer.commit(Plan(delete_contents=[(stray.ino, stray.lease)])) for stray in strays)
             )
+        # From the tree's own revision on: a lease that ended during the takeover is told here.
         self._expiry = asyncio.create_task(self._follow_leases(revision), name="named-expiry")
 
     async def _mark(self, leader: LeaderKey) -> int:
@@ -183,6 +186,7 @@ class NamedServer(KernelService):
             return seen
         for inode in self.fs.tree.leased():
             directory, name = inode.parent, inode.name
+            # What was made since the list was read is not in it: `expire` knows that by the revision.
             if directory is not None and self._keys.entry(directory.ino, name, inode.lease) not in there:
                 await self.fs.expire(directory.ino, name, revision)
         return revision
@@ -190,6 +194,7 @@ class NamedServer(KernelService):
     async def _make_root_dirs(self, endpoint: Endpoint) -> None:
         caller = Caller(realm=self._args.realm)
         tree, root = self.fs.tree, self.root
+        # A root without a time was never stored: this is the realm's first leader.
         if not tree.root.mtime:
             meta = Meta(tree.root.perm, time.time())
             plan = Plan(put_contents=[Contents(ROOT_INO, meta, b"")])
@@ -203,6 +208,7 @@ class NamedServer(KernelService):
         for name in sorted({*NAMED_ROOT_DIRS, *servers, election} - set(tree.root.children)):
             await root.create(caller, name, OpenHow(perm=DMDIR | 0o777))
         directory = node_of(self.fs, tree.root.children[election])
+        # Under the lease of the candidacy: the name goes when the leadership does, also with a process that is killed.
         how = OpenHow(OWRITE | OTRUNC, DMSYMLINK | DMMOUNT | 0o444, self._election.lease)
         await directory.put(caller, self._args.kernel_id, endpoint.to_bytes(), how)  # type: ignore[attr-defined]
 

@@ -44,6 +44,7 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
 class Inode:
     """One object. Directories have children; files have a length, and their contents while they are cached."""
 
+    # A realm may have very many of these, in the memory of its leader and of each standby.
     __slots__ = (
         "children",
         "data",
@@ -75,6 +76,7 @@ class Inode:
         self.data: bytes | None = None
         """None while they stand in etcd only."""
         self.children: dict[str, Inode] = {}
+        # Kept sorted: a page of a large directory is found without sorting it.
         self.names: list[str] = []
         self.next_number = 0
 
@@ -141,6 +143,7 @@ class InodeTree:
         for entry in entries:
             directory, inode = self.inodes.get(entry.dir_ino), self.inodes.get(entry.ino)
             if directory is not None and inode is not None:
+                # Sorted once, below: name by name, a large directory would take quadratic time.
                 self._link(directory, entry.name, inode, sort=False)
         strays = [inode for inode in self.inodes.values() if inode.parent is None and inode is not self.root]
         for stray in strays:
@@ -171,6 +174,7 @@ class InodeTree:
             raise serr.NotSupported(name, "a leased directory")
         inode = Inode(ino, perm, lease)
         inode.mtime, inode.length = now, len(data)
+        # The directory is stored as well: the revision of its key is its version, and its next number stands there.
         return Plan(
             put_entries=[Entry(directory.ino, name, ino, lease)],
             put_contents=[Contents(ino, Meta(perm, now), data, lease), _touched(directory, now)],
@@ -189,6 +193,7 @@ class InodeTree:
             put_contents=[Contents(inode.ino, Meta(inode.perm | DMTMP, now), data, lease)],
             data=data,
         )
+        # Leased files stand in tables of their own: it moves there. From lease to lease its keys stay.
         if not inode.lease:
             plan.delete_entries = [Entry(directory.ino, inode.name, inode.ino)]
             plan.delete_contents = [(inode.ino, NO_LEASE)]
@@ -219,6 +224,7 @@ class InodeTree:
         if victim is not None:
             _check_replaceable(victim, inode)
             plan.delete_contents = [(victim.ino, victim.lease)]
+            # In one table the put replaces the victim's entry. In the other it would stay, a second one of this name.
             if bool(victim.lease) != bool(inode.lease):
                 plan.delete_entries.append(Entry(target.ino, new_name, victim.ino, victim.lease))
         return plan
@@ -277,6 +283,7 @@ class InodeTree:
             self._unlink(victim)
             self.inodes.pop(victim.ino, None)
             events.append((target.ino, Event(EventKind.REMOVED, new_name)))
+        # Removals first: to a watcher, no name is ever there twice.
         events.append((source.ino, Event(EventKind.REMOVED, inode.name)))
         self._unlink(inode)
         self._link(target, new_name, inode)
@@ -287,6 +294,7 @@ class InodeTree:
         return events
 
     def _touch(self, inode: Inode, revision: int, now: float) -> None:
+        # The end of a lease may be told after later changes, and a version never goes back.
         inode.version = max(inode.version, revision)
         inode.mtime = now
 
@@ -314,6 +322,7 @@ def page(directory: Inode, after: str, limit: int) -> list[Inode]:
 
 def merged(old: bytes, offset: int, data: bytes) -> bytes:
     """The contents after a write: a gap is filled with zeros, NO_OFFSET appends."""
+    # Callers check the size before: an offset far beyond the end would fill the memory with zeros.
     start = len(old) if offset == NO_OFFSET else offset
     return old[:start].ljust(start, b"\0") + data + old[start + len(data) :]
 

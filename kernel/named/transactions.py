@@ -43,8 +43,10 @@ async def transact(fs: NamedFs, wanted: Sequence[Wanted], fence: Fence) -> list[
         exclusive, shared = _locks(wanted, targets)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(fs.locks.hold(exclusive=exclusive, shared=shared))
+            # The locks were chosen by what was there before they were waited for. If that changed, others are needed.
             if any(each.target is not target for each, target in zip(wanted, targets, strict=True)):
                 continue
+            # Last, as nothing waits from here until the plan is with the committer: smaller numbers are stored first.
             names = [await _name(fs, each, stack) for each in wanted]
             prepared = [_prepare(fs, each, name) for each, name in zip(wanted, names, strict=True)]
             whole = _joined(fs, [one for one in prepared if one is not None])
@@ -66,6 +68,7 @@ def _refuse_tangled(wanted: Sequence[Wanted]) -> None:
 
 def _locks(wanted: Sequence[Wanted], targets: Sequence[Inode | None]) -> tuple[list[Key], list[Key]]:
     """Exclusive and shared ones; those of a name that is yet to get its number come later."""
+    # Whoever changes entries of a directory holds its lock shared: so held exclusively, an empty one stays empty.
     exclusive: list[Key] = []
     for each, target in zip(wanted, targets, strict=True):
         if not each.change.sequential:
@@ -83,6 +86,7 @@ async def _name(fs: NamedFs, each: Wanted, stack: AsyncExitStack) -> str:
     directory = each.directory
     while True:
         name = sequential_name(each.change.name, directory.next_number)
+        # In memory at once, in etcd with the plan: what fails leaves a gap, and no two entries share a number.
         directory.next_number += 1
         if name not in directory.children and fs.locks.is_readable((directory.ino, name)):
             await stack.enter_async_context(fs.locks.hold(exclusive=[(directory.ino, name)]))
@@ -114,6 +118,7 @@ def _joined(fs: NamedFs, prepared: Sequence[Prepared]) -> Prepared:
     beside = {}
     for one in prepared:
         plan.put_entries.extend(one.plan.put_entries)
+        # A directory that several of them touch is in there as often; of one key the last one holds.
         plan.put_contents.extend(one.plan.put_contents)
         plan.delete_entries.extend(one.plan.delete_entries)
         plan.delete_contents.extend(one.plan.delete_contents)
