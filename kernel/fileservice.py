@@ -56,6 +56,7 @@ class FileService(KernelService):
             resources.push_async_callback(advertisement.stop)
             await advertisement.start()
             await self.settle()
+            # Last: what was opened before a failure is closed by this block, and by `stop` only from here on.
             self._resources = resources.pop_all()
         return endpoint
 

@@ -78,6 +78,7 @@ class KeptFile(Generic[T]):
         with _translated(self._name):
             directory = open_directory()
             try:
+                # The lock is the descriptor's: it goes with the close, and with a process that is killed.
                 fcntl.flock(directory, fcntl.LOCK_EX)
                 yield directory
             finally:
@@ -85,6 +86,7 @@ class KeptFile(Generic[T]):
 
     def _read(self, directory: int) -> T | None:
         try:
+            # The directory may be open to the host's programs: a link there could lead anywhere.
             fd = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         except FileNotFoundError:
             return None
@@ -110,6 +112,7 @@ class KeptFile(Generic[T]):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(new, dir_fd=directory)
             raise
+        # A rename outlives a loss of power once the directory is synced as well.
         if self._syncs:
             os.fsync(directory)
 
@@ -143,6 +146,7 @@ class FenceFile:
         merged = {fence.pathname: fence for fence in newest}
         for theirs in kept or []:
             mine = merged.get(theirs.pathname)
+            # Missing here and known before: forgotten on purpose. Never known here: another server's.
             is_forgotten = mine is None and theirs.pathname in self._ours
             if not is_forgotten and (mine is None or theirs > mine):
                 merged[theirs.pathname] = theirs

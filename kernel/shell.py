@@ -89,6 +89,7 @@ def _log_to_file(log_dir: str, name: str) -> None:
         return
     os.makedirs(log_dir, exist_ok=True)
     log = os.open(os.path.join(log_dir, f"{name}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    # Not sys.stdout: what C libraries and children print goes there, too.
     for descriptor in (1, 2):
         os.dup2(log, descriptor)
     os.close(log)
@@ -141,6 +142,7 @@ class KernelActor(abc.ABC):
         return endpoint, ServiceInfo(host=host, port=int(port), pid=os.getpid())
 
     def _keep_service(self, args: KernelArgs) -> KernelService:
+        # Kept before it is started: a stop must find it, also after a start that failed.
         self._service = self.make_service(args)
         return self._service
 
@@ -160,6 +162,7 @@ class KernelActor(abc.ABC):
             self._thread.join(timeout=5)
             if self._perf is not None:
                 self._perf.done()
+            # Last: once `run` has returned, boot takes the part for ended, and may start another.
             self._ended.set()
 
     def end(self) -> None:

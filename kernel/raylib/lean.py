@@ -24,6 +24,7 @@ _NAMES: Final = ("pydantic", "pyarrow", "starlette")
 
 def install() -> None:
     """For this process, before Ray packs or unpacks anything. May be repeated."""
+    # Ray looks the function up in its module at each call: so it is enough to put another one there.
     if not isinstance(serialization_addons.apply, _Addons):
         serialization_addons.apply = _Addons(serialization_addons.apply)
 
@@ -60,6 +61,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname not in _NAMES or self not in sys.meta_path:
             return None
+        # While it looks for the module itself, it must not find itself.
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(fullname)
         if spec is None or spec.loader is None:  # not installed: it waits for another one
