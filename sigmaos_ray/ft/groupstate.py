@@ -56,6 +56,7 @@ class GroupState:
             member.failures_count = 0
             return 0.0
         member.failures_count += 1
+        # Bounded: after hours of crashes the shift would make a number that no float holds.
         doublings = min(member.failures_count - 1, 10)
         return min(GROUP.first_pause_s * float(1 << doublings), GROUP.pause_s_max)
 

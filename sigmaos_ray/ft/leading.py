@@ -70,6 +70,7 @@ _decode: Final = decoding.json_decoder(LeaderData)
 def die(why: str) -> None:
     """Ends this process at once, without a word to anybody: no answer may leave it any more."""
     debug.error(why)
+    # Not sys.exit: what runs at the end of a block, or at exit, would still write and answer as a leader does.
     os._exit(LOST_EXIT_CODE)
 
 
@@ -102,10 +103,13 @@ class Leadership:
         evicted first: then it holds nothing. Raises like ``AsyncLeaderClnt.lead_and_fence``."""
         if not await unless_evicted(self._sc, self._stand()):
             return False
+        # What was lost while servers were told of the fence is not missed: ``lost`` stays set, and the watcher sees it
+        # at once.
         self._watcher = asyncio.create_task(self._watch(), name=f"leading-{self._pathname}")
         return True
 
     async def _stand(self) -> None:
+        # Beside the wait, and not once before it: a leader may die at any time while this one stands by.
         burying = asyncio.create_task(self._bury(), name=f"bury-{self._pathname}")
         try:
             await self.leader.lead_and_fence(msgspec.json.encode(LeaderData.own(self._sc)), self._dirs)
@@ -135,6 +139,7 @@ class Leadership:
             await asyncio.wait({self._watcher})
             self._watcher = None
         await self.leader.release_leadership()
+        # Last: until here each change carries the fence, so that none can follow the next leader's.
         await self.leader.unfence()
 
 
@@ -145,6 +150,7 @@ async def unless_evicted(sc: AsyncSigmaClnt, work: Awaitable[Any]) -> bool:
     evicted = asyncio.create_task(sc.wait_evict(), name="unless-evicted")
     try:
         await asyncio.wait({working, evicted}, return_when=asyncio.FIRST_COMPLETED)
+        # Done counts, also if the eviction came in the same moment: what was won is then the caller's to give back.
         if not working.done():
             return False
         working.result()
@@ -165,6 +171,7 @@ async def bury_dead(sc: AsyncSigmaClnt, pn: str) -> bool:
         if not leader.is_dead(sc.kernel_id):
             return False
         await sc.remove(pn, Fence(pn, epoch))
+    # No error of the candidate: the next look comes soon, and in the end the lease removes the file.
     except (serr.NotFound, serr.Stale, *serr.SESSION_ERRORS, msgspec.DecodeError) as error:
         _log(f"{pn}: {error}")
         return False

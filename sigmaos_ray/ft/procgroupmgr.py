@@ -89,6 +89,7 @@ class AsyncProcGroupMgr:
         self._env = dict(env or {})
         self._state = GroupState(n)
         self._tasks: list[asyncio.Task[None]] = []
+        # Lives that an earlier manager began, by member's number; "" once one is over, or where there was none.
         self._adopted: list[Tpid] = []
         self._stopping = asyncio.Event()
         self._persisted = False
@@ -131,6 +132,8 @@ class AsyncProcGroupMgr:
                 pause_s = await self._live(number, first)
                 if pause_s is None:
                     return
+                # ``stop`` ends a pause early; where another member ended the group, the loop's condition does, after
+                # it.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause_s)
         finally:
@@ -149,7 +152,9 @@ class AsyncProcGroupMgr:
             _resolve(first)
             # The status of one that another client spawned is that client's to collect: here it is only looked at.
             status = await self._sc.wait_exit(pid, peek=bool(adopted))
+        # Also NotFound of an adopted life: it ended, and its status was collected, before this manager came.
         except serr.SigmaError as error:
+            # No next life could be spawned. The member may run on, and whoever recovers the group finds it.
             if self._sc.is_closed:
                 return None
             _log(f"{self._job} {number}: {error}")
@@ -166,6 +171,7 @@ class AsyncProcGroupMgr:
 
     async def _spawn(self, number: int) -> Tpid:
         proc = self._proc(number, self._state.members[number].starts_count + 1)
+        # Noted before anybody is asked: if the spawn's fate stays unknown, this is the pid to evict.
         self._state.starting(number, proc.pid)
         # Before the spawn: whoever recovers the group finds a pid that may not run, but never misses one that does.
         if self._persisted:
@@ -185,6 +191,7 @@ class AsyncProcGroupMgr:
     async def stop(self) -> list[MemberReport]:
         """Evicts all members at the same time, whatever they wait for, and blocks until they are gone, without a limit.
         A persisted group is forgotten. May be repeated."""
+        # Before the evictions: no member that ends by one is started again.
         self._state.ending = True
         self._stopping.set()
         await asyncio.gather(*(self._evict(pid) for pid in self.pids() if pid))
@@ -254,6 +261,8 @@ class AsyncProcGroupMgr:
         manager._persisted = True
         manager._adopted = list(record.pids)
         for member, pid, starts in zip(manager._state.members, record.pids, record.starts, strict=False):
+            # Counted on from there: SIGMAGEN must not tell a member that was started before that this is its first
+            # life.
             member.pid, member.starts_count = pid, starts
         return manager
 

@@ -31,6 +31,7 @@ async def end_group(sc: AsyncSigmaClnt, job: str, grace_s: float) -> None:
     """Ends the members of a persisted group, whoever keeps it, and forgets it. Returns once all are gone: what does not
     heed its eviction is killed after ``grace_s`` seconds. Timeout if one is there after twice that time. A group that
     is not there is fine. A client that keeps it alive sees a member evicted, and starts none again."""
+    # The record goes last: after a failure in the middle, another call still finds the members in it.
     pids = await members_of(sc, job)
     await asyncio.gather(*(_end(sc, pid, grace_s) for pid in pids))
     with contextlib.suppress(serr.NotFound):
@@ -40,6 +41,7 @@ async def end_group(sc: AsyncSigmaClnt, job: str, grace_s: float) -> None:
 async def _end(sc: AsyncSigmaClnt, pid: Tpid, grace_s: float) -> None:
     with contextlib.suppress(serr.NotFound):  # it ended before
         await sc.evict(pid, grace_s=grace_s)
+        # Only looked at: the status is for the client that spawned the proc, and may still keep the group.
         await sc.wait_exit(pid, 2 * grace_s, peek=True)
 
 

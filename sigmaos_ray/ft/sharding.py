@@ -29,6 +29,7 @@ def spread(owners: Sequence[str], servers: Sequence[str], fixed: Container[int] 
     if not servers:
         return list(owners)
     wanted = list(owners)
+    # Lists and dicts in the order of the arguments, no sets to walk through: all who compute it must come to the same.
     held: dict[str, list[int]] = {server: [] for server in servers}
     for shard, owner in enumerate(owners):
         if owner in held:

@@ -130,6 +130,7 @@ class AsyncFtTaskClnt:
     async def acquire_tasks(self, wait: bool = True, limit: int = 0) -> Acquired:
         """Takes tasks that are TODO, at most ``limit`` (0: all); they are WIP until somebody moves them. ``wait``:
         until there is one, or all are finished. What it returns nobody else got, also if a server died meanwhile."""
+        # One for all tries of this call, and for no other call: by it the server tells what these tries got.
         acquirer = secrets.token_hex(12)
         deadline_s = time.monotonic() + TASK_CLNT.absent_s
         request = pb.AcquireTasksRequest(wait=wait, acquirer=acquirer, limit=limit, fence=wire.fence_to_pb(self._fence))

@@ -80,9 +80,12 @@ class AsyncFtTaskCoord:
                     task.result()
                 if acquiring is not None and acquiring.done():
                     stopped, acquiring = acquiring.result(), None
+                    # Then no task is WIP: of those that run here, at most the reply to their last word is still on its
+                    # way.
                     if stopped:
                         return await self._clnt.get_task_stats()
         finally:
+            # Who waits for the procs is ended, not the procs. Their tasks stay WIP until a next leader moves them.
             unfinished = {*running, *([acquiring] if acquiring else [])}
             for each in unfinished:
                 each.cancel()
