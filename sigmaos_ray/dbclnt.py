@@ -31,6 +31,7 @@ Value: TypeAlias = bool | int | float | str | bytes | None
 
 DEFAULT_PATHNAME: Final = path.join(DB, ANY)
 
+# An integer that needs more than 64 bits travels as text: the message has no other room for it.
 _INT64: Final = 1 << 63
 _AS_TEXT: Final = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID)
 
@@ -40,6 +41,7 @@ def value_to_pb(value: object) -> SqlValue:
     holds."""
     if value is None:
         return SqlValue(null=True)
+    # Before int, of which Python's bool is one.
     if isinstance(value, bool):
         return SqlValue(boolean=value)
     if isinstance(value, int):

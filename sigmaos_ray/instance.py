@@ -189,11 +189,14 @@ def s3_secrets(environ: Mapping[str, str] = os.environ) -> tuple[Secret, ...]:
 
 
 def _of_profile(profile: str, environ: Mapping[str, str]) -> Secret:
+    # AWS's two files call the section of one profile differently; the credentials file counts first, as it does there.
     files = {
         environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"): profile,
         environ.get("AWS_CONFIG_FILE", "~/.aws/config"): f"profile {profile}",
     }
     for file, section in files.items():
+        # Without interpolation: a % in a secret is a %. Not strict: AWS's own tools take a section that stands there
+        # twice.
         parser = configparser.ConfigParser(strict=False, interpolation=None)
         try:
             parser.read(Path(file).expanduser())

@@ -25,6 +25,7 @@ from sigmaos_ray.sigmap import path
 class Code(enum.IntEnum):
     """What travels on the wire. Numbers are SigmaOS's; TIMEOUT is ours."""
 
+    # What is left out are numbers of SigmaOS's as well: none of them is free for an error of ours.
     NO_ERROR = 0
     BADATTACH = 1
     ISDIR = 8
@@ -211,6 +212,7 @@ def _all_below(base: type[SigmaError]) -> list[type[SigmaError]]:
 
 
 def _classes() -> dict[tuple[int, str], type[SigmaError]]:
+    # At import: a class that is missing or there twice would otherwise show when the first such error arrives.
     classes = _all_below(SigmaError)
     table = {(int(cls.code), cls.detail): cls for cls in classes}
     assert len(table) == len(classes), "no two classes have one code and detail"
@@ -238,6 +240,7 @@ def wrap(error: BaseException, obj: str = "") -> SigmaError:
     return Error(obj, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
 
 
+# Classes, so that what is below one of them is in the set, too: NotLeading with Closed.
 SESSION_ERRORS: Final = (Unreachable, IOErr, Closed)
 
 
@@ -253,6 +256,7 @@ def is_session_error(error: BaseException) -> bool:
 
 def is_walk_ok(error: BaseException) -> bool:
     """True if walking again may help, and nothing of the failed try ran (E-5)."""
+    # NotDir is how a server says that a link is on the way of a request that names its file at once: a walk follows it.
     return isinstance(error, Unreachable | UnknownFid | NotDir) or _is_union_miss(error)
 
 

@@ -68,6 +68,7 @@ def _importable(module: ModuleType) -> bool:
         return True
     depth = module.__name__.count(".") + (Path(file).stem == "__init__")
     root = Path(file).resolve().parents[depth]
+    # The second is the directory that this package was imported from: workers run the same installation.
     return root in _roots() or root == Path(__file__).resolve().parents[2]
 
 

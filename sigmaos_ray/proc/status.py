@@ -105,6 +105,7 @@ def _encoded(data: object) -> bytes:
 
 
 def _checked(data: object) -> object:
+    # When it is made, and by whoever made it: an error while it is sent would cost the proc its whole report.
     if data is not None:
         _encoded(data)
     return data

@@ -31,6 +31,7 @@ _lat = debug.selector("SPAWN_LAT")
 
 R = TypeVar("R", bound=Message)
 
+# Not 0, which is a time-out like others: it looks once.
 _FOR_EVER = -1.0
 
 
@@ -40,6 +41,7 @@ class AsyncProcClnt:
     def __init__(self, sc: AsyncFsLib) -> None:
         self._sc = sc
         self._env = sc.proc_env
+        # A client outside of procs has no schedd of its own: it takes that of its kernel node.
         self._home = self._env.schedd_id or LOCAL
         self._channels: dict[str, AsyncRPCClnt] = {}
         self._schedd_of: dict[Tpid, str] = {}
@@ -76,6 +78,7 @@ class AsyncProcClnt:
             if ahead:
                 self._exits.unexpect(proc.pid)
             raise
+        # Only now: a pid in this table is taken for a proc that this client spawned, and may collect.
         self._schedd_of[proc.pid] = kernel
         _log(f"spawned {proc.pid}")
         if _lat.on:
@@ -125,6 +128,7 @@ class AsyncProcClnt:
     async def wait_exit(self, pid: Tpid, timeout_s: float | None = None, *, peek: bool = False) -> Status:
         """Waits for the end. Collects the status if this client is the parent and does not peek. NotFound for a pid
         that is unknown or collected; Timeout leaves the status for the next wait."""
+        # These ask the schedd itself, which still shows for a moment what was taken here.
         if peek or (timeout_s is not None and timeout_s <= 0):
             await self._collector.now()
             with parking.waiting():
@@ -135,6 +139,7 @@ class AsyncProcClnt:
             return Status.from_pb(reply.status)
         with parking.waiting():
             reply, is_first = await self._exits.wait(pid, lambda: self._wait_exit(pid), timeout_s)
+        # None for a proc of another client: its status was collected by the call itself, not peeked at.
         kernel = self._schedd_of.pop(pid, None)
         if is_first and kernel is not None:
             self._collector.taken(kernel, pid)
@@ -160,6 +165,7 @@ class AsyncProcClnt:
                 if kernel not in await self._schedds():
                     lost = Status.crash(f"node lost: kernel node {kernel} is gone")
                     return pb.StatusReply(status=lost.to_pb())
+                # A schedd of that name is there and does not know the pid: no waiting helps.
                 if isinstance(error, serr.NotFound):
                     raise
             await asyncio.sleep(self._limits.look_again_s)
@@ -171,6 +177,7 @@ class AsyncProcClnt:
     async def evict(self, pid: Tpid, grace_s: float | None = None) -> None:
         """Asks a proc to end; returns when the schedd has noted it. A queued proc ends evicted. After ``grace_s`` its
         processes are killed. NotFound for a pid that is unknown or collected."""
+        # A proc whose status was taken is NotFound here, also in the moment before its schedd has forgotten it.
         await self._collector.now()
         request = self._request(pid, None)
         request.grace_s = _FOR_EVER if grace_s is None else max(grace_s, 0.0)

@@ -56,6 +56,8 @@ class Exits:
             await asyncio.wait({wait}, timeout=timeout_s)
         if not wait.done():
             raise serr.Timeout(pid, f"not ended within {timeout_s} s")
+        # Several may have waited for this one: only one of them has it collected. Out of the table also if it failed,
+        # so that who asks next begins another wait.
         is_first = self._waits.get(pid) is wait
         if is_first:
             del self._waits[pid]

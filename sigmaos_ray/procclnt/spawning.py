@@ -30,4 +30,5 @@ def child_spec(proc: Proc, env: ProcEnv) -> pb.ProcSpec:
 
 def pick(kernels: Sequence[str]) -> str:
     """One of the kernel nodes that qualify, at random."""
+    # By chance, not the first: many spawners have the same list, and would all agree on one node.
     return random.choice(kernels)

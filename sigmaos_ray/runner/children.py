@@ -10,12 +10,14 @@ import psutil
 
 from sigmaos_ray import config
 
+# Of prctl(2), for which Python has neither a function nor names.
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def adopt_orphans() -> None:
     """From now on this process leads a process group, and descendants whose parent ended become its children: so
     whoever ends them finds them all. To be called in a process that runs procs, before the first one."""
+    # Who leads a session leads a group already, and setpgid refuses it.
     if os.getpgid(0) != os.getpid():
         os.setpgid(0, 0)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -24,6 +26,7 @@ def adopt_orphans() -> None:
 def own() -> frozenset[int]:
     """The process ids of this process's children; costs one system call if there are none."""
     try:
+        # WNOWAIT: a child that ended is looked at and left, for it is its program that reaps it.
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return frozenset()

@@ -58,6 +58,8 @@ def _cache_dir(state_file: str) -> Path:
         directory = state_dir / _DIR_NAME
     else:
         directory = Path(tempfile.gettempdir()) / f"sigmaos-{os.getuid()}-{_DIR_NAME}"
+    # Everybody may write to the system's directory for temporary files: who made this name first need not have been us,
+    # and what lies in it is run.
     directory.mkdir(mode=0o700, exist_ok=True)
     if directory.stat().st_uid != os.getuid():
         raise serr.Perm(str(directory), "the cache of executables belongs to somebody else")
@@ -66,6 +68,7 @@ def _cache_dir(state_file: str) -> Path:
 
 def fetch(sc: SigmaClnt, pn: str, directory: Path) -> Path:
     """The local copy of an executable's present version. Version if it changes all the time; NotFound, IsDir."""
+    # Once, before all tries: ``~any`` could mean another server's file each time.
     concrete = sc.resolve_unions(pn)
     for _ in range(config.current().workers.fetch_tries_max):
         stat = _target(sc, concrete)
@@ -73,6 +76,7 @@ def fetch(sc: SigmaClnt, pn: str, directory: Path) -> Path:
             raise serr.IsDir(pn, "a directory cannot be run")
         copy = directory / _key(concrete, stat)
         if copy.exists():
+            # By this, ``_prune`` knows what was used last.
             os.utime(copy)
             return copy
         # Workers of a node often begin with the same executable at once: one fetches it, the others wait.
@@ -115,6 +119,7 @@ def _download(sc: SigmaClnt, pn: str, copy: Path) -> bool:
 
 def _prune(directory: Path) -> None:
     """Removes the files that were not used for longest. One that runs goes on without its name."""
+    # Hidden ones are the lock, and copies that are under way.
     files = sorted((file for file in directory.iterdir() if file.name[0] != "."), key=lambda file: file.stat().st_mtime)
     for file in files[: -config.current().workers.executables_kept_max]:
         file.unlink(missing_ok=True)
@@ -132,6 +137,7 @@ def _run(sc: SigmaClnt, file: Path, argv: list[str]) -> Status:
 
     def evict(call: Call[None]) -> None:
         nonlocal evicted
+        # Called when the wait is cancelled below, or fails, as well: neither is an eviction.
         evicted = call.succeeded()
         if evicted:
             _terminate(child.pid)
@@ -151,6 +157,7 @@ def _terminate(os_pid: int) -> None:
     """SIGTERM for a process and all that it started."""
     try:
         process = psutil.Process(os_pid)
+        # Listed before the first of them is told: below a process that has ended nobody is found any more.
         tree = [*process.children(recursive=True), process]
     except psutil.NoSuchProcess:
         return
@@ -162,6 +169,7 @@ def _terminate(os_pid: int) -> None:
 
 
 def _of_code(code: int, evicted: bool) -> Status:
+    # A program that heeds SIGTERM ends well or dies of it; a shell tells that as 128 and the signal's number.
     if evicted and code in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
         return Status.evicted()
     if code < 0:

@@ -47,6 +47,7 @@ def _cwd() -> str | None:
 
 
 def _umask() -> int:
+    # The system tells the mask only to who sets one: a strict one, for files that another thread makes in between.
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -61,6 +62,7 @@ def _restore_env(saved: dict[bytes, bytes]) -> None:
     now = _environment()
     if now == saved:
         return
+    # Through the mapping, not its dict: that tells the C library, too, whose environment children and extensions get.
     for name in now.keys() - saved.keys():
         del os.environb[name]
     for name, value in saved.items() - now.items():
@@ -69,6 +71,7 @@ def _restore_env(saved: dict[bytes, bytes]) -> None:
 
 def _restore_handlers(handlers: Mapping[int, Any]) -> None:
     for number, handler in handlers.items():
+        # None stands for a handler that C code installed: from here it can neither be told nor put back.
         if handler is not None and getsignal(number) is not handler:
             signal.signal(number, handler)
 
@@ -91,6 +94,7 @@ def on_death(note: Callable[[int | None, int | None], None]) -> Iterator[None]:
             note(None, number)
         if getattr(outer[number], "notes_death", False):
             outer[number](number, frame)
+        # By the signal itself, not an exit code: who waits for this process is to see what ended it.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -101,4 +105,5 @@ def on_death(note: Callable[[int | None, int | None], None]) -> Iterator[None]:
     try:
         yield
     finally:
+        # The handlers are left to ``isolated``, around this: it also puts back what the program installed over them.
         os._exit = real_exit

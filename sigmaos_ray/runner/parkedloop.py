@@ -36,6 +36,7 @@ class ParkingSelector(selectors.EpollSelector):
     def select(self, timeout: float | None = None) -> Events:
         first_s = config.current().procs.wait_rpc_s
         held = parking.installed()
+        # Only while a coroutine waits for another proc: what waits for a timer or a peer of its own keeps its core.
         if held is None or not parking.waits_count() or (timeout is not None and timeout <= first_s):
             return super().select(timeout)
         events = super().select(first_s)
@@ -89,6 +90,7 @@ class _Waiting:
 
 class _Policy(asyncio.DefaultEventLoopPolicy):
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        # Ray lends out the core of a task whose main thread waits: loops of other threads have nothing to give back.
         if threading.current_thread() is threading.main_thread():
             return asyncio.SelectorEventLoop(ParkingSelector())
         return super().new_event_loop()

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 DIR: Final = "procs"
 _SPARES: Final = ".spares"
+# Logs may be of any size, and what a dying process left is at the end.
 _TAIL_BYTES: Final = 16 << 10
 _HEADER: Final = re.compile(r"^== \S+ .* os_pid=(\d+) ")
 _FOOTER: Final = re.compile(r"^== \S+ ended: (.+)$", re.MULTILINE)
+# As Python's faulthandler prints it; after such a signal nothing of ours runs that could write a footer.
 _FATAL: Final = re.compile(r"^Fatal Python error: (Segmentation fault|Aborted|Bus error|Illegal instruction)", re.M)
 
 
@@ -38,6 +40,7 @@ def rescue(log_dir: str, pid: Tpid) -> None:
     log = path(log_dir, pid)
     if log.exists():
         return
+    # By the header, since a spare log is named after its process, and numbers of processes are used again.
     wanted = f"== {pid} ".encode()
     for file in (Path(log_dir) / DIR / _SPARES).glob("[0-9]*"):
         try:

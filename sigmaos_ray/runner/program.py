@@ -47,6 +47,7 @@ def load(spec: pb.ProcSpec) -> Callable[..., object]:
 
         return functools.partial(_launch, executables.main, spec.program)
     names = module_names(spec.program)
+    # In this order: a module of ``user``, what a package registered, and only then any other module of that name.
     for name in names:
         main = _imported(name, spec.program) or _registered(spec.program)
         if main is not None:

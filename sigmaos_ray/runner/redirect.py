@@ -70,6 +70,7 @@ class Redirect:
     ) -> None:
         global _current
         flush()
+        # After the flush: what was still in the program's own streams belongs to the log as well.
         sys.stdin, sys.stdout, sys.stderr = self._streams
         for fd, saved in zip((1, 2), self._saved, strict=False):
             os.dup2(saved, fd)
@@ -90,6 +91,8 @@ class Redirect:
                 os.replace(proclog.spare(self._log_dir, os.getpid()), proclog.path(self._log_dir, self._pid))
 
     def _end(self) -> None:
+        # Not beside a ``keep`` of another thread: a log that has just got its name must not be emptied for the next
+        # proc.
         with self._keeping:
             if self._kept:
                 os.close(self._log)
@@ -100,9 +103,11 @@ class Redirect:
     def note(self, words: str) -> None:
         """Leaves the cause of a death that is about to happen."""
         if self._saved:
+            # Past Python's stream: the signal that led here may have come in the middle of a write to it.
             os.write(2, proclog.footer(self._pid, words))
 
 
+# One is enough: a process runs one proc at a time.
 _current: Redirect | None = None
 
 
@@ -141,6 +146,8 @@ _spare = _Spare()
 
 
 def _open(spare: Path) -> int:
+    # O_APPEND: children write through descriptors of their own, and after the truncation for the next proc none of them
+    # goes on at its old offset, behind a hole.
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
     try:
         return os.open(spare, flags, 0o644)

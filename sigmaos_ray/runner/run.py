@@ -37,6 +37,7 @@ def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "", times: 
     ``log_dir``: where its output goes; "" leaves the streams as they are. ``times`` gets the stages."""
     proc_env = _proc_env(spec, instance)
     env = _environment(spec, proc_env)
+    # Children that the worker had before, for itself, are not the proc's, and stay.
     spared = children.own()
     times = times or SpawnTimes()
     redirect = Redirect(log_dir, spec.pid, spec.program)
@@ -124,6 +125,7 @@ def _noted(redirect: Redirect) -> Callable[[int | None, int | None], None]:
 
 def _close_clients() -> None:
     """Closes what the program's clients left open, if it had any."""
+    # Not imported here: most short procs have no client, and would pay for the import.
     sigmaclnt = sys.modules.get("sigmaos_ray.sigmaclnt")
     if sigmaclnt is None:
         return
