@@ -56,6 +56,7 @@ class FsCore:
 
     async def close(self) -> None:
         """Ends the sessions. Every later call is Unreachable."""
+        # First of all: what fails from here on, as its session ends, is not tried again.
         self.walker.closed = True
         await self.mounts.close()
         await self.fids.close()
@@ -75,6 +76,8 @@ class FsCore:
 
         What was never sent is tried again while servers come back; what was sent and got lost only if idempotent."""
 
+        # What a walk may mend is left to ``walked``: a link on the way, of which NotDir tells, and a union without an
+        # entry.
         async def once() -> T:
             mount, rest = await self.mounts.longest(parts, exact=resolve)
             try:

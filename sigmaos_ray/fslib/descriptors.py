@@ -52,6 +52,8 @@ class DescriptorCalls(FsPart):
     async def close_fd(self, fd: int) -> None:
         """Closes; errors of what was not yet durable appear here. NotFound for a descriptor that is not open. Calls
         that wait on it end with an error."""
+        # The descriptor is free whatever comes of the clunk, as after close(2): who closes again would hit another
+        # file.
         entry = self.core.fds.take(fd)
         with about(entry.pathname):
             await entry.fid.clunk()

@@ -67,6 +67,7 @@ class AsyncDirCache(Generic[V]):
                 changed = self._changed
                 await changed.wait()
                 if self._failure is not None:
+                    # A new one for each: an error that many tasks raise gathers all of their tracebacks.
                     raise type(self._failure)(self._failure.obj, self._failure.msg)
 
     def _start(self) -> None:

@@ -68,5 +68,6 @@ class DirView:
         """The one after the last one that this gave, in order and around: all get the same share."""
         if not self._names:
             return None
+        # By name, not by place in the list: nobody is left out or served twice when entries before it come or go.
         self._last_name = self._names[bisect_right(self._names, self._last_name) % len(self._names)]
         return self._last_name

@@ -77,6 +77,8 @@ class EntryCalls(FsPart):
             await self.core.fast(
                 parts,
                 resolve,
+                # Never twice: if the first try worked, a second would find nothing, or take away what somebody made
+                # since.
                 lambda fid, rest: fid.remove_file(rest, resolve=resolve, fence=fence),
                 walked,
                 idempotent=False,
@@ -97,6 +99,7 @@ class EntryCalls(FsPart):
                 if is_asked:  # by the try whose outcome was unknown
                     return
                 raise
+            # Before the message leaves: whatever becomes of it, a file that is gone from now on may be gone by it.
             is_asked = True
             await fid.remove(fence)
 

@@ -40,6 +40,7 @@ class FdTable:
         self._free: list[int] = []
 
     def add(self, fd: OpenFd) -> int:
+        # With none to use again, those that are open are all the numbers from 0 on, without a gap.
         number = heapq.heappop(self._free) if self._free else len(self._open)
         self._open[number] = fd
         return number

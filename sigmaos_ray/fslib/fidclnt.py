@@ -285,5 +285,6 @@ class FidClnt:
         sessions = list(self._sessions.values())
         self._sessions.clear()
         await asyncio.gather(*(session.close() for session in sessions))
+        # After the sessions: clunks fail now, where a server that hangs would have held them up.
         if self._clunks:
             await asyncio.wait(self._clunks)

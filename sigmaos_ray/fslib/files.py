@@ -69,6 +69,7 @@ class FileCalls(FsPart, NeedsEntries):
             return await self.put_file(pn, data, perm)
         pn = await self._behind_links(pn)
         fids = self.core.fids
+        # Beside the file, as a rename stays within one server. Its name is this call's alone: client ids are random.
         temporary = f"{pn.rstrip('/')}.{fids.client_id:x}.{fids.next_number()}"
         try:
             count = await self.put_file(temporary, data, perm, OWRITE | OEXCL)

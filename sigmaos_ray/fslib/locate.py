@@ -67,6 +67,7 @@ class NamedLocator:
 
     async def has_moved(self, endpoint: Endpoint) -> bool:
         """Looks again; True if named is known to be elsewhere now. Cheap enough to be asked all the time."""
+        # One stat, most of the time: boot replaces the file by another with each change, and it is read only then.
         present = self._state_file()
         if present is not None:
             if present != self._read or time.monotonic() - self._read_s > self._limits.file_pause_s:
@@ -101,6 +102,7 @@ class NamedLocator:
     def _from_state_file(self) -> Endpoint | None:
         if not self._proc_env.state_file:
             return None
+        # Looked at before it is read: a file that is replaced in between then differs the next time.
         self._read, self._read_s = self._state_file(), time.monotonic()
         try:
             instance = read_instance(self._proc_env.state_file)

@@ -67,6 +67,7 @@ class MountTable:
         if parts[0] != NAMED and parts[0] not in self._other_roots:
             raise serr.NotFound(parts[0], f"pathnames begin with {' or '.join(map(repr, self.roots()))}")
         longest = len(parts) if exact or len(parts) == 1 else len(parts) - 1
+        # Down to two components: roots are for ``_root``, which mounts them if need be.
         for length in range(longest, 1, -1):
             mount = self._mounts.get(tuple(parts[:length]))
             if mount is None:
@@ -108,6 +109,7 @@ class MountTable:
                 if (await self._locator.current()).addrs == endpoint.addrs:
                     raise
             else:
+                # Of named alone: where it is can be looked up without asking it, and of no other server.
                 mount.fid.session.tell_slow(partial(self._root_is_slow, mount))
                 return mount
 
@@ -169,6 +171,7 @@ class MountTable:
         _log(f"unmount {'/'.join(mount.prefix)}")
         # Fids end with their session: no mount through it is of use any more.
         for prefix, other in list(self._mounts.items()):
+            # One that was cut stays, or the next walk would mount it anew: it is to be Unreachable for good (N-5).
             if (other is mount or other.fid.session is mount.fid.session) and not other.is_cut:
                 other.is_forgotten = True
                 if not other.is_asked_for:
@@ -186,6 +189,7 @@ class MountTable:
 
     async def detach(self, mount: Mount) -> None:
         """Takes a mount out, asked for or not; the server frees all that this client has there."""
+        # First: ``unmount`` keeps in the table what was asked for.
         mount.is_asked_for = False
         self.unmount(mount)
         if not mount.fid.session.ended:

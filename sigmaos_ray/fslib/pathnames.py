@@ -19,6 +19,7 @@ def parse(pathname: str) -> tuple[list[str], bool]:
     if "\0" in pathname:
         raise serr.Inval(pathname, "a pathname has no NUL")
     try:
+        # Lone surrogates, as in names of this machine's files that are no UTF-8, are text to Python and to no message.
         pathname.encode()
     except UnicodeEncodeError as error:
         raise serr.Inval(repr(pathname), f"a pathname is valid Unicode text: {error}") from error

@@ -22,6 +22,7 @@ async def put_whole(
     """Opens or makes the file, and writes all of ``data`` at ``offset`` (NO_OFFSET: at its end); returns its length.
     What fails in the middle of several parts leaves the parts before it."""
     parts, resolve = parse(pn)
+    # A copy: the caller's buffer may change before the message is packed, or packed again for another server.
     content = bytes(data)
     if len(content) > core.config.wire.io_bytes_max:
         return await _put_in_parts(core, pn, content, perm, mode, offset, lease_id)
@@ -58,6 +59,7 @@ async def put_whole(
             await fid.clunk_quietly()
 
     with about(pn):
+        # Not idempotent: another client may have written since a put of unknown fate, and would be overwritten.
         return await core.fast(parts, resolve, send, walked, idempotent=False)
 
 

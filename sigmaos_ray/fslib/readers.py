@@ -128,6 +128,7 @@ class AsyncReader:
         """True if more can be had without waiting, or failing."""
         if self._taken_bytes < len(self._part):
             return True
+        # A read that failed is left to the next call, which raises it: what was copied before it is returned first.
         task = self._ahead[0].task if self._ahead else None
         return task is not None and task.done() and not task.cancelled() and task.exception() is None
 

@@ -25,6 +25,7 @@ RECORD_BYTES_MAX: Final = 256 << 20
 """A length above it is taken for what it most likely is: not a record."""
 
 _LENGTH: Final = Struct("<I")
+# They find where a value ends, no more: whether it is JSON is for the decoder to say, so they may take too much.
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
 _IN_STRING: Final = re.compile(rb'["\\]')
 _IN_NESTED: Final = re.compile(rb'["{}\[\]]')
@@ -62,6 +63,7 @@ class RecordSplitter:
                 at = end
                 yield record
         finally:
+            # Also when the caller stops half-way: what it was given does not come again.
             del buffer[:at]
 
     def finish(self) -> None:

@@ -38,6 +38,8 @@ class ReportCalls(FsPart, NeedsFiles, NeedsDirs, NeedsMounts):
                 await self.rmdir_entries(await self._fences_of(directory))
 
     async def _fences_of(self, directory: str) -> str:
+        # Of an entry in it, which need not be there: the directory's own name may be an endpoint file at another
+        # server.
         return path.join(await self.server_of(path.join(directory, "x")), FENCES)
 
     async def read_srv_stats(self, pn: str) -> dict[str, Any]:

@@ -122,6 +122,7 @@ async def _some_at_a_time(calls: Iterable[Awaitable[object]]) -> None:
     async def work() -> None:
         for call in remaining:
             if failures:
+                # After a failure those that are left are not begun, and a coroutine that is never awaited warns.
                 _drop(call)
                 continue
             try:

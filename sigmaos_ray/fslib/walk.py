@@ -88,6 +88,7 @@ class PathWalker:
                 return Walked(await self._walk_below(mount, parts, rest, resolve), mount, parts)
             except _Restart as restart:
                 parts = restart.parts
+                # Endpoint files and unions do not count: each was mounted, and the next try begins behind it.
                 restarts += restart.link
                 if restarts > self._config.walk.symlink_restarts_max:
                     raise UnreachableForGood("/".join(parts), "too many symlink cycles") from None

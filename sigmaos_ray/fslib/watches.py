@@ -56,6 +56,7 @@ class DirWatch:
         """The read under way. It outlives a time-out, and ends with the block."""
 
     async def __aenter__(self) -> Self:
+        # Once more after a loss, no more: the second walk goes to whoever serves the directory now.
         was_lost = False
         with about(self._pathname):
             while self._watch is None:
