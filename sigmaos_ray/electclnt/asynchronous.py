@@ -64,6 +64,7 @@ class AsyncElectClnt:
         Timeout past ``timeout_s`` (0: try once); Inval if it leads already; NotSupported outside of named."""
         if self._watcher is not None and not self.lost.is_set():
             raise serr.Inval(self._pathname, "this candidate leads already")
+        # Before ``lost`` is cleared: the watcher of the last leadership sets it once more as it ends.
         await self._stop_watching()
         async with within(timeout_s or None, self._pathname, "somebody else led: no leadership"):
             lease = await self._campaign(data, once=timeout_s == 0)

@@ -69,6 +69,8 @@ class _Line:
 
     async def _open(self) -> AsyncRPCClnt:
         loop, self._rpc = self._clients
+        # gRPC's streams belong to the loop on which they were opened: a client of another loop cannot be used from
+        # here.
         if loop is not asyncio.get_running_loop():
             self._own = AsyncFsLib(self._sc.proc_env, self._sc.config)
             self._rpc = AsyncRPCClnt(self._own, self._server)
@@ -183,6 +185,8 @@ class AsyncLease:
     async def _end_late(self) -> None:
         """Nobody counts on its files any more: they go as soon as the server can be told, if it has them still."""
         try:
+            # Lost by this clock is not lost at the server, which counts from later, and a new leader of named from its
+            # own start.
             async with asyncio.timeout(2 * self.ttl_s):
                 await self._line.rpc("LeaseSrv.End", LeaseRequest(lease_id=self.id), LeaseReply)
         except (serr.SigmaError, TimeoutError) as error:
@@ -280,6 +284,7 @@ class AsyncLeaseClnt:
         request_s = time.monotonic()
         reply = await rpc.rpc("LeaseSrv.AskLease", AskLeaseRequest(ttl_s=ttl_s), AskLeaseReply)
         walk = self._sc.config.walk
+        # For as long as clients wait for a next leader of named (E-6).
         outage_s = walk.retries_max * walk.retry_pause_s if server == NAMED else 0.0
         return AsyncLease(rpc, _Line(self._sc, rpc, server, endpoint), reply, request_s, outage_s)
 

@@ -92,5 +92,6 @@ class AsyncLock:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # That the lock was lost as well is not told over the error of the block.
         if self.is_held or error is None:
             await self.release()

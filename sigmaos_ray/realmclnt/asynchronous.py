@@ -74,6 +74,7 @@ class AsyncRealmClnt:
             record = await self._record(pathname)
             if record.state != "wanted":
                 return record
+            # Not by a watch: the record's contents change, and a watch tells of entries that come and go.
             await asyncio.sleep(config.current().tenants.poll_s)
 
     async def _record(self, pathname: str) -> RealmRecord:
@@ -86,6 +87,7 @@ class AsyncRealmClnt:
         """Ends a realm's procs and services; returns when they are gone. What it keeps in named and ux stays, unless
         ``remove_state``. NotFound; Timeout: it still goes."""
         self._check(name)
+        # For its NotFound: boot takes away a mark also where there is no such realm, which would look like an end.
         await self._sc.stat(path.join(REALM, name))
         mark = path.join(REALM, name + LEAVING)
         await self._sc.put_file(mark, WITH_STATE if remove_state else b"")

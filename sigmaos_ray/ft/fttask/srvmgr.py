@@ -46,6 +46,8 @@ class AsyncFtTaskSrvMgr:
             await AsyncFtTaskClnt(self._sc, self._service_id).ping()
         except serr.Unreachable as error:
             await self._group.stop()
+            # A program that fails at each start is told by its servers' ends alone: that nobody answers does not say
+            # why.
             ends = [str(member.status) for member in await self._group.wait() if member.status is not None]
             raise serr.Unreachable(error.obj, f"{error.msg}; servers ended: {'; '.join(ends) or 'none'}") from error
 
