@@ -10,6 +10,7 @@ import ctypes
 import functools
 from typing import Final
 
+# glibc's numbers, from its malloc.h: ctypes sees no macros.
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _TRIM_BYTES: Final = 16 << 20

@@ -29,6 +29,7 @@ def _keepalive(config: Config) -> _Options:
         ("grpc.keepalive_time_ms", int(session.keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", int(session.keepalive_timeout_s * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
+        # Both ends ping, and by default gRPC closes a connection on which pings come often or without data.
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", 1000),
         ("grpc.http2.max_ping_strikes", 0),
@@ -47,6 +48,7 @@ def client_options(config: Config) -> _Options:
     """What a channel for sessions is made with. Sessions resume by themselves, so gRPC repeats nothing."""
     return [
         *_keepalive(config),
+        # By default the pauses begin at a second and grow to two minutes; a resume has about one second in all.
         ("grpc.initial_reconnect_backoff_ms", 50),
         ("grpc.min_reconnect_backoff_ms", 50),
         ("grpc.max_reconnect_backoff_ms", 500),
@@ -63,6 +65,7 @@ class _Channels:
         self.users: Counter[str] = Counter()
 
 
+# A channel of grpc.aio is of use only on the loop that it was made on, and a process may have several loops.
 _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Channels] = weakref.WeakKeyDictionary()
 
 

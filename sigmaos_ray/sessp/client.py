@@ -60,6 +60,7 @@ class ClientSession:
     def __init__(self, address: str, config: Config) -> None:
         self.address = address
         self._config = config
+        # A random number: two clients with the same one would get into each other's session. 0 is no session.
         self._state = ClientState(
             secrets.randbits(64) or 1, ack_batch=config.session.ack_batch, acks_max=config.session.acks_max
         )
@@ -103,6 +104,7 @@ class ClientSession:
             await self._stop_owner()
             raise serr.Unreachable(self.address, "no answer") from None
         except asyncio.CancelledError:
+            # Nobody gets the session and could close it: without this its owner would go on, and the server keep it.
             self._end(serr.Unreachable(self.address, "dial cancelled"))
             await self._stop_owner()
             raise
@@ -116,6 +118,7 @@ class ClientSession:
         """
         seqno = self._state.request(request)
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        # By rising numbers: the first entry is the oldest call, which the look for slow ones relies on.
         self._waiters[seqno] = waiter
         if self._on_slow is not None and self._slow_timer is None:
             self._look_later()
@@ -132,6 +135,7 @@ class ClientSession:
         finally:
             # The waiter holds its error, whose traceback holds this frame: without the del that is a circle.
             del self._waiters[seqno], waiter
+        # Not in the ``finally``: of a call that was cancelled it stays, for the reply that is still to come.
         self._on_late.pop(seqno, None)
         if reply.HasField("error"):
             raise wire.error_from_pb(reply.error)
@@ -156,6 +160,7 @@ class ClientSession:
         """
         self._closing = True
         if self._owner is not None and not self.ended:
+            # The writer sends the goodbye: without one the server keeps fids and watches for its session time-out.
             self._wake_writer()
             await asyncio.wait({self._owner}, timeout=self._config.session.close_timeout_s)
         self._end(serr.Unreachable(self.address, "session closed"))
@@ -236,6 +241,8 @@ class ClientSession:
                     return
                 except _StreamLost as lost:
                     _log(f"{self.address}: stream lost: {lost.why}")
+                    # A first stream that fails is not tried again here: nothing was sent yet, so whoever dials may go
+                    # elsewhere.
                     if lost.final or not opened.done():
                         self._fail(opened, lost.why, none_ran=lost.none_ran)
                         return
@@ -245,6 +252,7 @@ class ClientSession:
                     elif loop.time() - lost_at_s >= self._config.session.resume_timeout_s:
                         self._fail(opened, lost.why)
                         return
+                # Also without a call that waits: the owner may learn that the server is gone long before the tries end.
                 if self._on_slow is not None:
                     self._on_slow()
                 await asyncio.sleep(self._config.session.resume_pause_s)
@@ -282,6 +290,7 @@ class ClientSession:
         except asyncio.InvalidStateError as error:  # grpc.aio says so of a write on a stream that has just ended
             raise _StreamLost("the stream ended") from error
         finally:
+            # Between streams calls are only queued: the next stream's writer looks at the queue before it sleeps.
             self._wake = None
             stream.cancel()
 
@@ -363,7 +372,10 @@ class ClientSession:
                     waiter.set_result(reply)
                 else:
                     self._came_late(reply)
+            # They travel with requests, as a rule; a client that sends none for long would have the server keep all
+            # replies.
             if self._state.owes_acks:
                 self._wake_writer()
+            # After the replies of the message: what was answered must not fail by the goodbye that came with it.
             if frames.bye:
                 raise _StreamLost("the server shut down", final=True, none_ran=frames.all_answered)

@@ -47,7 +47,10 @@ def _go_on(coroutine: Coroutine[Any, Any, T], awaited: object) -> Generator[Any,
     """Hands what the coroutine waits for to the task, and what the task answers to the coroutine."""
     while True:
         try:
+            # The first future went to ``start``, which is no task: here it is yielded once more, to the loop's.
             answer = yield awaited
+        # The task is thrown away before its end: the coroutine's ``finally`` blocks run now, not whenever it is
+        # collected.
         except GeneratorExit:
             coroutine.close()
             raise

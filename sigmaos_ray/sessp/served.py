@@ -81,6 +81,7 @@ class ServedSession:
         self._is_over = False
         self._takes = True
         """False once the server shuts down: what still comes is left unseen, and the goodbye says so."""
+        # Above 1 a lost stream may have taken replies with it, and the goodbye must not say that all were answered.
         self._streams_count = 0
 
     # -- streams
@@ -95,6 +96,8 @@ class ServedSession:
             self._expiry.cancel()
             self._expiry = None
         older, self._reader = self._reader, asyncio.current_task()
+        # Its write may hang for as long as the old connection is half alive, and all others would wait behind it. What
+        # it had taken from the outbox is not lost: the state keeps each reply until it is acknowledged.
         flusher, self._flusher = self._flusher, None
         self.stream = None
         if flusher is not None:
@@ -129,6 +132,7 @@ class ServedSession:
         slice_s = self._config.session.slice_s
         ends_s = time.monotonic() + slice_s
         for request in requests:
+            # Before each request: those of a single message may already ask for more than a session may hold.
             if self._load.is_full(self._outbox.size_bytes):
                 await self._wait_for_room()
             if self._lost is stream or self.stream is not stream or not self._takes:
@@ -155,6 +159,7 @@ class ServedSession:
         seqno = request.seqno
         busy = self._why_busy(request)
         if busy is not None:
+            # Through the state, too: for that the number runs by now, and a repeat of it would wait for ever.
             self._answer(seqno, _failure(serr.Retry("session", busy)))
             return
         # Started here, in the reader's task: requests that do not wait are answered in the order in which they came.
@@ -188,6 +193,7 @@ class ServedSession:
             if not task.cancelled():
                 task.exception()  # looked at: nobody is left to hear of it
             return
+        # Not by ``end``, which sets ``_is_over`` before it cancels: something that the handler waited for was.
         if task.cancelled():
             reply = _failure(serr.Closed("request", "cancelled"))
         else:
@@ -217,6 +223,7 @@ class ServedSession:
             await self.flush()
             if self.stream is not stream or self._lost is stream:
                 return
+            # Once more: what ended during the flush made room when nobody waited for it, and would wake nobody later.
             if self._load.is_full(self._outbox.size_bytes):
                 self._room_made = asyncio.get_running_loop().create_future()
                 await self._room_made
@@ -238,6 +245,7 @@ class ServedSession:
             return
         self._writing = True
         try:
+            # The present stream for each message: another one may have taken over during the last write.
             while self._outbox and (stream := self.stream) is not None:
                 message = self._outbox.take(self._config.wire.frames_bytes_target)
                 try:
@@ -270,6 +278,7 @@ class ServedSession:
     async def end(self) -> None:
         """Cancels what runs and waits for it, then closes the handler: no request is at work on fids that are freed.
         Called once."""
+        # First: tasks that end by the cancel below must neither queue replies nor start a flush.
         self._is_over = True
         if self._expiry is not None:
             self._expiry.cancel()

@@ -156,6 +156,7 @@ class SessionServer:
             return session
         if session is not None:
             raise serr.Exists("session", "open already; this is no resume")
+        # New ones only: a server that is full takes resumes all the same, since their sessions are counted already.
         if len(self._sessions) >= limits.sessions_max:
             raise serr.Retry("session", f"the server has {limits.sessions_max} sessions, its most")
         handler = self._make_handler(hello.session_id)
@@ -183,6 +184,7 @@ class SessionServer:
                 return False  # after a take-over: the client sends what is unanswered again, on its new stream
             frames = wire.frames_from(data)
             self._check(frames)
+            # Before the requests of the same message: room is made for what they answer.
             if frames.acks:
                 session.state.acknowledged(frames.acks)
             if frames.requests:

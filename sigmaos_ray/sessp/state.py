@@ -24,6 +24,8 @@ from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply, Request, Welcome
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# Most replies are a few bytes: counted without it, a client could have the server keep far more of them than the limit
+# means to allow.
 _KEPT_OVERHEAD_BYTES: Final = 200
 """Of a reply that is kept, beside its bytes."""
 
@@ -87,6 +89,7 @@ class ClientState:
         """The next message to send, of about ``bytes_target`` at most or one request; None if there is nothing to say.
         Its requests count as sent from now on, whether the stream then takes them or not."""
         if self._unsent:
+            # Before it is written: a write that fails may have reached the server all the same.
             requests = self._take_requests(bytes_target)
             return Frames(requests=requests, acks=self._take_acks())
         if self.owes_acks:
@@ -110,6 +113,7 @@ class ClientState:
             return [request]
         requests: list[Request] = []
         size_bytes = 0
+        # From the oldest on, and none left out: ``_sent_to`` says of all numbers below it that they were sent.
         for request in self._unsent.values():
             size_bytes += request.ByteSize()
             if requests and size_bytes > bytes_target:
@@ -238,6 +242,7 @@ class ServerState:
         if seqno > self._seen_to + self._ahead_max:
             limit = f"over {self._ahead_max} ahead of request {self._seen_to + 1}, which has not come"
             return serr.Inval(f"request {seqno}", limit)
+        # Which replies were forgotten is not remembered: for any that is not kept now the worse case is told.
         if self._has_forgotten:
             limit = f"the session kept over {self._kept_bytes_max} bytes of replies that were not acknowledged"
             return serr.IOErr(f"request {seqno}", f"it ran; the reply is forgotten: {limit}")

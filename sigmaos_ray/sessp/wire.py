@@ -20,6 +20,7 @@ _LENGTH: Final = Struct("<I")
 _TEXT_CHARS_MAX: Final = 1024
 """Of the object and of the message of an error: both may tell what a client sent."""
 
+# Field number and wire type 2 (bytes with a length before them). One byte only while the number is below 16.
 _REPLY_TAG: Final = bytes([Frames.DESCRIPTOR.fields_by_name["replies"].number << 3 | 2])
 
 
@@ -141,6 +142,7 @@ def unpack_dir(data: bytes) -> Iterator[Stat]:
     """The entries of ``pack_dir``. IOErr if the bytes are not such a listing."""
     offset = 0
     while offset < len(data):
+        # The lengths are another process's word: none is believed before it is compared with what came.
         if offset + _LENGTH.size > len(data):
             raise serr.IOErr(msg="a directory listing ends within an entry")
         (length,) = _LENGTH.unpack_from(data, offset)
