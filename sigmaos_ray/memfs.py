@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _log = debug.selector("MEMFS")
 
+# Without it empty files would count nothing, and a client could fill the server's memory with them.
 _NODE_BYTES: Final = 1024
 """What an object counts beside its contents."""
 
@@ -76,6 +77,7 @@ class MemFs:
         Error if all together would be."""
         if size > self.limits.memfs_file_bytes_max:
             raise serr.Inval(name, f"{size} bytes: a file in memory has at most {self.limits.memfs_file_bytes_max}")
+        # What does not grow passes: of a server that is full, files can still be emptied.
         if more > 0 and self.size_bytes + more > self.limits.memfs_bytes_max:
             limit = self.limits.memfs_bytes_max
             raise serr.Error(name, f"no room: the files of this server have at most {limit} bytes")
@@ -87,6 +89,8 @@ class MemFs:
         self.check_room(name, size, size + _NODE_BYTES)
         self.size_bytes += _NODE_BYTES
         node = kind(self, name, perm | (DMTMP if lease else 0), self.next_path(), parent)
+        # Last: what fails before leaves nothing behind on the lease, and until the object is in its directory nothing
+        # fails.
         self.hang_on(node, lease)
         return node
 
@@ -193,6 +197,7 @@ class _MemNode(Node):
         if not isinstance(new_dir, MemDir) or new_dir.fs is not self.fs:
             raise serr.Inval(new_name, "a rename stays within one server")
         new_dir.check_alive()
+        # Below itself it would be a ring that no walk from the root leads to, and that nobody could remove.
         if isinstance(self, MemDir) and new_dir.is_below(self):
             raise serr.Inval(new_name, "a directory cannot move into itself")
         victim = new_dir.nodes.get(new_name)
@@ -200,6 +205,7 @@ class _MemNode(Node):
             return
         # All checks come first: from the first entry that is taken out on nothing may fail.
         if victim is None:
+            # Within one directory the old entry makes room for the new one.
             if new_dir is not parent:
                 new_dir.check_room(new_name)
         else:
@@ -363,6 +369,7 @@ class MemDir(_MemNode, Dir):
         node.parent = self
         if _log.on:
             _log(f"{self._name}/{node.name}: {node.path:x}")
+        # Tree, version and event without a wait in between: who lists and then sets a watch misses nothing (W-3).
         self.touch()
         self.fs.watches.created(self.path, node.name)
 
@@ -394,6 +401,7 @@ class MemDir(_MemNode, Dir):
         return node
 
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
+        # By name, not by place: entries that come or go between two pages shift places, but no names (P-12).
         start = bisect_right(self.names, after) if after else 0
         return [self.nodes[name].status() for name in self.names[start : start + limit]]
 
@@ -411,6 +419,7 @@ class MemDir(_MemNode, Dir):
         self.fs.check_room(name, len(how.data), len(how.data) + _NODE_BYTES)
         self.fs.fences.check(how.fence)
         node = self.fs.make(name, how.perm, self, how.lease, len(how.data))
+        # The contents before the entry: nobody sees the file without them.
         if isinstance(node, MemFile):
             node.data += how.data
             self.fs.size_bytes += len(how.data)
@@ -436,6 +445,7 @@ class MemDir(_MemNode, Dir):
         else:
             self.fs.leases.check(how.lease)
             self.fs.fences.check(how.fence)
+            # A put without a lease leaves a leased file on the lease that it has.
             if how.lease != NO_LEASE:
                 self.fs.hang_on(node, how.lease)
         assert isinstance(node, MemFile)

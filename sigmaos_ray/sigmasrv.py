@@ -60,6 +60,7 @@ class Advertisement:
 
     async def _advertise(self, *, replace: bool) -> None:
         self._lease = await self._sc.leases.ask_lease(self._pathname)
+        # Before the put, which may take as long as named takes to fail over: the lease must last until then.
         self._lease.keep_extending()
         contents = self._endpoint.to_bytes()
         try:
@@ -87,6 +88,7 @@ class Advertisement:
         does; if it is away, the lease removes the name. What stands there is removed, whoever made it: a server that
         takes a name over waits until its predecessor has stopped. May be repeated."""
         if self._keeper is not None:
+            # Before the removal: were the lease lost just now, the keeper would make the file anew behind it.
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
             self._keeper = None
@@ -181,6 +183,7 @@ class SigmaSrv:
             raise
 
     async def _start(self) -> None:
+        # Serving comes first: whoever finds the name calls at once.
         endpoint = await self._server.start()
         if not self._pathname:
             return

@@ -226,6 +226,7 @@ class OverlayRoot(Dir):
             if unlisted:
                 return [await self._nodes[name].stat(caller) for name in unlisted[:limit]]
             after = ""
+        # Entries beneath that bear such a name are hidden by the server's own, as walks have it.
         page = await self._root.entries(caller, after, limit)
         return [stat for stat in page if stat.name not in self._nodes]
 

@@ -60,6 +60,7 @@ class FenceTable:
         if newest is None:
             self._check_room(fence)
         if newest is None or fence > newest:
+            # Remembered first: if it cannot be written down the change is not made, and a fence too new does no harm.
             self._newest[fence.pathname] = fence
             _log(f"{fence.pathname} is at {fence.epoch}, {fence.seqno}")
             self._changed()
@@ -158,6 +159,7 @@ class _ShownFence(ReportNode):
     dev = DEV_FENCE
 
     def __init__(self, shown: Fence, forget: Callable[[str], Awaitable[None]]) -> None:
+        # By the pathname, not by its place among the others: clients tell objects apart by it while fences come and go.
         path = _FIRST_PATH + hash(shown.pathname) % (1 << 30)
         super().__init__(shown_name(shown), path, lambda: msgspec.json.encode(shown))
         self._shown = shown

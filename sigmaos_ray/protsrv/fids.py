@@ -118,6 +118,7 @@ class FidTable:
 
     def take_client(self, client_id: int | None = None) -> list[Fid]:
         """Removes all fids of one client of the session, or of all; the caller frees what they hold."""
+        # All before the first is freed, which may wait: no request finds one of them meanwhile.
         numbers = [n for n, fid in self._fids.items() if client_id is None or fid.caller.client_id == client_id]
         return [self._fids.pop(n) for n in numbers]
 

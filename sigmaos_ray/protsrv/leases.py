@@ -171,6 +171,8 @@ class LeaseKeeper:
 
     def _on_timer(self) -> None:
         self.expire()
+        # Also when none has ended: extensions leave the timer as it is, so it mostly goes off for a lease that lives
+        # on.
         self._set_timer()
 
 

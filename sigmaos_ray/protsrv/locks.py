@@ -89,6 +89,7 @@ class LockTable(Generic[K]):
         lock = self._locks.get(key)
         if lock is None:
             lock = self._locks[key] = _Lock()
+        # Not past those that wait: readers that keep coming would hold off a writer for ever.
         if not lock.waiters and lock.admits(exclusive):
             lock.enter(exclusive)
             return

@@ -64,6 +64,7 @@ class Pipe:
             raise serr.Closed(self.name, "this end of the pipe was closed")
         own.count += 1
         try:
+            # Counted before it waits: two that wait for each other both find the other there.
             self._meet()
             # The other end may have come and gone before this one runs again: it was there, so this open succeeds.
             while not (other.count or other.is_over):

@@ -125,6 +125,7 @@ class _Channel(OpenFile):
         raise serr.NotSupported(RPC_DEV, "calls are made with writeread")
 
     async def close(self) -> None:
+        # First: a handler that ends later must not keep a result that nobody would drop.
         self.is_closed = True
         for line in list(self.lines):
             line.end("its channel was closed")
@@ -145,6 +146,7 @@ class _Channel(OpenFile):
             # Raised, not answered: by that the client knows that no handler saw the call. Parts are moved all the
             # same: results of calls that ran before are what the drain waits for.
             raise serr.Unreachable(request.method, "the server shuts down")
+        # Before the first wait: a drain that begins meanwhile waits for this call, too.
         self._device.call_began()
         try:
             return await self._call(request, frames[1])
@@ -181,6 +183,8 @@ class _Channel(OpenFile):
             if request.argument:
                 argument = self._payloads.argument(request.argument)
             reply = await self._table.call(method, argument, self._context(request))
+            # Within the ``try``: a result that finds no room is an error of the call, which has run, and no refusal of
+            # it.
             frames = self._result_reply(reply.SerializeToString())
         except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
             return _raised_reply(method, error)

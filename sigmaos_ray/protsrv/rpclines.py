@@ -48,6 +48,7 @@ class LineListener:
                 self._server = await loop.create_server(lambda: ServedLine(self), self._host, 0)
         token = secrets.token_bytes(lines.TOKEN_BYTES)
         self._tokens[token] = (calls, trunk)
+        # Clients that are gone before they connect take up no offers of others for long.
         asyncio.get_running_loop().call_later(self.config.session.hello_timeout_s, self._tokens.pop, token, None)
         return Line(port=self._server.sockets[0].getsockname()[1], token=token)
 
@@ -86,11 +87,15 @@ class ServedLine(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        # A reply is one small message that somebody waits for: without this the kernel may hold it back for the next
+        # one.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._listener.connections.add(self)
         hello_timeout_s = self._listener.config.session.hello_timeout_s
         self._hello = asyncio.get_running_loop().call_later(hello_timeout_s, self.end, "no token came")
         if len(self._listener.connections) > self._listener.config.session.sessions_max:
+            # Counted before the token came, too: whoever connects and says nothing must not use up the process's
+            # descriptors.
             self.end("too many lines")
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -40,6 +40,8 @@ class RpcTable:
 
     def __init__(self, services: Sequence[object], threads_max: int) -> None:
         self._methods: dict[str, _Method] = {}
+        # Its own, not the loop's: handlers may block for long, and all else that uses the loop's threads would wait for
+        # them.
         self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="rpc-handler")
         for service in services:
             self._register(service)

@@ -168,5 +168,6 @@ class ServedTrunk(asyncio.Protocol):
         begun = b"".join(lines.NUMBER.pack(number) for number in self._begun)
         error_frame = refusal(serr.Unreachable("trunk", why))
         self._reply(lines.trunk_message(lines.GOODBYE, error_frame, begun, lines.FAILED))
+        # Now, not in the loop's next turn: behind the close nothing is sent any more.
         self._flush()
         self._transport.close()

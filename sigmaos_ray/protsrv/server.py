@@ -71,6 +71,8 @@ class FileServer:
         services = [*services, Observe()]
         if leases is not None:
             services = [*services, LeaseSrv(leases)]
+            # Before each request, since a busy loop runs timers late. The role first: a server that lost it changes
+            # nothing any more.
             self._guard = leases.expire if guard is None else _both(guard, leases.expire)
         self.rpc = RpcDevice(services, self.stats, self._config, host, self._guard)
         own: list[Node] = [ReportNode(STATSD, 0x10, self.stats.to_json), self.rpc.dir, *devices]
@@ -105,6 +107,7 @@ class FileServer:
         self.stats.start()
         if self._leases is not None:
             self._leases.start()
+        # Last: whoever asks whether it serves may send requests in the same moment.
         await self._health.serves()
         self.endpoint = Endpoint(addrs=(f"{self._host}:{port}",), realm=self._realm)
         return self.endpoint
@@ -117,7 +120,9 @@ class FileServer:
     async def stop(self, drain_s: float = 1.0) -> None:
         """Refuses new sessions, ends the present ones (fids are clunked), and closes the port. Blocks about ``drain_s``
         at most for what runs. Harmless when called twice or before start."""
+        # Lines and trunks pass no session, so the end of the sessions would not stop their calls.
         self.rpc.close()
+        # Taken before the first wait: a second stop that comes meanwhile finds nothing to do.
         server, self._server = self._server, None
         if server is None:
             return

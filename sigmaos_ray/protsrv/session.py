@@ -111,6 +111,7 @@ class ProtSession:
         kind = WAITS_OF[op] if op in WAITS_OF and self._waits(op, t) else op
         began_ns = perf_counter_ns()
         try:
+            # Within the ``try``: a refusal counts as an error of the request that it refuses.
             if self._guard is not None:
                 self._guard()
             reply = await self._ops[op](t)
@@ -209,6 +210,7 @@ class ProtSession:
         if t.newfid != t.fid:
             self._fids.check_free(t.newfid)  # before the walk, which may cost; ``add`` looks again
         way = await walk(fid.node, limits.checked_names(t.names, self._config), fid.caller)
+        # Also where the walk stopped early: how far it came the client counts by the qids.
         reached = fid.at_end_of(way)
         if t.newfid == t.fid:
             if not self._fids.has(t.fid, fid):
@@ -292,6 +294,7 @@ class ProtSession:
                 await file.abort()
             raise serr.UnknownFid(t.fid, "clunked, or used for something else, while the entry was made")
         created = Fid(node, fid.caller, directory)
+        # A pipe is not open by having been made: its first open waits for the other end.
         created.mode = None if t.perm & DMNAMEDPIPE else OREAD if t.perm & DMDIR else t.mode
         created.file = file
         self._fids.replace(t.fid, created)
@@ -343,6 +346,7 @@ class ProtSession:
         mode = fid.mode or 0
         if mode & OACCESS_MASK not in (OWRITE, ORDWR):
             raise serr.Perm(fid.node.name, "open for reading only")
+        # Where the end is, the node says as it writes: an offset worked out here could be old by then.
         offset = NO_OFFSET if mode & OAPPEND else t.offset
         limits.check_io(fid.node.name, offset, len(t.data), self._config, may_append=True)
         count = await file.write(offset, t.data, wire.fence_from_pb(t.fence))
@@ -428,6 +432,7 @@ class ProtSession:
         names = limits.checked_names(t.names, self._config)
         count = min(t.count, self._config.wire.io_bytes_max)
         data = None
+        # Dots are walked by protsrv alone: no node ever sees one (see ``Dir.lookup``).
         if names and isinstance(fid.node, Dir) and not {".", ".."}.intersection(names):
             data = await fid.node.get(fid.caller, names, t.offset, count)
         if data is None:
@@ -481,6 +486,7 @@ class ProtSession:
         node = as_dir(fid.node)
         if not fid.is_open:
             raise serr.Inval(node.name, "the directory is not open")
+        # All that may be refused is looked at before the watch is added: one without a fid would never be dropped.
         self._fids.check_free(t.watchfid)
         limits.check_watch_count(node.name, self._watch_count, self._config)
         limits.check_fid_count(t.watchfid, self._stats.fid_count, self._config)

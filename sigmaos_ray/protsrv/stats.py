@@ -42,6 +42,8 @@ class ServerLoad:
             return
         now_load = (worked_s - self._worked_s) / interval_s
         for place, over_s in enumerate(self._windows_s):
+            # By the time that has passed, not by ticks: on a busy loop they come late, and then the load is what
+            # counts.
             keeps = math.exp(-interval_s / over_s)
             self.averages[place] = self.averages[place] * keeps + now_load * (1 - keeps)
         self.util_percent = 100 * (cpu_s - self._cpu_s) / interval_s

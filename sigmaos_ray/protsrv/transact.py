@@ -28,6 +28,7 @@ def change_from_pb(change: pb.Change, directory: Dir) -> EntryChange:
         kind = ChangeKind(change.kind)
     except ValueError as error:
         raise serr.Inval(name, f"no such kind of change: {change.kind}") from error
+    # With its digits: a prefix that is just short enough would become a name that is too long.
     limits.check_new_name(sequential_name(name, 0) if change.sequential else name)
     limits.check_lease(name, change.lease)
     if kind is not ChangeKind.CREATE and change.sequential:

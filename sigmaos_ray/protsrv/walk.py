@@ -55,6 +55,8 @@ async def walk_to(start: Node, names: Sequence[str], caller: Caller, *, resolve:
     """
     way = await walk(start, names, caller)
     end = way[-1] if way else start
+    # The kind of error is for the client's walk: only NotDir, and NotFound of a union's component, make it go on by
+    # itself.
     if len(way) < len(names):
         missing = names[len(way)]
         if path.is_union(missing):

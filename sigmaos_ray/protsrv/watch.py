@@ -121,6 +121,7 @@ class WatchTable:
 
     def drop(self, watch: ServedWatch) -> None:
         """Ends a watch: its reader gets Closed. Dropping twice is harmless."""
+        # None if the directory was removed meanwhile: what is queued is dropped all the same.
         watches = self._watches.get(watch.dir_path)
         if watches is not None:
             watches.discard(watch)
