@@ -59,6 +59,7 @@ class Call(Generic[T]):
         with self._lock:
             callbacks, self._callbacks = self._callbacks or [], None
         self._done.release()
+        # Outside of the lock: a callback may add another one, which would wait for it for ever.
         for callback in callbacks:
             callback()
 
@@ -82,6 +83,8 @@ class Call(Generic[T]):
         self.wait()
         if self._error is not None:
             try:
+                # The error's traceback holds this frame, and by it the call: unless the call lets go of the error, that
+                # is a circle.
                 raise self._error
             finally:
                 self._error = None
@@ -115,6 +118,7 @@ class LoopThread:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.os_pid = os.getpid()
+        # A daemon: a program that forgets its client ends all the same, and ``atexit`` still closes the channels.
         self._thread = threading.Thread(target=self._main, name="sigmaos-loop", daemon=True)
         self._thread.start()
 
@@ -145,6 +149,7 @@ class LoopThread:
         """Closes the channels and ends the thread. May be repeated."""
         if not self._thread.is_alive():
             return
+        # Bounded: at the end of a process a channel that does not close must not keep it.
         Call(self.loop, close_channels()).wait(timeout_s=2)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=2)
@@ -158,6 +163,7 @@ def shared() -> LoopThread:
     """The process's loop thread, started when it is first needed; a forked child starts its own."""
     global _shared
     with _lock:
+        # A fork takes no thread along but its own: on the parent's loop a call would wait for ever.
         if _shared is None or _shared.os_pid != os.getpid():
             _shared = LoopThread()
         return _shared

@@ -80,6 +80,7 @@ class Payloads:
         whose first part was taken does not fail for want of room later. Inval, Retry."""
         argument = self._arguments.get(number)
         if argument is None:
+            # Before the buffer is made: its size is the client's word.
             self._held.take("argument", size_bytes)
             argument = self._arguments[number] = _Argument(size_bytes)
         elif len(argument.data) != size_bytes:

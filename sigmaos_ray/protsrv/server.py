@@ -120,7 +120,6 @@ class FileServer:
     async def stop(self, drain_s: float = 1.0) -> None:
         """Refuses new sessions, ends the present ones (fids are clunked), and closes the port. Blocks about ``drain_s``
         at most for what runs. Harmless when called twice or before start."""
-        # Lines and trunks pass no session, so the end of the sessions would not stop their calls.
         self.rpc.close()
         # Taken before the first wait: a second stop that comes meanwhile finds nothing to do.
         server, self._server = self._server, None

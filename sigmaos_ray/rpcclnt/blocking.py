@@ -63,6 +63,7 @@ class PendingCall:
         self._argument = argument
         self._ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         self._idempotent = idempotent
+        # A larger argument goes in parts, as only the session has them.
         self._line = calls.lines.take() if len(argument) <= calls.inline_bytes_max else None
         if self._line is not None:
             try:
@@ -129,6 +130,7 @@ def call_each(
     have answered or failed. Their replies or errors, in order."""
     pending: list[PendingCall] = []
     try:
+        # All are sent before the first reply is waited for: so the servers work at the same time, without threads here.
         pending.extend(each.begin(method, request, timeout_s) for each, request in calls)
         outcomes: list[R | serr.SigmaError] = []
         for call in pending:
@@ -138,6 +140,8 @@ def call_each(
                 outcomes.append(error)
         return outcomes
     finally:
+        # For when something else than such an error ended it: replies that are to come yet would meet the next call
+        # there.
         for call in pending:
             call.abandon()
 
@@ -170,5 +174,6 @@ class RPCClnt:
     def close(self) -> None:
         """Closes the channel and its lines; a later call opens others. May be repeated."""
         self._calls.close()
+        # For later calls: a pool that was closed gives out no more lines.
         self._calls = BlockingCalls(self._sc, self._clnt)
         self._sc.run(self._clnt.close())

@@ -74,6 +74,7 @@ class Channel:
         try:
             answer = await self.fid.write_read([self.header(method, timeout_s, number), frame])
         except serr.UnknownFid as error:
+            # The server looks the fid up before it looks at the call: no handler has seen that.
             raise serr.Unreachable(method, "the server forgot the channel") from error
         except asyncio.CancelledError:
             self._drop_soon(Part.DROP_ARGUMENT, number)
@@ -157,6 +158,7 @@ class Channel:
         try:
             await _side_by_side(send, range(0, size, limits.part_bytes), limits.parts_in_flight_max)
         except serr.SESSION_ERRORS as error:
+            # Also where a part's own fate is unknown: parts run nothing, and the call that would was not sent.
             raise serr.Unreachable(method, f"its argument did not arrive: {error}") from error
         except BaseException:
             self._drop_soon(Part.DROP_ARGUMENT, number)
@@ -182,6 +184,7 @@ class Channel:
         except _LOST as error:
             raise serr.IOErr(method, f"the result is lost: {error}") from error
         finally:
+            # Also after an error: the server keeps the result until it is told, or the channel closes.
             self._drop_soon(Part.DROP_RESULT, reply.result)
         return bytes(result)
 
@@ -212,6 +215,7 @@ class Channel:
         """Blocks until payloads are dropped and the fid is clunked. Calls that run fail. May be repeated."""
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+        # After the tasks: one of them may just have dialled it.
         if self._trunk is not None:
             self._trunk.close()
         await self.fid.clunk_quietly()
@@ -228,6 +232,7 @@ class Answered(Exception):
 
 async def _side_by_side(work: Callable[[int], Awaitable[None]], items: range, count_max: int) -> None:
     """Works through the items, so many at a time; the first error ends it. Returns when no work is under way."""
+    # One iterator for all: each worker takes the next item that no other has.
     remaining = iter(items)
 
     async def worker() -> None:

@@ -89,11 +89,13 @@ class AsyncRPCClnt:
             tries += 1
             channel = await self._open()
             try:
+                # Never 0, which says "for ever" on the wire.
                 left_s = None if ends_s is None else max(ends_s - time.monotonic(), 1e-3)
                 return await channel.call(method, argument, left_s)
             except Answered as answered:
                 raise answered.error from None
             except serr.SESSION_ERRORS as error:
+                # Whether this call is repeated or not: the next ones must not meet the channel that failed.
                 self._leave(channel)
                 never_ran = isinstance(error, serr.Unreachable)
                 tries_max = walk.retries_max if idempotent else self._unsent_tries_max if never_ran else 0
@@ -110,6 +112,7 @@ class AsyncRPCClnt:
         if channel is not None and not channel.ended:
             return channel
         async with self._opening:
+            # Looked at again: another call may have opened one while this one waited for the lock.
             if self._channel is None or self._channel.ended:
                 self._channel = Channel(await self._dial())
                 _log(f"channel to {self._pathname}")
@@ -120,6 +123,7 @@ class AsyncRPCClnt:
 
     def _leave(self, channel: Channel) -> None:
         """A channel failed: the next call looks for a server anew, and not first where this one was."""
+        # Unless another call that failed on it has opened the next one already.
         if self._channel is channel:
             self._channel = None
             rpcdevice.leave_server(self._sc.core, channel.fid)

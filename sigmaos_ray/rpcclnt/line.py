@@ -44,6 +44,7 @@ class BlockingLine:
             self._socket.settimeout(self._limits.send_timeout_s)
             self._socket.sendall(lines.line_message(self.channel.header(method, timeout_s), argument))
         except OSError as error:
+            # A server runs only what came whole, and whoever sees this error closes the line: the rest never comes.
             raise serr.Unreachable(method, f"the line is lost: {error}") from error
 
     def receive(self, method: str, timeout_s: float | None) -> list[bytes]:
@@ -118,6 +119,7 @@ class LinePool:
             if not line.channel.ended:
                 return line
             self.drop(line)
+        # Without the lock: threads that miss each other's counts get a line a few calls later, no more.
         self._calls_count += 1
         if self._calls_count <= self._limits.calls_before_line or time.monotonic() < self._not_until_s:
             return None
@@ -157,6 +159,7 @@ class LinePool:
         if self._is_closed:
             self.drop(line)
         else:
+            # Should the pool be closed at this very moment, ``__del__`` finds the line.
             self._idle.append(line)
 
     def drop(self, line: BlockingLine) -> None:

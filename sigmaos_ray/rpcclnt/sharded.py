@@ -47,6 +47,7 @@ class AsyncShardedRPCClnt:
         pn = path.join(self._pathname, name)
         clnt = InstanceRPCClnt(self._sc, pn, await self._sc.read_endpoint(pn))
         older, self._clnts[name] = self._clnts.get(name), clnt
+        # Another server has the name now: that the one before did not answer is not held against it.
         self._failed_s.pop(name, None)
         if older is not None:
             await older.close()
@@ -123,6 +124,7 @@ class AsyncShardedRPCClnt:
         try:
             return await clnt.rpc(method, request, reply_class, timeout_s)
         except (NeverRan, FateUnknown):
+            # A server that took the name over meanwhile is not to blame.
             if self._clnts.get(name) is clnt:
                 self._failed_s[name] = time.monotonic()
             raise

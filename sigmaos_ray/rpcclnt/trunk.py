@@ -119,6 +119,7 @@ class Trunk(asyncio.Protocol):
             self._fail(number, serr.IOErr(error.obj, error.msg) if number in may_have_run else error)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # No goodbye came, which would have named those that began: any of them may have run.
         for number in list(self._calls):
             self._fail(number, serr.IOErr("trunk", f"the connection was lost: {exc or 'closed'}"))
 
@@ -131,6 +132,8 @@ class Trunk(asyncio.Protocol):
     def close(self) -> None:
         """Calls that wait fail. May be repeated."""
         if self._transport is not None:
+            # Not ``close``, which first sends what is buffered: the server may be gone, and who waits is to hear of it
+            # now.
             self._transport.abort()
 
 

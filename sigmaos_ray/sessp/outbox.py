@@ -79,6 +79,7 @@ class RequestLoad:
             cost = Cost(request_bytes + self._OVERHEAD_BYTES, is_waiting=True)
             self.waiting_bytes += cost.size_bytes
         else:
+            # With its reply: a request of a few bytes may read a megabyte.
             cost = Cost(request_bytes + reply_bytes, is_waiting=False)
             self.under_way_bytes += cost.size_bytes
         return cost
