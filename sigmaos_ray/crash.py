@@ -121,6 +121,7 @@ class Point:
         if self.on:
             _log(f"{self.label} may fire: {spec.events[self.label]}")
             self._fault = spec.events[self.label]
+            # Numbers of its own for each label: how often other points are passed does not change what happens here.
             self._chance = random.Random(None if spec.seed is None else f"{spec.seed} {self.label} {_settings.who}")
 
     def passed(self) -> None:
@@ -156,6 +157,7 @@ class Point:
             if self._cut is not None:
                 self._cut()
             return 0.0
+        # No handlers, no ``finally``, no buffers that are written: what a machine that fails would not do either.
         os._exit(CRASH_CODE)
 
     def _run(self, closed: threading.Event) -> None:
@@ -164,6 +166,7 @@ class Point:
             while not self._may_begin():
                 if closed.wait(config.current().observing.fault_poll_s):
                     return
+            # Before the first time, too: processes that begin together are not to fail together.
             if closed.wait(self._chance.random() * self._fault.maxinterval_ms / 1e3):
                 return
             self.passed()
@@ -221,6 +224,7 @@ class Armed:
     def close(self) -> None:
         """It does not happen any more. May be repeated."""
         self._closed.set()
+        # What a partition cuts may close what armed it, in this very thread.
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 

@@ -140,6 +140,7 @@ def fatal(text: str) -> NoReturn:
         traceback.print_stack(frame, file=sys.stderr)
         sys.stderr.flush()
     finally:
+        # Not ``sys.exit``: it ends only the thread that calls it, and first runs whatever may hang.
         os._exit(1)
 
 
@@ -152,6 +153,7 @@ def _emit(name: str, text: str) -> None:
     now = time.time()
     stamp = time.strftime("%H:%M:%S", time.localtime(now))
     try:
+        # In one piece, with its line end: lines of several threads do not get into each other.
         sys.stderr.write(f"{stamp}.{int(now % 1 * 1e6):06d} {_settings.who} {name} {text}\n")
     except (OSError, ValueError):  # stderr is closed at exit: there is nobody left to tell
         return

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _DEPTH_MAX: Final = 128
+# A wait is the matter of whoever takes the lock: frames of the locks' own code would all look alike.
 _OWN: Final = (__file__, threading.__file__)
 
+# As they are at import: timed locks are made of them, and ``stop`` puts them back.
 _plain_lock: Final = threading.Lock
 _plain_rlock: Final = threading.RLock
 _plain_acquire: Final = asyncio.Lock.acquire

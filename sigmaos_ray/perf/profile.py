@@ -66,6 +66,7 @@ class Profile:
         """For a message. Of a profile that is too large the lightest stacks are left out."""
         smaller = self
         while len(packed := gzip.compress(smaller.to_text().encode(), 6)) > _PACKED_BYTES_MAX:
+            # By halves: how large the rest will be is known only once it is compressed.
             heaviest = sorted(smaller.stacks.items(), key=lambda item: -item[1])
             smaller = Profile(self.unit, dict(heaviest[: len(heaviest) // 2]))
         return packed

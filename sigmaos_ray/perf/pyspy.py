@@ -22,9 +22,11 @@ from sigmaos_ray import config, extras
 from sigmaos_ray.perf.profile import Profile
 from sigmaos_ray.perf.sampler import OWN_THREADS
 
+# From linux/prctl.h; Python has no names for these.
 _PR_SET_PTRACER: Final = 0x59616D61
 _PTRACER_ANY: Final = ctypes.c_ulong(-1).value
 _DENIED_WORDS: Final = ("permission", "not permitted", "ptrace", "eperm")
+# What py-spy prints once it is attached; before that a profile would miss what runs.
 _SAMPLES: Final = b"Sampling process"
 
 

@@ -172,6 +172,7 @@ def take(
     one is, NotSupported where the package that takes it is not installed. ``may_spy``: by py-spy if the system lets it.
     ``wait``: blocks for so many seconds; it may return earlier, and the profile ends then."""
     check(kind, seconds, rate_hz)
+    # Not by waiting: it would be a profile of another time than the one that was asked for.
     if not _taking.acquire(blocking=False):
         raise serr.Exists("profile", "another one of this process is being taken: try again when it is over")
     try:

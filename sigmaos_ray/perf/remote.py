@@ -173,6 +173,7 @@ class Agent:
                     debug.error(f"profile: {error}")
 
     def _serve(self, connection: socket.socket) -> None:
+        # Askers are served one at a time: one that says nothing must not keep out the others.
         connection.settimeout(5.0)
         # An abstract socket has no permissions: the kernel says who is at the other end.
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -184,6 +185,7 @@ class Agent:
 
     def close(self) -> None:
         """Blocks until the thread has ended, after a profile that it takes."""
+        # A close alone does not wake a thread that waits in ``accept``.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()

@@ -82,6 +82,8 @@ class Sampler:
         if native_id is None:
             return 0.0
         try:
+            # The id made by hand, as the kernel reads it: ``time.pthread_getcpuclockid`` may crash the process over a
+            # thread that has just ended, where this is an OSError.
             clock_s = time.clock_gettime((~native_id << 3) | _THREAD_CLOCK)
         except OSError:
             return 0.0

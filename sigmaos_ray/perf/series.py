@@ -37,6 +37,7 @@ class Utilisation:
             slot_s = config.current().observing.record_slot_s
             ends = False
             while not ends:
+                # Looked at only after the line is written: the last slot, cut short by ``stop``, counts as well.
                 ends = self._ended.wait(slot_s)
                 now_busy_s, now_s = time.process_time(), time.perf_counter()
                 busy_us, total_us = (now_busy_s - busy_s) * 1e6, (now_s - total_s) * 1e6
@@ -76,6 +77,7 @@ class Values:
 
     def tick(self, value: float) -> None:
         """Adds one, as of now."""
+        # Without a lock: an append is a single step of the interpreter.
         self._values.append((time.time_ns() // 1000, value))
 
     def to_text(self) -> str:

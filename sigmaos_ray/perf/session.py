@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _log = debug.selector("PERF")
 
+# What a shell makes of a death by SIGTERM: 128 and the signal's number.
 TERMINATED: Final = 143
 
 
@@ -134,6 +135,7 @@ class Perf:
     # -- signals
 
     def _catch_signals(self) -> None:
+        # Python lets only the main thread set handlers; elsewhere ``atexit`` is what is left.
         if threading.current_thread() is not threading.main_thread():
             return
         for number, default in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
@@ -150,6 +152,7 @@ class Perf:
 
     def _end(self, number: int, frame: object) -> None:
         self.done()
+        # Not by raising: that would come up wherever the main thread is, and the program might catch it.
         os._exit(TERMINATED)
 
 
