@@ -29,16 +29,12 @@ def main(argv: list[str]) -> Status:
     if len(argv) != 2:
         sys.exit(USAGE)
     service_id = checked_id(argv[1])
+    pathname = server_pathname(service_id)
     with SigmaClnt() as sc:
         server = _TaskServer(sc.asynchronous, service_id)
         # Acquisitions may wait for ever: they are no reason to stay, and their clients repeat them.
         return serve_elected(
-            sc,
-            server_pathname(service_id),
-            server,
-            crashes="FTTASKSRV_CRASH",
-            partitions="FTTASKSRV_PARTITION",
-            drain_s=0,
+            sc, pathname, server, crashes="FTTASKSRV_CRASH", partitions="FTTASKSRV_PARTITION", drain_s=0
         )
 
 

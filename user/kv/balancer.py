@@ -50,13 +50,9 @@ def main(argv: list[str]) -> Status:
     paths = KvPaths(argv[1])
     with SigmaClnt() as sc:
         balancer = Balancer(sc.asynchronous, paths)
+        devices = [CommandNode(CONTROL, 0x100, balancer.control)]
         return serve_elected(
-            sc,
-            paths.balancer,
-            balancer,
-            crashes="KVBALANCER_CRASH",
-            partitions="KVBALANCER_PARTITION",
-            devices=[CommandNode(CONTROL, 0x100, balancer.control)],
+            sc, paths.balancer, balancer, crashes="KVBALANCER_CRASH", partitions="KVBALANCER_PARTITION", devices=devices
         )
 
 
@@ -205,10 +201,14 @@ class Balancer:
         """Writes a configuration with the next number. The process ends if another balancer leads, or if it stays
         unknown which configuration holds."""
         config = msgspec.structs.replace(config, epoch=self._leadership.fence.epoch, seqno=self._next_number()[1])
+        await self._put(config)
+        self._config = config
+
+    async def _put(self, config: KvConfig) -> None:
         for attempt in range(BALANCER.write_tries_max):
             try:
                 await self._sc.put_file(self._paths.config, cfg.encode(config))
-                break
+                return
             except serr.Stale as error:
                 self._leadership.die(str(error))
             except serr.SESSION_ERRORS as error:  # again is the same: the whole file, under the fence
@@ -216,7 +216,6 @@ class Balancer:
                 if attempt == BALANCER.write_tries_max - 1:
                     self._leadership.die(f"cannot write {self._paths.config}: {error}")
                 await asyncio.sleep(BALANCER.pause_s)
-        self._config = config
 
     def _next_number(self) -> Number:
         return self._leadership.fence.epoch, self._config.seqno + 1
@@ -248,16 +247,19 @@ class Balancer:
         try:
             async with asyncio.timeout(BALANCER.server_start_s):
                 await self._sc.wait_create(self._paths.group(group))
-                while True:
-                    try:
-                        await self.server(group).rpc("KvMove.Stats", pb.NothingRequest(), pb.ServerStatsReply)
-                        return
-                    except (serr.NotFound, *serr.SESSION_ERRORS) as error:
-                        _log(f"{group}: {error}")
-                        await asyncio.sleep(BALANCER.server_pause_s)
+                await self._wait_answers(group)
         except TimeoutError as error:
             fates = await self._fleet.fates(group)
             raise serr.Timeout(group, f"does not serve after {BALANCER.server_start_s:g} s; {fates}") from error
+
+    async def _wait_answers(self, group: str) -> None:
+        while True:
+            try:
+                await self.server(group).rpc("KvMove.Stats", pb.NothingRequest(), pb.ServerStatsReply)
+                return
+            except (serr.NotFound, *serr.SESSION_ERRORS) as error:
+                _log(f"{group}: {error}")
+                await asyncio.sleep(BALANCER.server_pause_s)
 
     async def _move(self, moves: list[ShardMove]) -> None:
         """A mover for each pair of servers; what has moved is posted as each of them ends. Moves of one number only: a

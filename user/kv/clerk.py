@@ -45,16 +45,19 @@ def main(argv: list[str]) -> Status:
         sys.exit(USAGE)
     with SigmaClnt() as sc:
         sc.started()
-        try:
-            duration_s = float(argv[1]) if len(argv) > 1 else None
-            offset = int(argv[2]) if len(argv) > 2 else 0
-        except ValueError:
-            sys.exit(USAGE)
+        duration_s, offset = _duration_and_offset(argv)
         if duration_s is None:
             return sc.run(_append_until_evicted(sc.asynchronous, argv[0]))
         if len(argv) > 3:
             Semaphore(sc, argv[3]).down()
         return _put_and_get(sc, argv[0], duration_s, offset)
+
+
+def _duration_and_offset(argv: list[str]) -> tuple[float | None, int]:
+    try:
+        return float(argv[1]) if len(argv) > 1 else None, int(argv[2]) if len(argv) > 2 else 0
+    except ValueError:
+        sys.exit(USAGE)
 
 
 def make_key(number: int) -> str:

@@ -200,20 +200,17 @@ class Copies:
         return []
 
     async def _equal(self, copies: list[NodeCopy]) -> list[NodeCopy]:
-        """The first of them, and those that now equal it. As often as one fails, begins with the others.
-
-        They may differ in the end of the last log: what an older leader wrote to some and acknowledged to nobody. Any
-        of them is right, but it must be one."""
+        """The first of them, and those that now equal it. As often as one fails, begins with the others. The last
+        log's end may differ: an older leader wrote it to some, acknowledged to nobody; so any will do."""
         while copies:
             source, *others = copies
             try:
                 for copy in others:
                     await copy.become(source)
+                break
             except serr.SigmaError as error:
                 self._check(error)
                 copies = [copy for copy in copies if await self._is_reached(copy)]
-            else:
-                break
         return copies
 
     def _copy(self, node: str) -> NodeCopy:

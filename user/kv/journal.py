@@ -108,35 +108,31 @@ class KvJournal:
         """Applies all that was written, and begins a log of its own. Nobody else may write there. IOErr for a snapshot
         that is damaged; else what the files raise."""
         files = [file for file in map(_parsed, await self._files.sizes()) if file is not None]
-        snapshots = [number for kind, number in files if kind == "snap"]
-        logs = [number for kind, number in files if kind == "log"]
-        first = max(snapshots, default=0)
+        first = max((number for kind, number in files if kind == "snap"), default=0)
+        # The log of the same number began before the snapshot; changes that are in both are passed over.
+        logs = sorted(number for kind, number in files if kind == "log" and number >= first)
         if first:
             self._snapshot_bytes = await self._apply_file(_snapshot_name(first), whole=True)
-        for number in sorted(logs):
-            # The log of the same number began before the snapshot; changes that are in both are passed over.
-            if number >= first:
-                self.log_bytes += await self._apply_file(_log_name(number), whole=False)
-        self._number = max([first, *logs], default=0)
+        for number in logs:
+            self.log_bytes += await self._apply_file(_log_name(number), whole=False)
+        self._number = max([first, *logs])
         await self._begin_log(first=True)
         await self._forget(first)
 
     async def _apply_file(self, name: str, *, whole: bool) -> int:
         """Returns how many bytes were good. ``whole``: all of them must be, since it was renamed when it was."""
         data = await self._files.read(name)
-        at = 0
-        while at < len(data):
-            frame = _frame_at(data, at)
-            if frame is None:
-                if whole:
-                    raise serr.IOErr(name, f"is damaged at byte {at}")
-                debug.error(f"{name}: the last {len(data) - at} bytes were never acknowledged")
-                break
+        good_bytes = 0
+        while (frame := _frame_at(data, good_bytes)) is not None:
             for change in _decode(frame):
                 self._table.apply(change)
-            at += _HEADER.size + len(frame)
+            good_bytes += _HEADER.size + len(frame)
             await asyncio.sleep(0)  # a large file: the lease's keeper wants its turn
-        return at
+        if good_bytes < len(data):
+            if whole:
+                raise serr.IOErr(name, f"is damaged at byte {good_bytes}")
+            debug.error(f"{name}: the last {len(data) - good_bytes} bytes were never acknowledged")
+        return good_bytes
 
     # -- writing
     #
@@ -175,14 +171,17 @@ class KvJournal:
             while self._waiting or self._is_turn_due():
                 if self._is_turn_due():
                     await self._turn()
-                changes, self._waiting = self._waiting, []
-                for frame in self._frames(changes):
-                    await self._files.append(_log_name(self._number), frame)
-                    self.log_bytes += len(frame)
-                self.written += len(changes)
+                await self._write_waiting()
                 self._wake()
         except Exception as error:  # noqa: BLE001  # whatever it is: nobody is to wait for what is never written
             self._fail(error)
+
+    async def _write_waiting(self) -> None:
+        changes, self._waiting = self._waiting, []
+        for frame in self._frames(changes):
+            await self._files.append(_log_name(self._number), frame)
+            self.log_bytes += len(frame)
+        self.written += len(changes)
 
     def _wake(self) -> None:
         """Whoever waits looks again."""

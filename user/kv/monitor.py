@@ -62,9 +62,7 @@ class Monitor:
     async def _look(self, auto: cfg.Auto) -> None:
         utilization = await self._utilization()
         wanted = cfg.scaled(utilization, auto)
-        self._looks_count = self._looks_count + 1 if wanted is not None and wanted == self._wanted else 1
-        self._wanted = wanted
-        if wanted is None or self._looks_count < MONITOR.looks_min:
+        if not self._is_lasting(wanted) or wanted is None:
             return
         self._looks_count = 0
         self._last.clear()
@@ -74,6 +72,12 @@ class Monitor:
             await self._store.add("", auto.members)
         else:
             await self._store.remove(group)
+
+    def _is_lasting(self, wanted: tuple[str, str] | None) -> bool:
+        """Whether enough looks in a row wanted the same, this one included."""
+        self._looks_count = self._looks_count + 1 if wanted is not None and wanted == self._wanted else 1
+        self._wanted = wanted
+        return self._looks_count >= MONITOR.looks_min
 
     async def _utilization(self) -> dict[str, float]:
         """Of each active group's server, which part of a core it used since the last look; nothing while one is new: an

@@ -68,14 +68,17 @@ class KvServer:
                 return self._line
             if time.monotonic() < self._no_line_until_s:
                 return None
-            at = await self.where()
-            try:
-                self._line = await AsyncKvLine.open(at.host, at.port, at.token, CLERK.dial_s)
-            except (OSError, TimeoutError) as error:
-                _log(f"{self._pathname}: no line to {at.host}:{at.port}: {error}")
-                self._no_line_until_s = time.monotonic() + CLERK.without_line_s
-                return None
-            return self._line
+            return await self._dial()
+
+    async def _dial(self) -> AsyncKvLine | None:
+        at = await self.where()
+        try:
+            self._line = await AsyncKvLine.open(at.host, at.port, at.token, CLERK.dial_s)
+        except (OSError, TimeoutError) as error:
+            _log(f"{self._pathname}: no line to {at.host}:{at.port}: {error}")
+            self._no_line_until_s = time.monotonic() + CLERK.without_line_s
+            return None
+        return self._line
 
     async def close(self) -> None:
         """May be repeated."""

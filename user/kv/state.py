@@ -134,16 +134,8 @@ class ShardTable:
         shard = self._shard(number)
         if shard.state is not State.READY:
             return _away(shard), [], False
-        page: list[tuple[str, bytes]] = []
-        size = 0
-        # Sorted for each page: scans are rare, and keeping an order would cost each write.
-        for key in sorted(key for key in shard.values if key > after):
-            if size > limit_bytes:
-                return pb.DONE, page, True
-            value = shard.values[key]
-            page.append((key, value))
-            size += len(key) + len(value)
-        return pb.DONE, page, False
+        page, has_more = _page(shard.values, after, limit_bytes)
+        return pb.DONE, page, has_more
 
     def _shard(self, number: int) -> _Shard:
         if not 0 <= number < SHARDS_COUNT:
@@ -219,10 +211,7 @@ class ShardTable:
             raise serr.NotFound(f"shard {number}")
         if shard.state is not State.FROZEN or shard.number != move:
             raise serr.Inval(f"shard {number}", "it is not frozen")
-        if not shard.parts:
-            # Kept until the shard is dropped: the mover asks for one after the other, and they must fit together.
-            shard.parts = list(_parts(shard))
-            shard.digest = zlib.crc32(b"".join(each.to_bytes(4) for each in map(zlib.crc32, shard.parts)))
+        _divide_once(shard)
         if part >= len(shard.parts):
             raise serr.Inval(f"shard {number}", f"has no part {part}")
         return shard.parts[part], part == len(shard.parts) - 1, shard.digest
@@ -322,6 +311,19 @@ def _away(shard: _Shard) -> int:
     return pb.MOVING if shard.state is State.FROZEN else pb.ELSEWHERE
 
 
+def _page(values: dict[str, bytes], after: str, limit_bytes: int) -> tuple[list[tuple[str, bytes]], bool]:
+    page: list[tuple[str, bytes]] = []
+    size = 0
+    # Sorted for each page: scans are rare, and keeping an order would cost each write.
+    for key in sorted(key for key in values if key > after):
+        if size > limit_bytes:
+            return page, True
+        value = values[key]
+        page.append((key, value))
+        size += len(key) + len(value)
+    return page, False
+
+
 def _check_move(shard: _Shard, number: int, move: Number) -> None:
     if move < shard.number:
         raise serr.Stale(f"shard {number}", f"move {move} is over, now {shard.number}")
@@ -349,6 +351,14 @@ def _execute_on(values: dict[str, bytes], change: Wrote) -> int:
     else:
         values[key] = value
     return pb.DONE
+
+
+def _divide_once(shard: _Shard) -> None:
+    """The parts are kept until the shard is dropped: the mover asks for one after the other, and they must fit
+    together."""
+    if not shard.parts:
+        shard.parts = list(_parts(shard))
+        shard.digest = zlib.crc32(b"".join(each.to_bytes(4) for each in map(zlib.crc32, shard.parts)))
 
 
 def _parts(shard: _Shard) -> Iterator[bytes]:

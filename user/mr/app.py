@@ -150,19 +150,23 @@ class _Maker:
 def load(shipped: AnyShipped) -> App:
     """The app, in the process that runs it. Inval, with the reason, if it cannot be had here."""
     try:
-        if isinstance(shipped, Pickled):
-            app = pickle.loads(shipped.data)()
-            assert isinstance(app, App)
-            return app
-        if isinstance(shipped, Source):
-            module = types.ModuleType(Path(shipped.name).stem)
-            exec(compile(shipped.text, shipped.name, "exec"), module.__dict__)
-            return App.of(module, shipped.name)
-        return App.of(importlib.import_module(shipped.name), shipped.name)
+        return _loaded(shipped)
     except serr.Inval:
         raise
     except Exception as error:  # whatever a user's module raises at its top level
         raise serr.Inval(shipped.name, f"app: cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def _loaded(shipped: AnyShipped) -> App:
+    if isinstance(shipped, Pickled):
+        app = pickle.loads(shipped.data)()
+        assert isinstance(app, App)
+        return app
+    if isinstance(shipped, Source):
+        module = types.ModuleType(Path(shipped.name).stem)
+        exec(compile(shipped.text, shipped.name, "exec"), module.__dict__)
+        return App.of(module, shipped.name)
+    return App.of(importlib.import_module(shipped.name), shipped.name)
 
 
 def _module_name(app: str) -> str:

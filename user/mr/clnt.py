@@ -122,15 +122,8 @@ class AsyncMapReduce:
         reduces = AsyncFtTaskClnt(self._sc, self.paths.reduce_tasks)
         await reduces.submit_tasks(dict.fromkeys(range(self._job.nreduce), b""))
         await reduces.submitted_last_task()
-        batch: dict[int, bytes] = {}
-        size = 0
-        for number, splits in enumerate(bins):
-            if batch and size + len(splits) > CLNT.submit_bytes:
-                await maps.submit_tasks(batch)
-                batch, size = {}, 0
-            batch[number] = splits
-            size += len(splits)
-        await maps.submit_tasks(batch)
+        for batch in _batches(bins):
+            await maps.submit_tasks(batch)
         await maps.submitted_last_task()
 
     async def _upload(self, directory: str) -> None:
@@ -208,6 +201,19 @@ class AsyncMapReduce:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _batches(bins: list[bytes]) -> Iterator[dict[int, bytes]]:
+    """The bins by number, as many together as one submission takes; one batch at least."""
+    batch: dict[int, bytes] = {}
+    size = 0
+    for number, splits in enumerate(bins):
+        if batch and size + len(splits) > CLNT.submit_bytes:
+            yield batch
+            batch, size = {}, 0
+        batch[number] = splits
+        size += len(splits)
+    yield batch
 
 
 async def _placed(sc: AsyncSigmaClnt, job: Job) -> Job:

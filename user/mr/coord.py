@@ -117,15 +117,19 @@ class Coordinator:
             return
         for clnt in self._tasks.values():
             await clnt.fence(self._fence)
-        maps = await self._tasks["map"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
-        reduces = await self._tasks["reduce"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
-        self._state.take_over(maps, reduces)
+        await self._take_over()
         writing = asyncio.create_task(self._write_progress(), name="mr-progress")
         try:
             await self._rounds()
         finally:
             writing.cancel()
             await asyncio.wait({writing})
+
+    async def _take_over(self) -> None:
+        """What a coordinator before this one had begun is begun anew."""
+        maps = await self._tasks["map"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
+        reduces = await self._tasks["reduce"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
+        self._state.take_over(maps, reduces)
 
     async def _is_over(self) -> bool:
         """Whether a coordinator that led before wrote the result."""

@@ -35,14 +35,17 @@ def count_words(block: bytes, into: Pairs) -> None:
     starts = np.flatnonzero(is_space[:-1] & ~is_space[1:]) + 1
     if not len(starts):
         return
-    offsets = np.append(starts, len(spaced)).astype(np.int32)
-    # Each value is a word and the spaces behind it: nothing has to be copied to make an array of them.
-    values = pa.Array.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(spaced)])
-    counted = values.value_counts()
+    counted = _spaced_words(spaced, starts).value_counts()
     get = into.get
     for word, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
         key = word.rstrip()
         into[key] = get(key, 0) + count
+
+
+def _spaced_words(spaced: Block, starts: NDArray[np.intp]) -> pa.Array:
+    """Each word with the spaces behind it: nothing has to be copied to make an array of them."""
+    offsets = np.append(starts, len(spaced)).astype(np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(spaced)])
 
 
 def _spaced(block: bytes) -> Block:

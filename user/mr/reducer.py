@@ -105,15 +105,13 @@ class _Source:
         """A file; None if it is lost."""
         file = self._files[number]
         server = "/".join(file.split("/")[:3])
-        if server in self._dead:
-            self.lost.add(number)
-            return None
-        try:
-            return await self._sc.get_file(here(file) if is_objects(file) else file)
-        except _LOST as error:
-            if self._sc.is_closed or (is_objects(file) and not isinstance(error, serr.NotFound)):
-                raise  # not lost: another node's S3 server shows it as well
-            if not isinstance(error, serr.NotFound):
-                self._dead.add(server)
-            self.lost.add(number)
-            return None
+        if server not in self._dead:
+            try:
+                return await self._sc.get_file(here(file) if is_objects(file) else file)
+            except _LOST as error:
+                if self._sc.is_closed or (is_objects(file) and not isinstance(error, serr.NotFound)):
+                    raise  # not lost: another node's S3 server shows it as well
+                if not isinstance(error, serr.NotFound):
+                    self._dead.add(server)
+        self.lost.add(number)
+        return None
