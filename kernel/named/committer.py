@@ -187,21 +187,25 @@ class Committer:
         return batch
 
     async def _settle(self, batch: list[_Waiting]) -> None:
-        """Commits a batch and tells those who wait. What etcd refuses is tried plan by plan: one bad plan, as one on
-        a lease that is gone, must not fail its neighbours."""
+        """Commits a batch and tells those who wait."""
         try:
             revision = await self._transact(batch)
         except serr.SigmaError as error:
-            if len(batch) > 1 and isinstance(error, serr.NotFound | serr.Inval):
-                for waiting in batch:
-                    await self._settle([waiting])
-                return
-            for waiting in batch:
-                waiting.failed(error)
+            await self._settle_failed(batch, error)
         else:
             for waiting in batch:
                 self.fences.stored(waiting.fence)
                 waiting.committed(revision)
+
+    async def _settle_failed(self, batch: list[_Waiting], error: serr.SigmaError) -> None:
+        """What etcd refuses is tried plan by plan: one bad plan, as one on a lease that is gone, must not fail its
+        neighbours."""
+        if len(batch) > 1 and isinstance(error, serr.NotFound | serr.Inval):
+            for waiting in batch:
+                await self._settle([waiting])
+            return
+        for waiting in batch:
+            waiting.failed(error)
 
     async def _transact(self, batch: list[_Waiting]) -> int:
         """Repeats the transaction only once it is known that it did not take effect and never will."""
@@ -256,18 +260,20 @@ class Committer:
     async def _is_marked(self, marker: bytes) -> bool:
         """Whether a transaction that is not under way any more took effect, and put the marker ``asked``. IOErr if the
         leadership ends before etcd tells."""
-        while True:
-            self._guard_unknown()
-            try:
-                stored = await self._etcd.get(self._keys.txn)
-                break
-            except serr.SigmaError as error:
-                _log(f"outcome unknown: {error}")
-                await asyncio.sleep(self._config.etcd_pause_s)
+        stored = await self._stored_marker()
         if stored is None or stored.value != marker:
             return False
         self._last_revision = stored.mod_revision
         return True
+
+    async def _stored_marker(self) -> etcd_module.KeyValue | None:
+        while True:
+            self._guard_unknown()
+            try:
+                return await self._etcd.get(self._keys.txn)
+            except serr.SigmaError as error:
+                _log(f"outcome unknown: {error}")
+                await asyncio.sleep(self._config.etcd_pause_s)
 
     def _guard_unknown(self) -> None:
         try:

@@ -105,15 +105,18 @@ class Etcd:
             await asyncio.sleep(self._timeout_s)
             raise serr.Unreachable(f"etcd {endpoint}", "cut off")
         if endpoint not in self._clients:
-            async with self._connecting:
-                if self._closed:
-                    raise serr.Closed("etcd", "the connection was closed")
-                if endpoint not in self._clients:
-                    host, _, port = endpoint.rpartition(":")
-                    client = Client(host, int(port), options=dict(_OPTIONS))
-                    await client.connect()
-                    self._clients[endpoint] = client
+            await self._connect_once(endpoint)
         return self._clients[endpoint], endpoint
+
+    async def _connect_once(self, endpoint: str) -> None:
+        async with self._connecting:
+            if self._closed:
+                raise serr.Closed("etcd", "the connection was closed")
+            if endpoint not in self._clients:
+                host, _, port = endpoint.rpartition(":")
+                client = Client(host, int(port), options=dict(_OPTIONS))
+                await client.connect()
+                self._clients[endpoint] = client
 
     def _failed(self, endpoint: str) -> None:
         """The next call goes to the next endpoint, unless another call has found that out already."""
@@ -229,10 +232,8 @@ class Etcd:
         """The seconds that the lease lives on. NotFound if it is gone."""
         client, endpoint = await self._connected()
         try:
-            stream = client.leasestub.LeaseKeepAlive(
-                iter([rpc.LeaseKeepAliveRequest(ID=lease)]), timeout=self._timeout_s
-            )
-            async for reply in stream:
+            requests = iter([rpc.LeaseKeepAliveRequest(ID=lease)])
+            async for reply in client.leasestub.LeaseKeepAlive(requests, timeout=self._timeout_s):
                 # etcd refuses no keep-alive: of a lease that it does not know it says that no time is left.
                 if reply.TTL <= 0:
                     raise serr.NotFound(f"lease {lease:x}", "expired")

@@ -11,8 +11,9 @@ from kernel.named.replica import Replica
 from sigmaos_ray import debug, serr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from kernel.named.etcd import Change
     from kernel.named.keys import Keys
     from kernel.named.state import Inode, InodeTree
     from sigmaos_ray.config import Named
@@ -52,11 +53,7 @@ class Follower:
             try:
                 await self._list()
                 async for changes, complete_to in self._etcd.watch(self._keys.root, self._revision):
-                    for key, value, revision in changes:
-                        if value is None:
-                            self._replica.delete(key)
-                        else:
-                            self._replica.put(key, value, revision)
+                    self._apply(changes)
                     # Not up to the last change: of a revision in fragments, a part is no state that ever was.
                     self._advance(complete_to)
             except Compacted:
@@ -64,6 +61,13 @@ class Follower:
             except (serr.SigmaError, TooLarge) as error:
                 _log(f"follow: {error}")
                 await asyncio.sleep(self._limits.etcd_pause_s)
+
+    def _apply(self, changes: Iterable[Change]) -> None:
+        for key, value, revision in changes:
+            if value is None:
+                self._replica.delete(key)
+            else:
+                self._replica.put(key, value, revision)
 
     async def _list(self) -> None:
         """Everything anew, as it stands at one revision."""

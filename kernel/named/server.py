@@ -94,11 +94,14 @@ class NamedServer(KernelService):
             await self.stop()
             raise
         self._bridge.start()
+        self._arm_partition()
+        return endpoint
+
+    def _arm_partition(self) -> None:
         loop = asyncio.get_running_loop()
         self._partition = crash.arm(
             "NAMED_PARTITION", lambda: asyncio.run_coroutine_threadsafe(self._etcd.cut(), loop).result()
         )
-        return endpoint
 
     async def lead(self) -> None:
         """Blocks until this process leads and serves. Closed if its lease ends before: it is to be stopped then."""

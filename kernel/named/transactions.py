@@ -48,11 +48,16 @@ async def transact(fs: NamedFs, wanted: Sequence[Wanted], fence: Fence) -> list[
                 continue
             # Last, as nothing waits from here until the plan is with the committer: smaller numbers are stored first.
             names = [await _name(fs, each, stack) for each in wanted]
-            prepared = [_prepare(fs, each, name) for each, name in zip(wanted, names, strict=True)]
-            whole = _joined(fs, [one for one in prepared if one is not None])
-            _check_room(fs, whole, fence)
-            await fs.committer.commit(whole.plan, fence, whole.apply, whole.beside)
-            return [_outcome(each, name, one) for each, name, one in zip(wanted, names, prepared, strict=True)]
+            return await _commit(fs, wanted, names, fence)
+
+
+async def _commit(fs: NamedFs, wanted: Sequence[Wanted], names: Sequence[str], fence: Fence) -> list[ChangeOutcome]:
+    """``names``: what each change is about in the end. All locks are held."""
+    prepared = [_prepare(fs, each, name) for each, name in zip(wanted, names, strict=True)]
+    whole = _joined(fs, [one for one in prepared if one is not None])
+    _check_room(fs, whole, fence)
+    await fs.committer.commit(whole.plan, fence, whole.apply, whole.beside)
+    return [_outcome(each, name, one) for each, name, one in zip(wanted, names, prepared, strict=True)]
 
 
 def _refuse_tangled(wanted: Sequence[Wanted]) -> None:
@@ -113,15 +118,20 @@ def _prepare(fs: NamedFs, each: Wanted, name: str) -> Prepared | None:
     return fs.prepare_write(inode, change.data, change.lease)
 
 
+def _joined_plan(plans: Sequence[Plan]) -> Plan:
+    return Plan(
+        put_entries=[entry for plan in plans for entry in plan.put_entries],
+        # A directory that several of them touch is in there as often; of one key the last one holds.
+        put_contents=[contents for plan in plans for contents in plan.put_contents],
+        delete_entries=[entry for plan in plans for entry in plan.delete_entries],
+        delete_contents=[contents for plan in plans for contents in plan.delete_contents],
+    )
+
+
 def _joined(fs: NamedFs, prepared: Sequence[Prepared]) -> Prepared:
-    plan = Plan()
+    plan = _joined_plan([one.plan for one in prepared])
     beside = {}
     for one in prepared:
-        plan.put_entries.extend(one.plan.put_entries)
-        # A directory that several of them touch is in there as often; of one key the last one holds.
-        plan.put_contents.extend(one.plan.put_contents)
-        plan.delete_entries.extend(one.plan.delete_entries)
-        plan.delete_contents.extend(one.plan.delete_contents)
         beside.update(one.beside or {})
 
     def apply(revision: int) -> None:
