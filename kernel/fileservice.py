@@ -50,15 +50,18 @@ class FileService(KernelService):
             resources.push_async_callback(server.stop)
             endpoint = await server.start()
             await self.prepare(server, resources)
-            sc = await resources.enter_async_context(AsyncSigmaClnt(self._args.proc_env(self.service.name)))
-            pathname = path.join(NAMED, self.service.name, self._args.kernel_id)
-            advertisement = Advertisement(sc, pathname, endpoint, replace=True)
-            resources.push_async_callback(advertisement.stop)
-            await advertisement.start()
+            await self._advertise(endpoint, resources)
             await self.settle()
             # Last: what was opened before a failure is closed by this block, and by `stop` only from here on.
             self._resources = resources.pop_all()
         return endpoint
+
+    async def _advertise(self, endpoint: Endpoint, resources: AsyncExitStack) -> None:
+        sc = await resources.enter_async_context(AsyncSigmaClnt(self._args.proc_env(self.service.name)))
+        pathname = path.join(NAMED, self.service.name, self._args.kernel_id)
+        advertisement = Advertisement(sc, pathname, endpoint, replace=True)
+        resources.push_async_callback(advertisement.stop)
+        await advertisement.start()
 
     async def stop(self) -> None:
         """Withdraws the name, so that nobody new comes, then ends the sessions and frees all. May be repeated."""

@@ -36,13 +36,9 @@ class DbServer(FileService):
         await asyncio.to_thread(store.check)
         watches = WatchTable()
         _log(f"serves {store.shown_url}")
+        services = [DbSrv(store)]
         return FileServer(
-            MemFs(watches).root,
-            watches,
-            realm=args.realm,
-            services=[DbSrv(store)],
-            host=args.host,
-            config=self._config,
+            MemFs(watches).root, watches, realm=args.realm, services=services, host=args.host, config=self._config
         )
 
     async def prepare(self, server: FileServer, resources: AsyncExitStack) -> None:

@@ -116,18 +116,24 @@ class S3Dir(Dir):
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         """One page of S3's, put into the order of names (see ``state.late_dirs``)."""
         account = self._shared.account(caller)
-        token = ""
-        while True:
-            listing = await account.list(self.folder.bucket, self.folder.prefix, after, token)
-            merged = state.merge(listing, after)
-            if merged or listing.is_last:
-                break
-            token = listing.next_token
+        listing, merged = await self._first_with_entries(account, after)
         if not listing.is_last:
             for name in state.late_dirs(state.last_name(listing), after, merged):
                 if state.is_shown(name) and await self.folder.below(name).is_there(account):
                     merged[name] = None
         return [self._stat_of_entry(name, merged[name]) for name in sorted(merged)[:limit]]
+
+    async def _first_with_entries(
+        self, account: Account, after: str
+    ) -> tuple[state.DirPage, dict[str, ObjectInfo | None]]:
+        """The first page that shows something behind ``after``, or the last one; and its entries (``state.merge``)."""
+        token = ""
+        while True:
+            listing = await account.list(self.folder.bucket, self.folder.prefix, after, token)
+            merged = state.merge(listing, after)
+            if merged or listing.is_last:
+                return listing, merged
+            token = listing.next_token
 
     def _stat_of_entry(self, name: str, info: ObjectInfo | None) -> Stat:
         if info is None:
@@ -164,12 +170,7 @@ class S3Dir(Dir):
 
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         """Always the whole object, with or without OTRUNC."""
-        self._check_new(name, how)
-        if how.perm & DMDIR:
-            raise serr.Inval(name, "a put makes a file")
-        state.check_writable(name, how.mode)
-        if offset:
-            raise serr.Inval(name, f"S3 files are written from 0 on, not from {offset}")
+        self._check_put(name, how, offset)
         exclusive = bool(how.mode & OEXCL)
         account, key = self._shared.account(caller), self.folder.key_of(name)
 
@@ -178,6 +179,14 @@ class S3Dir(Dir):
 
         await self.folder.commit(account, name, finish, fence=how.fence, exclusive=exclusive)
         return len(data)
+
+    def _check_put(self, name: str, how: OpenHow, offset: int) -> None:
+        self._check_new(name, how)
+        if how.perm & DMDIR:
+            raise serr.Inval(name, "a put makes a file")
+        state.check_writable(name, how.mode)
+        if offset:
+            raise serr.Inval(name, f"S3 files are written from 0 on, not from {offset}")
 
     def _check_new(self, name: str, how: OpenHow) -> None:
         state.check_new_key(name, self.folder.key_of(name))

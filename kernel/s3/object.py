@@ -69,12 +69,7 @@ class S3Object(Node):
             self._shared.fences.check(how.fence)
             only_if_written = not how.mode & OTRUNC
             return ObjectWriter(
-                self._folder,
-                account,
-                self._name,
-                exclusive=False,
-                only_if_written=only_if_written,
-                fence=how.fence,
+                self._folder, account, self._name, exclusive=False, only_if_written=only_if_written, fence=how.fence
             )
         await self._refresh_once_used(account)
         return ObjectReader(self._folder, account, self._name, self._info)

@@ -202,17 +202,21 @@ class Stream:
         """The bytes of this object, and what object they are of: another one than ``info`` may come at 0 only."""
         if not self._spans:
             self.start = offset
-        for at, count in self._window.needed(offset, end, info.size):
-            self._fetch(at, count, info.etag if at else "", must=True)
-        ahead = self._window.ahead(offset, info.size)
-        if ahead is not None and not self._fetch(*ahead, info.etag, must=False):
-            self._window.frontier -= ahead[1]  # no memory for it: the next read asks once more
+        self._fetch_for(offset, end, info)
         self._readers_count += 1
         try:
             return await self._collect(offset, end, info)
         finally:
             self._readers_count -= 1
             self._drop_before(offset - self._behind_bytes)
+
+    def _fetch_for(self, offset: int, end: int, info: ObjectInfo) -> None:
+        """Begins to fetch what a read needs, and what is to be ahead of it."""
+        for at, count in self._window.needed(offset, end, info.size):
+            self._fetch(at, count, info.etag if at else "", must=True)
+        ahead = self._window.ahead(offset, info.size)
+        if ahead is not None and not self._fetch(*ahead, info.etag, must=False):
+            self._window.frontier -= ahead[1]  # no memory for it: the next read asks once more
 
     async def _collect(self, offset: int, end: int, info: ObjectInfo) -> tuple[bytes, ObjectInfo]:
         pieces: list[bytes] = []

@@ -137,7 +137,11 @@ def read_pieces(client: S3Client, wanted: Range, taker: Taker) -> None:
         if info is None:
             raise serr.NotFound(name_of(wanted.key))
         taker.begin(info, None)
-        return
+    else:
+        _read_body(reply, taker)
+
+
+def _read_body(reply: GetObjectOutputTypeDef, taker: Taker) -> None:
     body = reply["Body"]
     with body:
         # The way to end a read that waits: from another thread, while this one sits in it.

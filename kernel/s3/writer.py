@@ -43,10 +43,7 @@ class Upload:
     async def send(self, chunks: list[Chunk]) -> None:
         """Begins to send a part; blocks while as many as may be are under way. Raises what an earlier part met."""
         size = sum(len(chunk) for chunk in chunks)
-        while not self._has_room(size):
-            self._changed.clear()
-            await self._changed.wait()
-            self._raise_failure()
+        await self._wait_for_room(size)
         if len(self._parts) >= PARTS_MAX:
             raise serr.Inval(self._name, f"S3 takes {PARTS_MAX} parts at most: raise Proxy.s3_part_bytes")
         if self._id is None:
@@ -55,6 +52,12 @@ class Upload:
         self._parts.append(task)
         self._flying.add(task)
         task.add_done_callback(self._landed)
+
+    async def _wait_for_room(self, size_bytes: int) -> None:
+        while not self._has_room(size_bytes):
+            self._changed.clear()
+            await self._changed.wait()
+            self._raise_failure()
 
     def _has_room(self, size: int) -> bool:
         """Takes memory for a part if there is some. One part at a time goes whatever the others hold."""

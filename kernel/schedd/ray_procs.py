@@ -149,11 +149,7 @@ class RayProcs:
         """Asks what share this schedd has, as long as procs wait."""
         try:
             while self._backlog:
-                try:
-                    turn = await self._ask_turn()
-                except (ValueError, TimeoutError, ray.exceptions.RayError) as error:  # the referee is away
-                    _log(f"no word of shares, each for itself: {error}")
-                    self._referee, turn = None, Turn()
+                turn = await self._turn()
                 if turn != self._backlog.turn:
                     self._backlog.turn = turn
                     self._go_on()
@@ -161,6 +157,14 @@ class RayProcs:
         finally:
             # No await since the backlog was seen empty: a proc that comes from now on finds no task, and begins one.
             self._backlog.turn, self._sharing = Turn(), None
+
+    async def _turn(self) -> Turn:
+        try:
+            return await self._ask_turn()
+        except (ValueError, TimeoutError, ray.exceptions.RayError) as error:  # the referee is away
+            _log(f"no word of shares, each for itself: {error}")
+            self._referee = None
+            return Turn()
 
     async def _ask_turn(self) -> Turn:
         context = self._context

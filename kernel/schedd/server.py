@@ -75,10 +75,14 @@ class ScheddServer(FileService):
             self._procs.warm_up(1)
         counters.size = await asyncio.to_thread(size_of_node, place.node_id)
         metrics.start()
-        published = whereis.KernelPlace(args.kernel_id, args.host)
-        await asyncio.to_thread(whereis.publish_kernel, place.node_id, published)
+        await self._publish(resources)
+
+    async def _publish(self, resources: AsyncExitStack) -> None:
+        node_id = self._place.node_id
+        published = whereis.KernelPlace(self._args.kernel_id, self._args.host)
+        await asyncio.to_thread(whereis.publish_kernel, node_id, published)
         if not self._is_tenant:  # the kernel node goes with it, with a tenant's it does not
-            resources.push_async_callback(asyncio.to_thread, whereis.withdraw_kernel, place.node_id)
+            resources.push_async_callback(asyncio.to_thread, whereis.withdraw_kernel, node_id)
 
     async def settle(self) -> None:
         """The root realm's workers are warmed up behind the caller's back; of a tenant, which may never have many

@@ -81,12 +81,8 @@ class Worker:
         self._args = args
         self._schedd = ray.cloudpickle.loads(args.schedd)
         self._os_pid = os.getpid()
-        self._instance = args.instance
         whereis.install(args.instance.realm)
-        node_id = ray.get_runtime_context().get_node_id()
-        # Ray may place a proc on another node than its schedd's: what is ~local to it is over there.
-        if node_id != args.ray_node_id:
-            self._instance = _as_on(node_id, args.instance)
+        self._instance = _instance_here(args)
         children.adopt_orphans()
         parking.install(RayParking(self._schedd))
         parkedloop.install()
@@ -141,12 +137,16 @@ class Worker:
         self._ask(self._schedd.meet, count)
 
 
-def _as_on(ray_node_id: str, instance: ProcEnv) -> ProcEnv:
-    """What procs on another node than their schedd's are told: that node is their own."""
+def _instance_here(args: NodeArgs) -> ProcEnv:
+    """The instance as procs of this Ray node see it, which may be another one than the schedd's: what is ~local to
+    them, and where their servers listen, is here."""
+    node_id = ray.get_runtime_context().get_node_id()
+    if node_id == args.ray_node_id:
+        return args.instance
     # Ray may use a node before boot has put a kernel node there: the address is Ray's then, as it will be the node's.
     own_address: Any = ray.util.get_node_ip_address  # Ray does not type it
-    place = whereis.kernel_of(ray_node_id) or whereis.KernelPlace("", own_address())
-    return msgspec.structs.replace(instance, kernel_id=place.kernel_id, host=place.host)
+    place = whereis.kernel_of(node_id) or whereis.KernelPlace("", own_address())
+    return msgspec.structs.replace(args.instance, kernel_id=place.kernel_id, host=place.host)
 
 
 def _serve_profiles() -> None:

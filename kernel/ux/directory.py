@@ -250,8 +250,7 @@ class UxDir(UxNode, Dir):
                 return len(data)
 
     def _goes_in_place(self, name: str, mode: Mode) -> bool:
-        """True if a put goes into a file that is there, without truncation. Exists, IsDir and the like where it
-        cannot."""
+        """True if a put goes into a file that is there, untruncated. Exists, IsDir and the like where it cannot."""
         with self.open_dir() as directory:
             present = directory.peek(name)
         if present is None:

@@ -6,6 +6,7 @@ none: who reads the journal compares inodes (see ``passing``). A line that a cra
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from kernel.ux.hostdir import translated
 from sigmaos_ray import decoding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from kernel.ux.hostdir import HostDir
 
@@ -51,11 +52,7 @@ _decode: Final[Callable[[bytes], Record]] = decoding.json_decoder(_as_record)
 def places(data: bytes) -> dict[str, list[tuple[str, ...]]]:
     """By mark, every way where an entry may be."""
     ways_by_mark: dict[str, dict[tuple[str, ...], None]] = {}
-    for line in data.splitlines():
-        try:
-            record = _decode(line)
-        except msgspec.MsgspecError:
-            continue
+    for record in _readable(data.splitlines()):
         if isinstance(record, At):
             ways_by_mark.setdefault(record.mark, {})[tuple(record.way)] = None
         elif isinstance(record, Gone):
@@ -63,6 +60,12 @@ def places(data: bytes) -> dict[str, list[tuple[str, ...]]]:
         else:
             _move(ways_by_mark, tuple(record.old), tuple(record.new))
     return {mark: list(ways) for mark, ways in ways_by_mark.items()}
+
+
+def _readable(lines: Iterable[bytes]) -> Iterator[Record]:
+    for line in lines:
+        with contextlib.suppress(msgspec.MsgspecError):
+            yield _decode(line)
 
 
 def _move(ways_by_mark: dict[str, dict[tuple[str, ...], None]], old: tuple[str, ...], new: tuple[str, ...]) -> None:

@@ -90,14 +90,17 @@ def clear(root: HostDir, own: HostDir) -> bool:
         places = journal.places(journal.read(own))
     except serr.NotFound:
         return True
-    stuck_count = 0
-    for mark, ways in places.items():
-        try:
-            _clear_one(root, own, mark, ways)
-        except serr.SigmaError as error:
-            debug.error(f"ux: an entry that has passed cannot be removed: {error}")
-            stuck_count += 1
-    return not stuck_count
+    cleared = [_is_cleared(root, own, mark, ways) for mark, ways in places.items()]
+    return all(cleared)
+
+
+def _is_cleared(root: HostDir, own: HostDir, mark: str, ways: Iterable[Sequence[str]]) -> bool:
+    try:
+        _clear_one(root, own, mark, ways)
+        return True
+    except serr.SigmaError as error:
+        debug.error(f"ux: an entry that has passed cannot be removed: {error}")
+        return False
 
 
 def _clear_one(root: HostDir, own: HostDir, mark: str, ways: Iterable[Sequence[str]]) -> None:

@@ -34,14 +34,9 @@ class UxServer(FileService):
         watches = WatchTable()
         fs = UxFs(store, watches)
         _log(f"serves {directory}")
+        realm, host = self._args.realm, self._args.host
         return FileServer(
-            fs.root,
-            watches,
-            realm=self._args.realm,
-            host=self._args.host,
-            config=self._config,
-            fences=fs.fences,
-            leases=fs.leases,
+            fs.root, watches, realm=realm, host=host, config=self._config, fences=fs.fences, leases=fs.leases
         )
 
 
