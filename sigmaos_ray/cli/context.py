@@ -103,11 +103,7 @@ def follow_table(header: Sequence[str], look: Callable[[], Sequence[Sequence[str
     """A table that ``look`` fills anew every ``interval_s``, until Ctrl-C: in place on a terminal, one below the other
     when piped."""
     if not sys.stdout.isatty():
-        while True:
-            print_table(header, look())
-            sys.stdout.write("\n")
-            sys.stdout.flush()
-            time.sleep(interval_s)
+        _repeat_table(header, look, interval_s)
     from rich.live import Live
 
     # The terminal is rich's until the block ends; Ctrl-C leads through its end, and the last table stays.
@@ -115,6 +111,14 @@ def follow_table(header: Sequence[str], look: Callable[[], Sequence[Sequence[str
         while True:
             time.sleep(interval_s)
             live.update(_table(header, look()), refresh=True)
+
+
+def _repeat_table(header: Sequence[str], look: Callable[[], Sequence[Sequence[str]]], interval_s: float) -> Never:
+    while True:
+        print_table(header, look())
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+        time.sleep(interval_s)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -130,10 +130,14 @@ async def _count_all(instance: Instance, files: Sequence[Path], view: View) -> i
         view.end()
     rows = sorted([*counted, *(Row(file.name, failure=why) for file, why in failures.items())])
     good = [row for row in rows if not row.failure]
-    nodes = len({row.node for row in good})
-    words, the = sum(row.words for row in good), sum(row.the for row in good)
-    view.table(rows, Row("total", words, the, f"{nodes} node" + "s" * (nodes != 1), took_s))
+    view.table(rows, _total(good, took_s))
     return len(rows) - len(good)
+
+
+def _total(rows: Sequence[Row], took_s: float) -> Row:
+    nodes = len({row.node for row in rows})
+    words, the = sum(row.words for row in rows), sum(row.the for row in rows)
+    return Row("total", words, the, f"{nodes} node" + "s" * (nodes != 1), took_s)
 
 
 async def _upload_all(sc: AsyncSigmaClnt, files: Sequence[Path], view: View) -> dict[Path, str]:

@@ -90,22 +90,25 @@ class DirectoryCalls(FsspecPart):
             yield item
 
     async def _sorted_out(self, path: str, on_error: Any) -> tuple[dict[str, Entry], dict[str, Entry]]:
-        """Directories and files in a directory, by name; a file has itself below the empty name. ``on_error``, as
-        fsspec has it, says what becomes of one that cannot be listed."""
-        try:
-            listing = await self._ls(path)
-        except OSError as error:
-            if on_error == "raise":
-                raise
-            if callable(on_error):
-                on_error(error)
-            listing = []
+        """Directories and files in a directory, by name; a file has itself below the empty name."""
+        listing = await self._listing(path, on_error)
         below = {entry["name"].rpartition("/")[2]: entry for entry in listing if entry["name"] != path}
         dirs = {name: entry for name, entry in below.items() if entry["type"] == "directory"}
         files = {name: entry for name, entry in below.items() if entry["type"] != "directory"}
         if listing and not below:
             files[""] = listing[0]
         return dirs, files
+
+    async def _listing(self, path: str, on_error: Any) -> list[Entry]:
+        """``on_error``, as fsspec has it, says what becomes of a directory that cannot be listed."""
+        try:
+            return await self._ls(path)
+        except OSError as error:
+            if on_error == "raise":
+                raise
+            if callable(on_error):
+                on_error(error)
+            return []
 
     async def _find(
         self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **kwargs: Any

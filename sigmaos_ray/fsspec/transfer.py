@@ -26,7 +26,11 @@ async def download(sc: AsyncSigmaClnt, source: Entry, local: str, callback: Any)
         data = await sc.get_file(entries.followed(source["name"]))
         await asyncio.to_thread(_write_file, local, data)
         callback.relative_update(len(data))
-        return
+    else:
+        await _download_streamed(sc, source, local, callback)
+
+
+async def _download_streamed(sc: AsyncSigmaClnt, source: Entry, local: str, callback: Any) -> None:
     file = await asyncio.to_thread(open, local, "wb")
     try:
         await download_to(sc, source, file, callback)

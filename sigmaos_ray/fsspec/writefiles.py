@@ -147,13 +147,16 @@ class SigmaWriter(io.BufferedIOBase):
             self._finish()
             return
         try:
-            # Not in one moment: a rename replaces what somebody makes in between. There is no call that would not.
-            if self.mode == "xb" and self.fs.exists(self.path):
-                raise serr.Exists(self.path)
-            self.fs.clnt.rename(self._target, self.path)
+            self._rename_target()
         except BaseException:
             self._remove_target()
             raise
+
+    def _rename_target(self) -> None:
+        # Not in one moment: a rename replaces what somebody makes in between. There is no call that would not.
+        if self.mode == "xb" and self.fs.exists(self.path):
+            raise serr.Exists(self.path)
+        self.fs.clnt.rename(self._target, self.path)
 
     def discard(self) -> None:
         """Drops what was written; nothing of it shows. Where the file was written in place (no transaction), what was

@@ -86,16 +86,20 @@ def svg(profile: Profile, title: str) -> str:
     boxes = list(_placed(_tree(profile)))
     depth = 1 + max(box[1] for box in boxes)
     height = _TOP + depth * _ROW + 10
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH:g}" height="{height}" '
-        f'viewBox="0 0 {_WIDTH:g} {height}" font-family="monospace" font-size="11">',
-        '<rect width="100%" height="100%" fill="#fffdf6"/>',
-        f'<text x="6" y="19" font-size="14">{escape(title)}: {escape(weight_text(profile.total, profile.unit))}</text>',
-    ]
+    parts = _head_svg(height, f"{title}: {weight_text(profile.total, profile.unit)}")
     parts += [_box_svg(*box, height=height, profile=profile) for box in boxes]
     script = _SCRIPT.replace("WIDTH", f"{_WIDTH:g}").replace("CHAR", f"{_CHAR_WIDTH:g}")
     parts += [f"<script><![CDATA[{script}]]></script>", "</svg>"]
     return "\n".join(parts) + "\n"
+
+
+def _head_svg(height: int, title: str) -> list[str]:
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH:g}" height="{height}" '
+        f'viewBox="0 0 {_WIDTH:g} {height}" font-family="monospace" font-size="11">',
+        '<rect width="100%" height="100%" fill="#fffdf6"/>',
+        f'<text x="6" y="19" font-size="14">{escape(title)}</text>',
+    ]
 
 
 def _box_svg(name: str, depth: int, left: float, width: float, weight: int, *, height: int, profile: Profile) -> str:

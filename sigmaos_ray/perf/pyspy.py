@@ -103,14 +103,17 @@ class PySpy:
         try:
             process.send_signal(signal.SIGINT)
             output, _ = process.communicate(timeout=timeout_s)
-            if not self._raw.exists():
-                raise Denied(why(output.decode(errors="replace"), self._os_pid))
-            text = "".join(line for line in self._raw.read_text().splitlines(True) if OWN_THREADS not in line)
-            return Profile.from_text(text, weight_of_one=round(1e6 / self._rate_hz))
+            return self._written(output)
         except subprocess.TimeoutExpired as error:
             raise Denied(f"py-spy did not end within {timeout_s:g} s") from error
         finally:
             self._drop()
+
+    def _written(self, output: bytes) -> Profile:
+        if not self._raw.exists():
+            raise Denied(why(output.decode(errors="replace"), self._os_pid))
+        text = "".join(line for line in self._raw.read_text().splitlines(True) if OWN_THREADS not in line)
+        return Profile.from_text(text, weight_of_one=round(1e6 / self._rate_hz))
 
     @property
     def child_pid(self) -> int | None:

@@ -199,9 +199,12 @@ class Host:
             self._shell = subprocess.Popen(
                 [*command, "sh", "-ec", self._boot_script()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+        self._wait_ready(self._shell)
+
+    def _wait_ready(self, shell: subprocess.Popen[bytes]) -> None:
         deadline_s = time.monotonic() + _UP_S
         while not self._is_ready():
-            if self._shell.poll() is not None or time.monotonic() > deadline_s:
+            if shell.poll() is not None or time.monotonic() > deadline_s:
                 words = (self._root / "boot.log").read_text()
                 self.crash()
                 raise AssertionError(f"{self.name} did not come up: {words}")

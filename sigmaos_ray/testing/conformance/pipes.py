@@ -214,17 +214,14 @@ class PipeTests(Suite):
         """R-12, P-15: each write arrives in one piece."""
         reader, reading, writer, writing = await ends(tree)
         size = 3 * PIPE_BYTES
+        pieces = [letter.encode() * size for letter in "ABCD"]
         received = tree.start(drain(reader, reading))
-        more = [await soon(writer.open(tree / "p", OWRITE)) for _ in range(3)]
-        await soon(
-            asyncio.gather(*(writer.write(fd, bytes([65 + at]) * size) for at, fd in enumerate((writing, *more))))
-        )
-        for fd in (writing, *more):
+        fds = [writing, *[await soon(writer.open(tree / "p", OWRITE)) for _ in range(3)]]
+        await soon(asyncio.gather(*(writer.write(fd, piece) for fd, piece in zip(fds, pieces, strict=True))))
+        for fd in fds:
             await writer.close_fd(fd)
         data = await soon(received)
-        assert sorted(data[start : start + size] for start in range(0, len(data), size)) == [
-            bytes([65 + at]) * size for at in range(4)
-        ]
+        assert sorted(data[start : start + size] for start in range(0, len(data), size)) == pieces
 
     @needs("pipes")
     async def test_the_entry(self, tree: Tree) -> None:

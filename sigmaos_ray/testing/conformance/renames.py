@@ -172,13 +172,11 @@ class RenameTests(Suite):
         clients = await tree.clients(4)
         for turn in range(3):
             await tree.sc.put_file(tree / "task", b"")
-            won = await outcomes(
-                (
-                    clients[number % len(clients)].rename(tree / "task", tree / f"mine/{turn}-{number}")
-                    for number in range(tree.can.racers_count)
-                ),
-                serr.NotFound,
-            )
+            claims = [
+                clients[number % len(clients)].rename(tree / "task", tree / f"mine/{turn}-{number}")
+                for number in range(tree.can.racers_count)
+            ]
+            won = await outcomes(claims, serr.NotFound)
             assert won.count(True) == 1
             assert f"{turn}-{won.index(True)}" in await tree.names("mine")
         assert len(await tree.names("mine")) == 3
@@ -200,14 +198,8 @@ class RenameTests(Suite):
             a, b = f"a{turn}", f"b{turn}"
             await tree.sc.mkdir(tree / a)
             await tree.sc.mkdir(tree / b)
-            won = await outcomes(
-                (
-                    tree.sc.rename(tree / a, tree / f"{b}/in"),
-                    tree.sc.rename(tree / b, tree / f"{a}/in"),
-                ),
-                serr.NotFound,
-                serr.Inval,
-            )
+            moves = [tree.sc.rename(tree / old, tree / f"{new}/in") for old, new in ((a, b), (b, a))]
+            won = await outcomes(moves, serr.NotFound, serr.Inval)
             assert won.count(True) == 1
             assert len([name for name in await tree.names() if name in (a, b)]) == 1
 

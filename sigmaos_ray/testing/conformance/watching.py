@@ -127,12 +127,10 @@ class WatchTests(Suite):
     async def test_what_cannot_be_watched(self, tree: Tree) -> None:
         """W-1: a file, what is missing, what is not open."""
         await tree.sc.put_file(tree / "f", b"")
-        with pytest.raises(serr.NotDir):
-            async with tree.sc.watch_dir(tree / "f"):
-                pass
-        with pytest.raises(serr.NotFound):
-            async with tree.sc.watch_dir(tree / "no"):
-                pass
+        for name, error in (("f", serr.NotDir), ("no", serr.NotFound)):
+            with pytest.raises(error):
+                async with tree.sc.watch_dir(tree / name):
+                    pass
         fid = await tree.sc.core.open_fid(tree.root, OREAD)
         clone, _ = await fid.walk([])
         with pytest.raises(serr.Inval):
@@ -208,11 +206,8 @@ class WaitTests(Suite):
         await tree.sc.wait_create(tree / "f", 0)
         await tree.sc.wait_remove(tree / "never", 0)
         await all_raise(serr.Timeout, tree.sc.wait_create(tree / "g", 0), tree.sc.wait_remove(tree / "f", 0.02))
-        await all_raise(
-            serr.NotFound,
-            tree.sc.wait_create(tree / "no/g", PATIENCE_S),
-            tree.sc.wait_remove(tree / "no/g", PATIENCE_S),
-        )
+        below = tree / "no/g"
+        await all_raise(serr.NotFound, tree.sc.wait_create(below, PATIENCE_S), tree.sc.wait_remove(below, PATIENCE_S))
         waiting = [tree.start(tree.sc.wait_create(tree / "g", PATIENCE_S)) for _ in range(10)]
         waiting += [tree.start(tree.sc.wait_remove(tree / "f", PATIENCE_S)) for _ in range(10)]
         await tree.until_served()
