@@ -11,6 +11,7 @@ and ``SIGMAOS_S3_SECRET`` (and ``SIGMAOS_S3_TOKEN``, of credentials that end by 
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -188,6 +189,15 @@ def s3_secrets(environ: Mapping[str, str] = os.environ) -> tuple[Secret, ...]:
     return (_of_profile(profile, environ),) if profile else ()
 
 
+def _of_section(file: str, section: str) -> Secret:
+    # Without interpolation: a % in a secret is a %. Not strict: AWS's own tools take a section that stands there twice.
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.read(Path(file).expanduser())
+    keys = parser[section]
+    key, secret = keys["aws_access_key_id"], keys["aws_secret_access_key"]
+    return Secret(S3_SERVICE, key, secret, keys.get("aws_session_token", ""))
+
+
 def _of_profile(profile: str, environ: Mapping[str, str]) -> Secret:
     # AWS's two files call the section of one profile differently; the credentials file counts first, as it does there.
     files = {
@@ -195,15 +205,7 @@ def _of_profile(profile: str, environ: Mapping[str, str]) -> Secret:
         environ.get("AWS_CONFIG_FILE", "~/.aws/config"): f"profile {profile}",
     }
     for file, section in files.items():
-        # Without interpolation: a % in a secret is a %. Not strict: AWS's own tools take a section that stands there
-        # twice.
-        parser = configparser.ConfigParser(strict=False, interpolation=None)
-        try:
-            parser.read(Path(file).expanduser())
-            profile_keys = parser[section]
-            key, secret = profile_keys["aws_access_key_id"], profile_keys["aws_secret_access_key"]
-        except (configparser.Error, KeyError, UnicodeDecodeError):
-            continue
-        return Secret(S3_SERVICE, key, secret, profile_keys.get("aws_session_token", ""))
+        with contextlib.suppress(configparser.Error, KeyError, UnicodeDecodeError):
+            return _of_section(file, section)
     named = " or ".join(files)
     raise serr.Perm(profile, f"{S3_PROFILE}: no aws_access_key_id and aws_secret_access_key of this profile in {named}")

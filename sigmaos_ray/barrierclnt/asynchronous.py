@@ -45,12 +45,15 @@ class AsyncBarrier:
         await self._sc.put_leased_file(f"{self._pathname}/{self._name}", b"", lease)
         # First be seen, then count: of parties that come at the same time, the last one sees them all.
         try:
-            if len(await self._parties()) >= self._parties_count:
-                await self._sc.put_file(self._ready, b"")
-            await self._sc.wait_create(self._ready, timeout_s)
+            await self._wait_for_all(timeout_s)
         except BaseException:
             await self._remove(self._name)
             raise
+
+    async def _wait_for_all(self, timeout_s: float | None) -> None:
+        if len(await self._parties()) >= self._parties_count:
+            await self._sc.put_file(self._ready, b"")
+        await self._sc.wait_create(self._ready, timeout_s)
 
     async def leave(self, timeout_s: float | None = None) -> None:
         """Blocks until all that are here have come to leave, or died. Timeout past ``timeout_s``: this party has left,

@@ -42,12 +42,16 @@ async def made_or_undone(make: Coroutine[Any, Any, T], undo: Callable[[T | None]
     except asyncio.CancelledError:
         await asyncio.wait({making})
         if not making.cancelled():
-            error = making.exception()
-            if error is None:
-                await undo(making.result())
-            elif isinstance(error, serr.IOErr):
-                await undo(None)
+            await _undo(making, undo)
         raise
+
+
+async def _undo(made: asyncio.Future[T], undo: Callable[[T | None], Awaitable[object]]) -> None:
+    error = made.exception()
+    if error is None:
+        await undo(made.result())
+    elif isinstance(error, serr.IOErr):
+        await undo(None)
 
 
 class _Line:

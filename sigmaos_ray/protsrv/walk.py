@@ -58,15 +58,16 @@ async def walk_to(start: Node, names: Sequence[str], caller: Caller, *, resolve:
     # The kind of error is for the client's walk: only NotDir, and NotFound of a union's component, make it go on by
     # itself.
     if len(way) < len(names):
-        missing = names[len(way)]
-        if path.is_union(missing):
-            raise serr.NotFound(missing)
-        if end.is_link or not end.is_dir:
-            raise serr.NotDir(end.name)
-        raise serr.NotFound(missing)
+        raise _stopped(end, names[len(way)])
     if resolve and end.is_link:
         raise serr.NotDir(end.name)
     return end
+
+
+def _stopped(end: Node, missing: str) -> serr.SigmaError:
+    if not path.is_union(missing) and (end.is_link or not end.is_dir):
+        return serr.NotDir(end.name)
+    return serr.NotFound(missing)
 
 
 async def walk_to_dir(start: Node, names: Sequence[str], caller: Caller) -> Dir:

@@ -35,6 +35,11 @@ def spare(log_dir: str, os_pid: int) -> Path:
     return Path(log_dir) / DIR / _SPARES / str(os_pid)
 
 
+def _begins_with(file: Path, wanted: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(wanted)) == wanted
+
+
 def rescue(log_dir: str, pid: Tpid) -> None:
     """Gives a proc its log if its process died before it could."""
     log = path(log_dir, pid)
@@ -44,9 +49,7 @@ def rescue(log_dir: str, pid: Tpid) -> None:
     wanted = f"== {pid} ".encode()
     for file in (Path(log_dir) / DIR / _SPARES).glob("[0-9]*"):
         try:
-            with file.open("rb") as opened:
-                is_its = opened.read(len(wanted)) == wanted
-            if is_its:
+            if _begins_with(file, wanted):
                 file.replace(log)
                 return
         except FileNotFoundError:  # its process lives, and has just used it

@@ -17,7 +17,7 @@ import grpc
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import sessp_pb2
-from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request
+from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
 from sigmaos_ray.sessp.channel import channel_to, hold_channel, release_channel
@@ -305,10 +305,7 @@ class ClientSession:
         if not first.HasField("welcome"):
             raise _StreamLost("the server's first message is no welcome", final=True)
         if not self._state.welcomed(first.welcome):
-            why = "the server does not know the session"
-            if first.welcome.HasField("error"):
-                why = str(wire.error_from_pb(first.welcome.error))
-            raise _StreamLost(why, final=True)
+            raise _StreamLost(_why_refused(first.welcome), final=True)
 
     async def _next(self, stream: _Stream) -> Frames:
         """The next message. _StreamLost at the end, and for what is no message."""
@@ -379,3 +376,9 @@ class ClientSession:
             # After the replies of the message: what was answered must not fail by the goodbye that came with it.
             if frames.bye:
                 raise _StreamLost("the server shut down", final=True, none_ran=frames.all_answered)
+
+
+def _why_refused(welcome: Welcome) -> str:
+    if welcome.HasField("error"):
+        return str(wire.error_from_pb(welcome.error))
+    return "the server does not know the session"

@@ -193,13 +193,7 @@ class ServedSession:
             if not task.cancelled():
                 task.exception()  # looked at: nobody is left to hear of it
             return
-        # Not by ``end``, which sets ``_is_over`` before it cancels: something that the handler waited for was.
-        if task.cancelled():
-            reply = _failure(serr.Closed("request", "cancelled"))
-        else:
-            error = task.exception()
-            reply = task.result() if error is None else _failure(error)
-        self._answer(seqno, reply)
+        self._answer(seqno, _reply_of(task))
         self._make_room()
         self._flush_soon()
 
@@ -298,6 +292,14 @@ def _copy(request: Request) -> Request:
     copied = Request()
     copied.CopyFrom(request)
     return copied
+
+
+def _reply_of(task: asyncio.Task[Reply]) -> Reply:
+    # Not by ``end``, which sets ``_is_over`` before it cancels: something that the handler waited for was.
+    if task.cancelled():
+        return _failure(serr.Closed("request", "cancelled"))
+    error = task.exception()
+    return task.result() if error is None else _failure(error)
 
 
 def _failure(error: BaseException, seqno: int = 0) -> Reply:

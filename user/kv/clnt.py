@@ -236,13 +236,16 @@ class AsyncKvClerk:
         except serr.NotFound as error:
             raise serr.NotFound(self._paths.dir, "no such kv store") from error
         config = self._config = cfg.decode(data, self._paths.config)
+        self._route_by(config)
+        for group in [group for group in self.servers if group not in config.groups]:
+            await self.servers.pop(group).close()
+
+    def _route_by(self, config: KvConfig) -> None:
         for shard in range(SHARDS_COUNT):
             where = config.where(shard)
             # The present guess may stay while the shard moves: the other one was asked before, or will be.
             if self.route[shard] not in where or len(where) == 1:
                 self.route[shard] = where[0] if where else cfg.NOBODY
-        for group in [group for group in self.servers if group not in config.groups]:
-            await self.servers.pop(group).close()
 
     async def close(self) -> None:
         """May be repeated."""
