@@ -101,15 +101,19 @@ class Balancer:
         try:
             self._config = cfg.decode(await sc.get_file(paths.config), paths.config)
         except serr.NotFound:
+            # Whoever stops the store removes it, after the balancers: one that comes later has nothing to lead.
             self._leadership.die(f"{paths.config} is gone")
         # Now nothing that the last balancer still sends is taken for newer: this one's epoch is in the file.
         await self._write(self._config)
+        # Beside the serving: a recovery lasts as long as a server is away, and meanwhile clients are to find this
+        # balancer, and to see how things are.
         for work, name in ((self._recover(), "kv-recover"), (Monitor(self).run(), "kv-monitor")):
             self._tasks.append(asyncio.create_task(work, name=name))
         return True
 
     async def stop(self) -> None:
         """Resigns; servers go on. What is being brought about is left to the next one."""
+        # Before the resignation: behind it what they write carries no fence, and would replace the next balancer's.
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -162,11 +166,13 @@ class Balancer:
         if self._busy.locked():
             raise serr.Retry(self._paths.job, "the balancer is busy")
         change = self.add(group, max(self._config.auto.members, 1)) if verb == "add" else self.remove(group)
+        # A task of the balancer's: a writer who gives up, or loses the connection, must not stop a change half-way.
         changing: asyncio.Task[object] = asyncio.create_task(change, name="kv-control")
         self._tasks.append(changing)
         try:
             await asyncio.shield(changing)  # it goes on when the writer goes
         finally:
+            # One that outlives its writer stays listed, so that ``stop`` finds it.
             if changing.done():
                 self._tasks.remove(changing)
 
@@ -202,9 +208,11 @@ class Balancer:
         unknown which configuration holds."""
         config = msgspec.structs.replace(config, epoch=self._leadership.fence.epoch, seqno=self._next_number()[1])
         await self._put(config)
+        # Only now: what is in memory is never ahead of the file, from which the next balancer goes on.
         self._config = config
 
     async def _put(self, config: KvConfig) -> None:
+        # With the same number at each try: it stays unknown which of them came through, and it makes no difference.
         for attempt in range(BALANCER.write_tries_max):
             try:
                 await self._sc.put_file(self._paths.config, cfg.encode(config))
@@ -227,6 +235,8 @@ class Balancer:
             await self._fleet.keep(group, description, self._config.mcpu)
         for group in self._config.of_state(cfg.JOINING):
             await self._join(group)
+        # Written before anything moves: a balancer that takes over ends these moves, and plans no others for their
+        # shards.
         await self._post(lambda config: config.planned(self._next_number()))
         while self._config.moves:
             await self._move(self._config.moves)
@@ -236,6 +246,8 @@ class Balancer:
     async def _join(self, group: str) -> None:
         """Waits for a new group, and makes it one that shards may go to."""
         await self._wait_serves(group)
+        # The first group of all has every shard. They are made before that is written: if the process ends in between,
+        # the next balancer makes them again, and those that are there already stay as they are.
         if all(each == cfg.NOBODY for each in self._config.shards):
             epoch, seqno = self._next_number()
             shards = pb.ShardsRequest(shards=range(SHARDS_COUNT), number=pb.Number(epoch=epoch, seqno=seqno))
@@ -246,6 +258,7 @@ class Balancer:
         """Timeout, with what became of its procs, if it does not within ``BalancerTuning.server_start_s``."""
         try:
             async with asyncio.timeout(BALANCER.server_start_s):
+                # The name alone says little: that of a server which died stays until its lease ends.
                 await self._sc.wait_create(self._paths.group(group))
                 await self._wait_answers(group)
         except TimeoutError as error:
@@ -269,6 +282,7 @@ class Balancer:
             batches.setdefault((move.src, move.dst, move.number), []).append(move)
         async with asyncio.TaskGroup() as group:
             for batch in batches.values():
+                # Given up when another one fails, its mover goes on by itself: what it does, the next mover finds done.
                 group.create_task(self._run_mover(batch), name="kv-mover")
 
     async def _run_mover(self, batch: list[ShardMove]) -> None:
@@ -276,6 +290,8 @@ class Balancer:
         move = batch[0]
         args = [self._paths.job, move.src, move.dst, *map(str, move.number), *(str(each.shard) for each in batch)]
         while True:
+            # Without a limit: a move cannot be taken back, and a shard that is frozen is out of service until it has
+            # ended.
             proc = Proc(MOVER_PROGRAM, args, mcpu=BALANCER.mcpu)
             try:
                 await self._sc.spawn(proc)
@@ -288,6 +304,7 @@ class Balancer:
             await asyncio.sleep(BALANCER.pause_s)
         if isinstance(status.data, dict):
             self.longest_move_s = max(self.longest_move_s, float(status.data.get("longest_s", 0)))
+        # Until this is written clerks ask both groups; so it may come late, but never before the last shard is there.
         await self._post(lambda config: config.moved(batch))
 
     async def _let_go(self, group: str) -> None:
@@ -321,6 +338,7 @@ class KvBalancer:
 
     async def Stats(self, ctx: RpcContext, request: pb.NothingRequest) -> pb.JobStatsReply:
         """How all groups are; of one whose server does not answer, why."""
+        # Without the lock: whoever asks wants to know how things are while something is brought about.
         config = self._balancer.config
         groups = await asyncio.gather(*(self._stats_of(group) for group in sorted(config.groups)))
         return pb.JobStatsReply(

@@ -46,6 +46,7 @@ class KvClerk:
                     return reply.values[0]
                 if outcome == pb.ABSENT:
                     raise serr.NotFound(f"key {key}")
+        # All else is the long way's: to read once more does no harm.
         return self._sc.run(self._clerk.get(key))
 
     def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
@@ -60,8 +61,10 @@ class KvClerk:
         values: dict[str, bytes] = {}
         requests = {group: pb.GetRequest(keys=part) for group, part in by_group.items() if group != NOBODY}
         replies = self._lines.call("Get", requests, self._clerk.servers, pb.GetReply)
+        # Those of groups that gave no reply, and those of shards that this clerk does not know the group of.
         unanswered = [key for group, part in by_group.items() if group not in replies for key in part]
         for group, reply in replies.items():
+            # DONE is 0: all are there, as it mostly is.
             if not any(reply.outcomes):
                 values.update(zip(by_group[group], reply.values, strict=True))
                 continue

@@ -26,6 +26,8 @@ class State(IntEnum):
     """Its contents no longer change: they are being copied to another server."""
 
 
+# The tags, and the order of the fields, stand in journals that outlive this version of the program: a class may be
+# renamed, its tag may not, and a new field comes last, with a default.
 class ShardChange(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """What all changes have."""
 
@@ -33,6 +35,7 @@ class ShardChange(msgspec.Struct, frozen=True, array_like=True, tag=True):
     n: int
 
 
+# What was asked for, not what came of it: many small appends to one value would each write all of it.
 class Wrote(ShardChange, frozen=True, array_like=True, tag="w"):
     """A write of a client; what it does, and how it fares, follows from the shard's contents."""
 
@@ -92,6 +95,7 @@ class Restored(ShardChange, frozen=True, array_like=True, tag="r"):
 AnyChange: TypeAlias = Wrote | Staged | Installed | Froze | Dropped | Image | Restored
 
 
+# Stands in journals, too: it is what ``Staged`` and ``Image`` hold.
 class ShardPart(msgspec.Struct, frozen=True, array_like=True):
     """A part of a shard's contents, as it travels."""
 

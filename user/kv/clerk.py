@@ -49,6 +49,7 @@ def main(argv: list[str]) -> Status:
         if duration_s is None:
             return sc.run(_append_until_evicted(sc.asynchronous, argv[0]))
         if len(argv) > 3:
+            # After ``started``: whoever frees the semaphore waits until all clerks have started.
             Semaphore(sc, argv[3]).down()
         return _put_and_get(sc, argv[0], duration_s, offset)
 
@@ -83,6 +84,8 @@ def _put_and_get(sc: SigmaClnt, job: str, duration_s: float, offset: int) -> Sta
 
 async def _append_until_evicted(sc: AsyncSigmaClnt, job: str) -> Status:
     clerk = AsyncKvClerk(sc, job)
+    # Looked at between two calls, instead of cancelling one: of a write that is cut off nobody could say whether its
+    # entry must be there.
     evicted = asyncio.create_task(sc.wait_evict(), name="kv-evicted")
     began_s = time.monotonic()
     tests_count = 0
@@ -96,6 +99,7 @@ async def _append_until_evicted(sc: AsyncSigmaClnt, job: str) -> Status:
                 if evicted.done():
                     break
             else:
+                # Only after a whole round: in the next one every key has one entry more.
                 tests_count += 1
     except (serr.SigmaError, ValueError) as error:
         return Status.err(f"ntest {tests_count}: {error}")

@@ -118,6 +118,7 @@ class AsyncKvClerk:
 
         async def ask(server: KvServer, _: Sequence[int]) -> bytes:
             nonlocal more
+            # From the last key on, not from a position: between two pages keys come and go, and the shard may move.
             request = pb.ScanRequest(shard=shard, after=next(reversed(values), ""))
             reply = await server.call("Scan", request, pb.ScanReply)
             if reply.outcome == pb.DONE:
@@ -143,12 +144,14 @@ class AsyncKvClerk:
 
         async def ask(server: KvServer, indices: Sequence[int]) -> bytes:
             taken, size = 0, 0
+            # What does not fit is LATER: the next round asks for it, without a pause.
             while taken < len(indices) and size < CLERK.request_bytes:
                 write = writes[indices[taken]]
                 size += len(write.key) + len(write.value) + len(write.expected)
                 taken += 1
             request = self.book.request([writes[index] for index in indices[:taken]])
             reply = await server.call("Write", request, pb.WriteReply)
+            # Not strict: the reply is about those that were taken.
             for index, outcome in zip(indices, reply.outcomes, strict=False):
                 outcomes[index] = outcome
             return bytes(reply.outcomes) + bytes([pb.LATER]) * (len(indices) - taken)
@@ -176,6 +179,8 @@ class AsyncKvClerk:
                 parts = (self._ask(group, indices, shards, ask, search) for group, indices in by_group.items())
                 again = [part for parts in await asyncio.gather(*parts) for part in parts]
             remaining = [index for index, _ in again]
+            # LATER is no trouble: a reply was full, and its server is asked for the rest at once. It is with the first
+            # real trouble that the time begins which a call may take.
             if again and any(outcome != pb.LATER for _, outcome in again):
                 if search is None:
                     search = _Search(time.monotonic() + self._timeout_s)
@@ -195,6 +200,8 @@ class AsyncKvClerk:
             outcomes = await ask(server, indices)
         except (serr.NotFound, serr.Timeout, *serr.SESSION_ERRORS) as error:
             _log(f"{group}: {error}")
+            # Of a write that got no reply nobody knows whether it was carried out. It is asked for again, under its
+            # number, by which the server knows a repetition.
             if search is not None:
                 search.error = error
             return [(index, pb.MOVING) for index in indices]
@@ -249,6 +256,7 @@ class AsyncKvClerk:
 
     async def close(self) -> None:
         """May be repeated."""
+        # One by one: while a connection is being closed, a call that still runs may open another one.
         while self.servers:
             _, server = self.servers.popitem()
             await server.close()
@@ -272,6 +280,7 @@ class WriteBook:
     """
 
     def __init__(self) -> None:
+        # Never twice: of two clerks with one id, each would be told how the other's writes fared.
         self._client = secrets.randbits(63)
         self._lock = threading.Lock()
         self._seqno = 0
@@ -290,6 +299,7 @@ class WriteBook:
     def request(self, writes: Sequence[pb.Write]) -> pb.WriteRequest:
         """A request of writes that are begun; it may be sent several times."""
         with self._lock:
+            # Whichever thread's it is: below it, servers may forget.
             floor = next(iter(self._open))
         return pb.WriteRequest(client=self._client, floor=floor, writes=writes)
 

@@ -65,6 +65,7 @@ class KvConfig(msgspec.Struct, frozen=True):
     """Which each server reserves."""
 
     def __post_init__(self) -> None:
+        # A ValueError, of which msgspec makes its own while it decodes: ``decode`` says Inval.
         for shard, group in enumerate(self.shards):
             if group != NOBODY and group not in self.groups:
                 raise ValueError(f"shard {shard} is at {group}, which is no group")
@@ -84,10 +85,12 @@ class KvConfig(msgspec.Struct, frozen=True):
 
     def next_number(self) -> int:
         """The lowest number that no group has."""
+        # There is one: so many groups cannot have one number more.
         return next(number for number in range(len(self.groups) + 1) if f"grp-{number}" not in self.groups)
 
     def where(self, shard: int) -> list[str]:
         """The groups that may have a shard: where it is, or was before its move, and where it goes."""
+        # The source first: of the shards that are to move most have not begun to.
         sources = [self.shards[shard]] if self.shards[shard] != NOBODY else []
         return sources + [move.dst for move in self.moves if move.shard == shard]
 
@@ -159,6 +162,7 @@ def scaled(utilization: dict[str, float], auto: Auto, tuning: MonitorTuning = MO
     if average >= tuning.busy_min and len(utilization) < auto.groups_max:
         return "add", ""
     if average < tuning.idle_max and len(utilization) > 1:
+        # Of several the one with the highest number: new groups take the lowest that is free.
         return "remove", min(utilization, key=lambda group: (utilization[group], -group_number(group)))
     return None
 

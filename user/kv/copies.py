@@ -55,6 +55,7 @@ async def remove_copies(sc: AsyncSigmaClnt, paths: KvPaths, group: str) -> None:
         except serr.SESSION_ERRORS as error:  # the node is going away, as far as anybody knows
             debug.error(f"kv {group}: its copy at {stat.name} stays: {error}")
     with contextlib.suppress(serr.NotFound):
+        # Last: a group without this file has never written anything, and its leader begins with an empty copy.
         await sc.remove(paths.conf(group))
 
 
@@ -89,6 +90,7 @@ class NodeCopy:
 
     async def create(self, name: str) -> None:
         """Begins a file, to be ``append``ed to, and closed. Exists if it is there."""
+        # OEXCL: whatever else has that name holds bytes that are not in this order.
         self._fds[name] = await self._sc.create(self._pn(name), mode=OWRITE | OEXCL)
         self._complete.add(name)
 
@@ -122,6 +124,7 @@ class NodeCopy:
         for name, size in theirs.items():
             # Equal in size is equal in contents: all copies of a file begin with the same bytes.
             if ours.get(name) != size:
+                # Whole or not at all: a copy that is cut off here may be the only one that the next leader reaches.
                 await self._sc.put_file_atomic(self._pn(name), await source.read(name))
         for name in ours.keys() - theirs.keys():
             await self.remove(name)
@@ -177,10 +180,12 @@ class Copies:
         copies = await self._reachable()
         if not copies:
             debug.error(f"kv {self._group}: waits for a ux that has, or may have, what the group wrote")
+        # For ever, if need be: what was acknowledged is nowhere else.
         while not copies:
             await asyncio.sleep(COPIES.pause_s)
             copies = await self._reachable()
         self._in_step = copies
+        # Those that were not reached lack what comes from now on: no later leader may read them.
         await self._announce(copies)
 
     async def _reachable(self) -> list[NodeCopy]:
@@ -188,6 +193,7 @@ class Copies:
         try:
             nodes = _decode(await self._sc.get_file(self._conf)).nodes
         except serr.NotFound:
+            # Nobody of this group has led before: the file is there before anything is written.
             return await self._first()
         return await self._equal([copy for copy in map(self._copy, nodes) if await self._is_reached(copy)])
 
@@ -210,6 +216,7 @@ class Copies:
                 break
             except serr.SigmaError as error:
                 self._check(error)
+                # Which of the two failed the error does not say: each is asked again.
                 copies = [copy for copy in copies if await self._is_reached(copy)]
         return copies
 
@@ -230,6 +237,7 @@ class Copies:
         """Whether it is there, and refuses older leaders from now on."""
         try:
             await self._leader.fence_dir(copy.directory)
+            # NotFound where the node came back with an empty disk: that is no copy any more.
             await copy.sizes()
         except serr.SigmaError as error:
             self._check(error)
@@ -241,6 +249,7 @@ class Copies:
         """Whether it is there, empty, and refuses older leaders from now on."""
         try:
             await self._sc.makedirs(copy.directory)
+            # Before it is emptied: behind that an older leader could still write into it.
             await self._leader.fence_dir(copy.directory)
             await copy.clear()
         except serr.SigmaError as error:
@@ -275,6 +284,7 @@ class Copies:
     async def _drop(self, failed: Sequence[NodeCopy], error: serr.SigmaError) -> None:
         """Goes on without some. Their error, if none is left."""
         async with self._announcing:
+            # One after the other: of two lists that are written side by side, the older one could stay.
             remaining = [copy for copy in self._in_step if copy not in failed]
             if len(remaining) == len(self._in_step):
                 return  # another write failed there, too, and was quicker
@@ -312,10 +322,13 @@ class Copies:
             copy = self._copy(node)
             if node not in taken and await self._is_cleared(copy):
                 _log(f"{self._group}: {node} is to take a copy")
+                # In this order: the log that begins now is the first file that it has from its beginning on.
                 self._joining = copy
                 turn()
                 return
 
+    # A snapshot that was begun before the copy took part is not whole there. The turn that it asked for brings another
+    # one.
     async def caught_up(self, snapshot: str, log: str) -> None:
         """A snapshot is written, and a log was begun before it: a copy that has both has everything."""
         copy = self._joining
@@ -392,9 +405,11 @@ class Copies:
         calls: list[Awaitable[None]] = [call(copy) for copy in copies]
         if joining is not None and (not name or joining.has(name)):
             calls.append(self._at_joining(joining, call(joining)))
+        # All of them, also after an error: only then it is known which copies lack something.
         results = await asyncio.gather(*calls, return_exceptions=True)
         failed: list[NodeCopy] = []
         failure: serr.SigmaError | None = None
+        # None stands for the one that joins. It fails by itself, so an error that comes from there is the leader's.
         for copy, result in zip((*copies, None), results, strict=False):
             if isinstance(result, serr.SigmaError) and copy is not None and not isinstance(result, serr.Stale):
                 failed.append(copy)

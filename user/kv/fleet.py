@@ -23,6 +23,8 @@ async def start_balancers(sc: AsyncSigmaClnt, paths: KvPaths) -> None:
     manager = AsyncProcGroupMgr(
         sc, BALANCER.balancers_count, BALANCER_PROGRAM, [paths.job], mcpu=BALANCER.mcpu, job=paths.balancers
     )
+    # First, so that a balancer that is elected at once finds the group written down. ``crash`` is the manager's word
+    # for letting go: its members go on.
     await manager.persist()
     await manager.start()
     await manager.crash()

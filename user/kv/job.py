@@ -69,6 +69,8 @@ class AsyncKvJob:
         await self._sc.makedirs(self._paths.dir)
         config = cfg.KvConfig(mcpu=mcpu, auto=cfg.Auto(groups_max, members))
         try:
+            # Whoever makes this file starts the store: of several that try at one time the others are told that it is
+            # there.
             await self._sc.put_file(self._paths.config, cfg.encode(config), mode=OWRITE | OEXCL)
         except serr.Exists as error:
             raise serr.Exists(self._paths.job, "this kv store is there already") from error
@@ -76,6 +78,7 @@ class AsyncKvJob:
             await start_balancers(self._sc, self._paths)
             return [await self.add(members, f"grp-{number}") for number in range(servers)]
         except BaseException:
+            # Also if the caller is cancelled: nobody else knows that the store is there by half.
             await self.stop()
             raise
 
@@ -113,6 +116,7 @@ class AsyncKvJob:
         until_s = time.monotonic() + BALANCER.absent_s
         while True:
             try:
+                # Again, though it may have been carried out: the balancer finds it done then.
                 return await self._balancer.rpc(f"KvBalancer.{method}", request, reply_class)
             except (serr.NotFound, serr.Retry, *serr.SESSION_ERRORS) as error:
                 await self.config()  # NotFound if the store is gone
@@ -139,6 +143,7 @@ class AsyncKvJob:
         for group in groups:
             await remove_copies(self._sc, paths, group)
         with contextlib.suppress(serr.NotFound):
+            # Last: as long as it is there, a stop that failed half-way can be repeated.
             await self._sc.rmdir(paths.dir)
 
     async def close(self) -> None:

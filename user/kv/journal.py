@@ -115,8 +115,10 @@ class KvJournal:
             self._snapshot_bytes = await self._apply_file(_snapshot_name(first), whole=True)
         for number in logs:
             self.log_bytes += await self._apply_file(_log_name(number), whole=False)
+        # Never the last one once more: behind a frame that was cut short, nothing would be read.
         self._number = max([first, *logs])
         await self._begin_log(first=True)
+        # The server before this one may have been killed between its snapshot and this.
         await self._forget(first)
 
     async def _apply_file(self, name: str, *, whole: bool) -> int:
@@ -162,6 +164,7 @@ class KvJournal:
                 raise serr.IOErr("kvd", f"not written: {self._failed}")
             if self._progress is None:
                 self._progress = asyncio.get_running_loop().create_future()
+            # All who wait share it: one who is cancelled must leave it to the others.
             await asyncio.shield(self._progress)
 
     async def _write_all(self) -> None:
@@ -170,6 +173,7 @@ class KvJournal:
             await asyncio.sleep(0)  # whoever is ready to add does, before the first of them is written: one write
             while self._waiting or self._is_turn_due():
                 if self._is_turn_due():
+                    # Here, between two writes, so that all of a change is in one log.
                     await self._turn()
                 await self._write_waiting()
                 self._wake()
@@ -245,6 +249,7 @@ class KvJournal:
             await self.wait(self.last)
             await self._files.rename(temporary, _snapshot_name(number))
             self._snapshot_bytes = size
+            # Only now: without the snapshot's name the older files are all that there is.
             await self._forget(number)
             if self._on_snapshot is not None:
                 await self._on_snapshot(_snapshot_name(number), _log_name(number))
@@ -252,6 +257,7 @@ class KvJournal:
             self._fail(error)
         else:
             _log(f"snapshot {number} of {size} bytes")
+        # Somebody asked for one while this one was made; there may be no change that would begin it.
         if self._is_turn_wanted:
             self._begin_writing()
 
@@ -287,6 +293,7 @@ def _parsed(name: str) -> tuple[str, int] | None:
 
 def _frame(encoded: list[bytes]) -> bytes:
     """A frame of the msgpack of a list, put together from its parts, each of which is encoded once."""
+    # 0xdd begins an array of up to 2**32 elements.
     body = b"".join((b"\xdd", len(encoded).to_bytes(4, "big"), *encoded))
     return _HEADER.pack(len(body), zlib.crc32(body)) + body
 

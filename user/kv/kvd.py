@@ -76,9 +76,11 @@ class _Kvd:
         # First no older leader can write any more; then what they wrote is read.
         await self._copies.open()
         await self._journal.load()
+        # Not before: a copy that joins has the journal begin a new log, so there must be a first one.
         self._copies.keep(self._journal.turn)
         self._shards = Shards(self._table, self._journal, lambda: lease.is_in_doubt)
         self._shards.start_aging()
+        # Before the name is there: where the lines are is the first thing that a clerk asks.
         self._lines = LineServer(self._shards.handlers(), self._sc.proc_env.host)
         await self._lines.start()
         self.services = (KvSrv(self._shards, self._lines), KvMove(self._shards, self._copies, self._sc.pid))

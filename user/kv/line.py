@@ -70,6 +70,7 @@ class _Frames(asyncio.Protocol, abc.ABC):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        # Frames are small and somebody waits for each: none is to wait for the acknowledgement of the one before.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
@@ -87,6 +88,7 @@ class _Frames(asyncio.Protocol, abc.ABC):
             self.frame(number, what, bytes(buffer[at + _HEADER.size : end]))
             at = end
         if at:
+            # Once for all frames that came together: each time, the rest is moved to the front.
             del buffer[:at]
 
     @abc.abstractmethod
@@ -119,6 +121,7 @@ class LineServer:
     async def stop(self) -> None:
         """Ends all lines; calls that are under way are cancelled, and not answered."""
         if self._server is not None:
+            # Not waited for: ``wait_closed`` waits for the lines too, which end only below.
             self._server.close()
         for line in list(self.lines):
             line.abort("the server ends")
@@ -151,6 +154,7 @@ class _ServedLine(_Frames):
     def frame(self, number: int, what: int, payload: bytes) -> None:
         assert self.transport is not None
         if not self._has_shown_token:
+            # In a time that does not tell how much of the token was right.
             self._has_shown_token = what == HELLO and hmac.compare_digest(payload, self._server.token)
             if not self._has_shown_token:
                 self.abort("a stranger")
@@ -182,6 +186,7 @@ class _ServedLine(_Frames):
             frame = _frame(number, OK, (await reply).SerializeToString())
         except serr.SigmaError as error:
             frame = _failed(number, error)
+        # The client may be gone: asyncio warns of writes that nobody reads.
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(frame)
 
@@ -216,6 +221,7 @@ class AsyncKvLine(_Frames):
 
     def __init__(self) -> None:
         super().__init__()
+        # By number. Whoever gave up is not here any more, and the reply that comes late is nobody's.
         self._waiters: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
         self._number = 0
         self.is_lost = False
@@ -250,6 +256,7 @@ class AsyncKvLine(_Frames):
             waiter.set_result((what, payload))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # IOErr, not Unreachable: whatever was sent may have been carried out.
         self.is_lost = True
         for waiter in self._waiters.values():
             if not waiter.done():
@@ -294,6 +301,7 @@ class BlockingKvLine:
                 data = self._more(data)
         return _result(what, bytes(data[_HEADER.size : end]), reply_class)
 
+    # ``data`` is bytes as long as one ``recv`` brought all, as it mostly does; only what needs more is a bytearray.
     def _more(self, data: Any) -> Any:
         more = self._socket.recv(1 << 20)
         if not more:

@@ -52,6 +52,7 @@ class Monitor:
             await asyncio.sleep(MONITOR.interval_s)
             auto = self._store.config.auto
             if not auto.groups_max:
+                # Looks from before the pause would make one long average with those behind it.
                 self._last.clear()
                 continue
             try:
@@ -65,6 +66,7 @@ class Monitor:
         if not self._is_lasting(wanted) or wanted is None:
             return
         self._looks_count = 0
+        # Shares change now: the next average is to begin behind that.
         self._last.clear()
         what, group = wanted
         _log(f"{what} {group}: {utilization}")
@@ -88,6 +90,7 @@ class Monitor:
         for group, look in zip(groups, looks, strict=True):
             before = self._last.get(group)
             self._last[group] = (look.pid, look.cpu_s, look.uptime_s)
+            # Another pid is another process, whose CPU time began with 0.
             if before is not None and before[0] == look.pid and look.uptime_s > before[2]:
                 utilization[group] = (look.cpu_s - before[1]) / (look.uptime_s - before[2])
         return utilization if len(utilization) == len(groups) else {}

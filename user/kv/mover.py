@@ -66,6 +66,7 @@ class Mover:
         """Moves one shard; for how long it was out of service, in seconds."""
         freeze = pb.FreezeRequest(shard=shard, number=self._number)
         began_s = time.monotonic()
+        # Gone: another mover of this move has done it all.
         if (await _ask_patiently(self._src, "Freeze", freeze, pb.FreezeReply)).gone:
             return 0.0
         while True:
@@ -107,6 +108,7 @@ async def _ask_patiently(server: AsyncRPCClnt, method: str, request: Message, re
     until_s = time.monotonic() + MOVER.absent_s
     while True:
         try:
+            # Whether the last try was carried out does not matter: each step may be repeated.
             return await server.rpc(f"KvMove.{method}", request, reply_class, MOVER.absent_s)
         except (serr.Timeout, *serr.SESSION_ERRORS, serr.NotFound) as error:
             # NotFound of a shard is the server's answer; of anything else, the server's name is not there.

@@ -71,6 +71,7 @@ class KvServer:
             return await self._dial()
 
     async def _dial(self) -> AsyncKvLine | None:
+        # Its errors are the caller's: where the session does not lead to the server, nothing does.
         at = await self.where()
         try:
             self._line = await AsyncKvLine.open(at.host, at.port, at.token, CLERK.dial_s)
@@ -112,6 +113,7 @@ class ThreadLines:
                 line = self._take(group, servers)
                 if line is not None:
                     pending[group] = line
+                    # To all of them before the first reply is waited for, so that they work side by side.
                     line.send(METHODS[method], request)
             for group in list(pending):
                 replies[group] = pending[group].receive(reply_class)
@@ -119,6 +121,7 @@ class ThreadLines:
         except (OSError, serr.SigmaError) as error:
             _log(f"{method}: {error}")
         finally:
+            # The next thing that comes on such a line may be the reply to this call: nobody may use it again.
             for line in pending.values():
                 line.close()
         return replies

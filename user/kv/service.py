@@ -70,6 +70,8 @@ class KvMove:
         """Ends the changes of a shard; ``gone``: it went with this move already."""
         self._shards.check_leading()
         try:
+            # Gone is said of a shard that is not here at all: a mover asks only for what was at this server when it was
+            # planned.
             change = self._table.freeze(request.shard, _number(request.number))
         except serr.NotFound:
             await self._shards.commit()  # that it left may not be in the journal yet
@@ -79,6 +81,7 @@ class KvMove:
 
     async def Dump(self, ctx: RpcContext, request: pb.DumpRequest) -> pb.DumpReply:
         """A part of a frozen shard."""
+        # Read first, then asked: what was read is good only if this server surely led when it was.
         data, last, digest = self._table.dump(request.shard, _number(request.number), request.part)
         self._shards.check_leading()
         return pb.DumpReply(data=data, last=last, digest=digest)

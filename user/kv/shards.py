@@ -65,6 +65,7 @@ class Shards:
     def clean(self, keys: list[str]) -> None:
         """Forgets those of the keys of which everything is in the journal."""
         for key in keys:
+            # A later write of the key may still be on its way.
             if self._dirty.get(key, 0) <= self._journal.written:
                 self._dirty.pop(key, None)
 
@@ -74,6 +75,7 @@ class Shards:
 
     async def commit(self, *changes: AnyChange | None) -> None:
         """Returns once these, and all before them, are in the journal."""
+        # Without a change of its own, too, it waits: what it found done may not be written yet.
         new = [change for change in changes if change is not None]
         await self._journal.wait(self._journal.add(*new) if new else self._journal.last)
 
@@ -161,6 +163,7 @@ class Shards:
     async def scan(self, request: pb.ScanRequest) -> pb.ScanReply:
         """A page of one shard, by key, as it was at one moment. Inval for a number that no shard has."""
         outcome, page, more = self.table.scan(request.shard, request.after, SERVER.reply_bytes)
+        # For everything that is on its way, not for this shard's keys alone: scans are rare.
         await self.commit()
         self.check_leading()
         keys = [key for key, _ in page]

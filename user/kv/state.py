@@ -176,6 +176,7 @@ class ShardTable:
             record = shard.clients[change.client] = _Client(change.floor, {})
         elif change.floor > record.floor:
             record.floor = change.floor
+            # A client is through with what is below, so what is kept is no more than it has under way.
             record.outcomes = {seqno: each for seqno, each in record.outcomes.items() if seqno >= change.floor}
         record.outcomes[change.seqno] = outcome
         return outcome
@@ -265,6 +266,7 @@ class ShardTable:
         """Does what the change says, unless the shard has seen it. Cannot fail."""
         shard = self._shards[change.shard]
         if isinstance(change, Image):
+            # Images are not counted: they come in a snapshot, before the change that counts for all of them.
             shard.take_in(change.data)
             return
         if change.n <= shard.n and not isinstance(change, Restored):
@@ -286,6 +288,7 @@ class ShardTable:
                     shard.take_in(data)
                 shard.state, shard.number = State.READY, change.number
             case Froze():
+                # Parts of an earlier dump do not show what was written since.
                 shard.state, shard.number, shard.parts = State.FROZEN, change.number, []
             case Dropped():
                 shard.clear()
@@ -334,6 +337,8 @@ def _execute_on(values: dict[str, bytes], change: Wrote) -> int:
     whoever reads the journal must come to the same."""
     key, value = change.key, change.value
     kind = change.kind
+    # Clerks refuse this before they send it. Once more here, since whoever else sends it would leave a value that no
+    # message, and no part of a shard that moves, can carry.
     if len(value) > VALUE_BYTES_MAX or len(key.encode()) > KEY_BYTES_MAX:
         return pb.TOO_LARGE
     if kind == pb.PUT:
