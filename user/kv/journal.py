@@ -113,7 +113,7 @@ class KvJournal:
         logs = sorted(number for kind, number in files if kind == "log" and number >= first)
         if first:
             self._snapshot_bytes = await self._apply_file(_snapshot_name(first), whole=True)
-        for number in logs:
+        for number in logs:  # one of the snapshot's number began before it: changes that are in both are passed over
             self.log_bytes += await self._apply_file(_log_name(number), whole=False)
         # Never the last one once more: behind a frame that was cut short, nothing would be read.
         self._number = max([first, *logs])

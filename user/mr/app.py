@@ -164,6 +164,7 @@ def _loaded(shipped: AnyShipped) -> App:
         return app
     if isinstance(shipped, Source):
         module = types.ModuleType(Path(shipped.name).stem)
+        # Not put into ``sys.modules``: a worker runs tasks of many jobs, whose files may have one name.
         exec(compile(shipped.text, shipped.name, "exec"), module.__dict__)
         return App.of(module, shipped.name)
     return App.of(importlib.import_module(shipped.name), shipped.name)
@@ -191,5 +192,6 @@ def lines_of(block: bytes) -> Iterable[bytes]:
     """The lines of a block, without their ends."""
     lines = block.split(b"\n")
     if not lines[-1]:
+        # Behind the last separator there is no line; without one at the end the last line counts all the same.
         lines.pop()
     return lines

@@ -79,9 +79,11 @@ class AsyncMapReduce:
         job = self._job = await _placed(sc, self._job)
         if job.local:
             await self._upload(job.local)
+        # Planned before anything is started, so that input that is wrong leaves nothing to clean up.
         bins = bins_of(await find_input(sc, job.input), job.binsz)
         if len(bins) > CLNT.maps_max:
             raise serr.Inval("binsz", f"{len(bins)} map tasks, over {CLNT.maps_max}: make it larger")
+        # Before the name is taken: an output that cannot be written fails the start, and leaves no job behind.
         await sc.makedirs(output_directory(job.output, paths.job))
         await self._claim_name()
         # Before the tasks: whoever runs one reads it.
@@ -121,6 +123,7 @@ class AsyncMapReduce:
         maps = AsyncFtTaskClnt(self._sc, self.paths.map_tasks)
         reduces = AsyncFtTaskClnt(self._sc, self.paths.reduce_tasks)
         await reduces.submit_tasks(dict.fromkeys(range(self._job.nreduce), b""))
+        # Said of both kinds: a coordinator takes a kind for done only once it knows that no more will come.
         await reduces.submitted_last_task()
         for batch in _batches(bins):
             await maps.submit_tasks(batch)
@@ -176,8 +179,10 @@ class AsyncMapReduce:
 
     async def close(self) -> None:
         """Ends what runs; a job that was not finished is stopped, and has no output. May be repeated."""
+        # A run whose name was taken must not end the job that has it.
         if not self._runs:
             return
+        # The coordinators first: one that leads would take servers that end for servers that fail.
         await self._group.stop()
         await asyncio.gather(*(self._end_server(server) for server in self._servers))
         if self._ended is not None:
@@ -205,6 +210,7 @@ class AsyncMapReduce:
 
 def _batches(bins: list[bytes]) -> Iterator[dict[int, bytes]]:
     """The bins by number, as many together as one submission takes; one batch at least."""
+    # A submission has to fit into a file of the task server's journal.
     batch: dict[int, bytes] = {}
     size = 0
     for number, splits in enumerate(bins):
@@ -257,6 +263,7 @@ async def read_progress(sc: AsyncSigmaClnt, paths: MrPaths) -> Progress:
 
 async def _say_stopped(sc: AsyncSigmaClnt, paths: MrPaths, job: Job) -> None:
     """Writes the result of a job that was ended before it had one."""
+    # OEXCL: a result that the coordinator wrote in the last moment is the true one, and stays.
     result = JobResult(job=paths.job, ok=False, error="stopped")
     try:
         await sc.put_file(paths.result, msgspec.json.encode(result), mode=OWRITE | OEXCL)
@@ -314,6 +321,7 @@ async def stop_job(sc: AsyncSigmaClnt, name: str) -> None:
     as it is."""
     paths = MrPaths(name)
     description = await read_description(sc, paths)
+    # In the order of ``AsyncMapReduce.close``, and for its reason.
     await end_coordinators(sc, paths)
     await end_servers(sc, paths)
     await _say_stopped(sc, paths, description.job)
@@ -326,8 +334,10 @@ async def read_output(sc: AsyncSigmaClnt, name: str) -> AsyncIterator[tuple[byte
         async with sc.open_reader(f"{paths.out}/{stat.name}/") as reader:
             rest = b""
             async for part in reader:
+                # Each line ends with a separator, so that nothing is in ``rest`` at the end of a file.
                 *lines, rest = (rest + part).split(b"\n")
                 for line in lines:
+                    # From the right: a key may have tabs in it, and a value mostly is a number.
                     key, _, value = line.rpartition(b"\t")
                     yield key, value
 

@@ -48,6 +48,7 @@ async def main(argv: list[str]) -> Status:
         leadership = Leadership(sc, paths.leader, [paths.dir])
 
         def cut_off() -> None:
+            # The fault's own thread calls this; the client is the loop's.
             asyncio.run_coroutine_threadsafe(sc.disconnect("name"), loop)
 
         with crash.arm("MRCOORD_CRASH"), crash.arm("MRCOORD_PARTITION", cut_off):
@@ -70,6 +71,7 @@ async def _lead(sc: AsyncSigmaClnt, paths: MrPaths, leadership: Leadership) -> S
         raise  # the next one tries again
     except Exception as error:  # noqa: BLE001  # a defect: whoever leads next would fail alike
         traceback.print_exc()
+        # Told as the job's result: from a group that has ended a client learns no more than that it has.
         await coordinator.fail(f"{type(error).__name__}: {error}")
         return Status.fatal(str(error))
     finally:
@@ -115,6 +117,7 @@ class Coordinator:
         Stale if another one leads."""
         if await self._is_over():
             return
+        # Before anything is moved: the leader before this one may still be acquiring tasks.
         for clnt in self._tasks.values():
             await clnt.fence(self._fence)
         await self._take_over()
@@ -127,6 +130,7 @@ class Coordinator:
 
     async def _take_over(self) -> None:
         """What a coordinator before this one had begun is begun anew."""
+        # Nobody knows how far those tasks came. Those that still run do no harm: each run writes files of its own.
         maps = await self._tasks["map"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
         reduces = await self._tasks["reduce"].move_tasks_by_status(TaskStatus.WIP, TaskStatus.TODO)
         self._state.take_over(maps, reduces)
@@ -147,6 +151,7 @@ class Coordinator:
             self._map_s += time.monotonic() - began_s
             description = await read_description(self._sc, self._paths)  # written before any task was submitted
             publisher = Publisher(self._sc, self._paths, description)
+            # Asked for anew in each round: a map task that ran again has its files elsewhere.
             map_outputs = await self._outputs("map", description.maps_count, MapOutput)
             self._inputs += 1
             await publisher.write_inputs([output.dir for output in map_outputs], self._inputs)
@@ -157,6 +162,8 @@ class Coordinator:
                 "reduce", lambda number, _: Proc(REDUCER, [self._paths.job, str(number), str(self._inputs)])
             )
             self._reduce_s += time.monotonic() - began_s
+            # Only now, when all reducers have ended: so those that lost something bring about one more round, not one
+            # each.
             if lost := self._state.take_lost():
                 _log(f"{self._paths.job}: input lost of map tasks {lost}")
                 await self._tasks["map"].move_tasks(lost, TaskStatus.TODO)
@@ -170,6 +177,7 @@ class Coordinator:
 
         def make_and_note(number: int, data: bytes) -> Proc:
             proc = make_proc(number, data)
+            # Noted before it is spawned: a coordinator that is cut off in between still kills it.
             self._running[kind, number] = proc.pid
             return proc
 
@@ -227,6 +235,7 @@ class Coordinator:
         while True:
             with contextlib.suppress(serr.SigmaError):  # the job goes on while it cannot be written
                 progress = await self._measure_progress()
+                # Each write is one of etcd's: a job that does not move costs none.
                 if progress != self._progress:
                     await self._sc.put_file_json(self._paths.progress, progress)
                     self._progress = progress
@@ -252,6 +261,7 @@ class Coordinator:
 
     async def close(self) -> None:
         """Kills the tasks that run. May be repeated."""
+        # Not left to themselves: the next leader runs the same tasks, and they would share the machines.
         pids = list(self._running.values())
         self._running.clear()
         await asyncio.gather(*(self._evict(pid) for pid in pids))

@@ -35,6 +35,7 @@ def count_words(block: bytes, into: Pairs) -> None:
     starts = np.flatnonzero(is_space[:-1] & ~is_space[1:]) + 1
     if not len(starts):
         return
+    # One word may be counted under several values, each with another number of spaces behind it.
     counted = _spaced_words(spaced, starts).value_counts()
     get = into.get
     for word, count in zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True):
@@ -65,6 +66,7 @@ def _space_runes(marked: Block) -> bool:
     at = np.flatnonzero(marked >= 0xC0)
     tails_count = int(np.count_nonzero(marked >= 0x80)) - len(at)
     sizes = _SIZES[marked[at] - 0xC0]
+    # As many bytes must follow first bytes as these announce; whether each stands where it should, the loop below says.
     if not sizes.all() or tails_count != int(sizes.sum(dtype=np.int64)) - len(at):
         return False
     codes = marked[at].astype(np.uint32)
@@ -75,6 +77,7 @@ def _space_runes(marked: Block) -> bool:
             return False
         codes = codes << np.uint32(8) | np.where(inside, tails, np.uint8(0))
     try:
+        # A text of millions of characters has few different ones: Python is asked once for each of these.
         strange = [code for code in np.unique(codes).tolist() if not _rune(code).isalnum()]
     except UnicodeDecodeError:
         return False

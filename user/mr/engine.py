@@ -40,6 +40,7 @@ class MapSide:
             self._lists[key] = [value]
             return
         values.append(value)
+        # Combined as they come: a key that is in every line must not keep one value for each of them.
         if len(values) >= TASK.combine_values and self._app.combine is not None:
             values[:] = [self._app.combine(key, values)]
 
@@ -80,6 +81,7 @@ class ReduceSide:
         if reduce is not None:
             reduced = ((key, reduce(key, values)) for key, values in pairs)
             pairs = ((key, value) for key, value in reduced if value is not None)
+        # Lines are sorted, not keys, of which some may be text and some bytes.
         return b"".join(sorted([_line(key, value) for key, value in pairs]))
 
 

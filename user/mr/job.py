@@ -34,6 +34,7 @@ _RECORD_BYTES_MAX: Final = 64 << 20
 Bytes = Annotated[int, msgspec.Meta(ge=1)]
 
 
+# Unknown fields are refused: a field that is misspelt would silently have its default.
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be done, with what, and where the output goes. Sizes are in bytes. Inval, naming the field, for what
     no job can be."""

@@ -52,6 +52,7 @@ async def _map(sc: AsyncSigmaClnt, paths: MrPaths, task: int, splits: list[Split
         waiting: list[bytes] = []
         async for block in blocks(sc, split, pathname, CUTS[app.cut], _record_bytes_max(description, app)):
             waiting.append(block)
+            # What is read comes in pieces of 1 MiB or less; an app that asks for more is called less often.
             if sum(map(len, waiting)) >= app.block_bytes:
                 pairs.add(split.file, b"".join(waiting))
                 waiting.clear()
@@ -60,6 +61,7 @@ async def _map(sc: AsyncSigmaClnt, paths: MrPaths, task: int, splits: list[Split
     # Once for the whole bin: one file for each reducer, however many splits there were.
     parts = shuffle.partition(pairs.pairs(), description.job.nreduce)
     files = [shuffle.encode(part) for part in parts]
+    # Not before all is mapped: a task that fails earlier leaves nothing to be removed.
     directory = await _make_directory(sc, description.job.intermediate, paths.job, f"m-{task}-{secrets.token_hex(4)}")
     await asyncio.gather(*(sc.put_file(f"{directory}/r-{number}", data) for number, data in enumerate(files)))
     return {
@@ -79,6 +81,7 @@ def _record_bytes_max(description: Description, app: App) -> int:
 async def _make_directory(sc: AsyncSigmaClnt, intermediate: str, job: str, name: str) -> str:
     """A directory that all nodes know by the same name: on S3, or on this node."""
     root = intermediate.rstrip("/")
+    # By way of the own node, where writing is quickest; reducers elsewhere get the name that is good everywhere.
     root = here(root) if is_objects(root) else local(root, sc.kernel_id)
     directory = f"{root}/{job}/{name}"
     await sc.makedirs(directory)

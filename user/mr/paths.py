@@ -49,6 +49,8 @@ class MrPaths:
         return f"fttask-{self.map_tasks}", f"fttask-{self.reduce_tasks}"
 
 
+# Three ways to say where something is. What is kept in descriptions and outputs of tasks is in the words of ``local``
+# or ``anywhere``, which mean the same to all; ``here`` is for one's own calls only.
 def local(pn: str, kernel_id: str) -> str:
     """The pathname as only one node means it: ``~local`` is that node."""
     return "/".join(kernel_id if part == "~local" else part for part in path.split(pn))

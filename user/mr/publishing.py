@@ -70,15 +70,18 @@ class Publisher:
         with the same tasks."""
         paths = self._paths
         try:
+            # A leader that died behind the rename has published all of it.
             await self._sc.stat(paths.out)
         except serr.NotFound:
             pass
         else:
             return
         directory = output_directory(self._job.output, paths.job)
+        # Before the manifest: whoever reads the directory without SigmaOS takes every file in it for output.
         await self._remove_strays(directory, {output.file.rpartition("/")[2] for output in reduces})
         unfinished = f"{paths.out}.unfinished"
         with contextlib.suppress(serr.NotFound):
+            # What a leader before this one left may lack links, or have those of runs that do not count any more.
             await self._sc.rmdir(unfinished)
         await self._sc.mkdir(unfinished)
         for number, output in enumerate(reduces):
@@ -86,6 +89,7 @@ class Publisher:
         await self._sc.put_file(paths.stats, stats_lines(maps, reduces))
         manifest = {"job": paths.job, "files": [output.file.rpartition("/")[2] for output in reduces]}
         await self._sc.put_file_json(f"{directory}/{MANIFEST}", manifest)
+        # The moment in which the output is there. All that it leads to is written by now.
         await self._sc.rename(unfinished, paths.out)
 
     async def _remove_strays(self, directory: str, wanted: set[str]) -> None:
@@ -111,6 +115,8 @@ async def clean_up(sc: AsyncSigmaClnt, intermediate: str, job: str, roots: set[s
         directories.add(f"{here(intermediate)}/{job}")
     else:
         with contextlib.suppress(serr.SigmaError):
+            # Every node that is there now: runs that were lost are in nobody's list, and left their files where they
+            # ran.
             nodes = [stat.name for stat in await sc.get_dir("/".join(intermediate.split("/")[:2]))]
             directories |= {f"{local(intermediate, node)}/{job}" for node in nodes}
 

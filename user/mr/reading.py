@@ -43,8 +43,11 @@ class Blocks:
         begin, self._at = self._at, self._at + len(part)
         if self.done or not part:
             return b""
+        # All of it is inside, and so is each record that ends in it.
         if self._at <= self._last:
             return self._whole(part)
+        # The record that holds the split's last byte ends with the first separator from there on: behind that begins
+        # the next split's first record.
         inside = max(self._last - begin, 0)
         behind = self._cut.first(part[inside:])
         if not behind:
@@ -101,6 +104,7 @@ async def blocks(sc: AsyncFsLib, split: Split, pathname: str, cut: Cut, record_b
                 read += len(part)
                 if block := cutter.add(part):
                     yield block
+        # Less than was asked for is the end of the file.
         if not cutter.done and read < more and (block := cutter.end()):
             yield block
         at, more = at + read, min(2 * TASK.tail_bytes + read, TASK.tail_bytes_max)

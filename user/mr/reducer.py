@@ -57,6 +57,7 @@ async def _reduce(sc: AsyncSigmaClnt, paths: MrPaths, task: int, inputs: int) ->
     output = pairs.output()
     # A name of its own: another run of this task, that was taken for lost, may write at the same time.
     pathname = f"{output_directory(description.job.output, paths.job)}/mr-out-{task}-{secrets.token_hex(4)}"
+    # Whole or not at all: what a reducer that dies leaves here must not look like output.
     await sc.put_file_atomic(pathname, output)
     return Status.info(
         "",
@@ -88,6 +89,7 @@ class _Source:
         begun = 0
         try:
             for number, file in enumerate(self._files):
+                # Ahead, but handed on in the order of the map tasks: on that order the order of a key's values depends.
                 while begun < min(number + TASK.reads_ahead, len(self._files)):
                     ahead.append(asyncio.create_task(self._read(begun), name="mr-shuffle"))
                     begun += 1
@@ -96,6 +98,7 @@ class _Source:
                     self.read_bytes += len(data)
                     yield shuffle.decode(data, file)
         finally:
+            # Whoever stops reading in the middle leaves files on their way.
             for task in ahead:
                 task.cancel()
             if ahead:
@@ -104,6 +107,7 @@ class _Source:
     async def _read(self, number: int) -> bytes | None:
         """A file; None if it is lost."""
         file = self._files[number]
+        # ``name/ux/<node>``: one time-out for a node that is gone, instead of one for each of its files.
         server = "/".join(file.split("/")[:3])
         if server not in self._dead:
             try:

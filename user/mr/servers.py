@@ -20,6 +20,7 @@ async def end_coordinators(sc: AsyncSigmaClnt, paths: MrPaths) -> None:
 
 async def end_servers(sc: AsyncSigmaClnt, paths: MrPaths) -> None:
     """Ends a job's task servers, with all that they keep. May be repeated."""
+    # The procs first: a server that lives would make its directory again.
     for group in paths.server_groups():
         await end_group(sc, group, COORD.end_s)
     for service_id in (paths.map_tasks, paths.reduce_tasks):

@@ -23,11 +23,14 @@ _decode: Final = decoding.msgpack_decoder(dict)
 
 def reducer_of(key: Key, reducers_count: int) -> int:
     """The number of the reducer that gets the key."""
+    # Not Python's ``hash``, which differs between processes: all mappers must agree. Without the sign bit, as SigmaOS
+    # has it.
     return (fnv1a(key.encode() if isinstance(key, str) else key) & 0x7FFFFFFF) % reducers_count
 
 
 def partition(pairs: Mapping[Key, Any], reducers_count: int) -> list[dict[Key, Any]]:
     """The pairs of each reducer."""
+    # Nothing has to be hashed, which takes longer than all else here.
     if reducers_count == 1:
         return [dict(pairs)]
     parts: list[dict[Key, Any]] = [{} for _ in range(reducers_count)]

@@ -41,6 +41,7 @@ def bins_of(files: Iterable[InputFile], bin_bytes: int) -> list[list[Split]]:
     bins: list[list[Split]] = []
     size = 0
     for file in files:
+        # A split that is larger than a bin would make its bin larger than it may be.
         for split in splits_of(file, min(TASK.split_bytes, bin_bytes)):
             if not bins or size + split.length > bin_bytes:
                 bins.append([])

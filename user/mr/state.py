@@ -74,14 +74,17 @@ class JobState:
             return TaskStatus.DONE
         if status is not None and kind == "reduce" and status.is_err() and status.msg == RESTART:
             counters.nrestart += 1
+            # ERROR keeps the reducer from running again in this round: its input would still be missing.
             self.lost.update(_numbers(status.data))
             return TaskStatus.ERROR
         counters.nfail += 1
         self.failures[kind] += 1
         reason = str(status if status is not None else result.error)
         task = (kind, result.id)
+        # The program says itself that no try can help, such as input that is wrong.
         if status is not None and status.is_fatal():
             raise JobFailed(f"{kind} task {result.id}: {status.msg}")
+        # A crash counts as a loss: a process that the system or a fault ended looks the same as one that ended itself.
         if status is not None and status.is_err() and not status.is_crash() and status.data != CUT_OFF:
             self._errors[task] += 1
             if self._errors[task] >= COORD.errors_max:
@@ -115,4 +118,5 @@ class JobState:
 
 
 def _numbers(data: object) -> Iterable[int]:
+    # Data of a status come from a proc, and could be anything.
     return [number for number in data if isinstance(number, int)] if isinstance(data, list) else []

@@ -27,6 +27,7 @@ def clean(block: bytes) -> bytes:
         runes = set(wide.decode())
         block.decode()  # what is left without ASCII may be good though it was apart: e.g. half a rune, "a", a half
     except UnicodeDecodeError:
+        # Bytes that are no UTF-8 become U+FFFD, which is no letter: they stand between words (MR-4).
         return _NO_WORD.sub(" ", block.decode(errors="replace")).encode()
     strange = [rune for rune in runes if not rune.isalnum()]
     if len(strange) > _RUNES_MAX:
