@@ -28,6 +28,7 @@ def main(argv: list[str]) -> Status:
     _, job, name, size = argv
     paths = CachePaths(job)
     state = CacheState(name, int(size))
+    # ``replace``: the name of one that died stays until its lease ends, and the job started this one in its place.
     with SigmaClnt() as sc, SigmaSrv(paths.server(name), CacheSrv(state), sc=sc, replace=True):
         # Only after the name is there: whoever writes a newer configuration from now on finds this server and tells it.
         sc.run(_follow(sc.asynchronous, paths, state))

@@ -98,6 +98,8 @@ class AsyncCacheClnt:
         take = partial(_take_outcomes, pending, {}, once=append)
         await self._settle(pending, "Put", _put_request(values, ttl_s, append=append), pb.OutcomesReply, take)
 
+    # Rounds do not wait where a newer configuration was found: that may settle all keys at once. With the same one only
+    # time helps.
     async def _settle(
         self, pending: PendingKeys, method: str, request: Request, reply_class: type[R], take: Take[R]
     ) -> None:
@@ -303,6 +305,7 @@ def _take_outcomes(
     """One server's reply to a change: adds the outcomes. ``once``: a change that may have been made must not be made
     again, so its error is raised."""
     if isinstance(reply, serr.SigmaError):
+        # Unreachable alone says that nothing was done; a second append would be a second value.
         if once and not isinstance(reply, serr.Unreachable):
             raise reply
         _log(f"change: {reply}")

@@ -62,7 +62,9 @@ def steps(now: CacheConfig, servers: Sequence[str]) -> list[CacheConfig]:
     """The two configurations on the way to those servers. In the first, shards that change their server are nobody's;
     once every server follows it, the second gives them to whom they go. So no two servers ever answer for one shard,
     and none comes back to a value that another one has overwritten."""
+    # From the present owners, nobody's shards included: what an earlier change left half-way gets an owner again.
     owners = tuple(spread(now.owners, servers))
     between = tuple(owner if owner == wanted else NOBODY for owner, wanted in zip(now.owners, owners, strict=True))
+    # Also those that go: each must have heard that the shards are not its own any more.
     both = tuple(dict.fromkeys([*now.servers, *servers]))
     return [CacheConfig(now.number + 1, both, between), CacheConfig(now.number + 2, tuple(servers), owners)]

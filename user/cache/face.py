@@ -62,6 +62,7 @@ def check_key(key: str) -> None:
     size = len(key.encode())
     if not 0 < size <= KEY_BYTES_MAX:
         raise serr.Inval(key[:50], f"a key of {size} bytes: it has 1 to {KEY_BYTES_MAX}")
+    # memcached's protocol is lines of words: a key with a space in it would be two.
     if any(letter <= " " or letter == "\x7f" for letter in key):
         raise serr.Inval(key, "a key has neither spaces nor control characters")
 
@@ -79,6 +80,7 @@ def unpacked(key: str, data: bytes) -> list[bytes]:
         end = at + _LENGTH.size
         if end <= len(data):
             end += _LENGTH.unpack_from(data, at)[0]
+        # A value that was put may by chance look like one that was appended; this finds most that do not.
         if end > len(data):
             raise serr.Inval(f"key {key}", "its value was not appended")
         values.append(data[at + _LENGTH.size : end])

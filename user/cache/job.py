@@ -61,6 +61,7 @@ class AsyncCacheJob:
         # Whoever starts it at the same time waits here, and then finds the servers of the one that was first.
         async with AsyncLock(self._sc, self._paths.lock):
             with contextlib.suppress(serr.Exists):
+                # Before any server starts: one that finds no configuration ends, as if there were no such cache.
                 await self._sc.put_file(self._paths.config, EMPTY.to_bytes(), mode=OWRITE | OEXCL)
             await self._servers.refresh()
             config = self._servers.config
@@ -77,6 +78,7 @@ class AsyncCacheJob:
         """Starts one more, and gives it its share of the shards, empty; returns its name. Clients go on."""
         async with AsyncLock(self._sc, self._paths.lock):
             servers = await self.servers()
+            # Chosen and written under one lock: two who add at a time would choose the same.
             name = next(f"{number}" for number in range(len(servers) + 1) if f"{number}" not in servers)
             await self._keep(name)
             await self._change([*servers, name])
@@ -110,7 +112,9 @@ class AsyncCacheJob:
         """Goes from the present servers to these, of which one that is ``going`` is none. If it fails half-way, shards
         may be nobody's; the next change gives them to servers."""
         between, after = steps(self._servers.config, servers)
+        # Written before it is told: a server that starts meanwhile, and was not told, reads at least this one.
         await self._write(between)
+        # All of them, before anybody gets a shard: one that has not heard may still answer for it.
         await asyncio.gather(*(self._tell(name, between, going) for name in between.servers))
         # One that does not answer must be gone before others have its shards: it would go on answering for them.
         if going:
@@ -122,6 +126,7 @@ class AsyncCacheJob:
         await self._sc.put_file(self._paths.config, config.to_bytes())
         self._servers.config = config
 
+    # It may be told any number of times: a server passes over a configuration that is no newer than its own.
     async def _tell(self, name: str, config: CacheConfig, going: str) -> None:
         """Returns once the server follows a configuration, or, if it is to go, does not answer for a while."""
         ends_s = time.monotonic() + (JOB.dead_s if name == going else JOB.follow_s)
@@ -141,6 +146,7 @@ class AsyncCacheJob:
 
     async def stop(self) -> None:
         """Ends the servers, with what is in them, and removes the cache's directory. May be repeated."""
+        # Those that this job keeps, and those that the configuration names: another one may have added some.
         groups = set(self._groups.jobs)
         with contextlib.suppress(serr.NotFound):
             groups |= {self._paths.group(name) for name in await self.servers()}

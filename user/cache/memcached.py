@@ -46,6 +46,7 @@ class MemcachedClnt:
                 timeout=MEMCACHED.timeout_s,
                 no_delay=True,
                 allow_unicode_keys=True,
+                # pymemcache's default is not to wait for replies to changes: what failed would be told to nobody.
                 default_noreply=False,
             )
             for address in addresses
@@ -86,6 +87,7 @@ class MemcachedClnt:
         values: dict[str, bytes] = {}
         for server, part in self._by_server(keys).items():
             try:
+                # A server that does not answer makes misses of its keys alone.
                 values.update(self._clients[server].get_many(part))
             except self._errors as error:
                 _log(f"{self._addresses[server]}: {error}")
@@ -169,6 +171,7 @@ def _seconds(ttl_s: float | None) -> int:
     # From 30 days on, memcached takes a number for a date.
     if not 0 < ttl_s <= 30 * 24 * 3600:
         raise serr.Inval("ttl_s", f"{ttl_s} s: memcached keeps a value for 30 days at most")
+    # Rounded up: 0 would mean for ever.
     return -int(-ttl_s // 1)
 
 

@@ -22,6 +22,7 @@ class PendingKeys:
 
     def __init__(self, keys: Iterable[str], began_s: float, *, changes: bool) -> None:
         """``changes``: the call must reach the keys' servers, or raise. A look may end as a miss."""
+        # Each once: ``settle`` counts them.
         self.keys = list(dict.fromkeys(keys))
         self._changes = changes
         self._ends_s = began_s + (CLNT.change_s if changes else CLNT.look_s)
@@ -57,6 +58,7 @@ class PendingKeys:
         Unreachable, or Retry if the shard had no server all the time."""
         if not self.keys:
             return True
+        # The error of this round alone: an older one would blame a server that has answered since.
         failure, self._failure = self._failure, None
         self._failed_rounds += failure is not None
         if not self._changes:
@@ -72,6 +74,7 @@ def batches(pairs: Iterable[tuple[str, bytes]]) -> Iterable[dict[str, bytes]]:
     batch: dict[str, bytes] = {}
     size = 0
     for key, value in pairs:
+        # A value that is larger by itself still goes, alone: whether it has room its server says.
         if batch and size + len(value) > CLNT.request_bytes:
             yield batch
             batch, size = {}, 0

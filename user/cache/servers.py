@@ -100,6 +100,7 @@ class ThreadCacheServers:
     def _calls_of(self, server: str) -> BlockingCalls:
         calls = self._calls.get(server)
         if calls is None:
+            # Of two threads that come here at one time, both keep what the first one put there.
             new = BlockingCalls(self._sc, self._sc.run(self._servers.clnt_of(server)))
             calls = self._calls.setdefault(server, new)
         return calls

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _log = debug.selector("CACHESRV")
 
 
+# The methods are immediate: they run on the loop as they come, since a task for each would take longer than they do.
 class CacheSrv:
     """The RPC service of one server. No method waits, so each is carried out as a whole. Keys of shards that are not
     here are ELSEWHERE: their client asks again, by a newer configuration."""
@@ -36,6 +37,7 @@ class CacheSrv:
                 outcomes.append(pb.LATER)
                 values.append(b"")
                 continue
+            # Looked for before its shard is: what is here is here by right, as ``follow`` drops what is not.
             value = state.get(key, now_s)
             if value is not None:
                 outcomes.append(pb.DONE)

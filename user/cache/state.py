@@ -63,6 +63,7 @@ class CacheState:
             return False
         self.config = config
         owned = frozenset(shard for shard, owner in enumerate(config.owners) if owner == self._name)
+        # Only what left: shards that stay keep their values, and those that come begin empty.
         gone = self._owned - owned
         self._owned = owned
         if gone:
@@ -97,6 +98,7 @@ class CacheState:
         """Puts a value, or appends to the one that is there; the least recently used ones make room. It is kept for
         ``ttl_s`` at most, if that is not 0. Inval for a value that has no room at all: then nothing is changed."""
         entry = self._live(key, now_s)
+        # Together before the size is looked at: what does not fit must leave the old value as it is.
         if append and entry is not None:
             value = entry.value + value
         size = len(key) + len(value) + SERVER.entry_bytes
@@ -113,6 +115,7 @@ class CacheState:
         entry.put_s = now_s
         entry.expires_s = now_s + ttl_s if ttl_s > 0 else None
         self.counts.puts += 1
+        # Never the one that was just put: it is the last in line, and fits by itself.
         while self.size_bytes > self.bytes_max:
             self._drop(next(iter(self._entries)))
             self.counts.evictions += 1

@@ -56,6 +56,7 @@ class _TaskServer:
             await self._sc.makedirs(directory)
         if not await self._leadership.lead():
             return False
+        # Read only now: what the leader before this one still had on its way is refused from here on.
         table = TaskTable()
         await self._journal.load(table)
         self.services = (TaskSrv(table, self._journal),)

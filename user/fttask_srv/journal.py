@@ -74,10 +74,12 @@ class TaskJournal:
     async def _load_snapshot(self, table: TaskTable) -> int:
         """Applies the newest one that is complete; returns the number of the last log file in it, 0 without any."""
         names = [stat.name for stat in await self._sc.get_dir(self._snapshots)]
+        # Numbers have 12 digits, so the order of names is theirs.
         whole = sorted(name for name in names if "." not in name)
         if not whole:
             return 0
         newest = whole[-1]
+        # Parts are numbered without leading zeros.
         parts = sorted((name for name in names if name.startswith(f"{newest}.")), key=lambda name: int(name[13:]))
         for name in parts:
             await self._apply_file(table, f"{self._snapshots}/{name}")
@@ -116,6 +118,7 @@ class TaskJournal:
             assert written is not None
             try:
                 for part in _parts(changes):
+                    # OEXCL: no number is written twice, whatever became of a leader before this one.
                     await self._sc.put_file(f"{self._logs}/{self._next:012}", part, mode=OWRITE | OEXCL)
                     self._next += 1
                 written.set_result(None)
@@ -161,6 +164,7 @@ def _parts(changes: Iterable[TaskChange]) -> Iterable[bytes]:
     size = 0
     for change in changes:
         change_bytes = len(_encode(change))
+        # One change alone fits: ``check`` has seen to it before it was applied.
         if part and size + change_bytes > _FILE_BYTES_MAX:
             yield _encode(part)
             part, size = [], 0

@@ -39,6 +39,7 @@ class TaskSrv:
         if change is not None:
             self._journal.check(change)
             self._table.apply(change)
+            # Not cleared but replaced: whoever begins to wait from now on waits for the next change.
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
         await self._journal.write(change)
@@ -57,6 +58,7 @@ class TaskSrv:
         self._table.check_fence(wire.fence_from_pb(request.fence))
         existing, change = self._table.submit(_tasks(request.tasks))
         await self._commit(change)
+        # The worst moment for a client: what it submitted is there, and it is not told.
         if _submit_crash.on:
             _submit_crash.passed()
         return pb.TaskIdsReply(ids=existing)

@@ -103,6 +103,7 @@ class TaskTable:
         new: dict[int, bytes] = {}
         existing: list[int] = []
         for number, data in tasks:
+            # A repetition, by a client that got no reply: the task may be done by now, and must not begin anew.
             if number in self._tasks or number in new:
                 existing.append(number)
             else:
@@ -222,6 +223,7 @@ class TaskTable:
         """Changes that make this table from an empty one. Of one task each, so that a snapshot of any table can be cut
         into files that the store takes."""
         changes: list[TaskChange] = []
+        # By status, in the order in which they came to it: the new table hands them out in the same order.
         for status in STATUSES:
             for number in self._by_status[status]:
                 task = self._tasks[number]

@@ -148,6 +148,8 @@ class AsyncMapReduce:
         await self.close()
         return msgspec.structs.replace(result, duration_s=round(time.monotonic() - self._began_s, 3))
 
+    # The last coordinator may have ended just after it wrote the result, of which the watch has not heard yet; once all
+    # are over and there still is none, nobody will write one.
     async def _result(self) -> JobResult:
         reading = asyncio.create_task(self._read_result(), name="mr-result")
         try:

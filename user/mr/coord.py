@@ -196,6 +196,7 @@ class Coordinator:
             outputs += [decode(part[number]) for number in sorted(part)]
         return outputs
 
+    # Published before anything is removed: until then a coordinator that takes over may have to run reducers again.
     async def _finish(
         self,
         publisher: Publisher,
