@@ -31,6 +31,7 @@ class Budget:
 
     def take(self, holder: Hashable, size: int, *, must: bool = False) -> bool:
         """False if there is no room, unless it ``must`` be."""
+        # Also where there is no room: whoever wants more is at work, and is asked to let go last.
         self._held.move_to_end(holder)
         if self.used_bytes + size > self._bytes_max:
             self._make_room(holder, size)

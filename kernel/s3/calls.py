@@ -32,6 +32,7 @@ def pauses(limits: Proxy) -> Iterator[float]:
     """How long to wait before each further try: twice as long as before, and never the same for all who wait."""
     pause = limits.s3_pause_s
     while True:
+        # At random: those who failed together must not come back together.
         yield pause * (0.5 + random.random() / 2)
         pause = min(pause * 2, limits.s3_pause_s_max)
 
@@ -42,6 +43,7 @@ class Calls:
     def __init__(self, clients: Clients, limits: Proxy) -> None:
         self._clients = clients
         self.limits = limits
+        # As many turns as threads: the pool's own queue, which knows no fairness, stays empty.
         self._pool = ThreadPoolExecutor(limits.s3_threads, thread_name_prefix="s3")
         self._turns: Turns[asyncio.Future[None]] = Turns(limits.s3_threads)
         self._closed = False
@@ -63,6 +65,8 @@ class Calls:
         """The result of ``call``, or the error that it ended with in SigmaOS's words. ``repeats``: try again though it
         may have been carried out. Timeout, or IOErr for a change, when the time is over; the thread may go on for a
         while then. Whoever is cancelled waits for the thread all the same: what the call uses is free then."""
+        # One for all tries together, with the waiting for a thread: a client must not wait longer because S3 is slow
+        # twice.
         deadline = asyncio.get_running_loop().time() + timeout_s
         for tries, pause in enumerate(pauses(self.limits), 1):
             await self._turn(who, about, deadline)
@@ -73,6 +77,8 @@ class Calls:
                 is_over = asyncio.get_running_loop().time() + pause >= deadline
                 # Of a fate that is unknown another try does harm where it may meet its own first one.
                 may_help = fate is Fate.REFUSED or (fate is Fate.UNKNOWN and repeats)
+                # Where nobody listens, or what listens is no S3, more tries say nothing new: it is mostly the
+                # configuration.
                 is_away = not _answers(error) and tries >= self.limits.s3_away_tries_max
                 is_garbled = isinstance(error, ResponseParserError) and tries >= self.limits.s3_garbled_tries_max
                 if not may_help or is_over or is_away or is_garbled or self._closed:
@@ -135,11 +141,13 @@ class Calls:
             return running.result()
         running.add_done_callback(_retrieve)
         words = "S3 did not answer in time"
+        # The thread goes on, as no request can be taken back: a change may still be made after this.
         raise serr.IOErr(about.name, f"{words}: fate unknown") if about.changes else serr.Timeout(about.name, words)
 
     def close(self) -> None:
         """Refuses new requests, and blocks until those that run are done."""
         self._closed = True
+        # Waited for: a request that is cut off in the middle of a change would have a fate that nobody knows.
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -147,6 +155,7 @@ async def _until_done(running: asyncio.Future[T], deadline: float) -> None:
     loop = asyncio.get_running_loop()
     """Waits for a thread, whoever else cancels meanwhile: what it reads or fills must not be freed under it."""
     running.add_done_callback(_retrieve)
+    # Until the deadline at most: a thread that hangs must not hold up a close for ever.
     while not running.done() and loop.time() < deadline:
         try:
             await asyncio.wait({running}, timeout=deadline - loop.time())

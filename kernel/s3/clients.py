@@ -31,6 +31,8 @@ class _Entry:
         self.users_count = 0
 
 
+# A client of boto3 is for any number of threads, but making one is not: hence the lock, and not one client per thread,
+# each of which would have connections of its own.
 class Clients:
     """Clients of S3 at ``endpoint`` (None: AWS), at most ``s3_clients_max`` beside those in use. Used from the threads
     of requests. Owned by a store, which closes it."""
@@ -91,6 +93,7 @@ class Clients:
     def close(self) -> None:
         """Closes all that nobody uses; the others are closed by their last user."""
         with self._lock:
+            # Those in use are then surplus when their users give them back.
             self._clients_max = 0
             self._close_idle(0)
 

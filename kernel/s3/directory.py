@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from sigmaos_ray.rpcsrv import Caller
 
 
+# Nothing is cached, not even for a moment: other programs change S3 without telling us, and an old answer would be
+# wrong in a way that no client could see.
 class S3Dir(Dir):
     """A directory. Nothing is remembered of it between two calls but its folder: S3 is asked."""
 
@@ -67,6 +69,7 @@ class S3Dir(Dir):
         key = self.folder.key_of(name)
         if not state.is_shown(name) or not state.may_exist(key):
             return None
+        # The object first, as files are looked up more often than directories, and win over one of their name (B-1).
         info = await account.head(self.folder.bucket, key)
         if info is not None:
             return S3Object(self.folder, name, info)
@@ -98,6 +101,7 @@ class S3Dir(Dir):
         depth = len(dirs) - 1
         while depth and not await dirs[depth - 1].folder.is_there(account):
             depth -= 1
+        # The way may have ended at an object instead of a directory: that is another error.
         if depth + 1 < len(dirs) and await self._is_object(account, dirs[depth].folder.prefix):
             raise serr.NotDir(dirs[depth].name)
         return list(dirs[:depth])
@@ -118,6 +122,7 @@ class S3Dir(Dir):
         account = self._shared.account(caller)
         listing, merged = await self._first_with_entries(account, after)
         if not listing.is_last:
+            # Asked for one by one: they are few, since names seldom begin with each other.
             for name in state.late_dirs(state.last_name(listing), after, merged):
                 if state.is_shown(name) and await self.folder.below(name).is_there(account):
                     merged[name] = None
@@ -131,6 +136,7 @@ class S3Dir(Dir):
         while True:
             listing = await account.list(self.folder.bucket, self.folder.prefix, after, token)
             merged = state.merge(listing, after)
+            # A page may hold nothing that is shown: an empty reply would be taken for the end.
             if merged or listing.is_last:
                 return listing, merged
             token = listing.next_token
@@ -164,6 +170,7 @@ class S3Dir(Dir):
             if await self._find(account, name) is not None:
                 raise serr.Exists(name)
             self._shared.fences.check(fence)
+            # Not exclusive: under the lock nobody else of this server makes it, and another server's mark is the same.
             await account.put(folder.bucket, folder.key_of(MARKER), [b""], exclusive=False)
             self.folder.has_come(name)
         return S3Dir(folder)

@@ -37,6 +37,7 @@ CODES: Final[Mapping[str, type[serr.SigmaError]]] = {
     "412": serr.Exists,
     "PreconditionFailed": serr.Exists,
     "409": serr.Exists,
+    # A conditional write that met another one under way: tried again first, and Exists only if that does not help.
     "ConditionalRequestConflict": serr.Exists,
     "400": serr.Inval,
     "KeyTooLongError": serr.Inval,
@@ -76,6 +77,7 @@ class Fate(enum.Enum):
     """S3 failed, or the connection broke: it may have been carried out."""
 
 
+# 503 stands here: AWS says it of requests that it did not begin, and asks for fewer.
 _REFUSED_CODES: Final = frozenset(
     {
         *("503", "SlowDown", "ServiceUnavailable", "Busy", "429", "TooManyRequests", "RequestLimitExceeded"),

@@ -57,6 +57,7 @@ class Folder:
         key = self.key_of(name)
         # S3 has files and directories of one name; the lock keeps two clients of this server from making both.
         async with self.shared.locks.hold(exclusive=[(self.bucket, key)]):
+            # Side by side: each is a round trip, and the lock is held over both.
             old, has_below = await asyncio.gather(account.head(self.bucket, key), self.below(name).is_there(account))
             if old is not None and exclusive:
                 raise serr.Exists(name)

@@ -65,6 +65,7 @@ class S3Object(Node):
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         state.check_writable(self._name, how.mode)
         account = self._shared.account(caller)
+        # S3 is not asked: what is there now says nothing of what will be there at the close.
         if how.mode & OACCESS_MASK == OWRITE or how.mode & OTRUNC:
             self._shared.fences.check(how.fence)
             only_if_written = not how.mode & OTRUNC

@@ -44,6 +44,7 @@ class Span:
         self.error: serr.SigmaError | None = None
         self._pieces: deque[bytes] = deque()
         self._loop = asyncio.get_running_loop()
+        # Made anew for each wait, and shared by all who wait at that time.
         self._news: asyncio.Future[None] | None = None
         self._is_over = False
         """Nothing more will come."""
@@ -129,6 +130,7 @@ class Span:
         """What is there from ``offset`` on, up to ``end`` at most, a piece at a time; empty if no more will come."""
         await self._wait_for(offset)
         start = self.start + self.dropped_bytes
+        # A piece is handed on as it came where it fits: copying megabytes would block the loop.
         for piece in self._pieces:
             if start <= offset < start + len(piece):
                 whole = offset == start and end >= start + len(piece)
@@ -212,6 +214,7 @@ class Stream:
 
     def _fetch_for(self, offset: int, end: int, info: ObjectInfo) -> None:
         """Begins to fetch what a read needs, and what is to be ahead of it."""
+        # What a read needs it gets, whatever others hold: only what is fetched ahead may be refused.
         for at, count in self._window.needed(offset, end, info.size):
             self._fetch(at, count, info.etag if at else "", must=True)
         ahead = self._window.ahead(offset, info.size)
@@ -263,5 +266,6 @@ class Stream:
         for span in self._spans:
             span.stop(why)
         self._spans.clear()
+        # Only what is counted leaves at once; a thread that still reads lets go of its piece a moment later.
         self._budget.leave(self)
         return tasks

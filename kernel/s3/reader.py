@@ -55,6 +55,7 @@ class ObjectReader(OpenFile):
         latest = reversed(self._streams)
         stream = next((each for each in latest if offset and each.leads_to(offset) and not each.has_failed), None)
         if stream is None:
+            # Streams beyond the limit go, the longest unused first: each holds what it fetched ahead.
             idle = [each for each in self._streams if not each.is_waited_for]
             folder, shared = self._folder, self._folder.shared
             for surplus in idle[: max(len(self._streams) + 1 - shared.limits.s3_streams_max, 0)]:

@@ -179,6 +179,7 @@ def _get(client: S3Client, wanted: Range) -> GetObjectOutputTypeDef | None:
         reply = client.get_object(**request)
     except ClientError as error:
         code = code_of(error)
+        # Also a range that is past the end by now: with an ETag it was known to be inside.
         if wanted.etag and code in (*PRECONDITION_FAILED, *INVALID_RANGE):
             raise serr.Version(name_of(wanted.key), "replaced since it was opened") from error
         if code in (*INVALID_RANGE, *MISSING):
@@ -186,6 +187,7 @@ def _get(client: S3Client, wanted: Range) -> GetObjectOutputTypeDef | None:
         raise
     # Some stores send the whole object, whatever range was asked for.
     if "ContentRange" not in reply and (wanted.offset or reply["ContentLength"] > wanted.count):
+        # Unread, or the connection would have to take all of it before it is of use again.
         reply["Body"].close()
         raise serr.NotSupported(name_of(wanted.key), "this S3 does not read parts of objects")
     return reply
@@ -208,6 +210,8 @@ class _Body(io.BytesIO):
         self._until = until
 
     def read(self, size: int | None = -1, /) -> bytes:
+        # boto3's own time-outs are for each piece that is sent: a server that takes a byte now and then meets none of
+        # them.
         if time.monotonic() > self._until:
             raise ReadTimeoutError(endpoint_url="S3", error="too slow with the bytes sent")
         return super().read(size)
@@ -216,6 +220,7 @@ class _Body(io.BytesIO):
 def body_of(chunks: Sequence[Chunk], until: float) -> bytes | _Body:
     """What boto3 is to send: one copy of the chunks, none if there is but one."""
     first = chunks[0] if len(chunks) == 1 else b""
+    # A small body is sent as bytes: with those boto3 does not ask first whether S3 wants them.
     data = first if isinstance(first, bytes) and len(chunks) == 1 else b"".join(chunks)
     return data if len(data) < STREAMED_BYTES else _Body(data, until)
 

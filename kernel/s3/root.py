@@ -58,6 +58,7 @@ class S3Root(Dir):
         return await self._bucket(names[0]).get(caller, names[1:], offset, count) if names else None
 
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
+        # All of them for each page: a page of S3's own would not begin behind a name.
         names = [name for name in await self._shared.account(caller).buckets() if name > after]
         return [self._bucket(name).status() for name in names[:limit]]
 

@@ -32,6 +32,7 @@ class S3Server(FileService):
         args = self._args
         # In a thread: boto3 reads the profile's files, and imports what it needs at its first client.
         store = await asyncio.to_thread(S3Store, args.s3_endpoint, args.s3_credentials_profile, self._config.proxy)
+        # In a thread: it waits for requests under way, and the loop has to go on for those who read them.
         resources.push_async_callback(asyncio.to_thread, store.close)
         watches = WatchTable()
         fs = S3Fs(store, watches, make_directory(directory_of(args)))

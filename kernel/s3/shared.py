@@ -33,6 +33,7 @@ class S3Shared:
         self.budget = Budget(self.limits.s3_ahead_bytes_max)
         self.uploads = UploadsFile(keeping.opening(directory))
         self.fences = KeptFences(keeping.opening(directory))
+        # From the clock on, so that versions of directories do not go back when the server is started again.
         self.versions = KeyVersions(time.time_ns())
         self.locks: LockTable[tuple[str, str]] = LockTable()
         """Changes of one object, by bucket and key, are made one after the other."""

@@ -129,6 +129,7 @@ def before_unions(names: Sequence[str]) -> list[str]:
 def qid_path(bucket: str, key: str) -> int:
     """A stable number for an object or a directory, below 2^63; the server's own entries lie above."""
     digest = hashlib.blake2b(f"{bucket}/{key}".encode(), digest_size=8).digest()
+    # A hash, as S3 has no numbers: two names with one number would need billions of objects.
     return int.from_bytes(digest, "big") >> 1
 
 
@@ -154,6 +155,7 @@ def merge(listing: DirPage, after: str) -> dict[str, ObjectInfo | None]:
     """Entries of a page, by name, that sort after ``after``; None for a directory. A file hides a directory of its
     name."""
     merged: dict[str, ObjectInfo | None] = {name: None for name in listing.dirs if is_shown(name) and name > after}
+    # Files last, so that one hides a directory of its name, as in ``S3Dir._find``.
     merged.update((name, info) for name, info in listing.files if is_shown(name) and name > after)
     return merged
 
@@ -201,6 +203,7 @@ class KeyVersions:
     def move_below(self, bucket: str, prefix: str, now_ns: int) -> None:
         """All in a directory went."""
         base = within(prefix)
+        # The floor stands for all that is forgotten here: nothing below may come back with an older version.
         self._floor = max(self._floor + 1, now_ns)
         for key in [key for key in self._entries if key[0] == bucket and key[1].startswith(base)]:
             del self._entries[key]
@@ -257,6 +260,8 @@ class Window:
     def ahead(self, offset: int, size: int) -> tuple[int, int] | None:
         """One more fetch, if it is time: to be called with each read."""
         self._reads_count += 1
+        # Not before windows are four times the first: until then it may be somebody who looks at a file's beginning
+        # only.
         goes_on = self._reads_count > 1 and self._window_bytes >= 4 * self._first_bytes
         is_far = self.frontier - offset >= self._ahead_count * self._window_bytes
         return None if not goes_on or is_far or self.frontier >= size else self._next(size)

@@ -37,6 +37,7 @@ class S3Store:
         self.limits = limits or configuration.current().proxy
         try:
             self._clients = Clients(endpoint, profile, self.limits)
+            # Made now, so that a profile that is not there fails the start, and not the first request.
             with self._clients.use(None):
                 pass
         except BOTO_ERRORS as error:
@@ -48,6 +49,7 @@ class S3Store:
         secret = caller.secret(S3_SERVICE)
         if secret is None and not self.limits.s3_own_credentials:
             raise serr.Perm("s3", "show S3 credentials: SIGMAOS_S3_KEY and SIGMAOS_S3_SECRET")
+        # Threads are shared by session: a client that opens many files has no more turns for that.
         return Account(self.calls, (caller.session_id, caller.client_id), secret)
 
     def own(self) -> Account:
@@ -125,6 +127,7 @@ class Account:
         wanted = taker.wanted
 
         def call(client: S3Client) -> None:
+            # Looked up at each try: what came before the connection broke is not asked for again.
             rest = taker.rest()
             if rest is not None:
                 requests.read_pieces(client, rest, taker)
@@ -142,6 +145,8 @@ class Account:
 
     async def delete(self, bucket: str, key: str) -> None:
         """A key that is not there is no error."""
+        # Tried again though it may have been carried out: under the key's lock this server makes no newer object in
+        # between.
         call = partial(requests.delete, bucket=bucket, key=key)
         await self._run(call, About(requests.name_of(key), bucket, changes=True))
 

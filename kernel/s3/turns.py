@@ -25,6 +25,7 @@ class Turns(Generic[W]):
 
     def take(self, who: Hashable) -> bool:
         """Takes a thread if ``who`` may have one now; else let it ``wait``."""
+        # Nobody overtakes requests of his own that wait already.
         if who in self._waiting or not self._admits(who):
             return False
         self._enter(who)
@@ -44,6 +45,7 @@ class Turns(Generic[W]):
         """Gives a thread back; returns those whose turn has come. They hold their threads already."""
         self.free += 1
         self._held[who] -= 1
+        # A client that holds nothing must leave no trace: there is a new one for each session.
         if not self._held[who]:
             del self._held[who]
         return self._next()
@@ -56,6 +58,7 @@ class Turns(Generic[W]):
                 break
             waiters = self._waiting[who]
             chosen.append(waiters.popleft())
+            # Behind the other clients: the next thread is for one of them, if they may have it.
             self._waiting.move_to_end(who)
             if not waiters:
                 del self._waiting[who]

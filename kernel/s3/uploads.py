@@ -33,6 +33,7 @@ class UploadsFile:
         self._file = KeptFile(open_directory, UPLOADS_FILE, list[UnfinishedUpload], syncs=False)
         self.abandoned = self._file.read() or []
         """Those of the server before this one: to be aborted."""
+        # A dictionary as an ordered set. The abandoned ones stay in the file until S3 has dropped them.
         self._open = dict.fromkeys(self.abandoned)
 
     def __len__(self) -> int:

@@ -48,12 +48,14 @@ class Upload:
             raise serr.Inval(self._name, f"S3 takes {PARTS_MAX} parts at most: raise Proxy.s3_part_bytes")
         if self._id is None:
             self._id = asyncio.create_task(self._start(), name="s3-upload")
+        # The number is given here, in the order of the bytes; in which order parts arrive does not matter to S3.
         task = asyncio.create_task(self._send(len(self._parts) + 1, chunks, size), name="s3-part")
         self._parts.append(task)
         self._flying.add(task)
         task.add_done_callback(self._landed)
 
     async def _wait_for_room(self, size_bytes: int) -> None:
+        # Nothing else runs between this question and the clearing: a part that lands is not missed.
         while not self._has_room(size_bytes):
             self._changed.clear()
             await self._changed.wait()
@@ -204,6 +206,7 @@ class ObjectWriter(OpenFile):
         self._held_bytes -= size
         while size:
             chunk = self._chunks.popleft()
+            # By views: of a chunk of megabytes both parts share the memory.
             if len(chunk) > size:
                 view = memoryview(chunk)
                 self._chunks.appendleft(view[size:])
@@ -221,12 +224,14 @@ class ObjectWriter(OpenFile):
                 if self._is_needed:
                     await self._appear()
             except BaseException:
+                # Also when it is cancelled: what was sent would stay in S3, and be paid for.
                 await self._drop()
                 raise
 
     async def _appear(self) -> None:
         upload = self._upload
         if upload is not None:
+            # The last part, and the only one that may be smaller than S3's least.
             if self._held_bytes:
                 await self._send_part(self._held_bytes)
             await upload.arrived()
