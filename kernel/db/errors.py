@@ -10,6 +10,7 @@ from sqlalchemy import exc
 from sigmaos_ray import serr
 
 UNIQUE: Final = frozenset({"SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_ROWID", 1062})
+# Names are SQLite's, numbers MariaDB's, here and below.
 BUSY: Final = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_BUSY_SNAPSHOT", 1205, 1213, 1020})
 """Another transaction was in the way, and this one was undone."""
 TOO_LONG: Final = frozenset({"SQLITE_INTERRUPT", 1969, 3024})
@@ -27,6 +28,7 @@ def translated(error: Exception, statement: str) -> serr.SigmaError:
     original = getattr(error, "orig", None)
     text = str(original if original is not None else error).strip() or type(error).__name__
     code = _code(original)
+    # SQLAlchemy's own: no connection came free, so nothing was sent.
     if isinstance(error, exc.TimeoutError):
         return serr.Retry(what, "all connections to the database are in use")
     if code in TOO_LONG:
@@ -39,6 +41,7 @@ def translated(error: Exception, statement: str) -> serr.SigmaError:
         return serr.Perm(what, text)
     if code in AWAY:
         return serr.Unreachable("database", text)
+    # Also where the connection broke: a commit may have come through before it did.
     if code in FULL or (isinstance(error, exc.DBAPIError) and error.connection_invalidated):
         return serr.IOErr(what, text)
     return serr.Inval(what, text)

@@ -33,6 +33,7 @@ class DbServer(FileService):
         args = self._args
         store = DbStore(database_url(args), self._config.proxy)
         resources.callback(store.close)
+        # Before the name is there: a database that does not answer fails the start, which says so.
         await asyncio.to_thread(store.check)
         watches = WatchTable()
         _log(f"serves {store.shown_url}")

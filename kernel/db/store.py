@@ -50,8 +50,11 @@ class DbStore:
             self._engine = create_engine(
                 parsed,
                 pool_size=limits.db_connections,
+                # As many connections as are configured, and no more: whoever comes then waits, and hears Retry in the
+                # end.
                 max_overflow=0,
                 pool_timeout=limits.db_wait_s,
+                # A connection that the database closed while nobody used it would fail the next statement.
                 pool_pre_ping=True,
                 connect_args={"timeout": limits.db_wait_s} if parsed.get_backend_name() == "sqlite" else {},
             )
@@ -88,6 +91,7 @@ class DbStore:
         for row in result:
             rows.append(row)
             size += sum(_VALUE_BYTES + (len(value) if isinstance(value, str | bytes) else 0) for value in row)
+            # While rows come: all of them may be more than memory holds.
             if size > self._reply_bytes_max:
                 limit = f"over {self._reply_bytes_max} bytes: ask for fewer, with LIMIT"
                 raise serr.Inval(shortened(statement), limit)
@@ -125,10 +129,12 @@ class DbStore:
             return
         raw: Any = connection.connection.dbapi_connection
         if self._is_sqlite:
+            # SQLite has no time-out for a statement, but gives up once this returns something else than 0.
             raw.set_progress_handler(lambda: int(time.monotonic() > ends_s), _STEPS)
             try:
                 yield
             finally:
+                # The connection goes back to the pool: the next statement has another limit, or none.
                 raw.set_progress_handler(None, 0)
         elif getattr(connection.dialect, "is_mariadb", False):
             left_s = max(ends_s - time.monotonic(), 0.001)

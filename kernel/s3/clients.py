@@ -72,6 +72,7 @@ class Clients:
         for secret in idle[: max(surplus, 0)]:
             self._entries.pop(secret).client.close()
 
+    # With None for its keys a client takes those of the session's profile.
     def _make(self, secret: Secret | None) -> S3Client:
         key_id = key = token = None
         if secret is not None:

@@ -237,6 +237,7 @@ class S3Dir(Dir):
         self.folder.above().has_gone(self.name)
         self._shared.watches.end(self.qid().path)
 
+    # Mostly nobody watches: a thousand keys are not taken apart for that.
     def _publish_removed(self, published: set[tuple[str, str]], keys: Sequence[str]) -> None:
         """These keys went: tells the watches, and ends those of directories below. ``published``: by earlier calls, as
         the keys of one directory may come in several parts."""

@@ -124,6 +124,8 @@ class About(msgspec.Struct, frozen=True):
     """It changes something: if its fate is unknown that is IOErr."""
 
 
+# The fate comes before the tables: whatever S3 calls it, of a change of unknown fate nobody may believe that it was not
+# made.
 def from_boto(error: Exception, about: About, note: str = "") -> serr.SigmaError:
     """What an error of boto3 is in SigmaOS. ``note`` goes behind its words."""
     words = f"{error}{note}"

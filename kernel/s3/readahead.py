@@ -221,6 +221,8 @@ class Stream:
         if ahead is not None and not self._fetch(*ahead, info.etag, must=False):
             self._window.frontier -= ahead[1]  # no memory for it: the next read asks once more
 
+    # An empty piece is the end of the object: less came than was asked for, without an error. Mostly one piece is all
+    # of the answer, and is not copied.
     async def _collect(self, offset: int, end: int, info: ObjectInfo) -> tuple[bytes, ObjectInfo]:
         pieces: list[bytes] = []
         for span in [span for span in self._spans if span.start < end and offset < span.end]:

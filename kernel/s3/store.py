@@ -37,7 +37,7 @@ class S3Store:
         self.limits = limits or configuration.current().proxy
         try:
             self._clients = Clients(endpoint, profile, self.limits)
-            # Made now, so that a profile that is not there fails the start, and not the first request.
+            # The first client takes longest to make: now, and not while the first request holds the lock.
             with self._clients.use(None):
                 pass
         except BOTO_ERRORS as error:

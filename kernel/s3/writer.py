@@ -104,6 +104,7 @@ class Upload:
         for task in self._parts:
             await asyncio.shield(task)
 
+    # An upload that is just being started is waited for: S3 would keep it, and nobody would know its name.
     async def drop(self) -> None:
         """Drops what was sent. S3 that is away then is told again when s3 starts the next time."""
         for task in self._flying:

@@ -21,6 +21,7 @@ class UxKernel(KernelActor):
 
 def _raise_descriptor_limit() -> None:
     """Each file that a client has open is a descriptor here: as many as the system lets us have."""
+    # The soft limit is 1024 on most systems, which ten clients with a hundred files each would reach.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sigmaos_ray.rpcsrv import Caller
 
 
+# Calls on names do not wait between looking and doing. What does wait, to prepare contents say, looks again behind
+# that: the host, other clients and the ends of leases go on meanwhile.
 class UxDir(UxNode, Dir):
     """A directory, and the nodes of its entries that somebody holds."""
 
@@ -35,6 +37,7 @@ class UxDir(UxNode, Dir):
 
     def __init__(self, shared: UxShared, name: str, host: HostStat, parent: Parent | None) -> None:
         super().__init__(shared, name, host, parent)
+        # Weak: a node is there as long as a fid or an open file has it; nothing else need be remembered of an entry.
         self._held: WeakValueDictionary[str, UxNode] = WeakValueDictionary()
 
     def open_dir(self) -> HostDir:
@@ -67,6 +70,7 @@ class UxDir(UxNode, Dir):
     def _node_of(self, name: str, host: HostStat) -> UxNode:
         """The node of an entry that the host shows."""
         node = self._held.get(name)
+        # By inode, not by name alone: the host's programs may have put another file there.
         if node is not None and node.host.inode == host.inode and node.is_dir == host.is_dir:
             node.see(host)
             return node
@@ -158,6 +162,7 @@ class UxDir(UxNode, Dir):
         version = self.shared.versions.first(host)
         if node is None or node.host.inode != host.inode:
             return self.shared.stat_of(name, host, version)
+        # A directory's version is moved by us alone; a file's also by the host's programs, by the inode's time.
         version = node.version if node.is_dir else max(version, node.version)
         return self.shared.stat_of(name, host, version, is_leased=bool(node.lease))
 
@@ -168,6 +173,7 @@ class UxDir(UxNode, Dir):
         host_mode = _host_mode_of(name, how)
         self.shared.check(how.fence, how.lease)
         node, fd = await self._create(name, how, host_mode)
+        # Before the wait: whoever removes or replaces the file meanwhile must find it open.
         file = node.files.adopt(fd) if isinstance(node, UxFile) and fd is not None else None
         try:
             await self.settle()
@@ -194,6 +200,7 @@ class UxDir(UxNode, Dir):
     def _create_pipe(self, name: str, how: OpenHow, host_mode: int) -> UxNode:
         workshop = self.shared.store.workshop
         with self.open_dir() as directory:
+            # Made apart and then linked: a FIFO must have its mark before it has a name in the tree.
             piece = workshop.prepare_pipe(host_mode)
             try:
                 return self._place_passing(directory, piece, name, how.lease)
@@ -268,6 +275,7 @@ class UxDir(UxNode, Dir):
         with self.open_dir() as directory:
             file = self._file_of(name, directory.look(name)).files.open(writes=True)
         try:
+            # Through an opening like any other: under the file's lock, so that it does not mix with writes under way.
             count = await file.write(offset, data, how.fence, how.lease)
         except BaseException:
             await file.abort()
@@ -315,9 +323,11 @@ class UxDir(UxNode, Dir):
         if not isinstance(new_dir, UxDir) or new_dir.shared is not self.shared:
             raise serr.Inval(new_name, "a rename stays within one server")
         new_dir._check_name(new_name)
+        # The host would refuse it too, with an error (EINVAL) that says nothing of the reason.
         if node.is_dir and new_dir._is_below(node):
             raise serr.Inval(new_name, "a directory cannot move into itself")
         self.shared.check(fence)
+        # Without this the file would be taken for two names of one file, of which one goes.
         if new_dir is self and new_name == node.name:
             return
         is_replaced = self._move_on_host(node, new_dir, new_name)
@@ -332,6 +342,7 @@ class UxDir(UxNode, Dir):
         node.moved_to(new_dir, new_name)
         new_dir._has_come(node)
         self.shared.ties.moved()
+        # Last: whoever waits for the disk must not hold up what clients see.
         for directory in {self, new_dir}:
             await directory.settle()
 

@@ -94,6 +94,7 @@ class OpenFiles:
         self._count = 0
 
     def open(self, *, writes: bool) -> OpenUxFile:
+        # Not writable before somebody wants that: a file that may only be read could not be opened at all.
         if self.handle is None or (writes and not self.handle.writable):
             self._swap(Handle(self._node.open_fd(writable=writes), writable=writes))
         return self._opened()
@@ -106,6 +107,7 @@ class OpenFiles:
     def replace(self, piece: Workpiece) -> None:
         """The file has another inode now."""
         if self.handle is not None:
+            # The workpiece's own descriptor: to open the file again by its name could find another one.
             self._swap(Handle(piece.take_fd(), writable=True))
 
     def _opened(self) -> OpenUxFile:
@@ -148,6 +150,7 @@ class OpenUxFile(OpenFile):
     async def read(self, offset: int, count: int) -> bytes:
         node, shared = self._node, self._node.shared
         with self._held() as handle:
+            # Mostly nobody writes, and the bytes are in memory: no task, no thread, and no lock is needed.
             if shared.locks.is_readable(handle.inode):
                 data = shared.store.read_now(handle.fd, offset, count, node.name)
                 if data is not None:
@@ -174,6 +177,7 @@ class OpenUxFile(OpenFile):
         with self._held() as handle:
             async with shared.locks.hold(exclusive=[handle.inode]):
                 shared.check(fence)
+                # On the loop, as it is short; under the lock, as a read in a thread may be under way.
                 hostfile.truncate(handle.fd, node.name)
                 node.touch()
                 self._is_dirty = True
@@ -183,6 +187,7 @@ class OpenUxFile(OpenFile):
         if self._is_closed:
             return
         try:
+            # Only of files that were written through this opening: others have closes of their own.
             if self._is_dirty and self._node.shared.store.syncs:
                 with self._held() as handle:
                     await self._node.shared.store.sync_file(handle.fd, self._node.name)

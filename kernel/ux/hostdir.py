@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
+# ELOOP is what O_NOFOLLOW says of a link of the host: that is refused, not missing. EXDEV: between file systems.
 ERRORS: Final[Mapping[int, type[serr.SigmaError]]] = {
     errno.ENOENT: serr.NotFound,
     errno.EEXIST: serr.Exists,
@@ -136,6 +137,7 @@ class HostDir:
         """Goes down into the directory ``name``. NotDir for anything else, a link of the host included."""
         with translated(name):
             below = os.open(name.encode(), _DIRECTORY, dir_fd=self._fd)
+        # Only now: if the name is no directory, this one stays as it was.
         self.close()
         self._fd = below
 
@@ -149,6 +151,7 @@ class HostDir:
     @property
     def is_removed(self) -> bool:
         """True once the directory is in no other any more."""
+        # Directories have no hard links, but some file systems do not count theirs: only 0 means something.
         return os.fstat(self._fd).st_nlink == 0
 
     def look(self, name: str) -> HostStat:
@@ -188,6 +191,7 @@ class HostDir:
         fd = self._open_to_read()
         try:
             with translated(""), os.scandir(fd) as entries:
+                # One more than allowed, to tell that there are more; of a million names no more are read.
                 names = [entry.name for entry in islice(entries, count_max + 1)]
         finally:
             os.close(fd)
@@ -241,6 +245,7 @@ class HostDir:
         access = os.O_RDWR if writable else os.O_RDONLY
         with translated(name):
             fd = os.open(name.encode(), access | _FILE, dir_fd=self._fd)
+            # By the descriptor: what a name stands for may have changed since it was opened.
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 os.close(fd)
                 raise serr.IsDir(name) if stat.S_ISDIR(self.look(name).mode) else serr.Perm(name)
@@ -288,6 +293,7 @@ class HostDir:
             except OSError as error:
                 if error.errno not in _NO_HARD_LINKS:
                     raise
+                # A look and a rename: a program of the host may come in between, and its file would be replaced.
                 if target.peek(new_name) is not None:
                     raise serr.Exists(new_name) from error
                 os.rename(name.encode(), new_name.encode(), src_dir_fd=self._fd, dst_dir_fd=target._fd)

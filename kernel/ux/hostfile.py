@@ -61,6 +61,8 @@ class InlineReader:
     def read(self, fd: int, offset: int, count: int) -> bytes | None:
         """``count`` bytes, at most ``bytes_max``, if all are in memory; None if not, or if the host cannot tell."""
         try:
+            # RWF_NOWAIT: what is not in the kernel's cache fails with EAGAIN, or comes short, instead of holding up the
+            # loop.
             done = os.preadv(fd, [self._buffer[:count]], offset, os.RWF_NOWAIT)
         except OSError:  # it waits, or some file systems cannot tell; the read that waits says what else is wrong
             return None
@@ -96,6 +98,7 @@ def _write_all(fd: int, offset: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         if offset == NO_OFFSET:
+            # Not by a descriptor with O_APPEND: on Linux ``pwrite`` to one appends, whatever offset is given.
             done = os.pwritev(fd, [rest], 0, os.RWF_APPEND)
         else:
             done = os.pwrite(fd, rest, offset)

@@ -52,8 +52,10 @@ _decode: Final[Callable[[bytes], Record]] = decoding.json_decoder(_as_record)
 def places(data: bytes) -> dict[str, list[tuple[str, ...]]]:
     """By mark, every way where an entry may be."""
     ways_by_mark: dict[str, dict[tuple[str, ...], None]] = {}
+    # JSON has no bare line ends, so each line is one record, or what a crash left of one.
     for record in _readable(data.splitlines()):
         if isinstance(record, At):
+            # Added to those before it: a record may tell of a move that never came.
             ways_by_mark.setdefault(record.mark, {})[tuple(record.way)] = None
         elif isinstance(record, Gone):
             ways_by_mark.pop(record.mark, None)

@@ -36,6 +36,7 @@ class Listings:
     def __init__(self, kept_max: int = KEPT_MAX) -> None:
         self._newest: OrderedDict[tuple[int, int], NameList] = OrderedDict()
         self._kept_max = kept_max
+        # Numbers instead of times: two listings may begin at one tick of a clock.
         self._numbers = itertools.count(1)
 
     def next_number(self) -> int:

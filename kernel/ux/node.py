@@ -40,6 +40,7 @@ class Parent(Protocol):
         """Returns once the entries last as the server's configuration promises."""
 
 
+# A node knows its parent, not its pathname: so a directory above it may be renamed without a word to those below.
 class UxNode(Node):
     """An entry of the host, while somebody holds it."""
 
@@ -73,6 +74,7 @@ class UxNode(Node):
         while here.parent is not None:
             names.append(here.name)
             here = here.parent
+        # The chain ends before the root: something on the way was taken out.
         if not here.is_root:
             raise serr.NotFound(here.name)
         names.reverse()
@@ -108,6 +110,8 @@ class UxNode(Node):
             if self.parent is None:
                 return directory.status()
             host = directory.look(self._name)
+        # A file that the host replaced by another one is still the file of that name. One that is leased is not: the
+        # lease's end must not remove what is the host's.
         if stat.S_IFMT(host.mode) != stat.S_IFMT(self.host.mode) or (self.mark and host.inode != self.host.inode):
             raise serr.NotFound(self._name, "replaced on the host")
         return host
@@ -133,6 +137,7 @@ class UxNode(Node):
         with directory:
             present = directory.peek_any(self._name)
             if present is None or present.inode != self.host.inode:
+                # Not ours: it came in the place of what the lease was for.
                 parent.lose(self._name, self)
                 return
             directory.remove(self._name, is_dir=False)

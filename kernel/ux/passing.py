@@ -90,6 +90,7 @@ def clear(root: HostDir, own: HostDir) -> bool:
         places = journal.places(journal.read(own))
     except serr.NotFound:
         return True
+    # One that is stuck holds up no other; the journal stays with the marks, and the next sweep tries again.
     cleared = [_is_cleared(root, own, mark, ways) for mark, ways in places.items()]
     return all(cleared)
 
@@ -104,6 +105,7 @@ def _is_cleared(root: HostDir, own: HostDir, mark: str, ways: Iterable[Sequence[
 
 
 def _clear_one(root: HostDir, own: HostDir, mark: str, ways: Iterable[Sequence[str]]) -> None:
+    # Without its mark there is nothing to compare with: the entry is gone, or was cleared before a crash.
     marked = own.peek(mark)
     if marked is None:
         return

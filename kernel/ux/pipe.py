@@ -30,6 +30,7 @@ class UxPipe(UxNode):
         return msgspec.structs.replace(await super().stat(caller), length=self._pipe.length)
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        # A pipe without a name would wait for ever for somebody at its other end.
         if self.parent is None:
             raise serr.NotFound(self._name)
         return await self._pipe.open(how.mode, self.shared.check)

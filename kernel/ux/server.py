@@ -29,6 +29,7 @@ class UxServer(FileService):
 
     async def open(self, resources: AsyncExitStack) -> FileServer:
         directory, proxy = directory_of(self._args), self._config.proxy
+        # Its making sweeps what dead servers left: their leased files are gone before anybody can ask.
         store = UxStore(directory, proxy.ux_threads, syncs=proxy.ux_fsync)
         resources.callback(store.close)
         watches = WatchTable()

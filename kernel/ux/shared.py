@@ -24,6 +24,7 @@ class UxShared:
     def __init__(self, store: UxStore, watches: WatchTable) -> None:
         self.store = store
         self.watches = watches
+        # Beside the tree, not in the process's own part: fences outlive it.
         self.fences = KeptFences(store.workshop.open_hidden)
         self.ties = Ties(store.workshop.passing)
         self.leases = LeaseKeeper(self.ties.end)
@@ -37,6 +38,7 @@ class UxShared:
     def check(self, fence: Fence, lease: int = NO_LEASE) -> None:
         """Before a change: NotFound for a lease that is over; Stale for a fence that another has overtaken. A newer
         fence is on the disk once this returns."""
+        # The lease first: what is refused for it must not raise a fence.
         self.leases.check(lease)
         self.fences.check(fence)
 

@@ -24,6 +24,7 @@ from sigmaos_ray.sigmap import DMDEVICE, DMDIR, DMMOUNT, DMNAMEDPIPE, DMSYMLINK,
 _KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT | DMNAMEDPIPE
 _ALONE: Final = DMDIR | DMNAMEDPIPE
 """Kinds that no other goes with."""
+# Without execute bits: the owner's tells the two kinds of links apart.
 _LINK_MODE: Final = stat.S_ISVTX | 0o666
 _LINK_PERM: Final = 0o777
 
@@ -94,6 +95,8 @@ def qid_path(inode: tuple[int, int], root_dev: int) -> int:
     2^63, which the server's own entries use, alone."""
     dev, ino = inode
     if dev != root_dev:
+        # Multiplied by 2**64 divided by the golden ratio, so that devices with small numbers differ in the high bits,
+        # where inodes have none.
         ino ^= (dev + 1) * 0x9E37_79B9_7F4A_7C15
     return ino & ((1 << 63) - 1)
 

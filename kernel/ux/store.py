@@ -55,6 +55,7 @@ class UxStore:
         with contextlib.ExitStack() as parts:
             self._root = parts.enter_context(HostDir.open_root(root))
             self.workshop = Workshop(self._root, sync=syncs)
+            # From here on the store owns both, and closes them.
             parts.pop_all()
         self._threads = Threads("ux", threads_max)
         self._inline = InlineReader(INLINE_READ_BYTES_MAX)
@@ -64,6 +65,7 @@ class UxStore:
         if self._is_closed:
             return
         self._is_closed = True
+        # Threads first: they may still hold workpieces, which the workshop then clears.
         self._threads.close()
         self.workshop.close()
         self._root.close()
@@ -87,6 +89,7 @@ class UxStore:
     ) -> Page:
         """At most ``limit`` entries after a name, in order. ``names``: as an earlier page found them."""
         with self.directory(way) as directory:
+            # A later page of a long listing goes to a thread, too: each of its entries is looked at.
             if names is None and (names := directory.few_names(INLINE_NAMES_MAX)) is not None:
                 return _page(directory, way, names, after, limit, is_shown)
             return await self._threads.run(_page, directory, way, names, after, limit, is_shown)
@@ -114,6 +117,7 @@ class UxStore:
 
     async def prepare(self, data: bytes, offset: int, mode: int, name: str) -> Workpiece:
         """A file that can appear whole; see Workshop. The caller drops it in the end."""
+        # With syncs always in a thread: the disk takes milliseconds, however little it is.
         if len(data) <= INLINE_BYTES_MAX and not self.syncs:
             return self.workshop.prepare(data, offset, mode, name)
         pieces: list[Workpiece] = []

@@ -40,6 +40,8 @@ class TiedNode(Protocol):
         """Takes the entry out; what the host put in its place stays."""
 
 
+# Nodes are held here by strong references: directories hold theirs weakly, and a leased file that nobody has open would
+# be forgotten before its lease ends.
 class Ties:
     """Held nodes by lease; pipes have none. Used from one loop.
 
@@ -62,6 +64,7 @@ class Ties:
     def tie(self, node: TiedNode, lease: int, mark: str) -> None:
         """``mark`` stands for the node's inode; it takes the place of the one the node had."""
         if node.mark:
+            # The file has another inode now, and the old mark keeps one that no entry has.
             self._passing.forget(node.mark)
         else:
             self._count += 1
@@ -111,6 +114,7 @@ class Ties:
         """A node is about to be renamed: the next server has to look at both places. ``moved`` follows if it was."""
         if node.mark:
             self._passing.expect(node.mark, new)
+        # Whether something tied is below, to find out would take longer than a record.
         elif node.is_dir and self._count:
             self._passing.expect_below(old, new)
 
@@ -131,12 +135,14 @@ class Ties:
 
     def end(self, lease: int) -> None:
         """Removes the files of a lease; watches hear of it. What cannot be removed is left to the next server."""
+        # A copy: ``vanish`` takes each one out of the set.
         for node in sorted(self._by_lease.get(lease, set()), key=lambda node: node.name):
             # An error of one must not keep the others alive.
             try:
                 node.vanish()
             except serr.SigmaError as error:
                 debug.error(f"ux: the lease of {node.name!r} ended, and it cannot be removed: {error}")
+                # Away from the lease, or an end that is repeated would meet it again.
                 self._hang(node, _STUCK)
 
     def _shorten(self) -> None:

@@ -60,6 +60,7 @@ class Workshop:
             for other in self._hidden.names():
                 _sweep_if_dead(root, self._hidden, other)
             self._name, lock_fd = _claim(self._hidden)
+            # The lock ends with this descriptor, so with the process, however that ends.
             parts.callback(os.close, lock_fd)
             self._own = parts.enter_context(self._hidden.clone())
             self._own.enter(self._name)
@@ -77,6 +78,7 @@ class Workshop:
         self.passing.close()
         with contextlib.suppress(serr.NotFound):  # all of it was removed on the host
             _sweep(self._root, self._hidden, self._name)
+        # The lock last: while it is held no other server sweeps what is being swept here.
         self._parts.close()
 
     def prepare(self, data: bytes, offset: int, mode: int, name: str) -> Workpiece:
@@ -109,6 +111,7 @@ class Workshop:
     def place_over(self, piece: Workpiece, directory: HostDir, name: str, old: HostStat) -> None:
         """Lets it take the place of a file, with that file's mode and, where we may, owner."""
         with translated(name):
+            # Owner before mode: to change the owner takes set-user-ID bits away.
             with contextlib.suppress(PermissionError):  # only root gives files away: else it is ours
                 os.fchown(piece.fd, old.uid, old.gid)
             os.fchmod(piece.fd, stat.S_IMODE(old.mode))
