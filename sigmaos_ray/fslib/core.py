@@ -159,23 +159,25 @@ class FsCore:
         """An open fid of a directory; NotDir for anything else. Walks once more if the server is lost between the walk
         and the open."""
         parts, resolve = parse(pn)
+        # Not within the try: a walk has its own patience, and a second one on top would double it.
+        fid = await self.walker.walk(parts, resolve=resolve)
         try:
-            return await self._open_dir_once(pn, parts, resolve)
+            return await _opened_dir(pn, fid)
         except serr.SigmaError as error:
             if self.is_closed or not is_lost(error):
                 raise
-        return await self._open_dir_once(pn, parts, resolve)
+        return await _opened_dir(pn, await self.walker.walk(parts, resolve=resolve))
 
-    async def _open_dir_once(self, pn: str, parts: list[str], resolve: bool) -> RemoteFid:
-        fid = await self.walker.walk(parts, resolve=resolve)
-        try:
-            qid = await fid.open(OREAD)
-            if not qid.is_dir:
-                raise serr.NotDir(pn)
-        except BaseException:
-            await fid.clunk_quietly()
-            raise
-        return fid
+
+async def _opened_dir(pn: str, fid: RemoteFid) -> RemoteFid:
+    try:
+        qid = await fid.open(OREAD)
+        if not qid.is_dir:
+            raise serr.NotDir(pn)
+    except BaseException:
+        await fid.clunk_quietly()
+        raise
+    return fid
 
 
 def is_lost(error: BaseException) -> bool:

@@ -18,6 +18,8 @@ from sigmaos_ray.sigmap import DMDIR, NO_FENCE, OREAD, Fence, Perm, Stat, path
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
+
 
 class DirCalls(FsPart, NeedsEntries):
     """Directory calls."""
@@ -54,15 +56,16 @@ class DirCalls(FsPart, NeedsEntries):
         """All entries, in order of name. NotDir for what is no directory: ``pn/`` follows a link. Inval for one with
         more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
         with about(pn):
+            # The opening is not repeated here: it has its own patience.
+            fid = await self.core.open_dir(pn)
             try:
-                return await self._get_dir_once(pn)
+                return await self._all_entries(pn, fid)
             except serr.SigmaError as error:
                 if self.core.is_closed or not is_lost(error):
                     raise
-            return await self._get_dir_once(pn)
+            return await self._all_entries(pn, await self.core.open_dir(pn))
 
-    async def _get_dir_once(self, pn: str) -> list[Stat]:
-        fid = await self.core.open_dir(pn)
+    async def _all_entries(self, pn: str, fid: RemoteFid) -> list[Stat]:
         try:
             return await self._collected(pn, dir_pages(fid, self.core.config))
         finally:

@@ -91,7 +91,7 @@ def test_what_starts_an_instance_needs_more(bare: BareEnvironment, tmp_path: Pat
     assert done.returncode == 1
     assert done.stderr.startswith("sigmaos: sigmaos start needs Ray, aetcd")
     assert done.stderr.count("\n") == 1
-    assert "pip install 'sigmaos-ray[ray,server,s3,db" in done.stderr
+    assert "pip install 'sigmaos-ray[ray,server,db,s3" in done.stderr
 
 
 @pytest.mark.parametrize(

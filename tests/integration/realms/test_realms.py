@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from sigmaos_ray.sigmap import Endpoint
     from sigmaos_ray.testing import Tstate
 
-FLOOD_COUNT = 100
+FLOOD_COUNT = 300
+COUNTED = 50
+"""The shares are compared once one realm had so many procs done."""
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +124,21 @@ def nap(argv: list[str]) -> None:
 def test_realms_with_much_to_do_get_about_the_same(red: SigmaClnt, blue: SigmaClnt) -> None:
     """Over seconds: Ray leaves a worker with whom has it for half a second. Counted once both have workers."""
     floods = [(sc, [sc.spawn(Proc(nap, ["0.2"])) for _ in range(FLOOD_COUNT)]) for sc in (red, blue)]
+    # On a busy machine the second realm's first worker takes seconds, in which the first realm has all slots.
     while max(_left_count(sc) for sc, _ in floods) > FLOOD_COUNT - 4:
         time.sleep(0.05)
     before = {sc: _left_count(sc) for sc, _ in floods}
-    assert min(before.values()) > FLOOD_COUNT // 2
-    while min(_left_count(sc) for sc in before) > FLOOD_COUNT // 4:
+    assert min(before.values()) > COUNTED
+    while max(before[sc] - _left_count(sc) for sc in before) < COUNTED:
         time.sleep(0.05)
     done = sorted(count - _left_count(sc) for sc, count in before.items())
     assert done[0] > done[1] // 2, done
     for sc, pids in floods:
         for pid in pids:
-            assert sc.wait_exit(pid, 60).is_ok()
+            sc.evict(pid, grace_s=0)  # what still waits ends at once
+        for pid in pids:
+            status = sc.wait_exit(pid, 60)
+            assert status.is_ok() or status.is_evicted(), status
 
 
 def _left_count(sc: SigmaClnt) -> int:
