@@ -1,0 +1,108 @@
+"""Which machine this is, and which process: values that stay true on other hosts and after the number is reused.
+
+A process id means something only where it was given: on one machine since its start, in one namespace of processes.
+And a number is given again, so a process is known by when it started as well: in the kernel's ticks since the machine
+started, which no change of the clock moves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+_STATE_FIELD: Final = 0
+_STARTED_FIELD: Final = 19
+"""Of ``/proc/<pid>/stat``, counted from behind the command's name, which may hold spaces and brackets itself."""
+_ENDED_STATES: Final = frozenset("ZX")
+
+
+@functools.cache
+def machine() -> str:
+    """This machine: the same text in two processes if they see each other's process ids, and only then."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot_id}/{os.readlink('/proc/self/ns/pid')}"
+
+
+class OsProcess(msgspec.Struct, frozen=True):
+    """One process of one machine; never one that got its number later."""
+
+    machine: str
+    pid: int
+    started_ticks: int
+    """After the machine's start."""
+
+    @classmethod
+    def own(cls) -> OsProcess:
+        """This process."""
+        return cls(machine(), os.getpid(), _fields(os.getpid())[1])
+
+    @classmethod
+    def of(cls, pid: int) -> OsProcess | None:
+        """The process that has this number here now, zombies included; None if none has."""
+        try:
+            return cls(machine(), pid, _fields(pid)[1])
+        except ProcessLookupError:
+            return None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine is its own: only then can anything be said of it, or done to it."""
+        return self.machine == machine()
+
+    def is_gone(self) -> bool:
+        """True if it has certainly ended (a zombie has). False for a process of another machine: nobody here knows."""
+        if not self.is_here:
+            return False
+        try:
+            state, started_ticks = _fields(self.pid)
+        except ProcessLookupError:
+            return True
+        return started_ticks != self.started_ticks or state in _ENDED_STATES
+
+    def is_alive(self) -> bool:
+        """True if it certainly runs: here, and not ended."""
+        return self.is_here and not self.is_gone()
+
+    def open(self) -> int | None:
+        """A pidfd, which the caller closes; None if it has ended or is of another machine."""
+        if not self.is_here:
+            return None
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return None
+        # Looked at only now: the number may have been another's when the descriptor was opened.
+        if self.is_gone():
+            os.close(pidfd)
+            return None
+        return pidfd
+
+    def send(self, number: signal.Signals) -> bool:
+        """Sends a signal to that very process; False if it has ended or is of another machine. PermissionError if it is
+        another user's."""
+        pidfd = self.open()
+        if pidfd is None:
+            return False
+        try:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, number)
+                return True
+            return False
+        finally:
+            os.close(pidfd)
+
+
+def _fields(pid: int) -> tuple[str, int]:
+    """State and start of a process. ProcessLookupError if there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ProcessLookupError(pid) from error
+    fields = text.rpartition(")")[2].split()
+    return fields[_STATE_FIELD], int(fields[_STARTED_FIELD])
