@@ -30,7 +30,7 @@ class FileService(KernelService):
 
     def __init__(self, args: KernelArgs, config: Config | None = None) -> None:
         self._args = args
-        self._config = config or configuration.current()
+        self._config = config or configuration.preset(args.config)
         self._resources = AsyncExitStack()
 
     @abc.abstractmethod

@@ -19,6 +19,7 @@ from kernel.raylib import lean, whereis
 from sigmaos_ray import config, crash, debug
 from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.instance import ServiceInfo
+from sigmaos_ray.machine import machine
 from sigmaos_ray.perf import session as profiling
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 
@@ -42,6 +43,10 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     etcd_endpoints: tuple[str, ...] = ()
     named: Endpoint = Endpoint()
     """named's leader when the service was started; not set for named itself."""
+    machine: str = ""
+    """Of the node: filled in where the service runs."""
+    config: str = ""
+    """The preset of tunables that the instance was started with; empty: what is in force in the process."""
     state_file: str = ""
     state_dir: str = ""
     s3_endpoint: str | None = None
@@ -67,6 +72,9 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
             host=self.host,
             named=self.named,
             state_file=self.state_file,
+            state_dir=self.state_dir,
+            machine=self.machine,
+            config=self.config,
             debug=self.debug,
         )
 
@@ -110,6 +118,8 @@ class KernelActor(abc.ABC):
 
     def __init__(self, name: str, args: KernelArgs) -> None:
         """``name``: of the service, or of one of several of it, as ``named-1``."""
+        # First of all: what follows asks for tunables, and the raylet's environment may be another than boot's.
+        config.use(args.config)
         who = f"{name}-{args.kernel_id}"
         _log_to_file(args.log_dir, who)
         debug.configure(args.debug, who=who)
@@ -117,7 +127,7 @@ class KernelActor(abc.ABC):
         whereis.install(args.realm)
         sys.setswitchinterval(config.current().serving.switch_interval_s)
         self._name = name
-        self._args = args
+        self._args = msgspec.structs.replace(args, machine=machine())
         # Before anything of the service is made: locks that are to be timed must be made later.
         self._perf = profiling.opened(self.service.perf_selector, spec=args.perf)
         self._loop = asyncio.new_event_loop()

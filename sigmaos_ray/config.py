@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from sigmaos_ray import decoding
+from sigmaos_ray import decoding, serr
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
 
 
@@ -443,9 +443,33 @@ LOCAL: Final = Config()
 REMOTE: Final = Config(session=Session(session_timeout_s=40.0, dial_timeout_s=8.0, resume_timeout_s=20.0))
 
 
+PRESETS: Final = {"local": LOCAL, "remote": REMOTE}
+_VARIABLE: Final = "SIGMAOS_CONFIG"
+
+
 def current() -> Config:
     """The values in force in this process: ``SIGMAOS_CONFIG`` names a preset (``local``, ``remote``)."""
-    return REMOTE if os.environ.get("SIGMAOS_CONFIG", "local") == "remote" else LOCAL
+    return PRESETS.get(os.environ.get(_VARIABLE, ""), LOCAL)
+
+
+def preset(name: str) -> Config:
+    """The values of that name; those in force here for an empty one. Unknown names are ``local``."""
+    return PRESETS.get(name, LOCAL) if name else current()
+
+
+def current_name() -> str:
+    """The name of the preset that is in force here. Inval for a ``SIGMAOS_CONFIG`` that names none."""
+    name = os.environ.get(_VARIABLE, "") or "local"
+    if name not in PRESETS:
+        raise serr.Inval(name, f"{_VARIABLE}: no such preset; there are {', '.join(PRESETS)}")
+    return name
+
+
+def use(name: str) -> None:
+    """From now on that preset is in force in this process and in its children, whatever its environment said; an empty
+    name changes nothing."""
+    if name:
+        os.environ[_VARIABLE] = name
 
 
 LOOPBACK: Final = "127.0.0.1"
@@ -475,6 +499,12 @@ class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
     """Its kernel id; another than ``kernel_id`` if Ray placed the proc on another node."""
     state_file: str = ""
     """Where the instance says what it is; named's newest endpoint stands there."""
+    state_dir: str = ""
+    """Where the instance keeps its state on each of its machines; empty: not known."""
+    machine: str = ""
+    """Which machine the node is (``machine.machine()``); empty: not known."""
+    config: str = ""
+    """The preset of tunables that the instance was started with; empty: what is in force in this process."""
     debug: str = ""
     perf: str = ""
     fail: str = ""

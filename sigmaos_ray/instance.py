@@ -70,6 +70,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     boot_pid: int
     boot_created_s: float
     ready: bool = False
+    config: str = ""
+    """The preset of tunables that it was started with."""
     etcd_endpoints: list[str] = []
     etcd_version: str = ""
     s3_endpoint: str | None = None
@@ -163,6 +165,8 @@ def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEn
         host=nodes[0].host if nodes else LOOPBACK,
         named=named_now,
         state_file=file,
+        state_dir=instance.state_dir,
+        config=os.environ.get("SIGMAOS_CONFIG") or instance.config,
         debug=debug,
         perf=perf,
     )

@@ -33,7 +33,6 @@ from kernel.service import services_of
 from kernel.shell import KernelArgs
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
-from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kernel.boot.children import Child
+    from sigmaos_ray.config import ProcEnv
 
 _log = debug.selector("BOOT")
 
@@ -216,8 +216,8 @@ class Boot:
         ]
 
     def _realms_env(self) -> ProcEnv:
-        state_file = str(self._state_dir / STATE_FILE_NAME)
-        return ProcEnv(pid="boot-realms", realm=self._request.realm, named=self._root.named, state_file=state_file)
+        args = self._kernel_args()
+        return msgspec.structs.replace(args.proc_env("boot"), pid="boot-realms", named=self._root.named)
 
     def _own(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -249,6 +249,7 @@ class Boot:
             kernel_id="",
             realm=self._request.realm,
             etcd_endpoints=tuple(self._etcd_endpoints()),
+            config=self._request.config,
             state_file=str(self._state_dir / STATE_FILE_NAME),
             state_dir=str(self._state_dir),
             s3_endpoint=self._s3.endpoint if self._s3 is not None else self._request.s3_endpoint,
@@ -302,6 +303,7 @@ class Boot:
             boot_pid=os.getpid(),
             boot_created_s=self._created_s,
             ready=self._ready,
+            config=self._request.config,
             etcd_endpoints=self._etcd_endpoints(),
             etcd_version=self._etcd.version if self._etcd is not None else "",
             s3_endpoint=args.s3_endpoint,
@@ -353,6 +355,7 @@ def main(request: BootRequest, join_ray: str | None, report_fd: int) -> int:
     report = _ReportPipe(report_fd)
     debug.configure(request.debug, who=f"boot-{socket.gethostname()}")
     try:
+        configuration.use(request.config)
         _raise_when_stopped()
         Boot(request, join_ray, report).run()
     except Stopped:

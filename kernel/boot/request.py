@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from kernel.service import service_names
-from sigmaos_ray import crash, decoding, perf
+from sigmaos_ray import config, crash, decoding, perf
 from sigmaos_ray.config import LOOPBACK
 from sigmaos_ray.sigmap import ROOT_REALM
 
@@ -28,6 +28,8 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     dashboard: bool = False
     realm: str = ROOT_REALM
     host: str = LOOPBACK
+    config: str = "local"
+    """The preset of tunables for every part and proc."""
     etcd: tuple[str, ...] = ()
     """Endpoints of an etcd that runs already; none: an embedded one."""
     s3_endpoint: str | None = None
@@ -39,11 +41,12 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_environment(cls, state_dir: str, **wanted: object) -> BootRequest:
-        """The request that the ``SIGMAOS_*`` variables describe, with ``wanted`` on top of it. Inval for a SIGMAFAIL
-        or a SIGMAPERF that is none."""
+        """The request that the ``SIGMAOS_*`` variables describe, with ``wanted`` on top of it. Inval for a SIGMAFAIL,
+        a SIGMAPERF or a SIGMAOS_CONFIG that is none."""
         environment = {
             "etcd": tuple(filter(None, os.environ.get("SIGMAOS_ETCD", "").split(","))),
             "s3_endpoint": os.environ.get("SIGMAOS_S3_ENDPOINT") or None,
+            "config": config.current_name(),
             "host": os.environ.get("SIGMAOS_HOST", LOOPBACK),
             "own_ray": os.environ.get("SIGMAOS_OWN_RAY", "") == "1",
             "dashboard": os.environ.get("SIGMAOS_DASHBOARD", "") == "1",

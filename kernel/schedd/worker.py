@@ -20,6 +20,7 @@ from kernel.raylib import lean, whereis
 from kernel.schedd.runners import host_token
 from sigmaos_ray import config, debug, decoding
 from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.machine import machine
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
 from sigmaos_ray.proc import Status
@@ -78,6 +79,8 @@ class Worker:
     """This process, as the runner of one schedd's procs."""
 
     def __init__(self, args: NodeArgs) -> None:
+        # First of all: the raylet's environment may be another than boot's.
+        config.use(args.instance.config)
         self._args = args
         self._schedd = ray.cloudpickle.loads(args.schedd)
         self._os_pid = os.getpid()
@@ -146,7 +149,7 @@ def _instance_here(args: NodeArgs) -> ProcEnv:
     # Ray may use a node before boot has put a kernel node there: the address is Ray's then, as it will be the node's.
     own_address: Any = ray.util.get_node_ip_address  # Ray does not type it
     place = whereis.kernel_of(node_id) or whereis.KernelPlace("", own_address())
-    return msgspec.structs.replace(args.instance, kernel_id=place.kernel_id, host=place.host)
+    return msgspec.structs.replace(args.instance, kernel_id=place.kernel_id, host=place.host, machine=machine())
 
 
 def _serve_profiles() -> None:

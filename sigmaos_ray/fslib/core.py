@@ -35,7 +35,7 @@ class FsCore:
 
     def __init__(self, proc_env: ProcEnv, config: Config | None = None) -> None:
         self.proc_env = proc_env
-        self.config = config or configuration.current()
+        self.config = config or configuration.preset(proc_env.config)
         self.counters = ClientStats()
         self.fids = FidClnt(proc_env, self.config, self.counters)
         self.mounts = MountTable(self.fids, NamedLocator(proc_env), self.counters)

@@ -112,11 +112,27 @@ def foreign_ray(box: Box) -> Iterator[subprocess.Popen[str]]:
     subprocess.run(["rm", "-rf", str(box.temp_dir / "foreign")], check=True)
 
 
+_PRESET = """
+import os
+from sigmaos_ray import SigmaClnt, config
+def main(argv):
+    with SigmaClnt() as sc:
+        return f"{config.current_name()} {sc.config.session.session_timeout_s:.0f}"
+"""
+
+
 def test_a_ray_that_runs_is_joined_and_left_running(box: Box, foreign_ray: subprocess.Popen[str]) -> None:
+    """Its raylet's environment is not ours: what boot was started with is in force all the same."""
     assert foreign_ray.stdout is not None
     address = foreign_ray.stdout.readline().strip()
-    box.env |= {"RAY_ADDRESS": address, "SIGMAOS_OWN_RAY": "0"}
-    printed = box.ok("start", "--services", "named,ux")
+    programs = box.root / "programs"
+    programs.mkdir()
+    (programs / "tells_preset.py").write_text(_PRESET)
+    joins = {"RAY_ADDRESS": address, "SIGMAOS_OWN_RAY": "0"}
+    box.env |= {**joins, "SIGMAOS_CONFIG": "remote", "PYTHONPATH": str(programs)}
+    printed = box.ok("start", "--services", "named,schedd,ux")
+    del box.env["SIGMAOS_CONFIG"]
+    assert "remote 40" in box.ok("spawn", "--wait", "tells_preset")
     assert f"at {address} (joined), 1 cores" in printed
     assert "ray_temp_dir" not in printed
     box.put("name/ux/~local/f", "x")
