@@ -19,7 +19,7 @@ from kernel.raylib import lean, whereis
 from sigmaos_ray import config, crash, debug
 from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.instance import ServiceInfo
-from sigmaos_ray.machine import machine
+from sigmaos_ray.machine import OsProcess, machine
 from sigmaos_ray.perf import session as profiling
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 
@@ -149,7 +149,10 @@ class KernelActor(abc.ABC):
         self._crash = crash.arm(self.service.crash_event)
         host, _, port = endpoint.addrs[0].rpartition(":")
         _log(f"{self._name} serves at {endpoint.addrs[0]}")
-        return endpoint, ServiceInfo(host=host, port=int(port), pid=os.getpid())
+        own = OsProcess.own()
+        return endpoint, ServiceInfo(
+            host=host, port=int(port), pid=own.pid, machine=own.machine, started_ticks=own.started_ticks
+        )
 
     def _keep_service(self, args: KernelArgs) -> KernelService:
         # Kept before it is started: a stop must find it, also after a start that failed.

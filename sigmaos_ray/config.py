@@ -376,6 +376,8 @@ class BootTimes(msgspec.Struct, frozen=True):
     """How often Ray is asked for its live nodes, each of which gets a kernel node."""
     stop_timeout_s: float = 60.0
     """How long a whole instance may take to stop, before its boot daemon is killed: all parts, one by one."""
+    look_again_s: float = 0.02
+    """Between two looks at a process that is to start or to end, where nobody announces it."""
     ray_end_grace_s: float = 1.0
     """How long the processes of an own Ray may take to end by themselves, and then to be killed."""
     ray_poll_s: float = 1.0

@@ -14,6 +14,7 @@ import configparser
 import contextlib
 import os
 import secrets
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ import msgspec
 
 from sigmaos_ray import decoding, serr
 from sigmaos_ray.config import LOOPBACK, ProcEnv
+from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     pid: int
+    machine: str = ""
+    started_ticks: int = 0
+    """With ``machine``: whose process id it is (``machine.OsProcess``)."""
+
+    @property
+    def process(self) -> OsProcess:
+        return OsProcess(self.machine, self.pid, self.started_ticks)
 
 
 class KernelNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,11 +58,16 @@ class KernelNode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChildProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that the instance started: its id, and when it started, so that a reused id is not mistaken for it."""
+    """A process that the instance started, known by more than its id, which may be another's by now."""
 
     name: str
     pid: int
-    created_s: float
+    machine: str = ""
+    started_ticks: int = 0
+
+    @property
+    def process(self) -> OsProcess:
+        return OsProcess(self.machine, self.pid, self.started_ticks)
 
 
 class RealmInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +82,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     realm: str
     state_dir: str
     boot_pid: int
-    boot_created_s: float
+    boot_machine: str = ""
+    boot_started_ticks: int = 0
+    boot_host_name: str = ""
     ready: bool = False
     config: str = ""
     """The preset of tunables that it was started with."""
@@ -84,6 +100,16 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     children: list[ChildProcess] = []
     realms: dict[str, RealmInfo] = {}
     """The tenants; the root realm's own is ``named``."""
+
+    @property
+    def boot(self) -> OsProcess:
+        """The boot process, which all of it ends with."""
+        return OsProcess(self.boot_machine, self.boot_pid, self.boot_started_ticks)
+
+    def has_crashed(self) -> bool:
+        """True if the boot process is certainly gone, and the state file is what it left. Of the instance of another
+        machine nobody here knows: False. A machine that was started anew is another one, under its old name."""
+        return self.boot.is_gone() if self.boot.is_here else self.boot_host_name == socket.gethostname()
 
     def named_of(self, realm: str) -> Endpoint | None:
         """Where a realm's named answers; None for a realm that is not up. Without addresses: not known yet."""

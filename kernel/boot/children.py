@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.config import LOCAL
 from sigmaos_ray.instance import ChildProcess
+from sigmaos_ray.machine import OsProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -76,6 +78,7 @@ class Child:
         self._env = os.environ | (env or {})
         self._explain = explain
         self._process: subprocess.Popen[bytes] | None = None
+        self._identity: OsProcess | None = None
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -100,6 +103,8 @@ class Child:
                 )
             except OSError as error:
                 raise serr.Error(self.name, f"{self._command[0]}: {error.strerror}") from error
+        # A child that nobody has waited for: the number is its own, also if it has ended already.
+        self._identity = OsProcess.of(self.process.pid)
         _log(f"{self.name}: process {self.process.pid}")
 
     def wait_ready(self, timeout_s: float) -> None:
@@ -111,7 +116,7 @@ class Child:
                 raise serr.Error(self.name, f"ended with code {code}: {self._last_words()}")
             if time.monotonic() > deadline_s:
                 raise serr.Timeout(self.name, f"no answer within {timeout_s:.0f} s; see {self._log}")
-            time.sleep(0.02)
+            time.sleep(LOCAL.boot.look_again_s)
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
@@ -122,7 +127,11 @@ class Child:
 
     def record(self) -> ChildProcess:
         """Who it is, for those who must end it should the daemon not come to it."""
-        return record_of(self.name, self.process.pid)
+        process = self._identity
+        assert process is not None, f"{self.name} was not started"
+        return ChildProcess(
+            name=self.name, pid=process.pid, machine=process.machine, started_ticks=process.started_ticks
+        )
 
     async def wait_end(self) -> int:
         """Returns when the process ended, with its exit code."""
@@ -155,34 +164,34 @@ class Child:
             process.wait()
 
 
-def record_of(name: str, pid: int) -> ChildProcess:
+def below(process: OsProcess) -> list[OsProcess]:
+    """The process and its descendants, as far as they live on this machine."""
+    if not process.is_alive():
+        return []
     try:
-        created_s = psutil.Process(pid).create_time()
-    except psutil.Error:
-        created_s = 0.0
-    return ChildProcess(name=name, pid=pid, created_s=created_s)
+        pids = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    except psutil.Error:  # it ended meanwhile
+        return []
+    # Ours by the process that had the number before and has it after: its children were its children.
+    return [process, *filter(None, map(OsProcess.of, pids))] if process.is_alive() else []
 
 
-def is_alive(pid: int, created_s: float) -> bool:
-    """True if that very process lives: not another one that got its number, and not a zombie."""
-    try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - created_s) < 0.05 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+def end_processes(processes: Iterable[OsProcess], timeout_s: float) -> None:
+    """Ends processes, first politely; blocks until they are gone, at most twice ``timeout_s``. Those of other machines
+    are left alone, and so are other users'."""
+    alive = [process for process in processes if process.is_alive()]
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in alive:
+            with contextlib.suppress(PermissionError):
+                process.send(number)
+        deadline_s = time.monotonic() + timeout_s
+        while alive and time.monotonic() < deadline_s:
+            time.sleep(LOCAL.boot.look_again_s)
+            alive = [process for process in alive if process.is_alive()]
 
 
 def end_recorded(records: Iterable[ChildProcess], timeout_s: float) -> list[str]:
-    """Ends recorded processes and their descendants, first politely. Returns the names of those that lived."""
-    alive = [record for record in records if is_alive(record.pid, record.created_s)]
-    processes: list[psutil.Process] = []
-    for record in alive:
-        with contextlib.suppress(psutil.Error):
-            process = psutil.Process(record.pid)
-            processes += [process, *process.children(recursive=True)]
-    for send in ("terminate", "kill"):
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                getattr(process, send)()
-        _, processes = psutil.wait_procs(processes, timeout=timeout_s)
+    """Ends recorded processes and their descendants, first politely. Returns the names of those that lived here."""
+    alive = [record for record in records if record.process.is_alive()]
+    end_processes([process for record in alive for process in below(record.process)], timeout_s)
     return [record.name for record in alive]

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
-import psutil
 
 from kernel.boot.etcd import EmbeddedEtcd
 from kernel.boot.keptfiles import forget_all
@@ -34,6 +33,7 @@ from kernel.shell import KernelArgs
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
 from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance
+from sigmaos_ray.machine import OsProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -72,7 +72,7 @@ class Boot:
         """Of nodes among those of their host."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
-        self._created_s = psutil.Process().create_time()
+        self._process = OsProcess.own()
 
     def run(self) -> None:
         """From start to end. Reports what it starts; an error is reported and raised, with everything taken down."""
@@ -300,8 +300,10 @@ class Boot:
         return Instance(
             realm=self._request.realm,
             state_dir=str(self._state_dir),
-            boot_pid=os.getpid(),
-            boot_created_s=self._created_s,
+            boot_pid=self._process.pid,
+            boot_machine=self._process.machine,
+            boot_started_ticks=self._process.started_ticks,
+            boot_host_name=socket.gethostname(),
             ready=self._ready,
             config=self._request.config,
             etcd_endpoints=self._etcd_endpoints(),

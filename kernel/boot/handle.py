@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,15 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import psutil
 
 from kernel.boot import installed
-from kernel.boot.children import end_recorded, is_alive
+from kernel.boot.children import end_recorded
 from kernel.boot.raysession import end_session
 from kernel.boot.request import BootRequest, decode_report
 from kernel.service import service_names, services_of
 from sigmaos_ray import serr
-from sigmaos_ray.config import LOCAL
+from sigmaos_ray.config import LOCAL, LOOPBACK
 from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, read_instance
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def start_instance(
 
     If one runs already in ``state_dir``, it is left as it is and returned. What a crashed one left is ended first.
     MissingExtra if what it needs is not installed, NotSupported if the installed Ray does not fit. Error with the cause
-    if a part fails; then, and after an interrupt, everything is taken down again.
+    if a part fails; then, and after an interrupt, everything is taken down again. NotSupported if the directory is that
+    of an instance which serves on another machine.
     """
     directory = Path(state_dir).absolute()
     wanted = tuple(services) if services is not None else service_names()
@@ -58,6 +59,7 @@ def start_instance(
             if is_running(present):
                 on_line(f"an instance runs already: boot process {present.boot_pid}, state in {directory}")
                 return present
+            _refuse_if_elsewhere(present, directory / STATE_FILE_NAME)
             _end_leftovers(directory, present)
         request = BootRequest.from_environment(
             str(directory),
@@ -78,7 +80,7 @@ def start_instance(
 
 def is_running(instance: Instance) -> bool:
     """True if the instance's boot process lives."""
-    return is_alive(instance.boot_pid, instance.boot_created_s)
+    return instance.boot.is_alive()
 
 
 @contextlib.contextmanager
@@ -166,12 +168,14 @@ def _end_daemon(daemon: subprocess.Popen[bytes]) -> None:
 
 def stop_instance(state_dir: str | os.PathLike[str]) -> bool:
     """Stops the instance of a state directory and blocks until all of it is gone, also what a crashed one left; False
-    if there was none. May be repeated. What etcd and ux keep stays for the next start."""
+    if there was none. May be repeated. What etcd and ux keep stays for the next start. NotSupported on a machine other
+    than that of its boot process, as long as it serves there."""
     directory = Path(state_dir).absolute()
     instance = read_instance(directory / STATE_FILE_NAME)
     if instance is None:
         return False
     with _lock(directory):
+        _refuse_if_elsewhere(instance, directory / STATE_FILE_NAME)
         if is_running(instance):
             _ask_to_stop(instance)
         _end_leftovers(directory, instance)
@@ -179,39 +183,51 @@ def stop_instance(state_dir: str | os.PathLike[str]) -> bool:
 
 
 def _ask_to_stop(instance: Instance) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(instance.boot_pid, signal.SIGTERM)
+    boot = instance.boot
+    boot.send(signal.SIGTERM)
     deadline_s = time.monotonic() + LOCAL.boot.stop_timeout_s
-    while is_running(instance):
+    while boot.is_alive():
         if time.monotonic() > deadline_s:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(instance.boot_pid, signal.SIGKILL)
+            boot.send(signal.SIGKILL)
             return
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(instance.boot_pid, os.WNOHANG)  # a child of ours, as in tests, is only then gone
-        time.sleep(0.02)
+        time.sleep(LOCAL.boot.look_again_s)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(boot.pid, os.WNOHANG)  # of a child of ours, as in tests, something stays until then
+
+
+def _refuse_if_elsewhere(instance: Instance, file: Path) -> None:
+    """NotSupported for an instance that serves on another machine: its processes are not for this one to end, and its
+    state is not for two to write."""
+    if instance.boot.is_here or instance.has_crashed():
+        return
+    if any(_answers(address) for address in instance.named.addrs):
+        reason = f"the instance of {file} runs on {instance.boot_host_name or 'another machine'}: stop it there"
+        raise serr.NotSupported(str(file.parent), reason)
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    if host == LOOPBACK:
+        return False  # another machine's own: what answers here is something else
+    try:
+        socket.create_connection((host, int(port)), LOCAL.session.dial_timeout_s).close()
+    except OSError:
+        return False
+    return True
 
 
 def _end_leftovers(directory: Path, instance: Instance) -> None:
-    """Ends what outlived the boot process, and forgets the instance."""
-    daemon = ChildProcess(name="boot", pid=instance.boot_pid, created_s=instance.boot_created_s)
+    """Ends what outlived the boot process on this machine, and forgets the instance. What it had on others ends with
+    Ray, or with boot's connection to it."""
     services = [
-        ChildProcess(name=name, pid=info.pid, created_s=_created_s(info.pid))
+        ChildProcess(name=name, pid=info.pid, machine=info.machine, started_ticks=info.started_ticks)
         for node in instance.kernel_nodes
         for name, info in node.services.items()
     ]
+    boot = instance.boot
+    daemon = ChildProcess(name="boot", pid=boot.pid, machine=boot.machine, started_ticks=boot.started_ticks)
     end_recorded([*instance.children, daemon, *services], LOCAL.boot.part_stop_timeout_s)
     if instance.ray_temp_dir:
         end_session(instance.ray_temp_dir)
     with contextlib.suppress(FileNotFoundError):
         (directory / STATE_FILE_NAME).unlink()
-
-
-def _created_s(pid: int) -> float:
-    """The creation time of a kernel actor's process, or one that none has, if the number belongs to another now."""
-    try:
-        process = psutil.Process(pid)
-        title = " ".join(process.cmdline())
-        return process.create_time() if title.startswith("ray::") else -1.0
-    except psutil.Error:
-        return -1.0

@@ -11,38 +11,42 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
+from kernel.boot.children import end_processes
 from sigmaos_ray import config
+from sigmaos_ray.machine import OsProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
 _CORE: Final = frozenset({"gcs_server", "raylet"})
 _RAYS_OWN: Final = f"{os.sep}ray{os.sep}"
 """In the paths of Ray's programs, which lie in its package."""
 
 
-def core_processes() -> list[psutil.Process]:
-    """The children of this process without which its Ray is none."""
-    processes = []
-    for process in psutil.Process().children():
+def core_processes() -> dict[str, OsProcess]:
+    """The children of this process without which its Ray is none, by name."""
+    processes = {}
+    for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
-            if process.name() in _CORE:
-                processes.append(process)
+            if child.name() in _CORE and (process := OsProcess.of(child.pid)) is not None:
+                processes[child.name()] = process
     return processes
 
 
-def processes_of(directory: str) -> list[psutil.Process]:
+def processes_of(directory: str) -> list[OsProcess]:
     """What lives of the session of that directory, except for this very process."""
-    return [process for process in psutil.process_iter() if process.pid != os.getpid() and _is_of(process, directory)]
+    # Each is known by its start before it is looked at: what is found of one number is found of one process.
+    seen = [process for pid in psutil.pids() if pid != os.getpid() and (process := OsProcess.of(pid)) is not None]
+    return [process for process in seen if _is_of(process.pid, directory) and process.is_alive()]
 
 
-def _is_of(process: psutil.Process, directory: str) -> bool:
+def _is_of(pid: int, directory: str) -> bool:
     """True for a process of Ray's own that has a file of the session open or in its command line. Every one has its
     log, or Ray's; agents and workers outlive a raylet that is killed, under titles that tell nothing and that
     overwrite the environment. A user's driver has such files open, too, but is not Ray's own."""
-    descriptors = f"/proc/{process.pid}/fd"
+    descriptors = f"/proc/{pid}/fd"
     try:
-        command = process.cmdline()
+        command = psutil.Process(pid).cmdline()
         if not any(part.startswith("ray::") or _RAYS_OWN in part for part in command):
             return False
         if any(directory in part for part in command):
@@ -61,16 +65,11 @@ def _link(path: str) -> str:
 
 def end_session(directory: str) -> None:
     """Ends what lives of a session and removes its directory. May be repeated."""
-    processes = processes_of(directory)
-    for send in ("terminate", "kill"):
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                getattr(process, send)()
-        _, processes = psutil.wait_procs(processes, timeout=config.current().boot.ray_end_grace_s)
+    end_processes(processes_of(directory), config.current().boot.ray_end_grace_s)
     shutil.rmtree(directory, ignore_errors=True)
 
 
-async def wait_any_end(processes: Sequence[psutil.Process]) -> str:
+async def wait_any_end(processes: Mapping[str, OsProcess]) -> str:
     """Returns the name of the first process that ends."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[str] = loop.create_future()
@@ -81,11 +80,10 @@ async def wait_any_end(processes: Sequence[psutil.Process]) -> str:
             ended.set_result(name)
 
     try:
-        for process in processes:
-            try:
-                descriptor, name = os.pidfd_open(process.pid), process.name()
-            except (OSError, psutil.Error):
-                return "a process of it"
+        for name, process in processes.items():
+            descriptor = process.open()
+            if descriptor is None:
+                return name
             watched.append(descriptor)
             loop.add_reader(descriptor, on_end, name)
         return await ended

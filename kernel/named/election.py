@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-import psutil
 
 from kernel.named import etcd as etcd_module
 from kernel.named.committer import LeaderKey
@@ -24,6 +21,7 @@ from kernel.named.etcd import Compacted, Etcd, KeyValue, UnknownOutcome
 from kernel.named.keys import Keys
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, decoding, serr
+from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
@@ -32,75 +30,39 @@ if TYPE_CHECKING:
 
 _log = debug.selector("NAMED_LDR")
 
-_CLOCK_SLACK_S: Final = 2.0
-"""The kernel tells its boot time in whole seconds, and corrects it by one at times."""
-
-
-@functools.cache
-def _machine() -> str:
-    """Where process ids mean the same: a machine since its start, and a namespace of processes on it."""
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot_id} {os.readlink('/proc/self/ns/pid')}"
-
 
 class Candidate(msgspec.Struct, frozen=True):
     """What a candidate says of itself in its election key."""
 
     kernel_id: str
     endpoint: Endpoint
-    machine: str
-    os_pid: int
-    os_started_s: float
-    """When the process started, in seconds since the machine did: no change of the clock moves it."""
+    process: OsProcess
     serves: bool = False
     """It leads, has the tree, and answers."""
 
     @classmethod
     def here(cls, kernel_id: str, endpoint: Endpoint) -> Candidate:
-        return cls(kernel_id, endpoint, _machine(), os.getpid(), _started_s(psutil.Process()))
-
-    def is_certainly_gone(self) -> bool:
-        """True if it ran on this machine, and its process does not exist any more, or waits to be collected."""
-        if self.machine != _machine():
-            return False
-        try:
-            process = psutil.Process(self.os_pid)
-            is_other = abs(_started_s(process) - self.os_started_s) > _CLOCK_SLACK_S
-            return is_other or process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-        except psutil.NoSuchProcess:
-            return True
-        except psutil.Error:
-            # One that may not be looked at may live: its lease decides.
-            return False
+        return cls(kernel_id, endpoint, OsProcess.own())
 
     async def wait_gone(self) -> None:
         """Returns once its process has certainly ended; never, if nobody can tell from here."""
+        descriptor = self.process.open()
+        if descriptor is None and self.process.is_gone():
+            return
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
-        try:
-            descriptor = os.pidfd_open(self.os_pid) if self.machine == _machine() else -1
-        except ProcessLookupError:
-            return
-        except OSError as error:
-            _log(f"process {self.os_pid}: {error}")
-            descriptor = -1
-        if descriptor < 0:
+        if descriptor is None:
             await ended  # for ever: the key's end is waited for beside this
+            return
         loop.add_reader(descriptor, lambda: None if ended.done() else ended.set_result(None))
         try:
-            # Now that the descriptor holds the process: it may have been another one's number all the while.
-            if not self.is_certainly_gone():
-                await ended
+            await ended
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
 
 
 _decode_candidate: Final = decoding.json_decoder(Candidate)
-
-
-def _started_s(process: psutil.Process) -> float:
-    return process.create_time() - psutil.boot_time()
 
 
 def _now_s() -> float:

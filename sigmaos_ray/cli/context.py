@@ -70,14 +70,7 @@ def client() -> Iterator[SigmaClnt]:
 
 def check_boot_lives(recorded: Instance) -> None:
     """Unreachable if the boot process of an instance is gone, and its state file is what a crash left."""
-    import psutil
-
-    try:
-        alive = abs(psutil.Process(recorded.boot_pid).create_time() - recorded.boot_created_s) < 0.05
-    except psutil.Error:
-        alive = False
-    # A state file of another machine names a directory that is not here: its processes cannot be looked at from here.
-    if not alive and Path(recorded.state_dir).exists():
+    if recorded.has_crashed():
         raise serr.Unreachable("sigmaos", "the instance has crashed: `sigmaos start` starts it anew")
 
 

@@ -10,7 +10,7 @@ Dying is the safe way out for one that was deposed: what it has in memory is not
 leads now may have changed it. A group of procs (``procgroupmgr``) starts it again, and it stands for election anew.
 
 The file of a leader that was killed stays until its lease ends. Its contents say which process it was: candidates on
-the same kernel node see that the process is gone, and remove the file at once.
+the same machine see that the process is gone, and remove the file at once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import psutil
 
 from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.ft.tuning import LEADING
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
+from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.sigmap import FENCES, NAMED, Fence, path
 
 if TYPE_CHECKING:
@@ -41,27 +41,12 @@ class LeaderData(msgspec.Struct, frozen=True):
     """The contents of a leader's file: where its process is."""
 
     pid: str
-    kernel_id: str
-    process: int
-    created_s: float
-    """When the process was created, in seconds since 1970: its number may be another's by now."""
+    process: OsProcess
 
     @classmethod
     def own(cls, sc: AsyncSigmaClnt) -> LeaderData:
         """Of this process."""
-        return cls(sc.pid, sc.kernel_id, os.getpid(), psutil.Process().create_time())
-
-    def is_dead(self, kernel_id: str) -> bool:
-        """True if the process is surely gone, for one who asks on the kernel node ``kernel_id``. Of a process of
-        another node, or one that cannot be looked at, nobody can say: False."""
-        if not self.kernel_id or self.kernel_id != kernel_id:
-            return False
-        try:
-            return abs(psutil.Process(self.process).create_time() - self.created_s) > LEADING.same_process_s
-        except psutil.NoSuchProcess:
-            return True
-        except psutil.Error:
-            return False
+        return cls(sc.pid, OsProcess.own())
 
 
 _decode: Final = decoding.json_decoder(LeaderData)
@@ -162,13 +147,13 @@ async def unless_evicted(sc: AsyncSigmaClnt, work: Awaitable[Any]) -> bool:
 
 
 async def bury_dead(sc: AsyncSigmaClnt, pn: str) -> bool:
-    """Removes the leader file ``pn`` if its process is gone, and was on this kernel node; True if it did."""
+    """Removes the leader file ``pn`` if its process is gone, and was of this machine; True if it did."""
     try:
         # The epoch before the contents: if a next leader comes in between, the fence is too old for its file.
         shown = path.join(NAMED, FENCES, pn.replace("/", "-"))
         epoch: int = (await sc.get_file_json(shown))["epoch"]
         leader = _decode(await sc.get_file(pn))
-        if not leader.is_dead(sc.kernel_id):
+        if not leader.process.is_gone():
             return False
         await sc.remove(pn, Fence(pn, epoch))
     # No error of the candidate: the next look comes soon, and in the end the lease removes the file.

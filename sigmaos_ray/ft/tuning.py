@@ -23,8 +23,6 @@ class LeadingTuning(msgspec.Struct, frozen=True):
 
     look_s: float = 1.0
     """How often a candidate looks whether the leader's process is there: well within a lease, and no load for named."""
-    same_process_s: float = 1.0
-    """The moments at which one process was created, as two others read them, differ by less."""
 
 
 class TaskClntTuning(msgspec.Struct, frozen=True):

@@ -186,9 +186,7 @@ class Coordination:
         """The state file of a process whose way to named is a link."""
         file = self._directory / f"{name}.json"
         endpoint = Endpoint(addrs=(link.address,))
-        instance = Instance(
-            realm=self._nameds.realm, state_dir=str(self._directory), boot_pid=0, boot_created_s=0.0, named=endpoint
-        )
+        instance = Instance(realm=self._nameds.realm, state_dir=str(self._directory), boot_pid=0, named=endpoint)
         file.write_bytes(instance.to_json())
         return str(file)
 

@@ -141,9 +141,7 @@ class Nameds:
                     self._changed.notify_all()
 
     def _write_state(self, endpoint: Endpoint) -> None:
-        instance = Instance(
-            realm=self.realm, state_dir=str(self.state_file.parent), boot_pid=0, boot_created_s=0.0, named=endpoint
-        )
+        instance = Instance(realm=self.realm, state_dir=str(self.state_file.parent), boot_pid=0, named=endpoint)
         temporary = self.state_file.with_suffix(".new")
         temporary.write_bytes(instance.to_json())
         temporary.replace(self.state_file)

@@ -73,7 +73,7 @@ async def leader_of(sc: AsyncSigmaClnt, pn: str) -> LeaderData:
 async def kill(sc: AsyncSigmaClnt, pn: str) -> None:
     """Kills the leader's process; returns once another one leads."""
     dead = await leader_of(sc, pn)
-    os.kill(dead.process, signal.SIGKILL)
+    assert dead.process.send(signal.SIGKILL)
     while True:
         try:
             if (await leader_of(sc, pn)).pid != dead.pid:

@@ -13,6 +13,7 @@ import pytest
 from sigmaos_ray import serr
 from sigmaos_ray.ft.leading import LeaderData, Leadership, bury_dead
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
+from sigmaos_ray.machine import OsProcess
 
 if TYPE_CHECKING:
     from realm import Realm
@@ -100,25 +101,34 @@ async def test_one_that_cannot_write_dies_alike(members: tuple[Member, Member]) 
     await member.leadership.resign()
 
 
-def dead_process() -> int:
-    """The number of a process that was there."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
+def dead_process() -> OsProcess:
+    """A process that was there."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as popen:
+        process = OsProcess.of(popen.pid)
+        popen.communicate(b"\n")
+    assert process is not None
+    return process
 
 
 async def test_a_dead_leader_of_the_same_node_is_not_waited_for(realm: Realm, members: tuple[Member, Member]) -> None:
     """Its lease may last: here for ever, since the client that has it lives."""
-    dead = LeaderData("dead", NODE, dead_process(), 0)
+    dead = LeaderData("dead", dead_process())
     leader = AsyncLeaderClnt(await realm.clnt(), PN)
     await leader.lead_and_fence(msgspec.json.encode(dead))
-    elsewhere = await realm.clnt("sigma-2")
-    assert not await bury_dead(elsewhere, PN)  # it cannot look there
     member, _ = members
     assert await asyncio.wait_for(member.leadership.lead(), WITHIN_S)
     assert member.leadership.fence.epoch > leader.fence.epoch
     assert not await bury_dead(member.sc, PN)  # this one lives
     await member.leadership.resign()
+
+
+async def test_of_another_machines_leader_nobody_can_say(realm: Realm) -> None:
+    sc = await realm.clnt(NODE)
+    far = msgspec.structs.replace(dead_process(), machine="another")
+    leader = AsyncLeaderClnt(sc, PN)
+    await leader.lead_and_fence(msgspec.json.encode(LeaderData("far", far)))
+    assert not await bury_dead(sc, PN)
+    await leader.release_leadership()
 
 
 async def test_what_is_no_leader_of_a_group_is_left_alone(realm: Realm) -> None:

@@ -72,7 +72,6 @@ class Site:
             realm=self.realm,
             state_dir=str(self.state_file.parent),
             boot_pid=0,
-            boot_created_s=0.0,
             ready=True,
             named=endpoint,
             kernel_nodes=[KernelNode(id=KERNEL_ID, host="127.0.0.1")],

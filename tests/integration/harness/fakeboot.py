@@ -7,10 +7,9 @@ import sys
 import types
 from typing import TYPE_CHECKING
 
-import psutil
-
 from sigmaos_ray import loopthread, serr
 from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance
+from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
@@ -41,14 +40,18 @@ class FakeBoot(types.ModuleType):
         server = FileServer(MemFs(watches).root, watches, realm="rootrealm")
         endpoint = loopthread.shared().run(server.start())
         self.parts[state_dir] = (child, server)
-        created_s = psutil.Process(child.pid).create_time()
+        process = OsProcess.of(child.pid)
+        assert process is not None
         instance = Instance(
             realm="rootrealm",
             state_dir=str(state_dir),
             boot_pid=child.pid,
-            boot_created_s=created_s,
+            boot_machine=process.machine,
+            boot_started_ticks=process.started_ticks,
             named=endpoint,
-            children=[ChildProcess(name="child", pid=child.pid, created_s=created_s)],
+            children=[
+                ChildProcess(name="child", pid=child.pid, machine=process.machine, started_ticks=process.started_ticks)
+            ],
         )
         (state_dir / STATE_FILE_NAME).write_bytes(instance.to_json())
         return instance

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from sigmaos_ray import extras
 from sigmaos_ray.cli import system
 from sigmaos_ray.instance import STATE_FILE_NAME, Instance
+from sigmaos_ray.machine import machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,9 @@ def test_a_crashed_instance_is_told_from_none(
 ) -> None:
     state_dir.mkdir()
     # This process lives, but is not the one that the file means.
-    gone = Instance(realm="r", state_dir=str(state_dir), boot_pid=psutil.Process().pid, boot_created_s=1.0, ready=True)
+    gone = Instance(
+        realm="r", state_dir=str(state_dir), boot_pid=os.getpid(), boot_machine=machine(), boot_started_ticks=1
+    )
     (state_dir / STATE_FILE_NAME).write_bytes(gone.to_json())
     sigmaos(*arguments).failed_with(1, "the instance has crashed")
 

@@ -1,43 +1,18 @@
-"""Who is dead, and what comes first: the work or the eviction."""
+"""What comes first: the work or the eviction."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, cast
 
-import psutil
 import pytest
 
-from sigmaos_ray.ft.leading import LOST_EXIT_CODE, LeaderData, unless_evicted
+from sigmaos_ray.ft.leading import LOST_EXIT_CODE, unless_evicted
 
 if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
-
-NODE = "sigma-1"
-
-
-def own() -> LeaderData:
-    return LeaderData("pid", NODE, os.getpid(), psutil.Process().create_time())
-
-
-def test_a_process_that_lives_is_not_dead() -> None:
-    assert not own().is_dead(NODE)
-
-
-def test_a_number_that_another_process_has_by_now_is_a_dead_ones() -> None:
-    earlier = LeaderData("pid", NODE, os.getpid(), psutil.Process().create_time() - 60)
-    assert earlier.is_dead(NODE)
-
-
-@pytest.mark.parametrize(("of", "asked_at"), [(NODE, "sigma-2"), ("", NODE), ("", "")])
-def test_of_another_nodes_process_nobody_can_say(of: str, asked_at: str) -> None:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    assert LeaderData("pid", NODE, process.pid, 0).is_dead(NODE)
-    assert not LeaderData("pid", of, process.pid, 0).is_dead(asked_at)
 
 
 def test_the_end_of_a_deposed_leader() -> None:

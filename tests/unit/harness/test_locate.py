@@ -42,7 +42,7 @@ def hook() -> Iterator[Hook]:
 
 
 def write(file: Path, named: Endpoint) -> None:
-    instance = Instance(realm="rootrealm", state_dir="", boot_pid=0, boot_created_s=0.0, named=named)
+    instance = Instance(realm="rootrealm", state_dir="", boot_pid=0, named=named)
     file.write_bytes(instance.to_json())
 
 
