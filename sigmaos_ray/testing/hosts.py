@@ -35,6 +35,8 @@ _TOOLS: Final = ("ip", "unshare", "nsenter", "setpriv", "mount", "sshd", "ssh-ke
 _USER: Final = "ray"
 _USER_ID: Final = 2000
 _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OWN_PARTS: Final = ("etc", "root", "home", "opt", "tmp")
+"""Folders of which each host has its own. ``/tmp`` last: the hosts' own files lie below the real one."""
 _UP_S: Final = 10.0
 _POLL_S: Final = 0.02
 
@@ -219,22 +221,23 @@ class Host:
         return Path(f"/proc/{self._first_pid}/root/run/sshd.pid").exists()
 
     def _boot_script(self) -> str:
-        """Its mounts, then its first process. ``/tmp`` comes last: the hosts' own files lie below the real one."""
+        """Its mounts, then its first process."""
         root, steps = shlex.quote(str(self._root)), [f"hostname {self.name}"]
         steps += ["mount -t tmpfs tmpfs /run", "mkdir -p /run/sshd", "mount -t tmpfs -o size=6g tmpfs /dev/shm"]
-        for shared in self._hosts.shared:
-            steps += [
-                f"mkdir -p {root}/shared{shared}",
-                f"mount --bind {shlex.quote(str(shared))} {root}/shared{shared}",
-            ]
-        for hidden in self._hosts.hidden:
-            steps.append(f"mount -t tmpfs tmpfs {shlex.quote(str(hidden))}")
-        steps += [f"mount --bind {root}/{part} /{part}" for part in ("etc", "root", "home", "opt")]
+        # Kept at hand first: what is hidden may hold them.
         for shared in self._hosts.shared:
             path = shlex.quote(str(shared))
-            steps += [f"mkdir -p {path}", f"mount --bind {root}/shared{shared} {path}"]
-            steps.append(f"mount -o remount,bind,ro {path}")
-        steps += [f"mount --bind {root}/tmp /tmp", "cd /"]
+            steps += [f"mkdir -p {root}/shared{path}", f"mount --bind {path} {root}/shared{path}"]
+        for hidden in self._hosts.hidden:
+            steps.append(f"mount -t tmpfs tmpfs {shlex.quote(str(hidden))}")
+        for shared in self._hosts.shared:
+            path = shlex.quote(str(shared))
+            # Below a folder that each host has for itself it is mounted there, and comes with it.
+            target = f"{root}{path}" if shared.parts[1] in _OWN_PARTS else path
+            steps += [f"mkdir -p {target}", f"mount --bind {root}/shared{path} {target}"]
+            steps.append(f"mount -o remount,bind,ro {target}")
+        steps += [f"mount --rbind {root}/{part} /{part}" for part in _OWN_PARTS]
+        steps.append("cd /")
         first = shlex.quote(_FIRST_PROCESS)
         return "; ".join([*steps, f"exec env -i PATH={_SYSTEM_PATH} /usr/bin/python3 -IS -c {first}"])
 

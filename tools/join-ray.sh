@@ -1,0 +1,61 @@
+#!/bin/sh
+# join-ray.sh HEAD:PORT: joins this machine to the Ray that a head runs, and again whenever it was lost.
+#
+# Ray gives up a machine that fell silent for some seconds, and its raylet must end then, though the silence may be over
+# a moment later; and a head that was started anew knows none of its machines. In both cases somebody has to call
+# `ray start` again: this does, about a second later. Returns once the machine has joined; what stays in the background
+# ends by itself after `ray stop` on this machine, and once the head has told for a minute that no Ray runs there.
+set -eu
+
+address=$1
+host=${address%:*} port=${address##*:}
+refused_max=60 # about as many seconds
+files=${TMPDIR:-/tmp}/sigmaos-join-$(id -u)-$host-$port
+
+of_this_ray() { echo "$1 .*--gcs-address=$address( |\$)"; }
+
+# A raylet without a head ends after that many seconds, not after a minute: the head has given it up long before.
+export RAY_gcs_rpc_server_reconnect_timeout_s=10
+
+# The lock of this script is not for Ray's processes.
+join() { ray start --address="$address" 9>&-; }
+
+# Ray notes there which one a machine is in, and only `ray stop` takes it away: last, when the raylet is gone already.
+is_wanted() {
+  while pgrep -u "$(id -u)" -f '/ray stop( |$)' > /dev/null; do sleep 0.2; done
+  [ -e /tmp/ray/ray_current_cluster ]
+}
+
+ask() { LC_ALL=C timeout 2 bash -c ": < /dev/tcp/$host/$port" 2>&1 && echo "it answers"; }
+
+keep() {
+  refused=0
+  while [ "$refused" -lt "$refused_max" ]; do
+    if pgrep -u "$(id -u)" -f "$(of_this_ray raylet/raylet)" > /dev/null; then
+      refused=0
+    elif ! is_wanted; then
+      break
+    else
+      # A head that says nothing may be cut off, or starting: that is waited for.
+      case $(ask) in
+        *"it answers")
+          # It outlives its raylet, for nothing.
+          pkill -u "$(id -u)" -f "$(of_this_ray log_monitor.py)" || true
+          join || true
+          ;;
+        *refused*) refused=$((refused + 1)) ;;
+      esac
+    fi
+    sleep 1
+  done
+}
+
+if [ "${2:-}" = keep ]; then
+  keep
+  exit
+fi
+# One of these for each head: who comes second has nothing to do.
+exec 9> "$files.lock"
+flock -n 9 || { echo "this machine is kept in the Ray of $address already"; exit 0; }
+join
+setsid "$0" "$address" keep < /dev/null > "$files.log" 2>&1 &
