@@ -302,6 +302,11 @@ class Procs(msgspec.Struct, frozen=True):
     """How long a client that closes waits for schedds to hear which statuses it took."""
     look_again_s: float = 0.1
     """Between two looks for a schedd that cannot be reached: it is back soon, or its name goes."""
+    lookout_poll_s: float = 1.0
+    """A call to a schedd that takes longer has its schedd's name looked after, so often."""
+    gone_grace_s: float = 6.0
+    """How long a schedd whose name is gone may take to answer who waits there: longer than one that stops in order has
+    for its procs (``Scheduling.stop_timeout_s``)."""
     function_bytes_max: int = 1 << 20
     """The largest pickle of a program that is a function; what is larger belongs into a file."""
 
@@ -326,8 +331,10 @@ class Scheduling(msgspec.Struct, frozen=True):
     """A referee that does not answer for so long is away: each schedd goes on for itself."""
     share_memory_s: float = 1.0
     """A schedd that did not ask for so long has nothing that waits. Several times ``share_poll_s``."""
-    cluster_size_age_max_s: float = 5.0
-    """How old the known size of the cluster may be while procs wait; asking costs Ray's control store a call."""
+    nodes_poll_s: float = 2.0
+    """How often Ray is asked for its nodes while there are procs; it costs Ray's control store a call."""
+    taken_back_s: float = 2.0
+    """How long Ray may take to give back procs that it may have been about to run on a node that was lost."""
     warm_max: int = 8
     """Workers that are made ready ahead: each takes memory, also where nobody spawns."""
     first_worker_timeout_s: float = 3.0
@@ -338,6 +345,10 @@ class Scheduling(msgspec.Struct, frozen=True):
     """Ended workers of which it is remembered how they ended."""
     cause_timeout_s: float = 1.0
     """How long the system may take to say how a worker ended that Ray says is dead."""
+    reaped_poll_s: float = 0.005
+    """How often a worker that ended is looked at until its parent took notice: only then does the system say how."""
+    peer_timeout_s: float = 3.0
+    """How long another node's schedd may take to say how a process on its machine ended; that it waits for, too."""
     stop_grace_s: float = 0.5
     """How long procs may take to end by themselves when their schedd stops."""
     stop_timeout_s: float = 5.0
@@ -355,6 +366,8 @@ class Workers(msgspec.Struct, frozen=True):
     """For so long after its start a proc passes over an interrupt: Ray's withdrawal of one that was just starting."""
     hello_timeout_s: float = 5.0
     """How long a worker waits for its schedd's answer; one that does not answer is gone."""
+    place_poll_s: float = 1.0
+    """How often a worker on a Ray node without a kernel node looks whether there is one now."""
     reap_timeout_s: float = 2.0
     """How long children of a proc that were killed may take to be gone: those in an uninterruptible call stay."""
     executables_kept_max: int = 64

@@ -1,4 +1,4 @@
-"""Which machine this is, and which process: values that stay true on other hosts and after the number is reused.
+"""Which machine this is, which process, which file: values that stay true on other hosts and when a number is reused.
 
 A process id means something only where it was given: on one machine since its start, in one namespace of processes.
 And a number is given again, so a process is known by when it started as well: in the kernel's ticks since the machine
@@ -8,7 +8,9 @@ started, which no change of the clock moves.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
+import hashlib
 import os
 import signal
 from pathlib import Path
@@ -19,6 +21,8 @@ import msgspec
 _STATE_FIELD: Final = 0
 _STARTED_FIELD: Final = 19
 """Of ``/proc/<pid>/stat``, counted from behind the command's name, which may hold spaces and brackets itself."""
+_NO_PROCESS: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.EINVAL})
+"""As kernels of different age put it."""
 _ENDED_STATES: Final = frozenset("ZX")
 
 
@@ -27,6 +31,12 @@ def machine() -> str:
     """This machine: the same text in two processes if they see each other's process ids, and only then."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot_id}/{os.readlink('/proc/self/ns/pid')}"
+
+
+def file_identity(found: os.stat_result) -> int:
+    """A number of 62 bits, the same for the same file of the same machine, whatever it is called."""
+    identity = f"{machine()}/{found.st_dev}/{found.st_ino}".encode()
+    return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest()) >> 2
 
 
 class OsProcess(msgspec.Struct, frozen=True):
@@ -44,11 +54,17 @@ class OsProcess(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, pid: int) -> OsProcess | None:
-        """The process that has this number here now, zombies included; None if none has."""
+        """The process that has this number here now, zombies included; None if none has. A thread's is none."""
         try:
-            return cls(machine(), pid, _fields(pid)[1])
+            process = cls(machine(), pid, _fields(pid)[1])
         except ProcessLookupError:
             return None
+        # A thread has a number of its own, under which /proc shows its process: only pidfd_open tells the two apart.
+        pidfd = _open(pid)
+        if pidfd is None:
+            return None
+        os.close(pidfd)
+        return process
 
     @property
     def is_here(self) -> bool:
@@ -73,12 +89,9 @@ class OsProcess(msgspec.Struct, frozen=True):
         """A pidfd, which the caller closes; None if it has ended or is of another machine."""
         if not self.is_here:
             return None
-        try:
-            pidfd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return None
+        pidfd = _open(self.pid)
         # Looked at only now: the number may have been another's when the descriptor was opened.
-        if self.is_gone():
+        if pidfd is not None and self.is_gone():
             os.close(pidfd)
             return None
         return pidfd
@@ -96,6 +109,16 @@ class OsProcess(msgspec.Struct, frozen=True):
             return False
         finally:
             os.close(pidfd)
+
+
+def _open(pid: int) -> int | None:
+    """A pidfd; None for a number that nobody has, or a thread."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno not in _NO_PROCESS:
+            raise
+        return None
 
 
 def _fields(pid: int) -> tuple[str, int]:

@@ -1,5 +1,5 @@
 """Where kernel parts are, for processes on nodes that cannot read the state file: in Ray's key-value store boot says
-where a realm's named answers, and each schedd which kernel node serves its Ray node."""
+where a realm's named answers, and each schedd which kernel node serves its Ray node, and how it is called itself."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _log = debug.selector("MOUNT")
 
 _NAMED_KEY: Final = "sigmaos-named-of-"
 _KERNEL_KEY: Final = "sigmaos-kernel-of-"
+_SCHEDD_KEY: Final = "sigmaos-schedd-of-"
 
 
 # -- named
@@ -75,3 +76,24 @@ def kernel_of(ray_node_id: str) -> KernelPlace | None:
     """None if that Ray node has no kernel node (yet)."""
     published = kv.get(_KERNEL_KEY + ray_node_id)
     return _decode_place(published) if published else None
+
+
+# -- schedds
+
+
+def publish_schedd(realm: str, kernel_id: str, handle: bytes) -> None:
+    """``handle``: the actor's, as Ray pickles it: the realm's other schedds and workers on its node call it."""
+    kv.put(_schedd_key(realm, kernel_id), handle)
+
+
+def withdraw_schedd(realm: str, kernel_id: str) -> None:
+    kv.delete(_schedd_key(realm, kernel_id))
+
+
+def schedd_of(realm: str, kernel_id: str) -> bytes | None:
+    """None if there is none (yet). One that died is still told, until another one takes its place."""
+    return kv.get(_schedd_key(realm, kernel_id))
+
+
+def _schedd_key(realm: str, kernel_id: str) -> str:
+    return f"{_SCHEDD_KEY}{realm}/{kernel_id}"

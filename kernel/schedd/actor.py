@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from kernel.schedd.places import Runner
+    from kernel.schedd.profiles import PackedProfile, ProfileOrder
     from kernel.schedd.server import ScheddServer
     from sigmaos_ray.instance import ServiceInfo
+    from sigmaos_ray.machine import OsProcess
     from sigmaos_ray.sigmap import Endpoint
 
 
@@ -76,11 +79,24 @@ class ScheddActor:
     async def stop(self) -> None:
         await asyncio.to_thread(self._shell.stop)
 
-    async def hello(self, os_pid: int, host: str) -> None:
-        await self._shell.call(self._shell.schedd.hello(os_pid, host))
+    async def hello(self, runner: Runner) -> None:
+        await self._shell.call(self._shell.schedd.hello(runner))
 
-    async def began(self, pid: str, os_pid: int) -> bool:
-        return bool(await self._shell.call(self._shell.schedd.began(pid, os_pid)))
+    async def began(self, pid: str, runner: Runner) -> bool:
+        return bool(await self._shell.call(self._shell.schedd.began(pid, runner)))
+
+    async def autopsy(self, pid: str, process: OsProcess | None) -> str | None:
+        """For another node's schedd."""
+        words: str | None = await self._shell.call(self._shell.schedd.autopsy(pid, process))
+        return words
+
+    async def profile(self, order: ProfileOrder) -> PackedProfile:
+        """For another node's schedd, as the next one."""
+        profile: PackedProfile = await self._shell.call(self._shell.schedd.profile(order))
+        return profile
+
+    async def end_profile(self, name: str) -> None:
+        await self._shell.call(self._shell.schedd.end_profile(name))
 
     async def busy(self, realm: str, kernel_id: str) -> Turn:
         """For all schedds of the instance, if this is the one they ask."""

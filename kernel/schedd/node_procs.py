@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-import signal
 import time
 from typing import TYPE_CHECKING
 
 from kernel.schedd import endings
+from kernel.schedd.autopsies import Autopsies
 from kernel.schedd.nodes import ProcTree
+from kernel.schedd.peers import Peers
 from kernel.schedd.procstate import ProcPhase
+from kernel.schedd.profiles import Profiles
 from kernel.schedd.ray_procs import RayContext, RayProcs
-from kernel.schedd.runners import Runners
 from kernel.schedd.stages import SpawnStages
 from kernel.schedd.state import HandToRay, Kill, KillLater, ProcTable, Relist, Wake, Withdraw
 from kernel.schedd.waits import Waits
@@ -22,8 +23,8 @@ from sigmaos_ray.runner import proclog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from kernel.schedd.places import Runner
     from kernel.schedd.procstate import ProcState
     from kernel.schedd.state import Instruction
     from sigmaos_ray.config import Config
@@ -40,17 +41,20 @@ class NodeProcs:
     def __init__(self, kernel_id: str, realm: str, log_dir: str, config: Config, watches: WatchTable) -> None:
         self._kernel_id = kernel_id
         self._realm = realm
-        self._log_dir = log_dir
         self._limits = config.scheduling
         self.be_cores = 1 / self._limits.be_per_core
         self.table = ProcTable(self._limits.status_kept_max)
-        self.tree = ProcTree(self.table, watches)
+        self.tree = ProcTree(self.table, watches, log_dir)
         self.waits = Waits()
         self.stages = SpawnStages()
-        self.runners = Runners(self._limits.worker_ends_kept_max)
+        self.autopsies = Autopsies(log_dir, self._limits)
+        self._peers = Peers(realm)
+        self.profiles = Profiles(self._peers)
+        self._nodes: set[str] = set()
+        """The kernel nodes on which workers said hello that run procs of this schedd."""
         self._ray: RayProcs | None = None
         self._graces: set[asyncio.TimerHandle] = set()
-        self._autopsies: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
         self._stopping = False
 
@@ -79,10 +83,10 @@ class NodeProcs:
         for timer in self._graces:
             timer.cancel()
         # They still ask the runners how workers ended, so those are closed last.
-        if self._autopsies:
-            await asyncio.wait(self._autopsies)
+        if self._under_way:
+            await asyncio.wait(self._under_way)
         self._ray.close()
-        self.runners.close()
+        await self.autopsies.close()
 
     async def _gone_within(self, timeout_s: float) -> bool:
         if all(proc.gone for proc in self.table.all()):
@@ -112,9 +116,14 @@ class NodeProcs:
         """Asks a proc to end; ``grace_s``: kills it if it has not within so long. NotFound for an unknown pid."""
         self._do(self.table.evict(pid, grace_s))
 
-    def began(self, pid: str, os_pid: int) -> bool:
+    def hello(self, runner: Runner) -> None:
+        """A worker is about to run its first proc: one of this schedd's, or on this node."""
+        self.autopsies.runners.hello(runner.process)
+        self._nodes.add(runner.kernel_id)
+
+    def began(self, pid: str, runner: Runner) -> bool:
         """A worker has the proc. False: it was evicted meanwhile, and need not run."""
-        self._do(self.table.began(pid, os_pid, time.time()))
+        self._do(self.table.began(pid, runner, time.time()))
         try:
             proc = self.table.get(pid)
         except serr.NotFound:
@@ -129,15 +138,13 @@ class NodeProcs:
         """What one proc can reserve at most, as far as is known."""
         return self._ray.cores_of_largest_node if self._ray is not None else 0.0
 
-    def os_pid(self, pid: str) -> int:
-        """The process that runs a proc. NotFound if none does (yet), NotSupported if it is one of another host."""
+    def runner(self, pid: str) -> Runner:
+        """What runs a proc. NotFound if nothing does (yet)."""
         proc = self.table.get(pid)
-        # Once it is gone its process may run another proc, or the number be another program's.
-        if not proc.os_pid or proc.gone:
+        # Once it is gone its process may run another proc.
+        if proc.runner is None or proc.gone:
             raise serr.NotFound(pid, f"no process runs it: it is {proc.phase.value}")
-        if not self.runners.watches(proc.os_pid):
-            raise serr.NotSupported(pid, "Ray placed it on another host: profile its process there, by process id")
-        return proc.os_pid
+        return proc.runner
 
     def parked(self, change: int) -> None:
         """So many more procs have given their cores back, while they wait."""
@@ -156,30 +163,40 @@ class NodeProcs:
         # Ray says "cancelled" of a worker that it killed for us, too: what became of its process is looked up.
         if status is None or (proc.killing and status is endings.WITHDRAWN):
             autopsy = asyncio.get_running_loop().create_task(self._autopsy(proc), name=f"autopsy-{proc.pid}")
-            self._autopsies.add(autopsy)
-            autopsy.add_done_callback(self._autopsies.discard)
+            self._under_way.add(autopsy)
+            autopsy.add_done_callback(self._under_way.discard)
         else:
             self._ended(proc, status)
 
     async def _autopsy(self, proc: ProcState) -> None:
         """Its worker died: find out how, and end what it left behind."""
-        log = proclog.path(self._log_dir, proc.pid)
-        if self._log_dir:
-            proclog.rescue(self._log_dir, proc.pid)
-        # Of one that died before its worker's notice came, only the head of its log knows the process.
-        os_pid = proc.os_pid or (proclog.os_pid(log) if self._log_dir else None)
-        words = await self.runners.cause(os_pid, self._limits.cause_timeout_s) if os_pid else None
-        if os_pid:
-            self.runners.end_group(os_pid)
+        words = await self._cause(proc)
         if proc.killing:  # whatever Ray's way to end a worker looks like
-            words = proclog.signal_words(signal.SIGKILL)
-        self._ended(proc, Status.crash(words or self._guess(log, os_pid)))
+            words = proclog.KILLED
+        self._ended(proc, Status.crash(words or "unknown: its worker process died"))
 
-    def _guess(self, log: Path, os_pid: int | None) -> str:
-        """Where the system does not tell: the word that it left in its log. A kill leaves no time for one."""
-        if os_pid is None or not self._log_dir:
-            return "unknown: its worker process died"
-        return proclog.cause(log) or proclog.signal_words(signal.SIGKILL)
+    async def _cause(self, proc: ProcState) -> str | None:
+        """How it died, as the machine knows on which it ran."""
+        runner = proc.runner
+        if runner is None or runner.process.is_here:
+            words = await self.autopsies.find(proc.pid, runner.process if runner else None)
+            if words or runner:
+                return words
+        # One that died before its worker's notice came may have run wherever a worker is.
+        nodes = self._nodes - {self._kernel_id} if runner is None else {runner.kernel_id}
+        found = await asyncio.gather(*(self._cause_at(node, proc) for node in nodes if node))
+        return next(filter(None, found), None)
+
+    async def _cause_at(self, kernel_id: str, proc: ProcState) -> str | None:
+        process = proc.runner.process if proc.runner else None
+        try:
+            words = await self._peers.ask(
+                kernel_id, "autopsy", proc.pid, process, timeout_s=self._limits.peer_timeout_s
+            )
+        except serr.SigmaError as error:
+            _log(f"how {proc.pid} ended, {error}")
+            return None
+        return words if isinstance(words, str) else None
 
     def _ended(self, proc: ProcState, status: Status) -> None:
         if _log.on:

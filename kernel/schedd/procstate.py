@@ -6,6 +6,7 @@ import enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kernel.schedd.places import Runner
     from sigmaos_ray.pb import proc_pb2 as pb
     from sigmaos_ray.proc import Status, Tpid
 
@@ -29,8 +30,8 @@ class ProcState:
         "killing",
         "number",
         "orphaned",
-        "os_pid",
         "phase",
+        "runner",
         "spec",
         "started",
         "started_s",
@@ -54,7 +55,8 @@ class ProcState:
         self.orphaned = False
         """Its parent has ended: nobody will collect it."""
         self.status: Status | None = None
-        self.os_pid = 0
+        self.runner: Runner | None = None
+        """The process that runs it, or ran it."""
         self.submitted_s = self.began_s = self.started_s = self.ended_s = 0.0
         self.times: pb.ProcTimes | None = None
         """When its worker came how far; None before it ended, or if it did not say."""
@@ -62,6 +64,11 @@ class ProcState:
     @property
     def pid(self) -> Tpid:
         return self.spec.pid
+
+    @property
+    def os_pid(self) -> int:
+        """Of the process that runs it, on that one's machine; 0: none yet, or it was too short to tell."""
+        return 0 if self.runner is None else self.runner.process.pid
 
     @property
     def latency_critical(self) -> bool:

@@ -18,8 +18,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from kernel.schedd import endings, worker
 from kernel.schedd.backlog import Backlog, ClusterSize
-from kernel.schedd.counters import NodeSize
 from kernel.schedd.places import RayPlace
+from kernel.schedd.raynodes import NodeWatch, Sighting, look, lost_with
 from kernel.schedd.shares import Turn
 from sigmaos_ray import debug
 from sigmaos_ray.config import Scheduling
@@ -49,20 +49,6 @@ class RayContext(msgspec.Struct, frozen=True, kw_only=True):
     """As in ``KernelArgs``."""
 
 
-def size_of_node(node_id: str) -> NodeSize:
-    """What a node of Ray's cluster has to give; nothing if Ray does not list it. Blocks for Ray's control store."""
-    nodes: Any = ray.nodes  # Ray does not type it
-    resources: dict[str, float] = next((node["Resources"] for node in nodes() if node["NodeID"] == node_id), {})
-    return NodeSize(resources.get("CPU", 0.0), resources.get("memory", 0.0) / _MIB)
-
-
-def _size_of_cluster() -> ClusterSize:
-    """Blocks for Ray's control store."""
-    nodes: Any = ray.nodes  # Ray does not type it
-    cores = [node["Resources"].get("CPU", 0.0) for node in nodes() if node["Alive"]]
-    return ClusterSize(sum(cores), max(cores, default=0.0))
-
-
 class RayProcs:
     """The Ray side of a schedd's procs. ``ended(proc, status)`` is called on the loop, once for each proc; the
     status is None if its worker died and Ray does not say how. Used from the loop; ``close`` when no proc is left."""
@@ -87,26 +73,41 @@ class RayProcs:
         # This node is all that we know of the cluster at first: procs do not wait for Ray's answer.
         own = float(os.cpu_count() or 1)
         self._backlog = Backlog(context.limits, ClusterSize(own, own))
-        self._size_asked_s = -context.limits.cluster_size_age_max_s
+        self._nodes = NodeWatch()
+        self._looking: asyncio.Handle | None = None
+        """The pause before the next look at Ray's nodes, or the look itself; None while there is nothing to lose."""
+        self._doubted: set[ProcState] = set()
+        """Handed to Ray before a node was lost, and not heard of since: Ray may have them there."""
         self._going_on: asyncio.TimerHandle | None = None
         self._sharing: asyncio.Task[None] | None = None
         self._referee: Any = None
-        plain: dict[str, Any] = {"num_cpus": 1 / context.limits.be_per_core, "max_retries": 0}
-        if context.place.runtime_env:
-            plain["runtime_env"] = context.place.runtime_env
-        run = _runner(node)
-        self._run: Any = ray.remote(**plain)(run)
-        # Ray would keep the worker for the next task of its environment, and of a fresh proc's there is none.
-        self._run_fresh: Any = ray.remote(max_calls=1, **plain)(run)
-        self._warm: Any = ray.remote(**plain)(worker.warm)
+        self._run: Any
+        self._run_fresh: Any
+        self._make_functions()
+        self._warm: Any = ray.remote(**self._plain())(worker.warm)
         self._actor: Any = ray.remote(worker.ProcActor)
-        self._refresh_size()
+        self._watch_nodes()
+
+    def _plain(self) -> dict[str, Any]:
+        """Ray's options for best-effort procs."""
+        options: dict[str, Any] = {"num_cpus": 1 / self._context.limits.be_per_core, "max_retries": 0}
+        if self._context.place.runtime_env:
+            options["runtime_env"] = self._context.place.runtime_env
+        return options
+
+    def _make_functions(self) -> None:
+        """What runs best-effort procs, to Ray; anew after a node was lost: for a function that waits for workers there,
+        Ray asks for fewer elsewhere."""
+        run = _runner(self._node)
+        self._run = ray.remote(**self._plain())(run)
+        # Ray would keep the worker for the next task of its environment, and of a fresh proc's there is none.
+        self._run_fresh = ray.remote(max_calls=1, **self._plain())(run)
 
     def submit(self, proc: ProcState) -> None:
         """Hands a proc to Ray, which queues, places and runs it. Errors arrive as its ending. Best-effort procs wait
         for the loop's next turn, so that the reply to their spawn is on its way first: Ray takes its time."""
+        self._watch_nodes()
         if proc.latency_critical:
-            self._refresh_size()
             self._backlog.reserve(proc, self._loop.time())
             self._creator.submit(self._create_actor, proc)
         elif proc.spec.mem_mb > 0 or proc.spec.kernels:  # may wait in Ray for what others do not need
@@ -117,6 +118,7 @@ class RayProcs:
 
     def began(self, proc: ProcState) -> None:
         """A worker has it."""
+        self._doubted.discard(proc)
         if proc.latency_critical:
             self._backlog.reserved(proc)
             self._go_on()
@@ -133,7 +135,6 @@ class RayProcs:
             self._submit_task(proc)
         if not self._backlog:
             return
-        self._refresh_size()
         if self._sharing is None and self._context.referee[0]:
             self._sharing = self._loop.create_task(self._share(), name="schedd-share")
         # Woken then at the latest: a latency-critical proc that gets no cores must not hold up the others for ever.
@@ -179,26 +180,64 @@ class RayProcs:
     def cores_of_largest_node(self) -> float:
         return self._backlog.size.cores_of_largest_node
 
-    def _refresh_size(self) -> None:
-        now_s = self._loop.time()
-        if now_s - self._size_asked_s > self._context.limits.cluster_size_age_max_s:
-            # At the question, not at its answer: one at a time, and after one that failed there is a pause, too.
-            self._size_asked_s = now_s
-            self._creator.submit(self._look_at_cluster)
+    # -- Ray's nodes
+
+    def _watch_nodes(self) -> None:
+        """Looks at Ray's nodes, and again and again while there are procs."""
+        if self._looking is None:
+            self._looking = self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._creator.submit(self._look_at_cluster)
 
     def _look_at_cluster(self) -> None:
         """In the creator's thread."""
+        sighting = None
         try:
-            size = _size_of_cluster()
+            sighting = look(time.time())
         except ray.exceptions.RayError as error:
-            _log(f"size of the cluster: {error}")
-            return
+            _log(f"nodes of the cluster: {error}")
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            self._loop.call_soon_threadsafe(self._sized, size)
+            self._loop.call_soon_threadsafe(self._looked, sighting)
 
-    def _sized(self, size: ClusterSize) -> None:
-        self._backlog.size = size
+    def _looked(self, sighting: Sighting | None) -> None:
+        if sighting is not None:
+            self._saw(sighting)
+        self._looking = None
+        if self._tasks or self._actors or self._backlog:
+            self._looking = self._loop.call_later(self._context.limits.nodes_poll_s, self._look)
+
+    def _saw(self, sighting: Sighting) -> None:
+        self._backlog.size = sighting.cluster_size()
+        if self._nodes.saw(sighting):
+            self._doubt()
+        for proc in self._nodes.lost([*self._tasks, *self._actors], sighting):
+            self._on_end(proc, lost_with(proc.runner))
         self._go_on()
+
+    def _doubt(self) -> None:
+        """A node was lost. Ray may be about to run procs there, and would wait for minutes: those that no worker has
+        yet are taken back, and handed over again."""
+        self._make_functions()
+        doubted = {proc: ref for proc, ref in self._tasks.items() if proc.runner is None}
+        self._doubted |= doubted.keys()
+        for proc, ref in doubted.items():
+            if not proc.started:
+                ray.cancel(ref, force=False, recursive=False)
+        if doubted:
+            self._loop.call_later(self._context.limits.taken_back_s, self._on_still_doubted, list(doubted))
+
+    def _on_still_doubted(self, procs: list[ProcState]) -> None:
+        """Ray has not given them back: it had given them to workers that do not answer. Nobody knows how far those
+        came, so they are not run again."""
+        for proc in self._doubted.intersection(procs):
+            self._on_end(proc, lost_with(None))
+
+    def _is_given_back(self, proc: ProcState, status: Status | None) -> bool:
+        """Whether a proc that was taken back has not run: only then may it run elsewhere."""
+        return proc in self._doubted and status is endings.WITHDRAWN and not (proc.evicting or proc.started)
+
+    # -- tasks and actors
 
     def _submit_task(self, proc: ProcState) -> None:
         if proc.evicting:
@@ -314,7 +353,14 @@ class RayProcs:
             _log(f"{proc.pid} ended after the schedd")
 
     def _on_end(self, proc: ProcState, status: Status | None) -> None:
+        if proc.gone:  # lost with its node, long before Ray says so
+            return
         self._tasks.pop(proc, None)
+        if self._is_given_back(proc, status):
+            self._doubted.discard(proc)
+            self._submit_task(proc)
+            return
+        self._doubted.discard(proc)
         self._backlog.ended(proc)
         actor = self._actors.pop(proc, None)
         if actor is not None:
@@ -338,8 +384,9 @@ class RayProcs:
             task.remote(self._node, count)
 
     def close(self) -> None:
-        if self._going_on is not None:
-            self._going_on.cancel()
+        for timer in (self._going_on, self._looking):
+            if timer is not None:
+                timer.cancel()
         if self._sharing is not None:
             self._sharing.cancel()
         self._creator.shutdown(wait=False, cancel_futures=True)

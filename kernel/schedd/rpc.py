@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import threading
 from typing import TYPE_CHECKING
 
 from kernel.schedd.procstate import ProcPhase
@@ -77,24 +75,17 @@ class Schedd:
         return pb.ListProcsReply(procs=[self._info(proc) for proc in procs])
 
     async def Profile(self, ctx: RpcContext, request: observe_pb2.ProfileRequest) -> observe_pb2.ProfileReply:
-        """Profiles the process that runs a proc, until the proc ends at the latest. NotFound if it does not run,
-        NotSupported on another host."""
+        """Profiles the process that runs a proc, until the proc ends at the latest. NotFound if it does not run."""
         kind = remote.kind_of(request.kind)
-        os_pid, over = self._procs.os_pid(request.pid), threading.Event()
-        # Without this it would go on in the worker, with the stacks of whichever proc comes next.
-        ending = asyncio.create_task(self._tell_end(request.pid, over), name=f"profile-{request.pid}")
-        try:
-            taken = await asyncio.to_thread(remote.take, os_pid, kind, request.seconds, request.rate_hz, over)
-        finally:
-            over.set()
-            ending.cancel()
-        stacks = taken.profile.pack()
-        return observe_pb2.ProfileReply(stacks=stacks, unit=taken.profile.unit, how=taken.how, who=request.pid)
+        runner = self._procs.runner(request.pid)
+        taken = await self._procs.profiles.take_of(
+            runner, kind, request.seconds, request.rate_hz, self._end_of(request.pid)
+        )
+        return observe_pb2.ProfileReply(stacks=taken.stacks, unit=taken.unit, how=taken.how, who=request.pid)
 
-    async def _tell_end(self, pid: str, over: threading.Event) -> None:
+    async def _end_of(self, pid: str) -> None:
         with contextlib.suppress(serr.SigmaError):  # the schedd stops: that is an end, too
             await self._procs.waits.wait(self._procs.table.get(pid), Signal.EXIT, None)
-        over.set()
 
     def _info(self, proc: ProcState) -> pb.ProcInfo:
         spec = pb.ProcSpec()

@@ -1,7 +1,7 @@
-"""The node's watcher of its runners: how the workers that run procs ended, which Ray does not tell reliably.
+"""The runners of this machine: how the workers that run procs ended, which Ray does not tell reliably.
 
-A worker says hello once, before its first proc; from then on a pidfd stands for it, so that its id cannot be mistaken
-for another process's. How it ended is read from the pidfd (Linux 6.15 and later) and kept for a while.
+A worker says hello once, before its first proc, to the schedd that owns the proc and to that of its own node; from then
+on a pidfd stands for it. How it ended is read from the pidfd (Linux 6.15 and later) and kept for a while.
 """
 
 from __future__ import annotations
@@ -10,14 +10,18 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import struct
 from collections import OrderedDict
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug
+from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.runner import proclog
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Scheduling
 
 _log = debug.selector("SCHEDD")
 
@@ -28,14 +32,8 @@ _EXIT_CODE_AT: Final = 60
 _PIDFD_GET_INFO: Final = (3 << 30) | (_INFO_BYTES << 16) | (0xFF << 8) | 11
 
 
-def host_token() -> str:
-    """The same in two processes if they see each other's process ids."""
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot_id}/{os.readlink('/proc/self/ns/pid')}"
-
-
 def exit_words(pidfd: int) -> str | None:
-    """How an ended process ended, in the words of X-11; None where the system cannot tell."""
+    """How a process ended that is reaped, in the words of X-11; None where the system cannot tell."""
     info = bytearray(_INFO_BYTES)
     struct.pack_into("Q", info, 0, _INFO_EXIT)
     try:
@@ -50,68 +48,94 @@ def exit_words(pidfd: int) -> str | None:
     return proclog.exit_words(os.WEXITSTATUS(status))
 
 
+def _is_reaped(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+
 class Runners:
-    """The workers of this host that run procs. Used from one loop; ``close`` frees the descriptors."""
+    """The workers of this machine that run procs. Used from one loop; ``close`` frees the descriptors."""
 
-    def __init__(self, ends_kept_max: int) -> None:
-        self._ends_kept_max = ends_kept_max
-        self._host = host_token()
-        self._pidfds: dict[int, int] = {}
-        self._words: OrderedDict[int, str | None] = OrderedDict()
-        self._ended: dict[int, asyncio.Event] = {}
+    def __init__(self, limits: Scheduling) -> None:
+        self._limits = limits
+        self._pidfds: dict[OsProcess, int] = {}
+        self._ended: dict[OsProcess, asyncio.Event] = {}
+        self._words: OrderedDict[OsProcess, str | None] = OrderedDict()
+        self._reaping: set[asyncio.Task[None]] = set()
 
-    def hello(self, os_pid: int, host: str) -> None:
-        """A worker is about to run its first proc. One of another host cannot be watched from here."""
-        if host != self._host or os_pid in self._pidfds:
+    def hello(self, process: OsProcess) -> None:
+        """A worker is about to run its first proc. One of another machine cannot be watched from here."""
+        if process in self._pidfds:
             return
+        pidfd = process.open()
+        if pidfd is None:
+            return
+        self._pidfds[process] = pidfd
+        self._ended[process] = asyncio.Event()
+        asyncio.get_running_loop().add_reader(pidfd, self._on_end, process)
+
+    def watches(self, process: OsProcess) -> bool:
+        """Whether this is a live runner of this machine."""
+        return process in self._pidfds
+
+    def of_number(self, os_pid: int) -> OsProcess | None:
+        """The newest runner of this number that said hello here, alive or not; None if there was none."""
+        known = [process for process in (*self._words, *self._pidfds) if process.pid == os_pid]
+        return max(known, key=lambda process: process.started_ticks, default=None)
+
+    def _on_end(self, process: OsProcess) -> None:
+        # The system tells of a zombie already, but how it ended only once its parent, Ray, has taken notice.
+        asyncio.get_running_loop().remove_reader(self._pidfds[process])
+        reaping = asyncio.create_task(self._reap(process), name=f"runner-{process.pid}")
+        self._reaping.add(reaping)
+        reaping.add_done_callback(self._reaping.discard)
+
+    async def _reap(self, process: OsProcess) -> None:
+        pidfd, loop = self._pidfds[process], asyncio.get_running_loop()
         try:
-            pidfd = os.pidfd_open(os_pid)
-        except ProcessLookupError:
-            return
-        # The number may have been another worker's, whose end is not this one's.
-        self._words.pop(os_pid, None)
-        self._pidfds[os_pid] = pidfd
-        self._ended[os_pid] = asyncio.Event()
-        asyncio.get_running_loop().add_reader(pidfd, self._on_end, os_pid)
-
-    def watches(self, os_pid: int) -> bool:
-        """Whether this is a live runner of this host."""
-        return os_pid in self._pidfds
-
-    def _on_end(self, os_pid: int) -> None:
-        pidfd = self._pidfds.pop(os_pid)
-        asyncio.get_running_loop().remove_reader(pidfd)
-        self._words[os_pid] = exit_words(pidfd)
-        os.close(pidfd)
-        self._ended.pop(os_pid).set()
-        _log(f"runner {os_pid}: {self._words[os_pid]}")
-        while len(self._words) > self._ends_kept_max:
+            gives_up_s = loop.time() + self._limits.cause_timeout_s
+            while not _is_reaped(pidfd) and loop.time() < gives_up_s:  # noqa: ASYNC110  # the system tells nobody
+                await asyncio.sleep(self._limits.reaped_poll_s)
+            self._words[process] = exit_words(pidfd)
+        finally:
+            del self._pidfds[process]
+            os.close(pidfd)
+            self._ended.pop(process).set()
+        _log(f"runner {process.pid}: {self._words[process]}")
+        while len(self._words) > self._limits.worker_ends_kept_max:
             self._words.popitem(last=False)
 
-    def is_here(self, os_pid: int) -> bool:
-        """True for a worker of this host, whether it lives or not."""
-        return os_pid in self._pidfds or os_pid in self._words
-
-    async def cause(self, os_pid: int, timeout_s: float) -> str | None:
+    async def cause(self, process: OsProcess) -> str | None:
         """How a worker ended that Ray said is dead: waits a moment for the system to say so too."""
-        ended = self._ended.get(os_pid)
+        ended = self._ended.get(process)
         if ended is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), timeout_s)
-        return self._words.get(os_pid)
+                await asyncio.wait_for(ended.wait(), self._limits.cause_timeout_s)
+        return self._words.get(process)
 
-    def end_group(self, os_pid: int) -> None:
-        """Kills what is left of a worker's process group: the children of a proc that died. Not for the living: their
-        group may run another proc by now."""
-        if not self.is_here(os_pid):
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(os_pid, signal.SIGKILL)
-
-    def close(self) -> None:
+    async def close(self) -> None:
         """Watches no more. The workers go on."""
         loop = asyncio.get_running_loop()
+        for reaping in self._reaping:
+            reaping.cancel()
+        if self._reaping:
+            await asyncio.wait(self._reaping)
         for pidfd in self._pidfds.values():
             loop.remove_reader(pidfd)
             os.close(pidfd)
         self._pidfds.clear()
+
+
+def end_group(process: OsProcess) -> None:
+    """Kills what is left of a worker's process group: the children of a proc that died. Nothing happens for a worker
+    that lives, whose group may run another proc by now, and on any machine but its own."""
+    if not process.is_gone():
+        return
+    # No process gets the number while there is one left in the group. If somebody has it, it is not the worker (a
+    # zombie apart) and the group, too, is another's.
+    holder = OsProcess.of(process.pid)
+    if holder is not None and holder != process:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

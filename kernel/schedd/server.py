@@ -9,11 +9,11 @@ import msgspec
 
 from kernel.fileservice import FileService
 from kernel.raylib import whereis
-from kernel.schedd import worker
+from kernel.schedd import raynodes, worker
 from kernel.schedd.descriptor import SERVICE
 from kernel.schedd.metrics import RayMetrics
 from kernel.schedd.node_procs import NodeProcs
-from kernel.schedd.ray_procs import RayContext, size_of_node
+from kernel.schedd.ray_procs import RayContext
 from kernel.schedd.rpc import Schedd
 from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.server import FileServer
@@ -23,8 +23,10 @@ from sigmaos_ray.sigmap import ROOT_REALM
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
-    from kernel.schedd.places import RayPlace
+    from kernel.schedd.places import RayPlace, Runner
+    from kernel.schedd.profiles import PackedProfile, ProfileOrder
     from kernel.shell import KernelArgs
+    from sigmaos_ray.machine import OsProcess
     from sigmaos_ray.proc import Tpid
     from sigmaos_ray.sigmap import Endpoint
 
@@ -73,13 +75,17 @@ class ScheddServer(FileService):
         # Early: it gets ready while the rest of the service does, and `settle` has the less to wait for.
         if self._is_tenant:
             self._procs.warm_up(1)
-        counters.size = await asyncio.to_thread(size_of_node, place.node_id)
+        sighting = await asyncio.to_thread(raynodes.look, 0.0)
+        counters.size = sighting.sizes.get(place.node_id, counters.size)
         metrics.start()
         await self._publish(resources)
 
     async def _publish(self, resources: AsyncExitStack) -> None:
-        node_id = self._place.node_id
-        published = whereis.KernelPlace(self._args.kernel_id, self._args.host)
+        node_id, args = self._place.node_id, self._args
+        published = whereis.KernelPlace(args.kernel_id, args.host)
+        # First this one: who reads of the kernel node asks for its schedd next.
+        await asyncio.to_thread(whereis.publish_schedd, args.realm, args.kernel_id, self._place.handle)
+        resources.push_async_callback(asyncio.to_thread, whereis.withdraw_schedd, args.realm, args.kernel_id)
         await asyncio.to_thread(whereis.publish_kernel, node_id, published)
         if not self._is_tenant:  # the kernel node goes with it, with a tenant's it does not
             resources.push_async_callback(asyncio.to_thread, whereis.withdraw_kernel, node_id)
@@ -117,12 +123,22 @@ class ScheddServer(FileService):
 
     # -- what workers say, through Ray
 
-    async def hello(self, os_pid: int, host: str) -> None:
+    async def hello(self, runner: Runner) -> None:
         """A worker process is about to run its first proc."""
-        self._procs.runners.hello(os_pid, host)
+        self._procs.hello(runner)
 
-    async def began(self, pid: Tpid, os_pid: int) -> bool:
-        return self._procs.began(pid, os_pid)
+    async def began(self, pid: Tpid, runner: Runner) -> bool:
+        return self._procs.began(pid, runner)
+
+    async def autopsy(self, pid: Tpid, process: OsProcess | None) -> str | None:
+        """See ``Autopsies.find``."""
+        return await self._procs.autopsies.find(pid, process)
+
+    async def profile(self, order: ProfileOrder) -> PackedProfile:
+        return await self._procs.profiles.take(order)
+
+    async def end_profile(self, name: str) -> None:
+        self._procs.profiles.end(name)
 
     async def parked(self, change: int) -> None:
         """So many more procs have given their cores back, while they wait."""

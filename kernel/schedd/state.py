@@ -23,6 +23,7 @@ from sigmaos_ray.proc import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kernel.schedd.places import Runner
     from sigmaos_ray.pb import proc_pb2 as pb
     from sigmaos_ray.proc import Tpid
 
@@ -150,13 +151,13 @@ class ProcTable:
 
     # -- what the proc and Ray tell
 
-    def began(self, pid: Tpid, os_pid: int, now_s: float) -> list[Instruction]:
+    def began(self, pid: Tpid, runner: Runner, now_s: float) -> list[Instruction]:
         """A worker runs it. Of a proc that is not there (any more), nothing. The proc may have said before that it
         started: a worker tells later, and only of procs that take a while."""
         proc = self._procs.get(pid)
-        if proc is None or proc.phase is ProcPhase.EXITED or proc.os_pid:
+        if proc is None or proc.phase is ProcPhase.EXITED or proc.runner is not None:
             return []
-        proc.os_pid, proc.began_s = os_pid, now_s
+        proc.runner, proc.began_s = runner, now_s
         return self._move(proc, ProcPhase.STARTING) if proc.phase is ProcPhase.QUEUED else []
 
     def started(self, pid: Tpid, now_s: float) -> list[Instruction]:

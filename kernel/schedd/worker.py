@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import functools
-import os
+import secrets
 import signal
 import threading
 import time
@@ -17,10 +17,10 @@ import msgspec
 import ray
 
 from kernel.raylib import lean, whereis
-from kernel.schedd.runners import host_token
+from kernel.schedd.places import Runner
 from sigmaos_ray import config, debug, decoding
 from sigmaos_ray.config import ProcEnv
-from sigmaos_ray.machine import machine
+from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
 from sigmaos_ray.proc import Status
@@ -61,12 +61,14 @@ class RayParking:
 
     def __init__(self, schedd: Any) -> None:
         self._schedd = schedd
+        # Process ids and thread ids are those of one machine: two workers of one schedd may share them.
+        self._token = secrets.token_hex(8)
         self._parked_count = 0
 
     def park(self, call: Awaited) -> None:
         self._parked_count += 1
         # Each wait has its own: a word for an earlier one that comes late must not end this one.
-        token = f"{os.getpid()}-{threading.get_ident()}-{self._parked_count}"
+        token = f"{self._token}-{self._parked_count}"
         parked = self._schedd.park.remote(token)
         call.add_done_callback(lambda: self._schedd.unpark.remote(token))
         try:
@@ -83,16 +85,40 @@ class Worker:
         config.use(args.instance.config)
         self._args = args
         self._schedd = ray.cloudpickle.loads(args.schedd)
-        self._os_pid = os.getpid()
+        self._parking = RayParking(self._schedd)
         whereis.install(args.instance.realm)
-        self._instance = _instance_here(args)
+        self._instance = args.instance
+        self._runner = Runner(process=OsProcess.own(), ray_node_id=ray.get_runtime_context().get_node_id())
+        self._is_settled = False
+        self._asked_s = 0.0
         children.adopt_orphans()
-        parking.install(RayParking(self._schedd))
         parkedloop.install()
         self._notices = Notices(self._notice)
         _serve_profiles()
+        self._settle()
         # Asked, not just told: nothing announces a short proc, so this process must be watched before it runs any.
-        self._ask(self._schedd.hello, self._os_pid, host_token())
+        self._ask(self._schedd.hello, self._runner)
+
+    def _settle(self) -> None:
+        """Finds out which kernel node serves this Ray node, which may be another one than the schedd's: what is ~local
+        to procs, and where their servers listen, is here. Its schedd watches this process, as their own one cannot."""
+        self._asked_s = time.monotonic()
+        place = _place_of(self._runner.ray_node_id, self._args)
+        self._runner = msgspec.structs.replace(self._runner, kernel_id=place.kernel_id)
+        self._instance = msgspec.structs.replace(
+            self._args.instance, kernel_id=place.kernel_id, host=place.host, machine=self._runner.process.machine
+        )
+        if place.kernel_id == self._args.instance.kernel_id:
+            self._is_settled = True
+        elif place.kernel_id and (handle := whereis.schedd_of(self._args.instance.realm, place.kernel_id)):
+            self._ask(ray.cloudpickle.loads(handle).hello, self._runner)
+            self._is_settled = True
+
+    def _settle_later(self) -> None:
+        """Ray may use a node before boot has put a kernel node there."""
+        if time.monotonic() - self._asked_s > config.current().workers.place_poll_s:
+            self._settle()
+            self._schedd.hello.remote(self._runner)
 
     def run(self, data: bytes) -> bytes:
         """Runs a best-effort proc."""
@@ -108,7 +134,7 @@ class Worker:
         """Runs a latency-critical proc, unless it was evicted while it waited for its cores."""
         times = SpawnTimes()
         spec = pb.ProcSpec.FromString(data)
-        if self._ask(self._schedd.began, spec.pid, self._os_pid) is False:
+        if self._ask(self._schedd.began, spec.pid, self._runner) is False:
             return Status.evicted().to_pb().SerializeToString()
         # For its log alone, which is kept once it runs for a while. That it began, the schedd knows by now.
         self._notices.arm(spec.pid)
@@ -116,6 +142,10 @@ class Worker:
 
     def _run(self, spec: pb.ProcSpec, times: SpawnTimes) -> bytes:
         previous = signal.signal(signal.SIGINT, _interrupt_handler())
+        # Another schedd of the realm may have used this process in between: the proc's own one gets its core back.
+        parking.install(self._parking)
+        if not self._is_settled:
+            self._settle_later()
         try:
             status = run_program(spec, self._instance, self._args.log_dir, times).to_pb()
         finally:
@@ -125,7 +155,7 @@ class Worker:
 
     def _notice(self, pid: str) -> None:
         keep_log(pid)
-        self._schedd.began.remote(pid, self._os_pid)
+        self._schedd.began.remote(pid, self._runner)
 
     def _ask(self, method: Any, *args: object) -> object:
         """A call to the schedd; None if it does not answer: it is gone, and this worker soon is, too."""
@@ -140,16 +170,13 @@ class Worker:
         self._ask(self._schedd.meet, count)
 
 
-def _instance_here(args: NodeArgs) -> ProcEnv:
-    """The instance as procs of this Ray node see it, which may be another one than the schedd's: what is ~local to
-    them, and where their servers listen, is here."""
-    node_id = ray.get_runtime_context().get_node_id()
+def _place_of(node_id: str, args: NodeArgs) -> whereis.KernelPlace:
+    """The kernel node that serves a Ray node; without an id while there is none."""
     if node_id == args.ray_node_id:
-        return args.instance
-    # Ray may use a node before boot has put a kernel node there: the address is Ray's then, as it will be the node's.
+        return whereis.KernelPlace(args.instance.kernel_id, args.instance.host)
+    # The address is Ray's, as it will be the kernel node's.
     own_address: Any = ray.util.get_node_ip_address  # Ray does not type it
-    place = whereis.kernel_of(node_id) or whereis.KernelPlace("", own_address())
-    return msgspec.structs.replace(args.instance, kernel_id=place.kernel_id, host=place.host, machine=machine())
+    return whereis.kernel_of(node_id) or whereis.KernelPlace("", own_address())
 
 
 def _serve_profiles() -> None:

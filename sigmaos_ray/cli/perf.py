@@ -83,7 +83,7 @@ def _take(target: str, kind: Kind, seconds: float, rate_hz: float) -> tuple[Prof
 
     # A number is a process of this machine, a slash makes it a server's pathname, and anything else is a proc's pid.
     if target.isdigit():
-        taken = remote.take(int(target), kind, seconds, rate_hz)
+        taken = remote.take(remote.process_of(int(target)), kind, seconds, rate_hz)
         return taken.profile, taken.how, target
     with client() as sc:
         if "/" in target:

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from sigmaos_ray import config, debug, decoding, serr
+from sigmaos_ray.machine import OsProcess, machine
 from sigmaos_ray.perf import pyspy, recording
 from sigmaos_ray.perf.profile import Profile
 from sigmaos_ray.perf.recording import ProfileResult
@@ -64,13 +65,24 @@ def kind_of(name: str) -> Kind:
     return kind
 
 
-def take(os_pid: int, kind: Kind, seconds: float, rate_hz: float, over: threading.Event | None = None) -> ProfileResult:
+def process_of(os_pid: int) -> OsProcess:
+    """The process of this machine that has this number now. NotFound if none has, or it is a thread's."""
+    process = OsProcess.of(os_pid)
+    if process is None:
+        raise serr.NotFound(str(os_pid), "no such process on this machine")
+    return process
+
+
+def take(
+    process: OsProcess, kind: Kind, seconds: float, rate_hz: float, over: threading.Event | None = None
+) -> ProfileResult:
     """Profiles a process of this machine for so long, or until ``over`` is set; blocks for it. CPU time by py-spy if
-    the system lets it, all else by the process's own agent. NotFound if there is no such process, Unreachable if
-    neither can profile it, Timeout if its agent does not answer, Exists while another profile of it is taken."""
+    the system lets it, all else by the process's own agent. NotFound if it is gone or of another machine, Unreachable
+    if neither can profile it, Timeout if its agent does not answer, Exists while another profile of it is taken."""
     recording.check(kind, seconds, rate_hz)
     over = over or threading.Event()
-    if not Path(f"/proc/{os_pid}").exists():
+    os_pid = process.pid
+    if not process.is_alive():
         raise serr.NotFound(str(os_pid), "no such process on this machine")
     if os_pid == os.getpid():
         return _take_here(kind, seconds, rate_hz, over)
@@ -96,7 +108,8 @@ def _spy(os_pid: int, seconds: float, rate_hz: float, over: threading.Event) -> 
 
 
 def _address(os_pid: int) -> str:
-    return f"\0sigmaos-perf-{os_pid}"
+    # With the machine: abstract names may be seen by processes that do not see each other's numbers.
+    return f"\0sigmaos-perf-{machine()}-{os_pid}"
 
 
 def _ask(os_pid: int, question: _Question, denied: str, over: threading.Event) -> ProfileResult:

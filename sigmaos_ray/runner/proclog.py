@@ -41,10 +41,8 @@ def _begins_with(file: Path, wanted: bytes) -> bool:
 
 
 def rescue(log_dir: str, pid: Tpid) -> None:
-    """Gives a proc its log if its process died before it could."""
+    """Gives a proc its log if its process died before it could, in place of an older one of the same pid."""
     log = path(log_dir, pid)
-    if log.exists():
-        return
     # By the header, since a spare log is named after its process, and numbers of processes are used again.
     wanted = f"== {pid} ".encode()
     for file in (Path(log_dir) / DIR / _SPARES).glob("[0-9]*"):
@@ -77,6 +75,9 @@ def signal_words(signal_number: int) -> str:
     except ValueError:
         words = None
     return f"signal: {words.lower() if words else signal_number}"
+
+
+KILLED: Final = signal_words(signal.SIGKILL)
 
 
 def os_pid(log: Path) -> int | None:

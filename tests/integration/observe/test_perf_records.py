@@ -157,7 +157,7 @@ def test_py_spy_can_be_declined(tmp_path: Path) -> None:
 
 def test_another_process_by_py_spy(tmp_path: Path) -> None:
     with waiting(tmp_path, "", "wait spin") as process:
-        result = remote.take(process.pid, Kind.CPU, 0.5, 100)
+        result = remote.take(remote.process_of(process.pid), Kind.CPU, 0.5, 100)
     assert spent_in(result.profile, "compute") > 0
     assert result.how == "py-spy"
 
@@ -166,16 +166,16 @@ def test_another_process_by_its_agent(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("SIGMAOS_PERF_PYSPY", "0")
     with waiting(tmp_path, "", "agent wait spin") as process:
         for kind, function in ((Kind.CPU, "compute"), (Kind.BLOCK, "Agent._run"), (Kind.MEMORY, "")):
-            result = remote.take(process.pid, kind, 0.3, 100)
+            result = remote.take(remote.process_of(process.pid), kind, 0.3, 100)
             assert function == "" or kind is Kind.BLOCK or spent_in(result.profile, function) > 0
             assert "is recorded inside the process" in result.how
         with pytest.raises(serr.Inval, match="1001 times a second"):
-            remote.take(process.pid, Kind.CPU, 0.3, 1001)
+            remote.take(remote.process_of(process.pid), Kind.CPU, 0.3, 1001)
 
 
 def test_a_process_that_cannot_be_profiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIGMAOS_PERF_PYSPY", "0")
     with waiting(tmp_path, "", "wait") as process, pytest.raises(serr.Unreachable, match="it runs no procs of SigmaOS"):
-        remote.take(process.pid, Kind.BLOCK, 0.1, 100)
+        remote.take(remote.process_of(process.pid), Kind.BLOCK, 0.1, 100)
     with pytest.raises(serr.NotFound, match="no such process on this machine"):
-        remote.take(process.pid, Kind.CPU, 0.1, 100)
+        remote.take(remote.process_of(process.pid), Kind.CPU, 0.1, 100)

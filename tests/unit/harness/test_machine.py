@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -64,3 +65,17 @@ def test_own_process() -> None:
     assert own == OsProcess.of(os.getpid())
     assert own.machine == machine()
     assert own.is_alive()
+
+
+def test_a_thread_is_no_process() -> None:
+    """Though the kernel gives it a number of the same kind."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        assert thread.native_id is not None
+        assert OsProcess.of(thread.native_id) is None
+        assert msgspec.structs.replace(OsProcess.own(), pid=thread.native_id).open() is None
+    finally:
+        over.set()
+        thread.join()

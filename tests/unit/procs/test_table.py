@@ -6,13 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernel.schedd.places import Runner
 from kernel.schedd.procstate import ProcPhase, ProcState
 from kernel.schedd.state import HandToRay, Instruction, Kill, KillLater, ProcTable, Relist, Signal, Wake, Withdraw
 from sigmaos_ray import serr
+from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import Status
 
 NOW_S = 100.0
+RUNNER = Runner(process=OsProcess("m", 7, 1), ray_node_id="n")
+OTHER = Runner(process=OsProcess("m", 8, 1), ray_node_id="n")
 
 
 def spawn(table: ProcTable, pid: str = "p", parent: str = "parent", mcpu: float = 0) -> ProcState:
@@ -29,9 +33,9 @@ def test_which_process_runs_it_may_be_told_late(table: ProcTable) -> None:
     """After the proc said that it started."""
     proc = spawn(table)
     table.started("p", NOW_S)
-    assert table.began("p", 7, NOW_S) == []
+    assert table.began("p", RUNNER, NOW_S) == []
     assert (proc.phase, proc.os_pid) == (ProcPhase.RUNNING, 7)
-    assert table.began("p", 8, NOW_S) == []
+    assert table.began("p", OTHER, NOW_S) == []
     assert proc.os_pid == 7
 
 
@@ -55,7 +59,7 @@ def test_pid_in_use(table: ProcTable) -> None:
 
 def test_whole_life(table: ProcTable) -> None:
     proc = spawn(table)
-    assert table.began("p", 7, NOW_S) == [Relist("p", ProcPhase.QUEUED, ProcPhase.STARTING)]
+    assert table.began("p", RUNNER, NOW_S) == [Relist("p", ProcPhase.QUEUED, ProcPhase.STARTING)]
     assert table.started("p", NOW_S) == [Relist("p", ProcPhase.STARTING, ProcPhase.RUNNING), Wake(proc, Signal.START)]
     instructions = table.reported("p", Status.info("hi"), NOW_S)
     assert instructions == [
@@ -80,9 +84,9 @@ def test_started_counts_once_and_not_after_the_end(table: ProcTable) -> None:
 def test_late_notice_of_a_short_proc_changes_nothing(table: ProcTable) -> None:
     proc = spawn(table)
     table.ended(proc, Status.ok(), NOW_S)
-    assert table.began("p", 7, NOW_S) == []
+    assert table.began("p", RUNNER, NOW_S) == []
     table.collect(proc)
-    assert table.began("p", 7, NOW_S) == []
+    assert table.began("p", RUNNER, NOW_S) == []
 
 
 def test_evict_of_a_queued_proc_withdraws_it(table: ProcTable) -> None:
@@ -94,7 +98,7 @@ def test_evict_of_a_queued_proc_withdraws_it(table: ProcTable) -> None:
 
 def test_evict_of_a_running_proc_is_a_request(table: ProcTable) -> None:
     proc = spawn(table)
-    table.began("p", 7, NOW_S)
+    table.began("p", RUNNER, NOW_S)
     assert table.evict("p", None) == [Wake(proc, Signal.EVICT)]
     assert table.evict("p", None) == []
     table.ended(proc, Status.info("went on"), NOW_S)
@@ -103,7 +107,7 @@ def test_evict_of_a_running_proc_is_a_request(table: ProcTable) -> None:
 
 def test_grace(table: ProcTable) -> None:
     proc = spawn(table)
-    table.began("p", 7, NOW_S)
+    table.began("p", RUNNER, NOW_S)
     assert KillLater(proc, 2.0) in table.evict("p", 2.0)
     assert table.grace_over(proc, 2.0) == [Kill(proc)]
     table.ended(proc, Status.crash("signal: killed"), NOW_S)
@@ -120,7 +124,7 @@ def test_grace_of_what_ended_in_time(table: ProcTable) -> None:
 
 def test_grace_holds_for_a_process_that_lingers_after_its_report(table: ProcTable) -> None:
     proc = spawn(table)
-    table.began("p", 7, NOW_S)
+    table.began("p", RUNNER, NOW_S)
     table.reported("p", Status.evicted(), NOW_S)
     assert table.evict("p", 1.0) == [KillLater(proc, 1.0)]
     table.collect(proc)
@@ -171,7 +175,7 @@ events = st.sampled_from(["began", "started", "reported", "ended", "evict", "gra
 def happen(table: ProcTable, event: str, proc: ProcState, parent: ProcState) -> list[Instruction]:
     match event:
         case "began":
-            return table.began("p", 7, NOW_S)
+            return table.began("p", RUNNER, NOW_S)
         case "started":
             return table.started("p", NOW_S)
         case "reported":

@@ -1,0 +1,171 @@
+"""How processes that run procs ended, as their machine's schedd knows it: real processes, no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from kernel.schedd.autopsies import Autopsies
+from kernel.schedd.runners import end_group, exit_words
+from sigmaos_ray.config import Scheduling
+from sigmaos_ray.machine import OsProcess
+from sigmaos_ray.runner import proclog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+WITHIN_S = 10.0
+# A process as a worker is: it leads a group, and has a child that outlives it.
+RUNNER = """
+import os, subprocess, sys
+os.setpgid(0, 0)
+child = subprocess.Popen(["sleep", "600"])
+print(child.pid, flush=True)
+sys.stdin.readline()
+os._exit(7)
+"""
+
+
+class Process:
+    """A runner, and its child."""
+
+    def __init__(self) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-c", RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.popen.stdout is not None
+        child = OsProcess.of(int(self.popen.stdout.readline()))
+        own = OsProcess.of(self.popen.pid)
+        assert child is not None
+        assert own is not None
+        self.own, self.child = own, child
+
+    def end(self, *, reap: bool = True) -> None:
+        """It ends with 7; its parent takes notice if ``reap``."""
+        assert self.popen.stdin is not None
+        if not self.popen.stdin.closed:
+            self.popen.stdin.close()
+        until(self.own.is_gone)
+        if reap:
+            self.popen.wait()
+
+    def close(self) -> None:
+        self.child.send(signal.SIGKILL)
+        self.popen.kill()
+        self.popen.wait()
+        for stream in (self.popen.stdin, self.popen.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "the state was not reached"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+async def autopsies(tmp_path: Path) -> AsyncIterator[Autopsies]:
+    made = Autopsies(str(tmp_path), Scheduling())
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    made = Process()
+    yield made
+    made.close()
+
+
+def tells_exits() -> bool:
+    """Linux 6.15 and later."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(7)
+    pidfd = os.pidfd_open(pid)
+    os.waitpid(pid, 0)
+    words = exit_words(pidfd)
+    os.close(pidfd)
+    return words == "exit status 7"
+
+
+async def test_the_system_tells_how_it_ended(autopsies: Autopsies, process: Process) -> None:
+    if not tells_exits():
+        pytest.skip("this kernel does not tell how other's children ended")
+    autopsies.runners.hello(process.own)
+    assert autopsies.runners.watches(process.own)
+    process.end()
+    assert await autopsies.find("p", process.own) == "exit status 7"
+    until(process.child.is_gone)
+
+
+async def test_a_zombie_is_waited_for(autopsies: Autopsies, process: Process) -> None:
+    """The system says how a process ended only once its parent took notice."""
+    if not tells_exits():
+        pytest.skip("this kernel does not tell how other's children ended")
+    autopsies.runners.hello(process.own)
+    process.end(reap=False)
+    finding = asyncio.create_task(autopsies.find("p", process.own))
+    await asyncio.sleep(0.05)  # in which it looks, and sees a zombie
+    process.popen.wait()
+    assert await finding == "exit status 7"
+
+
+async def test_what_it_left_in_its_log_tells_where_the_system_does_not(
+    autopsies: Autopsies, process: Process, tmp_path: Path
+) -> None:
+    process.end()  # before it said hello
+    log = proclog.path(str(tmp_path), "p")
+    log.parent.mkdir()
+    log.write_bytes(proclog.header("p", "x", process.own.pid) + proclog.footer("p", "exit status 7"))
+    assert await autopsies.find("p", process.own) == "exit status 7"
+    log.write_bytes(proclog.header("p", "x", process.own.pid))
+    assert await autopsies.find("p", process.own) == "signal: killed"
+
+
+async def test_one_whose_death_is_the_first_that_is_heard_of_it(
+    autopsies: Autopsies, process: Process, tmp_path: Path
+) -> None:
+    """Its log tells which process it was, if that said hello here."""
+    spare = proclog.spare(str(tmp_path), process.own.pid)
+    spare.parent.mkdir(parents=True)
+    spare.write_bytes(proclog.header("p", "x", process.own.pid) + proclog.footer("p", "exit status 7"))
+    assert await autopsies.find("elsewhere", None) is None
+    autopsies.runners.hello(process.own)
+    process.end()
+    assert await autopsies.find("p", None) == "exit status 7"
+    until(process.child.is_gone)
+
+
+async def test_another_machine_is_not_touched(autopsies: Autopsies, process: Process) -> None:
+    """A process there may have the number of one here."""
+    elsewhere = msgspec.structs.replace(process.own, machine="another/pid:[1]")
+    autopsies.runners.hello(elsewhere)
+    assert not autopsies.runners.watches(elsewhere)
+    assert await autopsies.find("p", elsewhere) is None
+    process.end()
+    end_group(elsewhere)
+    assert process.child.is_alive()
+
+
+async def test_a_number_that_is_anothers_by_now_is_not_touched(process: Process) -> None:
+    """And the living have no children left behind."""
+    end_group(process.own)
+    earlier = msgspec.structs.replace(process.own, started_ticks=process.own.started_ticks - 1)
+    end_group(earlier)
+    assert process.own.is_alive()
+    assert process.child.is_alive()
+    process.end()
+    end_group(process.own)
+    until(process.child.is_gone)
