@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
 
 from sigmaos_ray import config, debug, serr
+from sigmaos_ray.fslib.dircache import AsyncDirCache
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import ProcInfo, Status
 from sigmaos_ray.procclnt import parking, reports, spawning
 from sigmaos_ray.procclnt.exits import Collector, Exits
+from sigmaos_ray.procclnt.lookout import Lookout
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmap import LOCAL, SCHEDD, path
 
@@ -33,6 +34,8 @@ R = TypeVar("R", bound=Message)
 
 # Not 0, which is a time-out like others: it looks once.
 _FOR_EVER = -1.0
+_WAITS = frozenset({"WaitStart", "WaitExit"})
+"""For other procs. That a proc waits for its own eviction ends with its schedd by itself: Ray ends the proc."""
 
 
 class AsyncProcClnt:
@@ -47,6 +50,7 @@ class AsyncProcClnt:
         self._schedd_of: dict[Tpid, str] = {}
         self._limits = config.current().procs
         self._exits = Exits(self._limits)
+        self._lookout = Lookout(AsyncDirCache(sc, SCHEDD), self._limits, self._abandon)
         self._collector = Collector(self._collect, self._limits)
         self._mounting = asyncio.Lock()
         self._mounted = not self._env.schedd.addrs
@@ -70,8 +74,7 @@ class AsyncProcClnt:
         # sent. Only where calls keep their order, or the schedd would hear of the wait before it has the proc.
         ahead = self._is_open(kernel)
         if ahead:
-            look = functools.partial(self._request, proc.pid, None, peek=True)
-            self._exits.expect(proc.pid, lambda: self._call(kernel, "WaitExit", look(), pb.StatusReply))
+            self._exits.expect(proc.pid, lambda: self._exit_ahead(kernel, proc.pid))
         try:
             await self._spawn(kernel, spec)
         except BaseException:
@@ -88,7 +91,8 @@ class AsyncProcClnt:
 
     async def _spawn(self, kernel: str, spec: pb.ProcSpec) -> None:
         try:
-            await self._call(kernel, "Spawn", pb.SpawnRequest(proc=spec), pb.SpawnReply)
+            reply = await self._call(kernel, "Spawn", pb.SpawnRequest(proc=spec), pb.SpawnReply)
+            self._lookout.leads_to(kernel, reply.kernel_id)
         except serr.IOErr:
             # Sent, fate unknown. Not again: a schedd that took the place of a dead one would run the proc twice.
             if not await self._has(kernel, spec.pid):
@@ -121,7 +125,7 @@ class AsyncProcClnt:
                 await self._of_pid(pid, "WaitStart", pb.EmptyReply, self._request(pid, timeout_s))
         except (serr.NotFound, *serr.SESSION_ERRORS):
             kernel = self._schedd_of.get(pid)
-            if kernel is None or kernel == self._home or kernel in await self._schedds():
+            if kernel is None or not await self._is_lost(kernel):
                 raise
             _log(f"{pid} was lost with its kernel node {kernel}")  # wait_exit tells
 
@@ -151,24 +155,39 @@ class AsyncProcClnt:
         await self._collector.now()
         return await self._exit_of(pid, self._request(pid, None, peek=pid in self._schedd_of))
 
+    async def _exit_ahead(self, kernel: str, pid: Tpid) -> pb.StatusReply:
+        """The end of a proc that is about to be spawned there."""
+        look = self._request(pid, None, peek=True)
+        try:
+            return await self._call(kernel, "WaitExit", look, pb.StatusReply)
+        except serr.SESSION_ERRORS:
+            if pid not in self._schedd_of:  # nor was it spawned
+                raise
+        return await self._exit_of(pid, look)
+
     async def _exit_of(self, pid: Tpid, request: pb.PidRequest) -> pb.StatusReply:
-        """The schedd's answer. A proc that went to another kernel node is lost with it, which is a crash (X-28)."""
+        """The schedd's answer. A proc is lost with the kernel node that it was handed to, which is a crash (X-28)."""
         kernel = self._schedd_of.get(pid)
         while True:
             try:
                 return await self._of_pid(pid, "WaitExit", pb.StatusReply, request)
             except (serr.NotFound, *serr.SESSION_ERRORS) as error:
-                if kernel is None or kernel == self._home:
+                if kernel is None:
                     raise
                 # Its name goes with its kernel node. While the name is there the node may be restarting its schedd, or
                 # the connection alone was lost: then the proc may live, and this waits on.
-                if kernel not in await self._schedds():
-                    lost = Status.crash(f"node lost: kernel node {kernel} is gone")
+                if await self._is_lost(kernel):
+                    lost = Status.crash(f"node lost: kernel node {self._lookout.kernel_of(kernel)} is gone")
                     return pb.StatusReply(status=lost.to_pb())
                 # A schedd of that name is there and does not know the pid: no waiting helps.
-                if isinstance(error, serr.NotFound):
+                if kernel == self._home or isinstance(error, serr.NotFound):
                     raise
             await asyncio.sleep(self._limits.look_again_s)
+
+    async def _is_lost(self, kernel: str) -> bool:
+        """Whether a schedd's kernel node is gone, as far as names tell. Never a proc's own."""
+        kernel_id = self._lookout.kernel_of(kernel)
+        return kernel_id not in (LOCAL, self._env.kernel_id) and kernel_id not in await self._schedds()
 
     async def _collect(self, kernel: str, pids: list[Tpid]) -> None:
         request = pb.CollectRequest(pids=pids, caller_pid=self._env.pid)
@@ -224,6 +243,7 @@ class AsyncProcClnt:
         """Gives up all waits. The channels end with the client's sessions."""
         await self._collector.close()
         await self._exits.close()
+        await self._lookout.close()
 
     # -- schedds
 
@@ -242,7 +262,15 @@ class AsyncProcClnt:
         channel = self._channels.get(kernel)
         if channel is None:
             channel = self._channels[kernel] = AsyncRPCClnt(self._sc, path.join(SCHEDD, kernel))
-        return await channel.rpc(f"Schedd.{method}", request, reply_class)
+        if method not in _WAITS:
+            return await channel.rpc(f"Schedd.{method}", request, reply_class)
+        with self._lookout.calling(kernel):
+            return await channel.rpc(f"Schedd.{method}", request, reply_class)
+
+    def _abandon(self, kernel: str, why: str) -> None:
+        channel = self._channels.get(kernel)
+        if channel is not None:
+            channel.abandon(why)
 
     async def _mount_home(self) -> None:
         """A proc knows its schedd's endpoint: no walk through named."""

@@ -132,6 +132,12 @@ class AsyncRPCClnt:
         """What the caller gets for an error of the way to the server."""
         return error
 
+    def abandon(self, why: str) -> None:
+        """The server is known to be gone, though its connection does not say so: ends the session with it, and thereby
+        the calls that wait for it. A later call opens another channel."""
+        if self._channel is not None:
+            self._channel.fid.session.abandon(why)
+
     async def close(self) -> None:
         """Closes the channel; a later call opens another. May be repeated."""
         channel, self._channel = self._channel, None
