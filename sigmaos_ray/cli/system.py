@@ -1,4 +1,4 @@
-"""``start``, ``stop``, ``status``, ``doctor``, ``logs``, ``fail``, ``demo``: the instance as a whole."""
+"""``start``, ``stop``, ``status``, ``doctor``, ``fail``, ``demo``: the instance as a whole."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from kernel.service import service_names
 from sigmaos_ray import extras, serr
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json, print_table
-from sigmaos_ray.instance import logs_dir
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (start, stop, status, doctor, logs, fail, demo):
+    for command in (start, stop, status, doctor, fail, demo):
         app.command()(command)
 
 
@@ -140,49 +139,6 @@ def _existing(directory: Path) -> Path:
     while not directory.exists():
         directory = directory.parent
     return directory
-
-
-def logs(
-    which: Annotated[
-        str | None, typer.Argument(help="A pid, a program, or a kernel part: boot, named, etcd ...")
-    ] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what is printed from now on.")] = False,
-) -> None:
-    """Print the logs of kernel parts and procs; all of them without an argument."""
-    realm = os.environ.get("SIGMAOS_REALM", "")
-    directory = logs_dir(context.state_dir(), realm)
-    files = _matching(directory, which)
-    if not files and not directory.is_dir() and realm:
-        raise serr.NotFound(realm, "no realm that ever ran: `sigmaos realm ls` shows them")
-    if not files:
-        raise serr.NotFound(which or str(directory), "no such log; a proc that printed nothing has none")
-    # Headers at the beginning only: whoever follows several logs reads their lines as they come.
-    offsets = {file: _print_log(file, 0, header=len(files) > 1) for file in files}
-    while follow:
-        time.sleep(0.2)
-        for file in _matching(directory, which):
-            offsets[file] = _print_log(file, offsets.get(file, 0), header=False)
-
-
-def _matching(directory: Path, which: str | None) -> list[Path]:
-    """The logs that ``which`` means: the one of that very name, or else all of a program or part."""
-    files = [*sorted(directory.glob("*.log")), *sorted(directory.glob("procs/*.log"))]
-    if which is None:
-        return files
-    exact = [file for file in files if file.stem == which]
-    return exact or [file for file in files if file.stem.startswith(f"{which}-")]
-
-
-def _print_log(file: Path, offset: int, *, header: bool) -> int:
-    """Prints what the log has past an offset; returns where it ends now."""
-    with file.open("rb") as opened:
-        opened.seek(offset)
-        data = opened.read()
-    if header:
-        sys.stdout.write(f"========== {file.stem} ==========\n")
-    sys.stdout.write(data.decode(errors="replace"))
-    sys.stdout.flush()
-    return offset + len(data)
 
 
 def fail(

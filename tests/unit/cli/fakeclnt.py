@@ -30,6 +30,8 @@ class FakeClnt:
         self.files: dict[str, bytes | None] = {"name": None, "name/dir": None, "name/f": b"hi"}
         """Contents by pathname; None: a directory."""
         self.calls: list[tuple[object, ...]] = []
+        self.read: list[tuple[str, int]] = []
+        """What was opened to be read, and from where."""
         self.spawned: Proc | None = None
         self.status = Status.ok()
         self.infos: list[ProcInfo] = []
@@ -59,11 +61,12 @@ class FakeClnt:
         base = pathname.rstrip("/") + "/"
         return [self.stat(name) for name in self.files if name.startswith(base) and "/" not in name[len(base) :]]
 
-    def open_reader(self, pathname: str) -> io.BytesIO:
+    def open_reader(self, pathname: str, offset: int = 0) -> io.BytesIO:
         data = self._at(pathname)
         if data is None:
             raise serr.IsDir(pathname)
-        return io.BytesIO(data)
+        self.read.append((pathname, offset))
+        return io.BytesIO(data[offset:])
 
     def create_writer(self, pathname: str) -> Sink:
         return Sink(self.files, pathname)

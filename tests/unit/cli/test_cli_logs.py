@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+from fakeclnt import FakeClnt
 
-from sigmaos_ray.cli import system
+from sigmaos_ray import serr
+from sigmaos_ray.cli import logs as logs_verb
+from sigmaos_ray.machine import file_identity
+from sigmaos_ray.sigmap import Qid, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +63,93 @@ def test_following_goes_on_where_it_was_and_sees_new_files(
             file.write("more\n")
         (logs / "procs/example-7.log").write_text("new\n")
 
-    monkeypatch.setattr(system.time, "sleep", grow)
+    monkeypatch.setattr(logs_verb.time, "sleep", grow)
     outcome = sigmaos("logs", "-f", "example")
     assert outcome.code == 130
     assert outcome.out.endswith("line of procs/example-123\nmore\nnew\n")
+
+
+class Nodes(FakeClnt):
+    """Kernel nodes and their logs: of this machine, of another one, and one that does not answer."""
+
+    def __init__(self, own: Path) -> None:
+        super().__init__()
+        self.identities = {"sigma-here": 1 << 62 | file_identity(own.stat()), "sigma-there": 7}
+        self.files = {"name": None, "name/schedd": None}
+        for kernel_id in (*self.identities, "sigma-lost"):
+            self.files[f"name/schedd/{kernel_id}"] = None
+        for kernel_id in self.identities:
+            for directory in ("logs", "logs/procs"):
+                self.files[f"name/schedd/{kernel_id}/{directory}"] = None
+        there = "name/schedd/sigma-there/logs"
+        self.files |= {f"{there}/ux-there.log": b"ux there\n", f"{there}/procs/far-1.log": b"far\n"}
+        self.files[f"{there}/procs/example-12.log"] = b"the other example-12\n"
+
+    def stat(self, pathname: str) -> Stat:
+        kernel_id = pathname.split("/")[2:3]
+        if kernel_id == ["sigma-lost"] and pathname.endswith("logs"):
+            raise serr.Unreachable(pathname)
+        found = super().stat(pathname)
+        if not pathname.endswith("logs"):
+            return found
+        return msgspec.structs.replace(found, qid=Qid.of(found.mode, 0, self.identities[kernel_id[0]]))
+
+
+@pytest.fixture
+def nodes(logs: Path, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    fake = Nodes(logs)
+    monkeypatch.setattr(logs_verb, "client", lambda: fake)
+    return fake
+
+
+def test_logs_of_other_hosts(sigmaos: Callable[..., Outcome], nodes: Nodes) -> None:
+    """Those of this machine once, though its node shows them, too; a node that is lost is said."""
+    outcome = sigmaos("logs", "far")
+    assert (outcome.code, outcome.out) == (0, "far\n")
+    assert "sigma-lost" in outcome.err
+    assert sigmaos("logs").out.count("========== boot ==========") == 1
+    assert sigmaos("logs", "ux-there").out == "ux there\n"
+
+
+def test_a_pid_on_two_hosts(sigmaos: Callable[..., Outcome], nodes: Nodes) -> None:
+    out = sigmaos("logs", "example-12").out
+    assert out.count("========== example-12 ==========") == 2
+    assert "line of procs/example-12" in out
+    assert "the other example-12" in out
+
+
+def test_from_outside_only_the_nodes_are_asked(
+    sigmaos: Callable[..., Outcome], nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies on this disk is another instance's."""
+    monkeypatch.setenv("SIGMAOS_NAMED", "192.0.2.1:7000")
+    outcome = sigmaos("logs", "boot")
+    assert outcome.code == 1
+    assert "no such log" in outcome.err
+    assert sigmaos("logs", "far-1").out == "far\n"
+
+
+def test_following_a_log_of_another_host(
+    sigmaos: Callable[..., Outcome], nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is new is asked for, and nothing twice."""
+    far = "name/schedd/sigma-there/logs/procs/far-1.log"
+    contents = iter([b"far\nfurther\n", b"far\nfurther\n", b"another\n"])
+
+    def grow(_pause_s: float) -> None:
+        text = next(contents, None)
+        if text is None:
+            raise KeyboardInterrupt
+        nodes.files[far] = text
+
+    monkeypatch.setattr(logs_verb.time, "sleep", grow)
+    outcome = sigmaos("logs", "-f", "far-1")
+    assert outcome.out == "far\nfurther\nanother\n"
+    assert [offset for pathname, offset in nodes.read if pathname == far] == [0, 4, 0]
+
+
+def test_logs_are_read_in_parts(sigmaos: Callable[..., Outcome], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A letter may lie on the border of two."""
+    monkeypatch.setattr(logs_verb, "_PART_BYTES", 1)
+    (logs / "boot.log").write_text("äö\n")
+    assert sigmaos("logs", "boot").out == "äö\n"
