@@ -40,6 +40,8 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     realm: str = ROOT_REALM
     host: str = LOOPBACK
     """The address to bind and to publish."""
+    port: int = 0
+    """Of the service; 0: one that the system chooses."""
     etcd_endpoints: tuple[str, ...] = ()
     named: Endpoint = Endpoint()
     """named's leader when the service was started; not set for named itself."""

@@ -196,6 +196,14 @@ class Locating(msgspec.Struct, frozen=True):
     never answers."""
     hook_pause_s: float = 1.0
     """How often it asks Ray, at most, where no state file can be read: that may cost a message to another process."""
+    hook_timeout_s: float = 0.5
+    """How long Ray may take to tell; then it is taken for away, and the addresses that are known are asked."""
+    stagger_s: float = 0.25
+    """How long one of several addresses may take to answer before the next one is tried beside it."""
+    ask_again_s: float = 0.5
+    """How often who stands by is asked whether it leads by now, while another address does not answer."""
+    ask_pause_s: float = 1.0
+    """How often a client that nobody tells who leads asks the other addresses, while a call takes long."""
     file_pause_s: float = 1.0
     """How often it reads the state file again though it looks the same: files written twice within a tick of the file
     system's clock may look alike."""

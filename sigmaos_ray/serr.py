@@ -17,9 +17,12 @@ Whether an error may be retried is decided by membership in the sets at the end,
 from __future__ import annotations
 
 import enum
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from sigmaos_ray.sigmap import path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Code(enum.IntEnum):
@@ -181,8 +184,13 @@ class NotLeading(Closed):
 
     detail = "not leading"
 
-    def __init__(self, obj: object = "", msg: str | None = "srv expired") -> None:
+    def __init__(self, obj: object = "", msg: str | None = "srv expired", leader: Sequence[str] = ()) -> None:
+        """``leader``: the addresses of who leads, or is about to, as far as the server knows."""
         super().__init__(obj, msg)
+        self.leader = tuple(leader)
+
+    def __reduce__(self) -> tuple[type[NotLeading], tuple[str, str | None, tuple[str, ...]]]:  # type: ignore[override]
+        return (type(self), (self.obj, self.msg, self.leader))
 
 
 class IOErr(SigmaError, OSError):

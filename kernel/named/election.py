@@ -81,6 +81,8 @@ class Election:
         self._lease = 0
         self._candidate: Candidate | None = None
         self._leads_until_s = 0.0
+        self._before_us: Candidate | None = None
+        """Who leads, or is about to, as far as this one knows, which stands behind it."""
         self._keeper: asyncio.Task[None] | None = None
         self._leads = False
         self._serves = False
@@ -105,7 +107,8 @@ class Election:
     def guard_service(self) -> None:
         """NotLeading unless this process surely leads now, and serves."""
         if not self._serves:
-            raise serr.NotLeading("named") if self._served else serr.NotLeading("named", "srv not elected")
+            why = "srv expired" if self._served else "srv not elected"
+            raise serr.NotLeading("named", why, self._before_us.endpoint.addrs if self._before_us else ())
         self.guard()
 
     async def stand(self, candidate: Candidate) -> None:
@@ -139,6 +142,7 @@ class Election:
             if oldest is None:
                 await asyncio.sleep(configuration.current().named.etcd_pause_s)
             elif oldest.key == self._key:
+                self._before_us = None
                 break
             else:
                 await self._wait_for(oldest, self._keeper)
@@ -170,7 +174,7 @@ class Election:
     async def _wait_for(self, predecessor: KeyValue, keeper: asyncio.Task[None]) -> None:
         """Until the predecessor's key is gone, at once if its process is; or until our own lease is."""
         _log("waits for the present leader")
-        candidate = _decode(predecessor.value)
+        candidate = self._before_us = _decode(predecessor.value)
         key_gone = self._wait_deleted(predecessor)
         process_gone = candidate.wait_gone() if candidate is not None else _never()
         if await _first_of(keeper, key_gone, process_gone) == 1:
@@ -286,8 +290,13 @@ async def read_leader(etcd_endpoints: Sequence[str], realm: str) -> Endpoint | N
     """Where the leader of a realm's named answers, as etcd says; None if nobody leads. Unreachable without etcd."""
     etcd = Etcd(etcd_endpoints, configuration.current().named.etcd_timeout_s)
     try:
-        oldest = await etcd.oldest(Keys(realm).election)
+        return await leader_of(etcd, realm)
     finally:
         await etcd.close()
+
+
+async def leader_of(etcd: Etcd, realm: str) -> Endpoint | None:
+    """``read_leader``, over a connection that is there."""
+    oldest = await etcd.oldest(Keys(realm).election)
     candidate = _decode(oldest.value) if oldest is not None else None
     return candidate.endpoint if candidate is not None else None

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from kernel.named.committer import Committer, LeaderKey
-from kernel.named.election import Candidate, Election
+from kernel.named.election import Candidate, Election, leader_of
 from kernel.named.etcd import Compacted, Etcd, UnknownOutcome, is_created_at, put
 from kernel.named.follower import Follower
 from kernel.named.fs import NamedFs
@@ -23,6 +23,7 @@ from sigmaos_ray import crash, debug, serr
 from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.realmclnt import is_name
 from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import (
     DMDIR,
@@ -31,12 +32,13 @@ from sigmaos_ray.sigmap import (
     NAMED_ROOT_DIRS,
     OTRUNC,
     OWRITE,
+    ROOT_REALM,
     Endpoint,
     named_election,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sigmaos_ray.config import Config
 
@@ -69,6 +71,8 @@ class NamedServer(KernelService):
             config=self._config,
             guard=self._election.guard_service,
             devices=self.fs.devices(),
+            port=args.port,
+            named_of=self._named_of if args.realm == ROOT_REALM else None,
         )
         self._committer: Committer | None = None
         self._expiry: asyncio.Task[None] | None = None
@@ -96,6 +100,13 @@ class NamedServer(KernelService):
         self._bridge.start()
         self._arm_partition()
         return endpoint
+
+    async def _named_of(self, realm: str) -> Sequence[str]:
+        """Where the named of a tenant answers, or is about to; nowhere if there is none."""
+        if not is_name(realm):
+            return ()
+        leader = await leader_of(self._etcd, realm)
+        return leader.addrs if leader is not None else ()
 
     def _arm_partition(self) -> None:
         loop = asyncio.get_running_loop()

@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.fslib.attaching import Search
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import wire
@@ -17,7 +18,7 @@ from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode,
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sigmaos_ray.config import Config, ProcEnv
+    from sigmaos_ray.config import Config, Locating, ProcEnv
     from sigmaos_ray.fslib.stats import ClientStats
 
 _log = debug.selector("SESSCLNT")
@@ -202,6 +203,11 @@ class FidClnt:
         self._clunks: set[asyncio.Task[None]] = set()
         self._closed = False
 
+    @property
+    def limits(self) -> Locating:
+        """How servers are looked for."""
+        return self._config.locating
+
     def next_number(self) -> int:
         return next(self._numbers)
 
@@ -216,20 +222,26 @@ class FidClnt:
             self._clunks.add(task)
             task.add_done_callback(self._clunks.discard)
 
-    async def attach(self, endpoint: Endpoint, service: str = "") -> RemoteFid:
-        """A fid of the root that an endpoint names. Tries its addresses in turn; Unreachable if none answers.
-        ``service``: whose secrets of this client's the server is shown."""
-        failure: serr.SigmaError = serr.Unreachable(",".join(endpoint.addrs), "an endpoint without an address")
-        for address in endpoint.addrs:
-            try:
-                session = await self._session(address)
-                return await self._attach(session, endpoint.root, service)
-            except (serr.Unreachable, serr.IOErr, serr.Closed) as error:
-                # Also of one that may have got it: an attach that nobody uses does nothing.
-                failure = serr.Unreachable(error.obj or address, error.msg)
-        raise failure
+    async def attach(
+        self, endpoint: Endpoint, service: str = "", *, seeks_named: bool = False, but_not: str = ""
+    ) -> RemoteFid:
+        """A fid of the root that an endpoint names, at whichever of its addresses serves; Unreachable if none does.
+        ``service``: whose secrets of this client's the server is shown. ``seeks_named``: goes where a named that is
+        not the one sends it, but for the address ``but_not``."""
 
-    async def _attach(self, session: ClientSession, root: str, service: str) -> RemoteFid:
+        async def attach_at(address: str) -> RemoteFid:
+            session = await self._session(address)
+            return await self._attach(session, endpoint.root, service, seeks_named=seeks_named)
+
+        # A session that is there costs nothing: its server is asked before anybody is dialled.
+        addresses = sorted(endpoint.addrs, key=lambda address: not self._has_session(address))
+        limits = self._config.locating
+        return await Search(addresses, attach_at, self.clunk_soon, limits, follows=seeks_named, but_not=but_not).run()
+
+    def _has_session(self, address: str) -> bool:
+        return address in self._sessions and not self._sessions[address].ended
+
+    async def _attach(self, session: ClientSession, root: str, service: str, *, seeks_named: bool) -> RemoteFid:
         fid = RemoteFid(self, session, self.next_number())
         env = self._proc_env
         request = pb.Tattach(
@@ -240,8 +252,9 @@ class FidClnt:
             principal=env.principal or env.pid,
             token=env.token,
             secrets=[wire.secret_to_pb(secret) for secret in env.secrets if secret.service == service],
+            seeks_named=seeks_named,
         )
-        await self.call(session, Request(attach=request))
+        await self.call(session, Request(attach=request), lambda: self.clunk_soon(fid))
         return fid
 
     async def detach(self, session: ClientSession) -> None:

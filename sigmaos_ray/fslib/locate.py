@@ -40,6 +40,9 @@ class NamedLocator:
         self._proc_env = proc_env
         self._limits = limits or config.current().locating
         self._last_seen = proc_env.named
+        self._is_told = False
+        """Whether ``_last_seen`` is what the instance says now, the leader first, and no guess."""
+        self._asking: asyncio.Task[Endpoint | None] | None = None
         self._hook_call_s = 0.0
         self._read: tuple[int, int] | None = None
         """Which state file was read last: boot replaces it by another with each change."""
@@ -55,18 +58,35 @@ class NamedLocator:
 
     async def refresh(self) -> None:
         """Looks again, after named did not answer where it was thought to be."""
-        endpoint = self._from_state_file() or self._from_environment()
+        endpoint = self._from_state_file()
+        self._is_told = endpoint is not None
+        if endpoint is None:
+            endpoint = self._from_environment()
         if endpoint is None and _hook is not None:
-            self._hook_call_s = time.monotonic()
-            endpoint = await asyncio.to_thread(_hook)
+            endpoint = await self._ask(_hook)
+            self._is_told = endpoint is not None and bool(endpoint.addrs)
         # Nobody leads for now: the last one is as good a guess as none, and dialling it tells.
         if endpoint is not None and endpoint.addrs:
             if endpoint != self._last_seen:
                 _log(f"named is at {endpoint.addrs}")
             self._last_seen = endpoint
 
+    async def _ask(self, hook: Callable[[], Endpoint | None]) -> Endpoint | None:
+        """What the hook says; None if it takes long: Ray's control store may be gone, which it waits for."""
+        if self._asking is None or self._asking.done():
+            self._hook_call_s = time.monotonic()
+            self._asking = asyncio.create_task(asyncio.to_thread(hook), name="named-hook")
+        await asyncio.wait({self._asking}, timeout=self._limits.hook_timeout_s)
+        return self._asking.result() if self._asking.done() else None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the instance itself said where named is when that was last looked for: there is no need to guess."""
+        return self._is_told
+
     async def has_moved(self, endpoint: Endpoint) -> bool:
-        """Looks again; True if named is known to be elsewhere now. Cheap enough to be asked all the time."""
+        """Looks again; True if the instance says that the leader is not the first of ``endpoint``. Cheap enough to be
+        asked all the time."""
         # One stat, most of the time: boot replaces the file by another with each change, and it is read only then.
         present = self._state_file()
         if present is not None:
@@ -74,7 +94,7 @@ class NamedLocator:
                 await self.refresh()
         elif _hook is None or time.monotonic() - self._hook_call_s > self._limits.hook_pause_s:
             await self.refresh()
-        return bool(self._last_seen.addrs) and self._last_seen.addrs != endpoint.addrs
+        return self._is_told and self._last_seen.addrs[:1] != endpoint.addrs[:1]
 
     async def while_there(self, endpoint: Endpoint, dialling: Coroutine[Any, Any, T]) -> T:
         """What ``dialling`` returns or raises. Unreachable as soon as named is known to be elsewhere: a leader that
@@ -91,6 +111,13 @@ class NamedLocator:
             else:
                 task.cancel()
                 await asyncio.wait({task})
+
+    async def close(self) -> None:
+        """Waits for nobody's answer any more. May be repeated."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait({self._asking})
+            self._asking = None
 
     def _state_file(self) -> tuple[int, int] | None:
         try:

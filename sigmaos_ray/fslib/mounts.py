@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import NAMED, Endpoint
@@ -60,6 +63,8 @@ class MountTable:
         """How to find the server of a first component other than ``name``."""
         self._looking: asyncio.Task[None] | None = None
         """Whether named has moved: while calls to it take long."""
+        self._asked_s = 0.0
+        """When others were asked whether they lead."""
 
     async def longest(self, parts: list[str], *, exact: bool) -> tuple[Mount, list[str]]:
         """The mount with the longest prefix of ``parts``, and what is left of them. ``exact=False`` passes over a
@@ -101,7 +106,7 @@ class MountTable:
         while True:
             endpoint = await self._locator.current()
             try:
-                mount = await self._locator.while_there(endpoint, self.mount((NAMED,), endpoint))
+                mount = await self._locator.while_there(endpoint, self._attach_root(endpoint))
             except serr.Unreachable:
                 # A leader that just went is still where it was last seen: the state file may say more by now.
                 self._stats.path["NgetNamedErr"] += 1
@@ -112,6 +117,13 @@ class MountTable:
                 # Of named alone: where it is can be looked up without asking it, and of no other server.
                 mount.fid.session.tell_slow(partial(self._root_is_slow, mount))
                 return mount
+
+    async def _attach_root(self, endpoint: Endpoint) -> Mount:
+        fid = await self._fids.attach(endpoint, seeks_named=True)
+        leader = fid.session.address
+        # The one that leads first: so it can be compared with what the instance says.
+        others = (address for address in endpoint.addrs if address != leader)
+        return self._keep((NAMED,), fid, msgspec.structs.replace(endpoint, addrs=(leader, *others)))
 
     def add_root(self, first: str, find: Callable[[], Awaitable[Endpoint]]) -> None:
         """Pathnames may begin with ``first`` from now on; ``find`` is asked when it is first needed, and again after
@@ -138,8 +150,8 @@ class MountTable:
         """Forgets where named is thought to be, and leaves it if it is elsewhere."""
         await self._locator.refresh()
         mount = self._mounts.get((NAMED,))
-        if mount is not None and (await self._locator.current()).addrs != mount.endpoint.addrs:
-            mount.fid.session.abandon("another process leads")
+        if mount is not None:
+            await self._leave_if_moved(mount)
 
     def _root_is_slow(self, mount: Mount) -> None:
         """Calls to named take long. A leader that was stopped keeps its connections and answers nothing."""
@@ -147,8 +159,26 @@ class MountTable:
             self._looking = asyncio.create_task(self._leave_if_moved(mount), name="named-moved")
 
     async def _leave_if_moved(self, mount: Mount) -> None:
-        if await self._locator.has_moved(mount.endpoint):
+        if await self._locator.has_moved(mount.endpoint) or await self._another_leads(mount):
             mount.fid.session.abandon("another process leads")
+
+    async def _another_leads(self, mount: Mount) -> bool:
+        """Asks the other nameds that are known, where the instance itself does not say who leads: from outside of it,
+        or while the machine that would say so is gone."""
+        limits, now_s = self._fids.limits, time.monotonic()
+        addrs = (*mount.endpoint.addrs, *(await self._locator.current()).addrs)
+        ours = mount.fid.session.address
+        if self._locator.is_told or not set(addrs) - {ours} or now_s - self._asked_s < limits.ask_pause_s:
+            return False
+        self._asked_s = now_s
+        try:
+            async with asyncio.timeout(limits.ask_pause_s):
+                fid = await self._fids.attach(Endpoint(addrs=addrs), seeks_named=True, but_not=ours)
+        except (serr.SigmaError, TimeoutError) as error:
+            _log(f"nobody else leads: {error}")
+            return False
+        await fid.clunk_quietly()
+        return True
 
     async def close(self) -> None:
         """Ends what runs by itself. May be repeated."""
@@ -156,12 +186,16 @@ class MountTable:
             self._looking.cancel()
             await asyncio.wait({self._looking})
             self._looking = None
+        await self._locator.close()
 
     async def mount(self, prefix: Prefix, endpoint: Endpoint, *, is_asked_for: bool = False) -> Mount:
         """Attaches to the endpoint's server and enters it. Unreachable if it does not answer."""
         # A client's keys go to the servers that they are for, not to whoever serves a file.
         service = prefix[1] if len(prefix) > 2 and prefix[0] == NAMED else ""
         fid = await self._fids.attach(endpoint, service)
+        return self._keep(prefix, fid, endpoint, is_asked_for=is_asked_for)
+
+    def _keep(self, prefix: Prefix, fid: RemoteFid, endpoint: Endpoint, *, is_asked_for: bool = False) -> Mount:
         mount = self._mounts[prefix] = Mount(prefix, fid, endpoint, is_asked_for=is_asked_for)
         _log(f"mount {'/'.join(prefix)} at {endpoint.addrs}")
         return mount

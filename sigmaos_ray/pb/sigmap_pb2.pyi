@@ -98,7 +98,7 @@ class Secret(_message.Message):
     def __init__(self, service: _Optional[str] = ..., id: _Optional[str] = ..., key: _Optional[str] = ..., session_token: _Optional[str] = ...) -> None: ...
 
 class Tattach(_message.Message):
-    __slots__ = ("fid", "aname", "client_id", "realm", "principal", "token", "secrets")
+    __slots__ = ("fid", "aname", "client_id", "realm", "principal", "token", "secrets", "seeks_named")
     FID_FIELD_NUMBER: _ClassVar[int]
     ANAME_FIELD_NUMBER: _ClassVar[int]
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -106,6 +106,7 @@ class Tattach(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
+    SEEKS_NAMED_FIELD_NUMBER: _ClassVar[int]
     fid: int
     aname: str
     client_id: int
@@ -113,7 +114,8 @@ class Tattach(_message.Message):
     principal: str
     token: str
     secrets: _containers.RepeatedCompositeFieldContainer[Secret]
-    def __init__(self, fid: _Optional[int] = ..., aname: _Optional[str] = ..., client_id: _Optional[int] = ..., realm: _Optional[str] = ..., principal: _Optional[str] = ..., token: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[Secret, _Mapping]]] = ...) -> None: ...
+    seeks_named: bool
+    def __init__(self, fid: _Optional[int] = ..., aname: _Optional[str] = ..., client_id: _Optional[int] = ..., realm: _Optional[str] = ..., principal: _Optional[str] = ..., token: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[Secret, _Mapping]]] = ..., seeks_named: _Optional[bool] = ...) -> None: ...
 
 class Rattach(_message.Message):
     __slots__ = ("qid",)
@@ -458,13 +460,15 @@ class Rwriteread(_message.Message):
     def __init__(self, frames: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Rerror(_message.Message):
-    __slots__ = ("code", "obj", "msg", "detail")
+    __slots__ = ("code", "obj", "msg", "detail", "leader")
     CODE_FIELD_NUMBER: _ClassVar[int]
     OBJ_FIELD_NUMBER: _ClassVar[int]
     MSG_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
     code: int
     obj: str
     msg: str
     detail: str
-    def __init__(self, code: _Optional[int] = ..., obj: _Optional[str] = ..., msg: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+    leader: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, code: _Optional[int] = ..., obj: _Optional[str] = ..., msg: _Optional[str] = ..., detail: _Optional[str] = ..., leader: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -24,7 +25,7 @@ from sigmaos_ray.sessp.server import SessionServer
 from sigmaos_ray.sigmap import ROOT_REALM, STATSD, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sigmaos_ray.protsrv.fences import FenceTable
     from sigmaos_ray.protsrv.health import Health
@@ -42,7 +43,8 @@ class FileServer:
     offered as ``Class.method``; every server offers ``Observe`` besides. ``guard`` is called before each request, and
     again before what was read goes out; it raises to refuse: a server that lost its role. ``fences``: shown as
     ``.fences``. ``leases``: offered as ``LeaseSrv``, and kept while this serves. ``devices``: files of the server's own
-    beside ``.statsd``. ``port`` 0: one that the system chooses.
+    beside ``.statsd``. ``port`` 0: one that the system chooses. ``named_of``: where the named of another realm is, for
+    clients that look for theirs here.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class FileServer:
         fences: FenceTable | None = None,
         leases: LeaseKeeper | None = None,
         devices: Sequence[Node] = (),
+        named_of: Callable[[str], Awaitable[Sequence[str]]] | None = None,
     ) -> None:
         self.stats = ServerStats()
         self.watches = watches
@@ -68,6 +71,7 @@ class FileServer:
         self._port = port
         self._guard = guard
         self._leases = leases
+        self._named_of = named_of
         services = [*services, Observe()]
         if leases is not None:
             services = [*services, LeaseSrv(leases)]
@@ -85,7 +89,9 @@ class FileServer:
         self.endpoint = Endpoint()
 
     def _make_session(self, session_id: int) -> ProtSession:
-        return ProtSession(session_id, self.root, self.watches, self.stats, self._config, self._guard, self._realm)
+        return ProtSession(
+            session_id, self.root, self.watches, self.stats, self._config, self._guard, self._realm, self._named_of
+        )
 
     async def start(self) -> Endpoint:
         """Binds and serves; returns where, once it answers. Unreachable if the address cannot be bound; MissingExtra
@@ -101,7 +107,7 @@ class FileServer:
         try:
             port = server.add_insecure_port(f"{self._host}:{self._port}")
         except RuntimeError as error:
-            raise serr.Unreachable(f"{self._host}:{self._port}", "the address cannot be bound") from error
+            raise serr.Unreachable(f"{self._host}:{self._port}", _why_not_bound(self._host, self._port)) from error
         await server.start()
         self._server = server
         self.stats.start()
@@ -134,6 +140,15 @@ class FileServer:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._sessions.close(), drain_s)
         await server.stop(grace=min(drain_s, 0.1))
+
+
+def _why_not_bound(host: str, port: int) -> str:
+    """gRPC does not say it: in the system's words."""
+    try:
+        with socket.create_server((host, port)):
+            return "the address cannot be bound"
+    except OSError as error:
+        return f"the address cannot be bound: {error.strerror or error}"
 
 
 def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:

@@ -36,7 +36,7 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.protsrv.stats import ServerStats
@@ -52,7 +52,7 @@ class ProtSession:
     """One session's fids, and what its requests do: a ``SessionHandler`` of ``sessp.server``, which closes it.
 
     ``guard`` raises to refuse a request, before it runs and before what it read goes out. ``stats`` and ``watches`` are
-    the server's, shared by its sessions.
+    the server's, shared by its sessions. ``named_of`` says where another realm's named is, to its clients.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class ProtSession:
         config: Config,
         guard: Callable[[], None] | None,
         realm: str,
+        named_of: Callable[[str], Awaitable[Sequence[str]]] | None = None,
     ) -> None:
         self._session_id = session_id
         self._root = root
@@ -72,6 +73,7 @@ class ProtSession:
         self._config = config
         self._guard = guard
         self._realm = realm
+        self._named_of = named_of
         self._fids = FidTable(config.session.fids_per_session_max)
         self._watch_count = 0
         self._ops: dict[str, Callable[[Any], Coroutine[Any, Any, Reply]]] = {
@@ -165,6 +167,8 @@ class ProtSession:
 
     async def _attach(self, t: pb.Tattach) -> Reply:
         """Binds a fid to a directory of the tree. Who the client is stays with this fid and all that come of it."""
+        if t.seeks_named and t.realm != self._realm and self._named_of is not None:
+            await self._send_on(t.realm, self._named_of)
         limits.check_attach(t, self._config, self._realm)
         secrets = tuple(wire.secret_from_pb(secret) for secret in t.secrets)
         caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token, secrets)
@@ -172,6 +176,11 @@ class ProtSession:
         node = await walk_to(self._root, limits.checked_names(path.split(t.aname), self._config), caller)
         self._add(t.fid, Fid(node, caller))
         return Reply(attach=pb.Rattach(qid=wire.qid_to_pb(node.qid())))
+
+    async def _send_on(self, realm: str, named_of: Callable[[str], Awaitable[Sequence[str]]]) -> None:
+        """NotLeading for a client that looks for its realm's named, if that is elsewhere and it is known where."""
+        if leader := await named_of(realm):
+            raise serr.NotLeading("named", f"{realm} has another", leader)
 
     async def _detach(self, t: pb.Tdetach) -> Reply:
         await self._free_all(self._fids.take_client(t.client_id))

@@ -106,11 +106,16 @@ def secret_from_pb(secret: pb.Secret) -> Secret:
 
 
 def error_to_pb(error: serr.SigmaError) -> pb.Rerror:
-    return pb.Rerror(code=error.code, obj=_text(error.obj), msg=_text(error.msg or ""), detail=error.detail)
+    leader = error.leader if isinstance(error, serr.NotLeading) else ()
+    obj, msg = _text(error.obj), _text(error.msg or "")
+    return pb.Rerror(code=error.code, obj=obj, msg=msg, detail=error.detail, leader=leader)
 
 
 def error_from_pb(error: pb.Rerror) -> serr.SigmaError:
-    return serr.from_code(error.code, error.obj, error.msg or None, error.detail)
+    ours = serr.from_code(error.code, error.obj, error.msg or None, error.detail)
+    if isinstance(ours, serr.NotLeading):
+        ours.leader = tuple(error.leader)
+    return ours
 
 
 def _text(text: str) -> str:

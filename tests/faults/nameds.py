@@ -42,10 +42,6 @@ class NamedChild:
         self.link = link
         """Its way to etcd."""
 
-    @property
-    def env(self) -> Endpoint:
-        return Endpoint(addrs=(self.address,))
-
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -161,10 +157,11 @@ class Nameds:
 
         return children[(await self.until(holds))[0].endpoint.addrs[0]]
 
-    async def clnt(self, named: NamedChild | None = None) -> AsyncSigmaClnt:
-        """A client that finds the leader; or one that knows a single named and nothing of the others."""
-        if named is not None:
-            env = ProcEnv(pid="test", realm=self.realm, named=named.env)
+    async def clnt(self, *named: NamedChild) -> AsyncSigmaClnt:
+        """A client that finds the leader; or one that knows these nameds and nothing of the others."""
+        if named:
+            addrs = tuple(child.address for child in named)
+            env = ProcEnv(pid="test", realm=self.realm, named=Endpoint(addrs=addrs))
         else:
             env = ProcEnv(pid="test", realm=self.realm, state_file=str(self.state_file))
         return await self._stack.enter_async_context(AsyncSigmaClnt(env))

@@ -6,6 +6,7 @@
 | stopped past its lease, and wakes up | nothing is answered that was read, nothing done | test_a_leader_that_wakes_up |
 | cut off from etcd | after its lease it answers Closed, to reads too | test_a_leader_that_is_cut_off |
 | stopped with a write under way | the writer is told IOErr; no repetition | test_an_interrupted_write |
+| killed, stopped | a client that knows nothing but some nameds' addresses goes on | test_a_list_of_addresses |
 | stopped | a watch ends with a session error; a wait goes on | test_watches |
 | killed, with a dead standby next in line | the third one leads, at once | test_a_dead_standby |
 | stopped, cut off | leases live on that are as short as its own | test_leases_as_short_as_the_leaders_own |
@@ -74,6 +75,22 @@ async def test_clients_go_on(nameds: Nameds, how: str) -> None:
     listed = await other.get_dir(f"name/{named_election(nameds.realm)}")
     assert len(listed) == 1, "one leader's name"
     assert took_over is not leader
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+@pytest.mark.parametrize("knows", ["all", "the standby"])
+async def test_a_list_of_addresses(nameds: Nameds, how: str, knows: str) -> None:
+    """No state file and no Ray: who is asked says who leads, or refuses; who does not answer is not waited for."""
+    leader = await nameds.leader()
+    [standby] = (child for child in nameds.children if child is not leader)
+    sc = await nameds.clnt(*([leader, standby] if knows == "all" else [standby]))
+    await sc.put_file("name/ux/f", b"x")
+    assert [stat.name for stat in await sc.get_dir("name/ux")] == ["f"]
+    fail(leader, how)
+    late = await nameds.clnt(leader, standby)
+    assert await asyncio.wait_for(late.get_file("name/ux/f"), 20) == b"x"
+    await _written(sc, "name/ux/after", b"x")
+    assert await nameds.leader(other_than=leader) is standby
 
 
 async def _transacted(sc: AsyncSigmaClnt, create: Create) -> str:

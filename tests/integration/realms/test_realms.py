@@ -224,3 +224,21 @@ def test_the_command_works_in_a_realm(ts: Tstate, red: SigmaClnt, capsys: pytest
     again = sigmaos("realm", "create", "red")
     assert again.returncode == 1
     assert {"name": "red", "state": "up"} in json.loads(sigmaos("realm", "ls", "--json").stdout)
+
+
+def test_from_outside_a_tenant_is_found_through_the_roots_named(
+    ts: Tstate, realms: RealmClnt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine without the state file: SIGMAOS_NAMED is the root realm's, whatever realm is asked for."""
+    with ts.realm("red") as red:
+        red.put_file("name/ux/outside", b"red's")
+    monkeypatch.setenv("SIGMAOS_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("SIGMAOS_NAMED", ",".join(ts.instance.named.addrs))
+    monkeypatch.setenv("SIGMAOS_REALM", "red")
+    with SigmaClnt() as sc:
+        assert sc.get_file("name/ux/outside") == b"red's"
+        assert sc.get_named_endpoint().addrs[0] == ts.instance.realms["red"].named.addrs[0]
+        sc.remove("name/ux/outside")
+    monkeypatch.setenv("SIGMAOS_REALM", "green")
+    with SigmaClnt() as sc, pytest.raises(serr.Perm):
+        sc.get_dir("name/")

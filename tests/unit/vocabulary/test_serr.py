@@ -34,6 +34,13 @@ def test_a_server_that_does_not_lead_says_closed_to_those_who_know_no_details() 
     assert type(words_alone) is serr.Closed
 
 
+def test_who_leads_is_told_with_a_refusal() -> None:
+    refusal = serr.NotLeading("named", "srv not elected", ["10.0.0.2:5640"])
+    for again in (wire.error_from_pb(wire.error_to_pb(refusal)), pickle.loads(pickle.dumps(refusal))):
+        assert isinstance(again, serr.NotLeading)
+        assert again.leader == ("10.0.0.2:5640",)
+
+
 def test_a_detail_that_is_not_known_is_passed_over() -> None:
     assert type(serr.from_code(serr.Code.CLOSED, "x", None, "of the next release")) is serr.Closed
 
