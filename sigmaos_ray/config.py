@@ -495,6 +495,10 @@ def use(name: str) -> None:
         os.environ[_VARIABLE] = name
 
 
+NAMED_PORT: Final = 5640
+"""Of the root realm's named on a host that other machines reach, the next ones for further nameds there: an address
+that stays as it is, for clients elsewhere (``SIGMAOS_NAMED``). 9P's is 564."""
+
 LOOPBACK: Final = "127.0.0.1"
 """Where everything listens on an instance of one machine."""
 

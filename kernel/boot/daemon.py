@@ -196,7 +196,15 @@ class Boot:
     def _new_realms(self) -> tuple[RealmParts, Realms]:
         """The root realm, and the tenants that it knows of."""
         services = services_of(self._request.services)
-        root = RealmParts(self._kernel_args, services, self._named_count, self._config, self._write_state, self._say)
+        root = RealmParts(
+            self._kernel_args,
+            services,
+            self._named_count,
+            self._config,
+            self._write_state,
+            self._say,
+            self._request.named_port,
+        )
         tenants = Realms(self._kernel_args, lambda: root.places, services, self._config, self._write_state)
         return root, tenants
 

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, ParamSpec
 
+import msgspec
 import ray
 
 from kernel.boot.part import KernelPart
-from kernel.boot.placing import place
+from kernel.boot.placing import named_port, numbered, place
 from kernel.named.descriptor import SERVICE
 from kernel.named.election import follow_candidates
 from kernel.raylib import whereis
@@ -41,21 +42,30 @@ class Nameds:
         args_at: Callable[[Place], KernelArgs],
         config: Config,
         on_change: Callable[[], None],
+        port: int | None = None,
     ) -> None:
+        """``port``: of each host's first; the others of one host have the ports behind it. 0: any; None: a steady one
+        where other machines use it."""
         self._count = count
+        self._port = port
         self._args_at = args_at
         self._config = config
         self._on_change = on_change
         self._places: dict[str, Place] = {}
         self._slots: dict[int, str] = {}
         """Where each one is to run: Ray's node ids."""
+        self._hosts: dict[str, str] = {}
+        """Of slots, as text."""
+        self._numbers: dict[str, int] = {}
+        """Of slots, as text, among those of their host."""
         self._parts: list[KernelPart] = []
         self._candidates: list[Candidate] = []
         self._follower: asyncio.Task[None] | None = None
         self._led = asyncio.Event()
         self._realm = ""
         self.endpoint = Endpoint()
-        """Of the leader that was last known to serve."""
+        """Of the leader that was last known to serve, and behind it those of the standbys: who cannot be told that
+        another one leads by now finds it among them."""
 
     async def start(self, places: Sequence[Place]) -> None:
         """Returns once one of them leads and serves; raises what kept one from standing. Timeout if none leads."""
@@ -75,15 +85,24 @@ class Nameds:
         def where() -> Place:
             return self._places[self._slots[slot]]
 
+        def args_at(place: Place) -> KernelArgs:
+            port = named_port(self._port, place.host, self._numbers[str(slot)])
+            return msgspec.structs.replace(self._args_at(place), port=port)
+
         name = SERVICE.name if not slot else f"{SERVICE.name}-{slot}"
-        return KernelPart(SERVICE, where, self._args_at, self._config, self._on_change, name=name)
+        return KernelPart(SERVICE, where, args_at, self._config, self._on_change, name=name)
 
     def _set_places(self, places: Sequence[Place]) -> None:
         # With those of nodes that are gone: a part that is about to start there asks for its place once more.
         self._places = {each.ray_node_id: each for each in places} | {
             node: self._places[node] for node in self._slots.values() if node in self._places
         }
-        self._slots = place(self._count, [each.ray_node_id for each in places], self._slots, self._leader_slot())
+        hosts = {node: each.host for node, each in self._places.items()}
+        nodes = [each.ray_node_id for each in places]
+        self._slots = place(self._count, nodes, self._slots, self._leader_slot(), hosts)
+        before, self._hosts = self._hosts, {str(slot): hosts[node] for slot, node in self._slots.items()}
+        stayed = {slot: number for slot, number in self._numbers.items() if self._hosts.get(slot) == before[slot]}
+        self._numbers = numbered(self._hosts, stayed, "0")
 
     async def follow_nodes(self, places: Sequence[Place]) -> None:
         """The nodes are others now. Who lost his node starts again elsewhere by himself; a standby that shares a node
@@ -104,9 +123,9 @@ class Nameds:
             async for candidates in changes:
                 self._candidates = candidates
                 if candidates and candidates[0].serves:
-                    self.endpoint = candidates[0].endpoint
+                    self.endpoint = _endpoint_of(candidates)
                     self._led.set()
-                    _log(f"named is led at {self.endpoint.addrs}")
+                    _log(f"named is led at {self.endpoint.addrs[0]}")
                 self._on_change()
                 if self.endpoint.addrs:
                     await asyncio.to_thread(_unless_ray_is_lost, whereis.publish, realm, self.endpoint)
@@ -160,6 +179,11 @@ class Nameds:
             self._follower.cancel()
             await asyncio.wait({self._follower})
             self._follower = None
+
+
+def _endpoint_of(candidates: Sequence[Candidate]) -> Endpoint:
+    addrs = dict.fromkeys(address for candidate in candidates for address in candidate.endpoint.addrs)
+    return msgspec.structs.replace(candidates[0].endpoint, addrs=tuple(addrs))
 
 
 def _unless_ray_is_lost(write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

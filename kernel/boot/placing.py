@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
+
+from sigmaos_ray.config import NAMED_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +23,21 @@ class Place(NamedTuple):
     """Among the nodes of its host."""
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches servers at that address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def named_port(asked: int | None, host: str, number: int) -> int:
+    """The port of a host's named of that number, from 1; 0: one that the system chooses. ``asked``: the first one's,
+    if somebody asked for one; else there is a steady one where others than this machine use it."""
+    first = asked if asked is not None else 0 if is_loopback(host) else NAMED_PORT
+    return first + number - 1 if first else 0
+
+
 def kernel_id_of(ray_node_id: str) -> str:
     """The kernel id of a Ray node: the same for as long as the node lives."""
     return f"sigma-{ray_node_id[:8]}"
@@ -30,24 +48,68 @@ def namespace_of(realm: str) -> str:
     return f"sigmaos-{realm}"
 
 
-def place(count: int, nodes: Sequence[str], present: Mapping[int, str], stays: int | None = None) -> dict[int, str]:
-    """Slot -> node, for ``count`` slots. Who runs on a living node stays there, but for one that shares a node while
-    another has none; ``stays`` (the leader) never moves from a living node. No nodes: nowhere."""
+def place(
+    count: int,
+    nodes: Sequence[str],
+    present: Mapping[int, str],
+    stays: int | None = None,
+    hosts: Mapping[str, str] | None = None,
+) -> dict[int, str]:
+    """Slot -> node, for ``count`` slots. Who runs on a living node stays there, but for one that shares a host while
+    another has none, or a node while another of its host has none; ``stays`` (the leader) never moves from a living
+    node. No nodes: nowhere. ``hosts``: node -> host, where several nodes may have one."""
     if not nodes:
         return {}
+    load = _Load(nodes, hosts or {})
     placed = {slot: node for slot, node in present.items() if node in nodes and slot < count}
-    load = Counter(placed.values())
+    for node in placed.values():
+        load.add(node)
     for slot in range(count):
         if slot not in placed:
-            placed[slot] = _emptiest(nodes, load)
-            load[placed[slot]] += 1
+            placed[slot] = load.emptiest()
+            load.add(placed[slot])
     for slot in sorted(placed, reverse=True):
-        target = _emptiest(nodes, load)
-        if slot != stays and load[placed[slot]] > 1 and load[target] == 0:
-            load[placed[slot]] -= 1
-            load[target] += 1
+        target = load.better_than(placed[slot])
+        if slot != stays and target is not None:
+            load.remove(placed[slot])
+            load.add(target)
             placed[slot] = target
     return placed
+
+
+class _Load:
+    """How many are on each node, and on each host."""
+
+    def __init__(self, nodes: Sequence[str], hosts: Mapping[str, str]) -> None:
+        self._nodes = nodes
+        self._hosts = hosts
+        self._on_node: Counter[str] = Counter()
+        self._on_host: Counter[str] = Counter()
+
+    def _host(self, node: str) -> str:
+        return self._hosts.get(node, node)
+
+    def add(self, node: str) -> None:
+        self._on_node[node] += 1
+        self._on_host[self._host(node)] += 1
+
+    def remove(self, node: str) -> None:
+        self._on_node[node] -= 1
+        self._on_host[self._host(node)] -= 1
+
+    def emptiest(self) -> str:
+        """A node of a host with the fewest."""
+        return min(self._nodes, key=lambda node: (self._on_host[self._host(node)], self._on_node[node]))
+
+    def better_than(self, node: str) -> str | None:
+        """A node of a host that has none, if this one's has several; else one of its host that has none, if this one
+        has several; else None."""
+        host = self._host(node)
+        elsewhere = [other for other in self._nodes if not self._on_host[self._host(other)]]
+        beside = [other for other in self._nodes if self._host(other) == host and not self._on_node[other]]
+        if self._on_host[host] > 1 and elsewhere:
+            return elsewhere[0]
+        return beside[0] if self._on_node[node] > 1 and beside else None
 
 
 def numbered(hosts: Mapping[str, str], present: Mapping[str, int], first: str) -> dict[str, int]:
@@ -58,7 +120,3 @@ def numbered(hosts: Mapping[str, str], present: Mapping[str, int], first: str) -
         taken = {number for other, number in numbers.items() if hosts[other] == hosts[node]}
         numbers[node] = next(number for number in range(1, len(hosts) + 1) if number not in taken)
     return numbers
-
-
-def _emptiest(nodes: Sequence[str], load: Counter[str]) -> str:
-    return min(nodes, key=lambda node: load[node])

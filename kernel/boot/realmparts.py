@@ -55,16 +55,17 @@ class RealmParts:
         config: Config,
         on_change: Callable[[], None],
         on_line: Callable[[str], None],
+        named_port: int | None = 0,
     ) -> None:
         """``args``: those of the realm, asked at each start of a part. ``named_count`` 0: named is somebody else's.
-        ``on_line`` hears what has come up."""
+        ``on_line`` hears what has come up. ``named_port``: as ``Nameds`` takes it."""
         self._args = args
         self._services = [service for service in services if service.is_per_node]
         self._named_count = named_count
         self._config = config
         self._on_change = on_change
         self._on_line = on_line
-        self._nameds = Nameds(named_count, self._args_of_named, config, on_change)
+        self._nameds = Nameds(named_count, self._args_of_named, config, on_change, named_port)
         self._nodes: dict[str, NodeParts] = {}
         """By Ray's node ids."""
         self._changing = asyncio.Lock()

@@ -8,9 +8,11 @@ from typing import Final
 import msgspec
 
 from kernel.service import service_names
-from sigmaos_ray import config, crash, decoding, perf
+from sigmaos_ray import config, crash, decoding, perf, serr
 from sigmaos_ray.config import LOOPBACK
 from sigmaos_ray.sigmap import ROOT_REALM
+
+_PORT_MAX: Final = 65535
 
 
 class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +25,8 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     num_cpus: int | None = None
     named_count: int = 1
     """Nameds of the realm: one leads, the others stand by."""
+    named_port: int | None = None
+    """Of each host's first named of the root realm; 0: any. None: ``config.NAMED_PORT`` but on loopback, any there."""
     own_ray: bool = False
     """Start a Ray even if one runs."""
     dashboard: bool = False
@@ -42,12 +46,13 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_environment(cls, state_dir: str, **wanted: object) -> BootRequest:
         """The request that the ``SIGMAOS_*`` variables describe, with ``wanted`` on top of it. Inval for a SIGMAFAIL,
-        a SIGMAPERF or a SIGMAOS_CONFIG that is none."""
+        a SIGMAPERF, a SIGMAOS_CONFIG or a SIGMAOS_NAMED_PORT that is none."""
         environment = {
             "etcd": tuple(filter(None, os.environ.get("SIGMAOS_ETCD", "").split(","))),
             "s3_endpoint": os.environ.get("SIGMAOS_S3_ENDPOINT") or None,
             "config": config.current_name(),
             "host": os.environ.get("SIGMAOS_HOST", LOOPBACK),
+            "named_port": _port_from("SIGMAOS_NAMED_PORT"),
             "own_ray": os.environ.get("SIGMAOS_OWN_RAY", "") == "1",
             "dashboard": os.environ.get("SIGMAOS_DASHBOARD", "") == "1",
             "debug": os.environ.get("SIGMADEBUG", ""),
@@ -59,6 +64,13 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
         crash.parse(request.fail)
         perf.parse(request.perf)
         return request
+
+
+def _port_from(variable: str) -> int | None:
+    text = os.environ.get(variable, "")
+    if text and not (text.isdecimal() and int(text) <= _PORT_MAX):
+        raise serr.Inval(text, f"{variable}: a port is a number up to {_PORT_MAX}; 0 is any that is free")
+    return int(text) if text else None
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -91,7 +91,7 @@ class NamedServer(KernelService):
             # First: without etcd nothing is begun.
             self.etcd_version = await self._etcd.version()
             # Already now, as candidates tell their address: who comes too early is refused by the guard.
-            endpoint = await self._files.start()
+            endpoint = await self._serve()
             self._follower.start()
             await self._election.stand(Candidate.here(self._args.kernel_id, endpoint))
         except BaseException:
@@ -100,6 +100,14 @@ class NamedServer(KernelService):
         self._bridge.start()
         self._arm_partition()
         return endpoint
+
+    async def _serve(self) -> Endpoint:
+        try:
+            return await self._files.start()
+        except serr.Unreachable as error:
+            if self._args.port:
+                raise serr.Unreachable(error.obj, f"{error.msg}; SIGMAOS_NAMED_PORT says which port") from error
+            raise
 
     async def _named_of(self, realm: str) -> Sequence[str]:
         """Where the named of a tenant answers, or is about to; nowhere if there is none."""

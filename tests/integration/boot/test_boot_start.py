@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import re
 import signal
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -73,6 +75,55 @@ def test_a_state_directory_that_cannot_be_made(box: Box) -> None:
     box.state_dir.write_text("a file")
     assert "state" in box.fails("start")
     box.state_dir.unlink()
+
+
+def _free_pair() -> int:
+    """A port that is free, and so is the next one."""
+    while True:
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError, OverflowError):
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            second.bind(("127.0.0.1", port + 1))
+            return port
+
+
+def test_nameds_at_ports_that_stay(box: Box) -> None:
+    """Whoever wrote the addresses down reaches the leader, over fail-overs and another start."""
+    port = _free_pair()
+    addrs = {f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"}
+    box.env["SIGMAOS_NAMED_PORT"] = str(port)
+    start = ("start", "--services", "named", "--named-count", "2")
+    box.ok(*start)
+    at_home = box.env
+    outside = {"SIGMAOS_NAMED": ",".join(sorted(addrs)), "SIGMAOS_STATE_DIR": str(box.root / "elsewhere")}
+
+    def put(text: str) -> None:
+        box.env = at_home | outside
+        try:
+            box.put("name/ux/f", text)
+            assert box.ok("cat", "name/ux/f") == text
+        finally:
+            box.env = at_home
+
+    put("first")
+    box.kill("named")
+    put("second")
+    box.ok("stop")
+    box.ok(*start)
+    put("third")
+    assert set(box.status()["named"]["addrs"]) <= addrs
+
+
+def test_a_port_that_is_taken(box: Box) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        box.env["SIGMAOS_NAMED_PORT"] = str(port)
+        assert f"127.0.0.1:{port}" in (said := box.fails("start", "--services", "named"))
+    assert "SIGMAOS_NAMED_PORT" in said
+    assert "in use" in said
+    box.env["SIGMAOS_NAMED_PORT"] = "65536"
+    assert "SIGMAOS_NAMED_PORT" in box.fails("start", "--services", "named")
+    box.check_nothing_is_left()
 
 
 def test_two_starts_at_a_time(box: Box) -> None:

@@ -7,7 +7,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.boot.placing import numbered, place
+from kernel.boot.placing import named_port, numbered, place
+from sigmaos_ray.config import NAMED_PORT
 
 
 def test_one_per_node_first() -> None:
@@ -22,6 +23,30 @@ def test_a_node_comes_and_goes() -> None:
     assert place(2, ["a", "b"], {0: "a", 1: "a"}, stays=1) == {0: "b", 1: "a"}
     assert place(2, ["b"], {0: "a", 1: "b"}) == {0: "b", 1: "b"}
     assert place(2, ["a", "b", "c"], {0: "c", 1: "b"}) == {0: "c", 1: "b"}
+
+
+HOSTS = {"a": "h1", "b": "h1", "c": "h2", "d": "h2"}
+
+
+def test_one_per_host_first() -> None:
+    assert place(2, ["a", "b", "c"], {}, hosts=HOSTS) == {0: "a", 1: "c"}
+    assert place(3, ["a", "b", "c"], {}, hosts=HOSTS) == {0: "a", 1: "c", 2: "b"}
+    assert place(3, ["a", "b", "c", "d"], {}, hosts=HOSTS) == {0: "a", 1: "c", 2: "b"}
+
+
+def test_a_standby_moves_to_another_host_than_the_leaders() -> None:
+    assert place(2, ["a", "b"], {}, hosts=HOSTS) == {0: "a", 1: "b"}
+    assert place(2, ["a", "b", "c"], {0: "a", 1: "b"}, 1, HOSTS) == {0: "c", 1: "b"}
+    assert place(2, ["a", "b", "c"], {0: "a", 1: "b"}, 0, HOSTS) == {0: "a", 1: "c"}
+    assert place(2, ["a", "c", "d"], {0: "a", 1: "c"}, 0, HOSTS) == {0: "a", 1: "c"}
+    assert place(3, ["a", "c", "d"], {0: "a", 1: "c", 2: "c"}, 0, HOSTS) == {0: "a", 1: "c", 2: "d"}
+
+
+def test_the_steady_port_of_named() -> None:
+    assert [named_port(None, "10.0.0.1", number) for number in (1, 2)] == [NAMED_PORT, NAMED_PORT + 1]
+    assert named_port(None, "127.0.0.1", 1) == named_port(None, "::1", 1) == named_port(None, "localhost", 1) == 0
+    assert named_port(0, "10.0.0.1", 2) == 0
+    assert named_port(7000, "127.0.0.1", 2) == 7001
 
 
 NODES = st.lists(st.sampled_from("abcdef"), min_size=1, unique=True)
