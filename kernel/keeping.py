@@ -161,10 +161,10 @@ class KeptFences:
         self._file = FenceFile(open_directory)
         self.table = FenceTable(self._file.load(), self._save)
 
-    def check(self, fence: Fence) -> None:
+    def check(self, *fences: Fence) -> None:
         """Before a change: Stale for a fence that another has overtaken. A newer fence is on the disk once this
         returns; Error if it cannot be written."""
-        self.table.check(fence)
+        self.table.check(*fences)
         # A fence that could not be written is in the table all the same, and would pass the second time.
         if self._file.is_behind:
             self._save()

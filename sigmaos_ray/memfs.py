@@ -14,7 +14,7 @@ from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.leases import LeaseKeeper
-from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import WHATEVER, Dir, Expected, Node, OpenFile, OpenHow, check_opening, opens_apart
 from sigmaos_ray.protsrv.pipe import Pipe
 from sigmaos_ray.sigmap import (
     DEV_MEMFS,
@@ -37,6 +37,8 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sigmaos_ray.config import Store
     from sigmaos_ray.protsrv.watch import WatchTable
     from sigmaos_ray.rpcsrv import Caller
@@ -185,45 +187,6 @@ class _MemNode(Node):
     def gone(self) -> None:
         """It was taken out of the tree, for good."""
         self.fs.size_bytes -= _NODE_BYTES
-
-    async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
-        parent = self._check_there(fence)
-        if isinstance(self, MemDir) and self.names:
-            raise serr.NotEmpty(self._name)
-        parent.take_out(self)
-
-    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
-        parent = self._check_there(fence)
-        if not isinstance(new_dir, MemDir) or new_dir.fs is not self.fs:
-            raise serr.Inval(new_name, "a rename stays within one server")
-        new_dir.check_alive()
-        # Below itself it would be a ring that no walk from the root leads to, and that nobody could remove.
-        if isinstance(self, MemDir) and new_dir.is_below(self):
-            raise serr.Inval(new_name, "a directory cannot move into itself")
-        victim = new_dir.nodes.get(new_name)
-        if victim is self:
-            return
-        # All checks come first: from the first entry that is taken out on nothing may fail.
-        if victim is None:
-            # Within one directory the old entry makes room for the new one.
-            if new_dir is not parent:
-                new_dir.check_room(new_name)
-        else:
-            _check_replaceable(victim, self)
-            new_dir.take_out(victim)
-        parent.take_out(self, keep=True)
-        self._name = new_name
-        new_dir.put_in(self)
-
-    def _check_there(self, fence: Fence) -> MemDir:
-        """The directory that the object is in, for a change under a fence. NotFound if it was removed, Inval for the
-        root, Stale."""
-        if self.parent is None:
-            if self is self.fs.root:
-                raise serr.Inval("/", "the root cannot be removed or renamed")
-            raise serr.NotFound(self._name)
-        self.fs.fences.check(fence)
-        return self.parent
 
 
 def _check_replaceable(victim: _MemNode, by: _MemNode) -> None:
@@ -400,6 +363,64 @@ class MemDir(_MemNode, Dir):
             raise serr.NotFound(name)
         return node
 
+    async def open_entry(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
+        node = self.nodes.get(name)
+        if node is None:
+            if not how.makes:
+                raise serr.NotFound(name)
+            return await self.create(caller, name, how)
+        check_opening(node, name, how)
+        # Of a file that is opened nothing waits.
+        return node, None if opens_apart(node) else await node.open(caller, how)
+
+    def _entry(self, name: str, expected: Expected) -> _MemNode:
+        node = self.nodes.get(name)
+        if node is None:
+            raise serr.NotFound(name)
+        expected.check(name, node.qid())
+        return node
+
+    async def remove_entry(
+        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
+    ) -> None:
+        node = self._entry(name, expected)
+        self.fs.fences.check(fence)
+        if isinstance(node, MemDir) and node.names:
+            raise serr.NotEmpty(name)
+        self.take_out(node)
+
+    async def rename_entry(
+        self,
+        caller: Caller,
+        name: str,
+        new_dir: Dir,
+        new_name: str,
+        fences: Sequence[Fence] = (),
+        expected: Expected = WHATEVER,
+    ) -> None:
+        node = self._entry(name, expected)
+        if not isinstance(new_dir, MemDir) or new_dir.fs is not self.fs:
+            raise serr.Inval(new_name, "a rename stays within one server")
+        self.fs.fences.check(*fences)
+        new_dir.check_alive()
+        # Below itself it would be a ring that no walk from the root leads to, and that nobody could remove.
+        if isinstance(node, MemDir) and new_dir.is_below(node):
+            raise serr.Inval(new_name, "a directory cannot move into itself")
+        victim = new_dir.nodes.get(new_name)
+        if victim is node:
+            return
+        # All checks come first: from the first entry that is taken out on nothing may fail.
+        if victim is None:
+            # Within one directory the old entry makes room for the new one.
+            if new_dir is not self:
+                new_dir.check_room(new_name)
+        else:
+            _check_replaceable(victim, node)
+            new_dir.take_out(victim)
+        self.take_out(node, keep=True)
+        node.name = new_name
+        new_dir.put_in(node)
+
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         # By name, not by place: entries that come or go between two pages shift places, but no names (P-12).
         start = bisect_right(self.names, after) if after else 0
@@ -436,6 +457,8 @@ class MemDir(_MemNode, Dir):
             size_bytes = len(data) + (0 if offset == NO_OFFSET else offset)
             self.fs.check_room(name, size_bytes, size_bytes + _NODE_BYTES)
             node = self._make(name, how)
+        elif how.follows and node.is_link:
+            raise serr.NotDir(name)
         elif how.mode & OEXCL:
             raise serr.Exists(name)
         elif isinstance(node, MemDir):

@@ -14,20 +14,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kernel.named import etcd as etcd_module
 from kernel.named.etcd import Etcd, UnknownOutcome
 from kernel.named.fences import NamedFences, StoredFence
 from sigmaos_ray import crash, debug, decoding, serr
-from sigmaos_ray.sigmap import NO_FENCE, Fence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kernel.named.keys import Keys, Ops
     from kernel.named.state import Plan
     from sigmaos_ray.config import Named
+    from sigmaos_ray.sigmap import Fence
+
+Held: TypeAlias = tuple[tuple[bytes, int], ...]
+"""Keys of leaderships, and the revisions at which they were made."""
 
 _log = debug.selector("NAMED_STORE")
 
@@ -50,20 +53,20 @@ def _nothing(_revision: int) -> None:
 class _Waiting:
     """One plan, encoded; how it is applied; and who waits for it."""
 
-    __slots__ = ("_apply", "done", "fence", "held", "ops", "size_bytes")
+    __slots__ = ("_apply", "done", "fences", "held", "ops", "size_bytes")
 
     def __init__(
         self,
         ops: Ops,
-        fence: Fence,
-        held: tuple[bytes, int] | None,
+        fences: Sequence[Fence],
+        held: Held,
         apply: Callable[[int], None],
         done: asyncio.Future[int],
     ) -> None:
         self.ops = ops
-        self.fence = fence
+        self.fences = fences
         self.held = held
-        """The key of the leadership that the fence stands for, and when it was created."""
+        """The keys of the leaderships that the fences stand for, and when each was created."""
         self.done = done
         self.size_bytes = sum(len(key) + len(value or b"") for key, (value, _) in ops.items())
         self._apply = apply
@@ -121,7 +124,7 @@ class Committer:
     async def commit(
         self,
         plan: Plan,
-        fence: Fence = NO_FENCE,
+        fences: Sequence[Fence] = (),
         apply: Callable[[int], None] = _nothing,
         beside: Ops | None = None,
     ) -> int:
@@ -132,24 +135,22 @@ class Committer:
         A caller that is cancelled is held until the plan's fate is known, with the locks that it holds: the plan may
         take effect, and then it is applied.
         """
-        admitted = self.fences.admit(fence)
+        admitted = self.fences.admit(*fences)
         ops = self._keys.operations(plan)
         ops.update(admitted.ops)
         ops.update(beside or {})
-        return await self._commit(ops, fence, admitted.held, apply)
+        return await self._commit(ops, fences, admitted.held, apply)
 
     async def forget_fence(self, pathname: str) -> None:
         """Forgets the newest fence of a pathname. NotFound if there is none; else raises like ``commit``."""
         ops = self.fences.forget_ops(pathname)
-        await self._commit(ops, NO_FENCE, None, lambda _: self.fences.forgotten(pathname))
+        await self._commit(ops, (), (), lambda _: self.fences.forgotten(pathname))
 
-    async def _commit(
-        self, ops: Ops, fence: Fence, held: tuple[bytes, int] | None, apply: Callable[[int], None]
-    ) -> int:
+    async def _commit(self, ops: Ops, fences: Sequence[Fence], held: Held, apply: Callable[[int], None]) -> int:
         if self._closed:
             raise serr.Closed("named", "stopped")
         done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(ops, fence, held, apply, done))
+        self._queue.append(_Waiting(ops, fences, held, apply, done))
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run(), name="named-commit")
         try:
@@ -194,7 +195,7 @@ class Committer:
             await self._settle_failed(batch, error)
         else:
             for waiting in batch:
-                self.fences.stored(waiting.fence)
+                self.fences.stored(*filter(None, waiting.fences))
                 waiting.committed(revision)
 
     async def _settle_failed(self, batch: list[_Waiting], error: serr.SigmaError) -> None:
@@ -240,15 +241,14 @@ class Committer:
                     _commit_crash.passed()
                 self._last_revision = revision
                 return revision
-            raise await self._why_refused(batch[0].fence)
+            raise await self._why_refused(batch[0])
 
-    async def _attempt(self, ops: Ops, held: tuple[bytes, int] | None, marker: bytes) -> tuple[bool, int]:
+    async def _attempt(self, ops: Ops, held: Held, marker: bytes) -> tuple[bool, int]:
         compare = [
             etcd_module.is_created_at(self._leader.key, self._leader.create_revision),
             etcd_module.is_modified_at(self._keys.txn, self._last_revision),
         ]
-        if held is not None:
-            compare.append(etcd_module.is_created_at(*held))
+        compare += [etcd_module.is_created_at(*each) for each in held]
         then: list[Any] = [etcd_module.put(self._keys.txn, marker)]
         try:
             for key, (value, lease) in ops.items():
@@ -299,7 +299,7 @@ class Committer:
                     return outcome
                 probes.add(probe := secrets.token_bytes(8))
                 self.transactions_count += 1
-                succeeded, revision = await self._attempt({}, None, probe)
+                succeeded, revision = await self._attempt({}, (), probe)
                 if succeeded:
                     self._last_revision = revision
                     return 0
@@ -329,7 +329,7 @@ class Committer:
         self._last_revision = revision
         return revision if stored.value == marker else 0
 
-    async def _why_refused(self, fence: Fence) -> serr.SigmaError:
+    async def _why_refused(self, refused: _Waiting) -> serr.SigmaError:
         """Why a transaction failed its comparisons. Unreachable, with nothing changed, if etcd cannot be asked."""
         key = await self._etcd.get(self._leader.key)
         marker = await self._etcd.get(self._keys.txn)
@@ -339,8 +339,13 @@ class Committer:
         if (marker.mod_revision if marker else 0) != self._last_revision:
             self._on_lost("another process writes as this leader")
             return serr.NotLeading("named")
-        # What is left of the comparisons is the third: the leadership that the plans' fence stands for.
-        return self.fences.over(fence)
+        # What is left of the comparisons is the third: a leadership that one of the plans' fences stands for.
+        fences = [fence for fence in refused.fences if fence]
+        for held_key, epoch in refused.held[1:]:
+            present = await self._etcd.get(held_key)
+            if present is None or present.create_revision != epoch:
+                return self.fences.over(next(fence for fence in fences if fence.epoch == epoch))
+        return self.fences.over(next(fence for fence in fences if fence.epoch == refused.held[0][1]))
 
     def _fail(self, error: serr.SigmaError) -> None:
         for waiting in self._under_way:

@@ -38,10 +38,10 @@ class StoredFence(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """What a fenced change takes along: what to store with it, and which key must have been created when."""
+    """What a fenced change takes along: what to store with it, and which keys must have been created when."""
 
     ops: Ops = {}
-    held: tuple[bytes, int] | None = None
+    held: tuple[tuple[bytes, int], ...] = ()
 
 
 _FREELY = Admitted()
@@ -60,28 +60,42 @@ class NamedFences:
         self._stored = dict(stored)
         self.table = FenceTable(Fence(name, newest.epoch, newest.seqno) for name, newest in self._stored.items())
 
-    def admit(self, fence: Fence) -> Admitted:
-        """Stale for a fence that a newer one has overtaken, and for one of a leader that there never was."""
-        if not fence:
+    def admit(self, *fences: Fence) -> Admitted:
+        """Stale for a fence that a newer one has overtaken, and for one of a leader that there never was; then none of
+        them is remembered."""
+        fences = tuple(filter(None, fences))
+        if not fences:
             return _FREELY
-        newest = self._stored.get(fence.pathname)
-        if newest is not None and newest.held_key and fence.epoch > newest.epoch:
-            raise serr.Stale(fence.pathname, f"nobody led in epoch {fence.epoch}")
-        self.table.check(fence)
-        if newest is None or (fence.epoch, fence.seqno) > (newest.epoch, newest.seqno):
-            held = newest.held_key if newest is not None and newest.epoch == fence.epoch else b""
-            record = StoredFence(fence.epoch, fence.seqno, held)
-            ops: Ops = {self._keys.fence(fence.pathname): (msgspec.msgpack.encode(record), 0)}
-        else:
-            held, ops = newest.held_key, {}
-        return Admitted(ops, (held, fence.epoch) if held else None)
+        for fence in fences:
+            newest = self._stored.get(fence.pathname)
+            if newest is not None and newest.held_key and fence.epoch > newest.epoch:
+                raise serr.Stale(fence.pathname, f"nobody led in epoch {fence.epoch}")
+        self.table.check(*fences)
+        ops: Ops = {}
+        held: list[tuple[bytes, int]] = []
+        for fence in fences:
+            record = self._newer(fence)
+            if record is not None:
+                ops[self._keys.fence(fence.pathname)] = (msgspec.msgpack.encode(record), 0)
+            held_key = (record or self._stored[fence.pathname]).held_key
+            if held_key:
+                held.append((held_key, fence.epoch))
+        return Admitted(ops, tuple(held))
 
-    def stored(self, fence: Fence) -> None:
-        """What ``admit`` gave for this fence stands in etcd now."""
+    def _newer(self, fence: Fence) -> StoredFence | None:
+        """What is to be stored for a fence; None if it is stored."""
         newest = self._stored.get(fence.pathname)
-        if newest is None or (fence.epoch, fence.seqno) > (newest.epoch, newest.seqno):
-            held = newest.held_key if newest is not None and newest.epoch == fence.epoch else b""
-            self._stored[fence.pathname] = StoredFence(fence.epoch, fence.seqno, held)
+        if newest is not None and (fence.epoch, fence.seqno) <= (newest.epoch, newest.seqno):
+            return None
+        held_key = newest.held_key if newest is not None and newest.epoch == fence.epoch else b""
+        return StoredFence(fence.epoch, fence.seqno, held_key)
+
+    def stored(self, *fences: Fence) -> None:
+        """What ``admit`` gave for these fences stands in etcd now."""
+        for fence in fences:
+            record = self._newer(fence)
+            if record is not None:
+                self._stored[fence.pathname] = record
 
     def election_ops(self, pathname: str, entry_key: bytes) -> Ops:
         """What to store together with a leader file."""

@@ -87,7 +87,7 @@ class NamedFs:
         return [FencesDir(lambda: self.committer.fences.table.newest(), self._check_fence, self._forget_fence), pstats]
 
     async def _check_fence(self, fence: Fence) -> None:
-        await self.committer.commit(Plan(), fence)
+        await self.committer.commit(Plan(), [fence])
 
     async def _forget_fence(self, pathname: str) -> None:
         await self.committer.forget_fence(pathname)
@@ -171,4 +171,4 @@ class NamedFs:
         return Prepared(self.tree.plan_remove(inode, now), apply, inode)
 
     async def commit(self, prepared: Prepared, fence: Fence) -> None:
-        await self.committer.commit(prepared.plan, fence, prepared.apply, prepared.beside)
+        await self.committer.commit(prepared.plan, [fence], prepared.apply, prepared.beside)

@@ -10,7 +10,17 @@ from kernel.named import transactions
 from kernel.named.fs import CONTENTS, Key, NamedFs
 from kernel.named.state import Inode, merged, page
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import ChangeOutcome, Dir, EntryChange, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import (
+    WHATEVER,
+    ChangeOutcome,
+    Dir,
+    EntryChange,
+    Expected,
+    Node,
+    OpenFile,
+    OpenHow,
+    check_opening,
+)
 from sigmaos_ray.sigmap import (
     DEV_NAMED,
     DMDIR,
@@ -61,58 +71,6 @@ class NamedNode(Node):
 
     async def stat(self, caller: Caller) -> Stat:
         return _status(self.inode)
-
-    async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
-        fs, inode = self.fs, self.inode
-        directory = fs.tree.parent_of(inode)
-        name = inode.name
-        exclusive = [(directory.ino, name), (inode.ino, "" if inode.is_dir else CONTENTS)]
-        async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, "")]):
-            # Somebody else may have removed or renamed it while the locks were waited for.
-            if directory.children.get(name) is not inode:
-                raise serr.NotFound(name)
-            await fs.commit(fs.prepare_remove(inode), fence)
-
-    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
-        if not isinstance(new_dir, NamedDir):
-            raise serr.Inval(new_name, "a rename stays within one server")
-        while not await self._rename_over(new_dir.inode.children.get(new_name), new_dir.inode, new_name, fence):
-            continue
-
-    async def _rename_over(self, victim: Inode | None, target: Inode, new_name: str, fence: Fence) -> bool:
-        """Renames, replacing ``victim``; False if by the time the locks are held something else has that name."""
-        fs, inode = self.fs, self.inode
-        directory = fs.tree.parent_of(inode)
-        name = inode.name
-        exclusive: list[Key] = [(directory.ino, name), (target.ino, new_name)]
-        # The lock of all renames of directories. No object has the number 0.
-        if inode.is_dir:
-            exclusive.append((0, CONTENTS))
-        # As for its removal: nothing may be made in it, or written to it, before it goes.
-        if victim is not None and victim is not inode:
-            exclusive.append((victim.ino, "" if victim.is_dir else CONTENTS))
-        async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, ""), (target.ino, "")]):
-            if directory.children.get(name) is not inode:
-                raise serr.NotFound(name)
-            if target.children.get(new_name) is not victim:
-                return False
-            # Onto itself: nothing changes, no version either.
-            if victim is inode:
-                return True
-            if victim is None and target is not directory:
-                fs.check_room(target, new_name)
-            now = time.time()
-
-            def apply(revision: int) -> None:
-                for dir_ino, event in fs.tree.apply_rename(inode, target, new_name, revision, now):
-                    fs.watches.publish(dir_ino, event)
-                if victim is not None:
-                    fs.contents.forget(victim)
-                    if victim.is_dir:
-                        fs.watches.end(victim.ino)
-
-            await fs.committer.commit(fs.tree.plan_rename(inode, target, new_name, now), fence, apply)
-            return True
 
 
 class NamedFile(NamedNode):
@@ -188,6 +146,100 @@ class NamedDir(NamedNode, Dir):
         node = node_of(self.fs, inode)
         return node, _OpenNamedFile(node) if isinstance(node, NamedFile) else None
 
+    async def open_entry(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
+        while True:
+            inode = self.inode.children.get(name)
+            if inode is None and not how.makes:
+                raise serr.NotFound(name)
+            if inode is not None:
+                node = node_of(self.fs, inode)
+                check_opening(node, name, how)
+                if not isinstance(node, NamedFile):
+                    return node, None
+                if not (how.mode & OTRUNC and inode.length):
+                    return node, _OpenNamedFile(node)
+            async with self._hold(name, inode):
+                if self.inode.children.get(name) is not inode:
+                    continue
+                return await self._open_held(inode, name, how)
+
+    async def _open_held(self, inode: Inode | None, name: str, how: OpenHow) -> tuple[Node, OpenFile]:
+        """Makes the file, or empties it. The locks of both are held."""
+        node = NamedFile(self.fs, await self._make(name, b"", how) if inode is None else inode)
+        if inode is not None:
+            await node.write_held(b"", 0, replace=True, fence=how.fence)
+        return node, _OpenNamedFile(node)
+
+    async def remove_entry(
+        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
+    ) -> None:
+        fs, directory = self.fs, self.inode
+        while True:
+            inode = self._entry(name, expected)
+            exclusive = [(directory.ino, name), (inode.ino, "" if inode.is_dir else CONTENTS)]
+            async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, "")]):
+                # Which locks are needed the entry said before they were waited for: another one needs others.
+                if directory.children.get(name) is inode:
+                    self._entry(name, expected)
+                    await fs.commit(fs.prepare_remove(inode), fence)
+                    return
+
+    def _entry(self, name: str, expected: Expected) -> Inode:
+        inode = self.inode.children.get(name)
+        if inode is None:
+            raise serr.NotFound(name)
+        expected.check(name, node_of(self.fs, inode).qid())
+        return inode
+
+    async def rename_entry(
+        self,
+        caller: Caller,
+        name: str,
+        new_dir: Dir,
+        new_name: str,
+        fences: Sequence[Fence] = (),
+        expected: Expected = WHATEVER,
+    ) -> None:
+        if not isinstance(new_dir, NamedDir):
+            raise serr.Inval(new_name, "a rename stays within one server")
+        directory, target = self.inode, new_dir.inode
+        while True:
+            inode, victim = self._entry(name, expected), target.children.get(new_name)
+            exclusive: list[Key] = [(directory.ino, name), (target.ino, new_name)]
+            # The lock of all renames of directories. No object has the number 0.
+            if inode.is_dir:
+                exclusive.append((0, CONTENTS))
+            # As for its removal: nothing may be made in it, or written to it, before it goes.
+            if victim is not None and victim is not inode:
+                exclusive.append((victim.ino, "" if victim.is_dir else CONTENTS))
+            async with self.fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, ""), (target.ino, "")]):
+                # By now other objects may have the names: then they are what is renamed, and replaced, or not.
+                if directory.children.get(name) is inode and target.children.get(new_name) is victim:
+                    self._entry(name, expected)
+                    await self._rename_held(inode, victim, target, new_name, fences)
+                    return
+
+    async def _rename_held(
+        self, inode: Inode, victim: Inode | None, target: Inode, new_name: str, fences: Sequence[Fence]
+    ) -> None:
+        fs = self.fs
+        # Onto itself: nothing changes, no version either.
+        if victim is inode:
+            return
+        if victim is None and target is not self.inode:
+            fs.check_room(target, new_name)
+        now = time.time()
+
+        def apply(revision: int) -> None:
+            for dir_ino, event in fs.tree.apply_rename(inode, target, new_name, revision, now):
+                fs.watches.publish(dir_ino, event)
+            if victim is not None:
+                fs.contents.forget(victim)
+                if victim.is_dir:
+                    fs.watches.end(victim.ino)
+
+        await fs.committer.commit(fs.tree.plan_rename(inode, target, new_name, now), fences, apply)
+
     def _hold(self, name: str, file: Inode | None = None) -> AbstractAsyncContextManager[None]:
         """The locks of an entry, and of the contents of the file there if it is to be written."""
         ino = self.inode.ino
@@ -216,9 +268,11 @@ class NamedDir(NamedNode, Dir):
             whole = data if how.mode & OTRUNC else merged(b"", offset, data)
             await self._make(name, whole, how)
             return len(data)
+        node = node_of(self.fs, inode)
+        if how.follows and node.is_link:
+            raise serr.NotDir(name)
         if how.mode & OEXCL:
             raise serr.Exists(name)
-        node = node_of(self.fs, inode)
         if not isinstance(node, NamedFile):
             raise serr.IsDir(name)
         replace = bool(how.mode & OTRUNC)

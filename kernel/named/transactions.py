@@ -56,7 +56,7 @@ async def _commit(fs: NamedFs, wanted: Sequence[Wanted], names: Sequence[str], f
     prepared = [_prepare(fs, each, name) for each, name in zip(wanted, names, strict=True)]
     whole = _joined(fs, [one for one in prepared if one is not None])
     _check_room(fs, whole, fence)
-    await fs.committer.commit(whole.plan, fence, whole.apply, whole.beside)
+    await fs.committer.commit(whole.plan, [fence], whole.apply, whole.beside)
     return [_outcome(each, name, one) for each, name, one in zip(wanted, names, prepared, strict=True)]
 
 

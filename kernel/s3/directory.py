@@ -256,9 +256,6 @@ class S3Dir(Dir):
     def _elsewhere(self, prefix: str) -> Folder:
         return Folder(self._shared, self.folder.bucket, prefix)
 
-    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
-        raise serr.NotSupported(self.name, "S3 cannot rename")
-
 
 class S3Bucket(S3Dir):
     """A bucket: a directory that stays."""

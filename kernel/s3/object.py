@@ -9,7 +9,7 @@ from kernel.s3.reader import ObjectReader
 from kernel.s3.state import FILE_PERM
 from kernel.s3.writer import ObjectWriter
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import NO_FENCE, OACCESS_MASK, OTRUNC, OWRITE, Fence, Perm, Qid, Stat
 
 if TYPE_CHECKING:
@@ -83,6 +83,3 @@ class S3Object(Node):
             self._shared.fences.check(fence)
             await account.delete(bucket, self._key)
             self._folder.has_gone(self._name)
-
-    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
-        raise serr.NotSupported(self._name, "S3 cannot rename")

@@ -14,8 +14,20 @@ from kernel.ux.node import UxNode
 from kernel.ux.pipe import UxPipe
 from kernel.ux.workshop import HIDDEN
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
-from sigmaos_ray.sigmap import DMDIR, DMNAMEDPIPE, DMTMP, NO_LEASE, OEXCL, OTRUNC, Fence, Mode, Stat, path
+from sigmaos_ray.protsrv.node import WHATEVER, Dir, Expected, Node, OpenFile, OpenHow, check_opening
+from sigmaos_ray.sigmap import (
+    DMDIR,
+    DMNAMEDPIPE,
+    DMSYMLINK,
+    DMTMP,
+    NO_FENCE,
+    NO_LEASE,
+    OEXCL,
+    OTRUNC,
+    Fence,
+    Stat,
+    path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +78,26 @@ class UxDir(UxNode, Dir):
         raise serr.IsDir(self._name)
 
     # -- nodes of the entries
+
+    async def open_entry(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
+        while True:
+            with self.open_dir() as directory:
+                present = directory.peek(name) if how.makes else directory.look(name)
+                if present is not None:
+                    node = self._entry(directory, name, present)
+                    check_opening(node, name, how)
+                    if not isinstance(node, UxFile):
+                        return node, None
+                    # No wait between the look and this: what is opened is what has the name.
+                    file = node.open_in(directory, how)
+                    break
+            try:
+                return await self.create(caller, name, how)
+            except serr.Exists:  # somebody else was quicker: then there is something to open
+                if how.mode & OEXCL:
+                    raise
+        await node.truncate_opened(file, how)
+        return node, file
 
     def _node_of(self, name: str, host: HostStat) -> UxNode:
         """The node of an entry that the host shows."""
@@ -121,10 +153,11 @@ class UxDir(UxNode, Dir):
         with self.open_dir() as directory:
             return self._entry(directory, name)
 
-    def _entry(self, directory: HostDir, name: str) -> UxNode:
+    def _entry(self, directory: HostDir, name: str, host: HostStat | None = None) -> UxNode:
+        """``host``: what a look has just shown."""
         if self.is_root and name == HIDDEN:
             raise serr.NotFound(name)
-        host = directory.look(name)
+        host = host or directory.look(name)
         self.shared.check_shown(name, host)
         return self._node_of(name, host)
 
@@ -171,7 +204,7 @@ class UxDir(UxNode, Dir):
     async def create(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         self._check_name(name)
         host_mode = _host_mode_of(name, how)
-        self.shared.check(how.fence, how.lease)
+        self.shared.check(how.fence, lease=how.lease)
         node, fd = await self._create(name, how, host_mode)
         # Before the wait: whoever removes or replaces the file meanwhile must find it open.
         file = node.files.adopt(fd) if isinstance(node, UxFile) and fd is not None else None
@@ -212,7 +245,7 @@ class UxDir(UxNode, Dir):
         piece = await store.prepare(how.data, 0, host_mode, name)
         try:
             # Again: to prepare it took time, in which the lease may have ended, or a newer fence have come.
-            self.shared.check(how.fence, how.lease)
+            self.shared.check(how.fence, lease=how.lease)
             with self.open_dir() as directory:
                 node = self._place_new(directory, piece, name, how.lease)
             return node, piece.take_fd()
@@ -250,30 +283,32 @@ class UxDir(UxNode, Dir):
             raise serr.Inval(name, "a put makes a file")
         # Both ways take time, in which a file may come or go: then it is the other one's turn.
         while True:
-            if self._goes_in_place(name, how.mode):
+            if self._goes_in_place(name, how):
                 return await self._put_in_place(name, data, how=how, offset=offset)
             if await self._put_whole(name, data, host_mode=host_mode, how=how, offset=offset):
                 await self.settle()
                 return len(data)
 
-    def _goes_in_place(self, name: str, mode: Mode) -> bool:
+    def _goes_in_place(self, name: str, how: OpenHow) -> bool:
         """True if a put goes into a file that is there, untruncated. Exists, IsDir and the like where it cannot."""
         with self.open_dir() as directory:
             present = directory.peek(name)
         if present is None:
             return False
         self.shared.check_shown(name, present)
-        if mode & OEXCL:
+        if how.follows and state.perm_of(present.mode) & DMSYMLINK:
+            raise serr.NotDir(name)
+        if how.mode & OEXCL:
             raise serr.Exists(name)
         if present.is_dir:
             raise serr.IsDir(name)
         if present.is_pipe:
             raise serr.Inval(name, "a pipe is opened, and written then")
-        return not mode & OTRUNC
+        return not how.mode & OTRUNC
 
     async def _put_in_place(self, name: str, data: bytes, *, how: OpenHow, offset: int) -> int:
         with self.open_dir() as directory:
-            file = self._file_of(name, directory.look(name)).files.open(writes=True)
+            file = self._file_of(name, directory.look(name)).open_in(directory, how)
         try:
             # Through an opening like any other: under the file's lock, so that it does not mix with writes under way.
             count = await file.write(offset, data, how.fence, how.lease)
@@ -289,9 +324,9 @@ class UxDir(UxNode, Dir):
         store = self.shared.store
         piece = await store.prepare(data, offset, host_mode, name)
         try:
-            if self._goes_in_place(name, how.mode):
+            if self._goes_in_place(name, how):
                 return False
-            self.shared.check(how.fence, how.lease)
+            self.shared.check(how.fence, lease=how.lease)
             with self.open_dir() as directory:
                 old = directory.peek(name)
                 if old is None:
@@ -316,19 +351,44 @@ class UxDir(UxNode, Dir):
         node.replaced(piece)
         self.shared.ties.tie(node, lease, mark)
 
-    # -- renaming
+    # -- removing and renaming
 
-    async def move_entry(self, node: UxNode, new_dir: Dir, new_name: str, fence: Fence) -> None:
-        """Moves an entry of this directory to ``new_dir/new_name``."""
+    def _expected_entry(self, directory: HostDir, name: str, expected: Expected) -> UxNode:
+        self._check_name(name)
+        node = self._entry(directory, name)
+        expected.check(name, node.qid())
+        return node
+
+    async def remove_entry(
+        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
+    ) -> None:
+        with self.open_dir() as directory:
+            node = self._expected_entry(directory, name, expected)
+            self.shared.check(fence)
+            directory.remove(name, is_dir=node.is_dir)
+        self.taken_out(name, node)
+        await self.settle()
+
+    async def rename_entry(
+        self,
+        caller: Caller,
+        name: str,
+        new_dir: Dir,
+        new_name: str,
+        fences: Sequence[Fence] = (),
+        expected: Expected = WHATEVER,
+    ) -> None:
+        with self.open_dir() as source:
+            node = self._expected_entry(source, name, expected)
         if not isinstance(new_dir, UxDir) or new_dir.shared is not self.shared:
             raise serr.Inval(new_name, "a rename stays within one server")
         new_dir._check_name(new_name)
         # The host would refuse it too, with an error (EINVAL) that says nothing of the reason.
         if node.is_dir and new_dir._is_below(node):
             raise serr.Inval(new_name, "a directory cannot move into itself")
-        self.shared.check(fence)
+        self.shared.check(*fences)
         # Without this the file would be taken for two names of one file, of which one goes.
-        if new_dir is self and new_name == node.name:
+        if new_dir is self and new_name == name:
             return
         is_replaced = self._move_on_host(node, new_dir, new_name)
         # From here to the last watch no wait: who lists and who watches see one moment (W-3).

@@ -13,8 +13,9 @@ from sigmaos_ray.protsrv.node import OpenFile
 from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, OACCESS_MASK, OREAD, OTRUNC, Fence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from kernel.ux.hostdir import HostDir
     from kernel.ux.node import Parent
     from kernel.ux.shared import UxShared
     from kernel.ux.state import HostStat
@@ -41,20 +42,29 @@ class UxFile(UxNode):
         return super()._look() if handle is None else hostfile.status(handle.fd, self._name)
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
-        writes = how.mode & OACCESS_MASK != OREAD or bool(how.mode & OTRUNC)
-        file = self.files.open(writes=writes)
+        file = self._open(self._open_by_name, how)
+        await self.truncate_opened(file, how)
+        return file
+
+    def open_in(self, directory: HostDir, how: OpenHow) -> OpenUxFile:
+        """Opened in the directory that it is in, still untruncated."""
+        return self._open(lambda writes: directory.open_file(self._name, writable=writes), how)
+
+    def _open(self, open_fd: Callable[[bool], int], how: OpenHow) -> OpenUxFile:
+        return self.files.open(open_fd, writes=how.mode & OACCESS_MASK != OREAD or bool(how.mode & OTRUNC))
+
+    def _open_by_name(self, writes: bool) -> int:
+        with self.open_parent() as directory:
+            return directory.open_file(self._name, writable=writes)
+
+    async def truncate_opened(self, file: OpenUxFile, how: OpenHow) -> None:
+        """What an opening with OTRUNC does next. If it fails the file is closed."""
         if how.mode & OTRUNC:
             try:
                 await file.truncate(how.fence)
             except BaseException:
                 await file.close()
                 raise
-        return file
-
-    def open_fd(self, *, writable: bool) -> int:
-        """The caller closes it."""
-        with self.open_parent() as directory:
-            return directory.open_file(self._name, writable=writable)
 
     def replaced(self, piece: Workpiece) -> None:
         """The file has new contents, in a new inode; who has it open goes over to that."""
@@ -93,10 +103,11 @@ class OpenFiles:
         self.handle: Handle | None = None
         self._count = 0
 
-    def open(self, *, writes: bool) -> OpenUxFile:
+    def open(self, open_fd: Callable[[bool], int], *, writes: bool) -> OpenUxFile:
+        """``open_fd``: gives a descriptor of the file, writable or not, if there is none yet that will do."""
         # Not writable before somebody wants that: a file that may only be read could not be opened at all.
         if self.handle is None or (writes and not self.handle.writable):
-            self._swap(Handle(self._node.open_fd(writable=writes), writable=writes))
+            self._swap(Handle(open_fd(writes), writable=writes))
         return self._opened()
 
     def adopt(self, fd: int) -> OpenUxFile:
@@ -164,7 +175,7 @@ class OpenUxFile(OpenFile):
         with self._held() as handle:
             async with shared.locks.hold(exclusive=[handle.inode]):
                 # Under the lock: whoever waited for it may have been overtaken meanwhile.
-                shared.check(fence, lease)
+                shared.check(fence, lease=lease)
                 with node.leased(lease):
                     count = await shared.store.write(handle.fd, offset, data, node.name)
                 node.touch()

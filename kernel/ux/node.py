@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from kernel.ux.state import perm_of
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Dir, Node
-from sigmaos_ray.sigmap import DMTMP, NO_FENCE, NO_LEASE, Fence, Perm, Qid, Stat
+from sigmaos_ray.protsrv.node import Node
+from sigmaos_ray.sigmap import DMTMP, NO_LEASE, Perm, Qid, Stat
 
 if TYPE_CHECKING:
     from kernel.ux.hostdir import HostDir
@@ -32,12 +32,6 @@ class Parent(Protocol):
 
     def lose(self, name: str, node: UxNode) -> None:
         """The node stands for nothing from now on; of the entry nothing is known."""
-
-    async def move_entry(self, node: UxNode, new_dir: Dir, new_name: str, fence: Fence) -> None:
-        """Renames the node's entry."""
-
-    async def settle(self) -> None:
-        """Returns once the entries last as the server's configuration promises."""
 
 
 # A node knows its parent, not its pathname: so a directory above it may be renamed without a word to those below.
@@ -116,14 +110,6 @@ class UxNode(Node):
             raise serr.NotFound(self._name, "replaced on the host")
         return host
 
-    async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
-        parent = self._parent_for_change()
-        self.shared.check(fence)
-        with self.open_parent() as directory:
-            directory.remove(self._name, is_dir=self.is_dir)
-        parent.taken_out(self._name, self)
-        await parent.settle()
-
     def vanish(self) -> None:
         """Takes the entry out, as ``remove`` does, since its lease is over; what the host put in its place stays."""
         parent = self.parent
@@ -142,13 +128,3 @@ class UxNode(Node):
                 return
             directory.remove(self._name, is_dir=False)
         parent.taken_out(self._name, self)
-
-    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
-        await self._parent_for_change().move_entry(self, new_dir, new_name, fence)
-
-    def _parent_for_change(self) -> Parent:
-        if self.is_root:
-            raise serr.Inval("/", "the root cannot be removed or renamed")
-        if self.parent is None:
-            raise serr.NotFound(self._name)
-        return self.parent

@@ -35,12 +35,12 @@ class UxShared:
         with store.directory([]) as root:
             self.root_status = root.status()
 
-    def check(self, fence: Fence, lease: int = NO_LEASE) -> None:
-        """Before a change: NotFound for a lease that is over; Stale for a fence that another has overtaken. A newer
-        fence is on the disk once this returns."""
+    def check(self, *fences: Fence, lease: int = NO_LEASE) -> None:
+        """Before a change: NotFound for a lease that is over; Stale for a fence that another has overtaken. Newer
+        ones are on the disk once this returns."""
         # The lease first: what is refused for it must not raise a fence.
         self.leases.check(lease)
-        self.fences.check(fence)
+        self.fences.check(*fences)
 
     def is_shown(self, host: HostStat) -> bool:
         """False for the pipes of others, of which the server knows nothing. May be asked from any thread."""

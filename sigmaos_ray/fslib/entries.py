@@ -124,32 +124,32 @@ class EntryCalls(FsPart):
         with about(old):
             if len(old_parts) < 2 or len(new_parts) < 2:
                 raise serr.Inval(old, "the root cannot be renamed")
-            fence = self.core.fences.of(new_parts) or self.core.fences.of(old_parts)
             if old_parts[:-1] == new_parts[:-1]:
-                await self._rename_in_place(old_parts, new_parts[-1], fence)
+                await self._rename_in_place(old_parts, new_parts[-1], self.core.fences.of(old_parts))
             else:
-                await self._rename_across(old_parts, new_parts, fence)
+                await self._rename_across(old_parts, new_parts)
 
     async def _rename_in_place(self, old_parts: list[str], name: str, fence: Fence) -> None:
-        fid = await self.core.walker.walk(old_parts, resolve=False)
+        directory = await self.core.walker.walk(old_parts[:-1], resolve=True)
         try:
-            await fid.rename_to(name, fence)
+            await directory.rename_to(name, fence, old_parts[-1:])
         finally:
-            await fid.clunk_quietly()
+            await directory.clunk_quietly()
 
-    async def _rename_across(self, old_parts: list[str], new_parts: list[str], fence: Fence) -> None:
+    async def _rename_across(self, old_parts: list[str], new_parts: list[str]) -> None:
+        old_fence, fence = self.core.fences.of(old_parts), self.core.fences.of(new_parts)
         source = await self.core.walker.walk(old_parts[:-1], resolve=True)
         try:
             target = await self.core.walker.walk(new_parts[:-1], resolve=True)
             try:
                 if source.session is not target.session:
                     raise serr.Inval("/".join(new_parts), "a rename stays within one server")
-                await source.rename_at(old_parts[-1], target, new_parts[-1], fence)
+                await source.rename_at(old_parts[-1], target, new_parts[-1], fence, old_fence)
             except serr.Inval:
                 # Two ways to one directory, through a link: servers take that for a mistake.
                 if not await _are_one(source, target):
                     raise
-                await self._rename_in_place(old_parts, new_parts[-1], fence)
+                await self._rename_in_place(old_parts, new_parts[-1], fence or old_fence)
             finally:
                 await target.clunk_quietly()
         finally:

@@ -13,10 +13,10 @@ from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.client import ClientSession
-from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
+from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sigmaos_ray.config import Config, Locating, ProcEnv
     from sigmaos_ray.fslib.stats import ClientStats
@@ -27,7 +27,7 @@ _log = debug.selector("SESSCLNT")
 class RemoteFid:
     """A fid that this client holds at a server. Whoever got it clunks it."""
 
-    __slots__ = ("_clnt", "made", "number", "perm", "removes_all", "session")
+    __slots__ = ("_clnt", "made", "number", "perm", "removes_all", "seen", "session")
 
     def __init__(self, clnt: FidClnt, session: ClientSession, number: int) -> None:
         self._clnt = clnt
@@ -37,6 +37,8 @@ class RemoteFid:
         """What ``create`` made."""
         self.perm: Perm = 0
         """What ``open`` opened: more than a qid's type tells."""
+        self.seen = Qid()
+        """What ``open`` opened, as it was then."""
         self.removes_all = False
         """What was opened is a directory that ``remove`` takes with all below it."""
 
@@ -65,7 +67,44 @@ class RemoteFid:
         reply = await self._call(Request(open=request))
         self.perm = reply.open.perm
         self.removes_all = reply.open.removes_all
-        return wire.qid_from_pb(reply.open.qid)
+        self.seen = wire.qid_from_pb(reply.open.qid)
+        return self.seen
+
+    async def open_file(
+        self,
+        names: Sequence[str],
+        mode: Mode,
+        *,
+        resolve: bool,
+        makes: bool = False,
+        perm: Perm = 0,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+    ) -> RemoteFid:
+        """A new fid of what the last name stands for then, open. ``makes``: a file that is not there is made; with
+        OEXCL it must not be there. A pipe is opened by a second message, as that may wait."""
+        new = self._new()
+        request = pb.Topenfile(
+            fid=self.number,
+            newfid=new.number,
+            names=names,
+            resolve=resolve,
+            mode=mode,
+            fence=wire.fence_to_pb(fence),
+            makes=makes,
+            perm=perm,
+            lease=lease,
+        )
+        new.perm = (opened := (await self._call_for(new, Request(openfile=request))).open).perm
+        new.removes_all = opened.removes_all
+        new.seen = wire.qid_from_pb(opened.qid)
+        if new.perm & DMNAMEDPIPE:
+            try:
+                await new.open(mode, fence)
+            except BaseException:
+                await new.clunk_quietly()
+                raise
+        return new
 
     async def create(
         self,
@@ -116,9 +155,10 @@ class RemoteFid:
         except serr.SigmaError as error:
             _log(f"abort of fid {self.number}: {error}")
 
-    async def remove(self, fence: Fence = NO_FENCE, *, everything: bool = False) -> None:
-        """Removes the object, ``everything``: with all below it; the fid is gone either way."""
-        request = pb.Tremove(fid=self.number, fence=wire.fence_to_pb(fence), all=everything)
+    async def remove(self, fence: Fence = NO_FENCE, *, everything: bool = False, version: int = 0) -> None:
+        """Removes the object, if it still has the name that it was walked to by (else NotFound), in that ``version``
+        (else Version; 0: any); ``everything``: with all below it. The fid is gone either way."""
+        request = pb.Tremove(fid=self.number, fence=wire.fence_to_pb(fence), all=everything, version=version)
         await self._call(Request(remove=request))
 
     async def remove_file(self, names: Sequence[str], *, resolve: bool, fence: Fence = NO_FENCE) -> None:
@@ -129,14 +169,22 @@ class RemoteFid:
         reply = await self._call(Request(stat=pb.Tstat(fid=self.number, names=names, resolve=resolve)))
         return wire.stat_from_pb(reply.stat.stat)
 
-    async def rename_to(self, name: str, fence: Fence = NO_FENCE) -> None:
-        """Renames within the directory."""
-        request = pb.Twstat(fid=self.number, stat=pb.Stat(name=name), fence=wire.fence_to_pb(fence))
+    async def rename_to(self, name: str, fence: Fence = NO_FENCE, names: Sequence[str] = ()) -> None:
+        """Renames what the last of ``names`` stands for then, within its directory; without names the fid's object."""
+        request = pb.Twstat(fid=self.number, stat=pb.Stat(name=name), fence=wire.fence_to_pb(fence), names=names)
         await self._call(Request(wstat=request))
 
-    async def rename_at(self, old: str, new_dir: RemoteFid, new: str, fence: Fence = NO_FENCE) -> None:
+    async def rename_at(
+        self, old: str, new_dir: RemoteFid, new: str, fence: Fence = NO_FENCE, old_fence: Fence = NO_FENCE
+    ) -> None:
+        """``fence``: what changes of the new directory carry; ``old_fence``: those of this one."""
         request = pb.Trenameat(
-            old_fid=self.number, old_name=old, new_fid=new_dir.number, new_name=new, fence=wire.fence_to_pb(fence)
+            old_fid=self.number,
+            old_name=old,
+            new_fid=new_dir.number,
+            new_name=new,
+            fence=wire.fence_to_pb(fence),
+            old_fence=wire.fence_to_pb(old_fence),
         )
         await self._call(Request(renameat=request))
 
@@ -202,6 +250,8 @@ class FidClnt:
         self._dialling: dict[str, asyncio.Task[ClientSession]] = {}
         self._clunks: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.before_sending: Callable[[Request], Awaitable[None]] | None = None
+        """For tests: awaited before each request, so that others can do something between two of a call's messages."""
 
     @property
     def limits(self) -> Locating:
@@ -213,6 +263,8 @@ class FidClnt:
 
     async def call(self, session: ClientSession, request: Request, on_late: Callable[[], None] | None = None) -> Reply:
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
+        if self.before_sending is not None:
+            await self.before_sending(request)
         return await session.call(request, on_late)
 
     def clunk_soon(self, fid: RemoteFid) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Request(_message.Message):
-    __slots__ = ("seqno", "version", "auth", "attach", "walk", "open", "create", "read", "write", "clunk", "remove", "removefile", "stat", "wstat", "renameat", "getfile", "putfile", "watch", "detach", "writeread", "transact")
+    __slots__ = ("seqno", "version", "auth", "attach", "walk", "open", "create", "read", "write", "clunk", "remove", "removefile", "stat", "wstat", "renameat", "getfile", "putfile", "watch", "detach", "writeread", "transact", "openfile")
     SEQNO_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     AUTH_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class Request(_message.Message):
     DETACH_FIELD_NUMBER: _ClassVar[int]
     WRITEREAD_FIELD_NUMBER: _ClassVar[int]
     TRANSACT_FIELD_NUMBER: _ClassVar[int]
+    OPENFILE_FIELD_NUMBER: _ClassVar[int]
     seqno: int
     version: _sigmap_pb2.Tversion
     auth: _sigmap_pb2.Tauth
@@ -51,7 +52,8 @@ class Request(_message.Message):
     detach: _sigmap_pb2.Tdetach
     writeread: _sigmap_pb2.Twriteread
     transact: _sigmap_pb2.Ttransact
-    def __init__(self, seqno: _Optional[int] = ..., version: _Optional[_Union[_sigmap_pb2.Tversion, _Mapping]] = ..., auth: _Optional[_Union[_sigmap_pb2.Tauth, _Mapping]] = ..., attach: _Optional[_Union[_sigmap_pb2.Tattach, _Mapping]] = ..., walk: _Optional[_Union[_sigmap_pb2.Twalk, _Mapping]] = ..., open: _Optional[_Union[_sigmap_pb2.Topen, _Mapping]] = ..., create: _Optional[_Union[_sigmap_pb2.Tcreate, _Mapping]] = ..., read: _Optional[_Union[_sigmap_pb2.Tread, _Mapping]] = ..., write: _Optional[_Union[_sigmap_pb2.Twrite, _Mapping]] = ..., clunk: _Optional[_Union[_sigmap_pb2.Tclunk, _Mapping]] = ..., remove: _Optional[_Union[_sigmap_pb2.Tremove, _Mapping]] = ..., removefile: _Optional[_Union[_sigmap_pb2.Tremovefile, _Mapping]] = ..., stat: _Optional[_Union[_sigmap_pb2.Tstat, _Mapping]] = ..., wstat: _Optional[_Union[_sigmap_pb2.Twstat, _Mapping]] = ..., renameat: _Optional[_Union[_sigmap_pb2.Trenameat, _Mapping]] = ..., getfile: _Optional[_Union[_sigmap_pb2.Tgetfile, _Mapping]] = ..., putfile: _Optional[_Union[_sigmap_pb2.Tputfile, _Mapping]] = ..., watch: _Optional[_Union[_sigmap_pb2.Twatch, _Mapping]] = ..., detach: _Optional[_Union[_sigmap_pb2.Tdetach, _Mapping]] = ..., writeread: _Optional[_Union[_sigmap_pb2.Twriteread, _Mapping]] = ..., transact: _Optional[_Union[_sigmap_pb2.Ttransact, _Mapping]] = ...) -> None: ...
+    openfile: _sigmap_pb2.Topenfile
+    def __init__(self, seqno: _Optional[int] = ..., version: _Optional[_Union[_sigmap_pb2.Tversion, _Mapping]] = ..., auth: _Optional[_Union[_sigmap_pb2.Tauth, _Mapping]] = ..., attach: _Optional[_Union[_sigmap_pb2.Tattach, _Mapping]] = ..., walk: _Optional[_Union[_sigmap_pb2.Twalk, _Mapping]] = ..., open: _Optional[_Union[_sigmap_pb2.Topen, _Mapping]] = ..., create: _Optional[_Union[_sigmap_pb2.Tcreate, _Mapping]] = ..., read: _Optional[_Union[_sigmap_pb2.Tread, _Mapping]] = ..., write: _Optional[_Union[_sigmap_pb2.Twrite, _Mapping]] = ..., clunk: _Optional[_Union[_sigmap_pb2.Tclunk, _Mapping]] = ..., remove: _Optional[_Union[_sigmap_pb2.Tremove, _Mapping]] = ..., removefile: _Optional[_Union[_sigmap_pb2.Tremovefile, _Mapping]] = ..., stat: _Optional[_Union[_sigmap_pb2.Tstat, _Mapping]] = ..., wstat: _Optional[_Union[_sigmap_pb2.Twstat, _Mapping]] = ..., renameat: _Optional[_Union[_sigmap_pb2.Trenameat, _Mapping]] = ..., getfile: _Optional[_Union[_sigmap_pb2.Tgetfile, _Mapping]] = ..., putfile: _Optional[_Union[_sigmap_pb2.Tputfile, _Mapping]] = ..., watch: _Optional[_Union[_sigmap_pb2.Twatch, _Mapping]] = ..., detach: _Optional[_Union[_sigmap_pb2.Tdetach, _Mapping]] = ..., writeread: _Optional[_Union[_sigmap_pb2.Twriteread, _Mapping]] = ..., transact: _Optional[_Union[_sigmap_pb2.Ttransact, _Mapping]] = ..., openfile: _Optional[_Union[_sigmap_pb2.Topenfile, _Mapping]] = ...) -> None: ...
 
 class Reply(_message.Message):
     __slots__ = ("seqno", "error", "version", "auth", "attach", "walk", "open", "create", "read", "write", "clunk", "remove", "stat", "wstat", "renameat", "getfile", "watch", "detach", "writeread", "transact")

@@ -161,6 +161,28 @@ class Ropen(_message.Message):
     removes_all: bool
     def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ..., perm: _Optional[int] = ..., removes_all: _Optional[bool] = ...) -> None: ...
 
+class Topenfile(_message.Message):
+    __slots__ = ("fid", "newfid", "names", "resolve", "mode", "fence", "makes", "perm", "lease")
+    FID_FIELD_NUMBER: _ClassVar[int]
+    NEWFID_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    RESOLVE_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    FENCE_FIELD_NUMBER: _ClassVar[int]
+    MAKES_FIELD_NUMBER: _ClassVar[int]
+    PERM_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    fid: int
+    newfid: int
+    names: _containers.RepeatedScalarFieldContainer[str]
+    resolve: bool
+    mode: int
+    fence: Fence
+    makes: bool
+    perm: int
+    lease: int
+    def __init__(self, fid: _Optional[int] = ..., newfid: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ..., mode: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., makes: _Optional[bool] = ..., perm: _Optional[int] = ..., lease: _Optional[int] = ...) -> None: ...
+
 class Tcreate(_message.Message):
     __slots__ = ("fid", "name", "perm", "mode", "lease", "fence", "data")
     FID_FIELD_NUMBER: _ClassVar[int]
@@ -234,14 +256,16 @@ class Rclunk(_message.Message):
     def __init__(self) -> None: ...
 
 class Tremove(_message.Message):
-    __slots__ = ("fid", "fence", "all")
+    __slots__ = ("fid", "fence", "all", "version")
     FID_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
     ALL_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     fid: int
     fence: Fence
     all: bool
-    def __init__(self, fid: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., all: _Optional[bool] = ...) -> None: ...
+    version: int
+    def __init__(self, fid: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., all: _Optional[bool] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Rremove(_message.Message):
     __slots__ = ()
@@ -276,32 +300,36 @@ class Rstat(_message.Message):
     def __init__(self, stat: _Optional[_Union[Stat, _Mapping]] = ...) -> None: ...
 
 class Twstat(_message.Message):
-    __slots__ = ("fid", "stat", "fence")
+    __slots__ = ("fid", "stat", "fence", "names")
     FID_FIELD_NUMBER: _ClassVar[int]
     STAT_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
     fid: int
     stat: Stat
     fence: Fence
-    def __init__(self, fid: _Optional[int] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, fid: _Optional[int] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Rwstat(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class Trenameat(_message.Message):
-    __slots__ = ("old_fid", "old_name", "new_fid", "new_name", "fence")
+    __slots__ = ("old_fid", "old_name", "new_fid", "new_name", "fence", "old_fence")
     OLD_FID_FIELD_NUMBER: _ClassVar[int]
     OLD_NAME_FIELD_NUMBER: _ClassVar[int]
     NEW_FID_FIELD_NUMBER: _ClassVar[int]
     NEW_NAME_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
+    OLD_FENCE_FIELD_NUMBER: _ClassVar[int]
     old_fid: int
     old_name: str
     new_fid: int
     new_name: str
     fence: Fence
-    def __init__(self, old_fid: _Optional[int] = ..., old_name: _Optional[str] = ..., new_fid: _Optional[int] = ..., new_name: _Optional[str] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+    old_fence: Fence
+    def __init__(self, old_fid: _Optional[int] = ..., old_name: _Optional[str] = ..., new_fid: _Optional[int] = ..., new_name: _Optional[str] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., old_fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
 
 class Rrenameat(_message.Message):
     __slots__ = ()
@@ -324,10 +352,12 @@ class Tgetfile(_message.Message):
     def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., offset: _Optional[int] = ..., count: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ...) -> None: ...
 
 class Rgetfile(_message.Message):
-    __slots__ = ("data",)
+    __slots__ = ("data", "qid")
     DATA_FIELD_NUMBER: _ClassVar[int]
+    QID_FIELD_NUMBER: _ClassVar[int]
     data: bytes
-    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+    qid: Qid
+    def __init__(self, data: _Optional[bytes] = ..., qid: _Optional[_Union[Qid, _Mapping]] = ...) -> None: ...
 
 class Tputfile(_message.Message):
     __slots__ = ("fid", "mode", "perm", "offset", "names", "resolve", "lease", "fence", "data")

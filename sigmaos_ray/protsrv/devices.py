@@ -6,7 +6,7 @@ import abc
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Dir, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import WHATEVER, Dir, Expected, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_STAT,
     DMDEVICE,
@@ -229,6 +229,36 @@ class OverlayRoot(Dir):
         # Entries beneath that bear such a name are hidden by the server's own, as walks have it.
         page = await self._root.entries(caller, after, limit)
         return [stat for stat in page if stat.name not in self._nodes]
+
+    async def open_entry(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
+        if name in self._nodes:
+            return await super().open_entry(caller, name, how)
+        return await self._root.open_entry(caller, name, how)
+
+    async def remove_entry(
+        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
+    ) -> None:
+        if name in self._nodes:
+            await super().remove_entry(caller, name, fence, expected)
+        else:
+            await self._root.remove_entry(caller, name, fence, expected)
+
+    async def rename_entry(
+        self,
+        caller: Caller,
+        name: str,
+        new_dir: Dir,
+        new_name: str,
+        fences: Sequence[Fence] = (),
+        expected: Expected = WHATEVER,
+    ) -> None:
+        if name in self._nodes:
+            await super().rename_entry(caller, name, new_dir, new_name, fences, expected)
+        else:
+            await self._root.rename_entry(caller, name, new_dir, new_name, fences, expected)
+
+    async def dir_to_come(self, caller: Caller, names: Sequence[str]) -> Dir | None:
+        return None if names and names[0] in self._nodes else await self._root.dir_to_come(caller, names)
 
     async def get(self, caller: Caller, names: Sequence[str], offset: int, count: int) -> bytes | None:
         return None if names[0] in self._nodes else await self._root.get(caller, names, offset, count)

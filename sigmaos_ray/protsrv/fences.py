@@ -47,9 +47,22 @@ class FenceTable:
         self._newest = {fence.pathname: fence for fence in known}
         self._on_change = on_change
 
-    def check(self, fence: Fence) -> None:
-        """Raises Stale for a fence that is older than one seen before; remembers a newer one. Call it before anything
-        of the change is made. Retry or Inval if a new pathname is one too many, or too long."""
+    def check(self, *fences: Fence) -> None:
+        """Raises Stale for a fence that is older than one seen before; remembers a newer one, but none if one of them
+        is refused. Call it before anything of the change is made. Retry or Inval if a new pathname is one too many, or
+        too long."""
+        for fence in fences:
+            self._admit(fence)
+        for fence in fences:
+            newest = self._newest.get(fence.pathname)
+            if fence and (newest is None or fence > newest):
+                # Remembered first: if it cannot be written down the change is not made, and a fence too new does no
+                # harm.
+                self._newest[fence.pathname] = fence
+                _log(f"{fence.pathname} is at {fence.epoch}, {fence.seqno}")
+                self._changed()
+
+    def _admit(self, fence: Fence) -> None:
         if not fence:
             return
         newest = self._newest.get(fence.pathname)
@@ -59,11 +72,6 @@ class FenceTable:
         # Never by forgetting another one to make room: its old leaders would be let in again.
         if newest is None:
             self._check_room(fence)
-        if newest is None or fence > newest:
-            # Remembered first: if it cannot be written down the change is not made, and a fence too new does no harm.
-            self._newest[fence.pathname] = fence
-            _log(f"{fence.pathname} is at {fence.epoch}, {fence.seqno}")
-            self._changed()
 
     def _check_room(self, fence: Fence) -> None:
         size, limits = len(fence.pathname.encode()), self._limits

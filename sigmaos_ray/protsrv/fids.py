@@ -25,6 +25,7 @@ class Fid:
         "file",
         "is_freed",
         "mode",
+        "name",
         "node",
         "opening",
         "parent",
@@ -49,11 +50,14 @@ class Fid:
         self.watch: ServedWatch | None = None
         self.parent = parent
         """The directory that a walk found the node in; None at the root of an attach."""
+        self.name = node.name
+        """What the node was called there, whatever it is called by now."""
 
     def at_end_of(self, way: Sequence[Node]) -> Fid:
         """A new fid for where a walk from this one led; of a walk that made no step (a clone), for the same place."""
-        if not way:
+        if not way or way[-1] is self.node:
             return Fid(self.node, self.caller, self.parent)
+        way = [node for node, before in zip(way, [self.node, *way[:-1]], strict=True) if node is not before]
         above = way[-2] if len(way) > 1 else self.node
         return Fid(way[-1], self.caller, above if isinstance(above, Dir) else None)
 

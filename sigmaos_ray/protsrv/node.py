@@ -16,12 +16,27 @@ from __future__ import annotations
 
 import abc
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, NO_FENCE, NO_LEASE, OREAD, Fence, Mode, Perm, Qid, Stat, path
+from sigmaos_ray.sigmap import (
+    DMDIR,
+    DMNAMEDPIPE,
+    DMSYMLINK,
+    NO_FENCE,
+    NO_LEASE,
+    OACCESS_MASK,
+    OEXCL,
+    OREAD,
+    Fence,
+    Mode,
+    Perm,
+    Qid,
+    Stat,
+    path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +55,33 @@ class OpenHow(msgspec.Struct, frozen=True):
     """Checked where something changes: by making an entry, and by OTRUNC."""
     data: bytes = b""
     """By create alone, where the directory ``creates_whole``: contents from the start."""
+    makes: bool = False
+    """By ``open_entry``: a file that is not there is made."""
+    follows: bool = False
+    """By ``open_entry`` and ``put``: a link is not meant itself, and is refused (NotDir): the client follows it."""
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What a change of an entry counts on: else it is refused, and nothing is changed."""
+
+    path: int = 0
+    """The entry is the object of that qid path (else NotFound); 0: any."""
+    version: int = 0
+    """The object has that version (else Version); 0: any."""
+    follows: bool = False
+    """It is no link, as that is to be followed (else NotDir)."""
+
+    def check(self, name: str, qid: Qid) -> None:
+        """``qid``: of what has the name now."""
+        if self.follows and qid.is_symlink:
+            raise serr.NotDir(name)
+        if self.path and qid.path != self.path:
+            raise serr.NotFound(name, "another object has its name by now")
+        if self.version and qid.version != self.version:
+            raise serr.Version(name)
+
+
+WHATEVER: Final = Expected()
 
 
 class ChangeKind(enum.IntEnum):
@@ -133,15 +175,8 @@ class Node(abc.ABC):
         for its other end, and takes back what it counted when it is cancelled."""
 
     async def remove(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
-        """Takes the object out of its directory. NotFound if it is no longer there; NotEmpty for a full directory.
-        What is open stays readable where the server can do it."""
+        """Takes the object out of a directory that leaves it to its entries (``Dir.remove_entry``)."""
         raise serr.NotSupported(self.name, "remove")
-
-    async def rename(self, caller: Caller, new_dir: Dir, new_name: str, fence: Fence = NO_FENCE) -> None:
-        """Moves the object to ``new_dir/new_name``, replacing a file or an empty directory there, in one moment.
-        NotFound if it is no longer there; NotEmpty over a full directory; Inval into its own subtree.
-        The node then stands for the object under its new name."""
-        raise serr.NotSupported(self.name, "rename")
 
     @property
     def is_dir(self) -> bool:
@@ -194,6 +229,53 @@ class Dir(Node):
         protsrv then walks. Override it where a look-up costs as much as a read."""
         return None
 
+    async def dir_to_come(self, caller: Caller, names: Sequence[str]) -> Dir | None:
+        """The directory along ``names``, which is missing today, where one comes with its first entry; None elsewhere,
+        as something has to make it. NotDir if a file is in the way."""
+        return None
+
+    async def open_entry(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
+        """What has that name now, opened, in one moment; a directory and a pipe are returned as they are. NotFound if
+        there is nothing, unless ``how.makes``; Exists if there is something, and OEXCL with it. Override it where a
+        look-up and an open are not one moment."""
+        while True:
+            try:
+                node = await self.lookup(caller, name)
+            except serr.NotFound:
+                if not how.makes:
+                    raise
+                try:
+                    return await self.create(caller, name, how)
+                except serr.Exists:  # somebody else was quicker: then there is something to open
+                    if how.mode & OEXCL:
+                        raise
+            else:
+                check_opening(node, name, how)
+                return node, None if opens_apart(node) else await node.open(caller, how)
+
+    async def remove_entry(
+        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
+    ) -> None:
+        """Takes out what has that name at that moment. NotFound if nothing has, or it is not as ``expected``; NotEmpty
+        for a full directory. What is open stays readable where the server can do it."""
+        node = await self.lookup(caller, name)
+        expected.check(name, node.qid())
+        await node.remove(caller, fence)
+
+    async def rename_entry(
+        self,
+        caller: Caller,
+        name: str,
+        new_dir: Dir,
+        new_name: str,
+        fences: Sequence[Fence] = (),
+        expected: Expected = WHATEVER,
+    ) -> None:
+        """Moves what has that name at that moment to ``new_dir/new_name``. A file takes the place of a file, a
+        directory that of an empty directory; else IsDir, NotDir or NotEmpty. NotFound as for ``remove_entry``; Inval
+        into its own subtree. Nodes of the object then stand for it under its new name."""
+        raise serr.NotSupported(name, "rename")
+
     async def remove_all(self, caller: Caller, fence: Fence = NO_FENCE) -> None:
         """Takes the directory out of its own with all that is below it, not at one moment: an error leaves the rest.
         NotEmpty if something is below that cannot be seen, or comes all the time."""
@@ -222,3 +304,19 @@ class Dir(Node):
         most, and none is below a directory that another one makes or removes (Inval). Version if an object has
         another one; else the errors of ``create``, ``put`` and ``remove``, about the name concerned."""
         raise serr.NotSupported(self.name, "transactions")
+
+
+def check_opening(node: Node, name: str, how: OpenHow) -> None:
+    """For ``open_entry``, of what has the name: NotDir for a link that is not meant itself, Exists if it must not be
+    there, IsDir for a directory that is not to be read."""
+    if how.follows and node.is_link:
+        raise serr.NotDir(name)
+    if how.makes and how.mode & OEXCL:
+        raise serr.Exists(name)
+    if node.is_dir and how.mode & OACCESS_MASK != OREAD:
+        raise serr.IsDir(name)
+
+
+def opens_apart(node: Node) -> bool:
+    """True for what ``open_entry`` does not open: directories, which protsrv reads itself, and pipes, which wait."""
+    return bool(node.perm & (DMDIR | DMNAMEDPIPE))

@@ -17,10 +17,10 @@ from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.protsrv import limits
 from sigmaos_ray.protsrv.devices import own_dir
 from sigmaos_ray.protsrv.fids import Fid, FidTable
-from sigmaos_ray.protsrv.node import Dir, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import Dir, Expected, OpenFile, OpenHow, check_opening, opens_apart
 from sigmaos_ray.protsrv.stats import WAITS_OF
 from sigmaos_ray.protsrv.transact import change_from_pb
-from sigmaos_ray.protsrv.walk import as_dir, read_whole, refuse_link, walk, walk_to, walk_to_dir
+from sigmaos_ray.protsrv.walk import as_dir, read_whole, walk, walk_to, walk_to_dir, walk_to_make
 from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import (
@@ -29,9 +29,11 @@ from sigmaos_ray.sigmap import (
     NO_OFFSET,
     OACCESS_MASK,
     OAPPEND,
+    OEXCL,
     ORDWR,
     OREAD,
     OWRITE,
+    Fence,
     path,
 )
 
@@ -82,6 +84,7 @@ class ProtSession:
             "attach": self._attach,
             "walk": self._walk,
             "open": self._open,
+            "openfile": self._openfile,
             "create": self._create,
             "read": self._read,
             "write": self._write,
@@ -248,11 +251,52 @@ class ProtSession:
             fid.mode = t.mode
         else:
             await self._open_file_of(t, fid)
+        return self._opened(fid)
+
+    def _opened(self, fid: Fid) -> Reply:
         qid = fid.node.qid()
         fid.version = qid.version
         opened = pb.Ropen(qid=wire.qid_to_pb(qid), iounit=self._config.wire.io_bytes_max, perm=fid.node.perm)
         opened.removes_all = isinstance(fid.node, Dir) and fid.node.removes_all
         return Reply(open=opened)
+
+    async def _openfile(self, t: pb.Topenfile) -> Reply:
+        """Walk and open, or create, in one message, as one operation. NotDir as for a getfile."""
+        fid = self._fids.get(t.fid)
+        self._fids.check_free(t.newfid)  # before anything is made; ``add`` looks again
+        names = limits.checked_names(t.names, self._config)
+        last = names[-1] if names else fid.node.name
+        limits.check_mode(last, t.mode)
+        limits.check_lease(last, t.lease)
+        how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), makes=t.makes, follows=t.resolve)
+        if not names or last == ".":
+            node = await walk_to(fid.node, names, fid.caller)
+            check_opening(node, last, how)
+            opened, file = Fid(node, fid.caller), None if opens_apart(node) else await node.open(fid.caller, how)
+        else:
+            opened, file = await self._open_entry(fid, names, how)
+        try:
+            self._add(t.newfid, opened)
+        except serr.SigmaError:
+            if file is not None:
+                await file.abort()
+            raise
+        opened.file = file
+        # A pipe waits for its other end: that is a Topen, which the clunk of the fid can end.
+        opened.mode = None if opened.node.perm & DMNAMEDPIPE else t.mode
+        return self._opened(opened)
+
+    async def _open_entry(self, fid: Fid, names: list[str], how: OpenHow) -> tuple[Fid, OpenFile | None]:
+        last = names[-1]
+        if path.is_union(last):
+            raise serr.NotFound(last)
+        if how.makes:
+            limits.check_new_name(last)
+            directory = await walk_to_make(fid.node, names[:-1], fid.caller)
+        else:
+            directory = await walk_to_dir(fid.node, names[:-1], fid.caller)
+        node, file = await directory.open_entry(fid.caller, last, how)
+        return Fid(node, fid.caller, directory), file
 
     async def _open_file_of(self, t: pb.Topen, fid: Fid) -> None:
         """Opens the fid's node. Closed if the fid is clunked meanwhile: the file is not left open."""
@@ -375,28 +419,53 @@ class ProtSession:
         fid = self._fids.take(t.fid)
         await self._free(fid, abort=False)
         fence = wire.fence_from_pb(t.fence)
-        await (as_dir(fid.node).remove_all(fid.caller, fence) if t.all else fid.node.remove(fid.caller, fence))
+        if t.all:
+            await as_dir(fid.node).remove_all(fid.caller, fence)
+        else:
+            expected = Expected(fid.node.qid().path, t.version)
+            await self._parent_of(fid).remove_entry(fid.caller, fid.name, fence, expected)
         return Reply(remove=pb.Rremove())
+
+    def _parent_of(self, fid: Fid) -> Dir:
+        """Where a change of the fid's own entry is made: there alone, and only if the entry still is what the fid
+        stands for, whatever became of the object."""
+        if fid.parent is None:
+            raise serr.Inval(fid.name or "/", "the root of an attach cannot be removed or renamed")
+        return fid.parent
 
     async def _removefile(self, t: pb.Tremovefile) -> Reply:
         fid = self._fids.get(t.fid)
         names = limits.checked_names(t.names, self._config)
-        if names and names[-1] == ".":
-            raise serr.Inval(".", "'.' cannot be removed")
-        node = await walk_to(fid.node, names, fid.caller, resolve=t.resolve)
-        await node.remove(fid.caller, wire.fence_from_pb(t.fence))
+        fence = wire.fence_from_pb(t.fence)
+        directory, name, expected = await self._entry_of(fid, names, follows=t.resolve)
+        await directory.remove_entry(fid.caller, name, fence, expected)
         return Reply(remove=pb.Rremove())
+
+    async def _entry_of(self, fid: Fid, names: list[str], *, follows: bool = False) -> tuple[Dir, str, Expected]:
+        """The entry that a change is about: its directory, its name, and what it must be. Without ``names`` the fid's
+        own. Inval for names that are no entry's."""
+        if not names:
+            return self._parent_of(fid), fid.name, Expected(fid.node.qid().path)
+        last = names[-1]
+        if last == ".":
+            raise serr.Inval(".", "'.' cannot be removed or renamed")
+        if path.is_union(last):
+            raise serr.NotFound(last)
+        return await walk_to_dir(fid.node, names[:-1], fid.caller), last, Expected(follows=follows)
 
     async def _wstat(self, t: pb.Twstat) -> Reply:
         """Renames an object within its directory: nothing else of a stat can be set."""
         fid = self._fids.get(t.fid)
-        if not t.stat.name:
-            raise serr.Inval(fid.node.name, "of a stat only the name can be changed")
-        limits.check_new_name(t.stat.name)
-        if fid.parent is None:
-            raise serr.NotSupported(fid.node.name, "the root of an attach cannot be renamed")
-        parent = own_dir(fid.parent, t.stat.name)
-        await fid.node.rename(fid.caller, parent, t.stat.name, wire.fence_from_pb(t.fence))
+        names = limits.checked_names(t.names, self._config)
+        new_name = t.stat.name
+        if not new_name:
+            raise serr.Inval(names[-1] if names else fid.name, "of a stat only the name can be changed")
+        limits.check_new_name(new_name)
+        directory, name, expected = await self._entry_of(fid, names)
+        target = own_dir(directory, new_name)
+        await directory.rename_entry(fid.caller, name, target, new_name, _fences(t.fence), expected)
+        if not names:
+            fid.name = new_name
         return Reply(wstat=pb.Rwstat())
 
     async def _renameat(self, t: pb.Trenameat) -> Reply:
@@ -408,9 +477,9 @@ class ProtSession:
         target = as_dir(new.node)
         if directory.qid().path == target.qid().path:
             raise serr.Inval(t.old_name, "a rename within one directory is a wstat")
-        node = await directory.lookup(old.caller, t.old_name)
         target = own_dir(target, t.new_name)
-        await node.rename(old.caller, target, t.new_name, wire.fence_from_pb(t.fence))
+        fences = _fences(t.fence, t.old_fence)
+        await directory.rename_entry(old.caller, t.old_name, target, t.new_name, fences)
         return Reply(renameat=pb.Rrenameat())
 
     async def _transact(self, t: pb.Ttransact) -> Reply:
@@ -465,18 +534,20 @@ class ProtSession:
             return Reply(write=pb.Rwrite(count=await self._put_here(fid, t)))
         if path.is_union(last):
             raise serr.Inval(last, "cannot be created")
-        directory = await walk_to_dir(fid.node, names[:-1], fid.caller)
-        if t.resolve:
-            await refuse_link(directory, last, fid.caller)
+        directory = await walk_to_make(fid.node, names[:-1], fid.caller)
         limits.check_new_name(last)
-        how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence))
+        how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), follows=t.resolve)
         count = await directory.put(fid.caller, last, t.data, how, t.offset)
         return Reply(write=pb.Rwrite(count=count))
 
     async def _put_here(self, fid: Fid, t: pb.Tputfile) -> int:
         """The put of a file that the client walked to itself."""
+        if t.mode & OEXCL:
+            raise serr.Exists(fid.node.name)
         if fid.node.is_dir:
             raise serr.IsDir(fid.node.name)
+        if t.lease:
+            raise serr.NotSupported(fid.node.name, "a file is put under a lease by its name")
         if fid.node.perm & DMNAMEDPIPE:
             raise serr.NotSupported(fid.node.name, "a pipe is opened, and written then")
         fence = wire.fence_from_pb(t.fence)
@@ -510,3 +581,8 @@ class ProtSession:
         self._stats.watch_count += 1
         self._add(t.watchfid, watcher)
         return Reply(watch=pb.Rwatch())
+
+
+def _fences(*carried: pb.Fence) -> list[Fence]:
+    """Those that a request carries, without those that are none."""
+    return [fence for fence in map(wire.fence_from_pb, carried) if fence]

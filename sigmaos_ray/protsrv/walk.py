@@ -75,6 +75,20 @@ async def walk_to_dir(start: Node, names: Sequence[str], caller: Caller) -> Dir:
     return as_dir(await walk_to(start, names, caller))
 
 
+async def walk_to_make(start: Node, names: Sequence[str], caller: Caller) -> Dir:
+    """Like ``walk_to_dir``, for a directory that an entry is to be made in: where directories come with their first
+    entry, one that is not there will do."""
+    try:
+        return await walk_to_dir(start, names, caller)
+    except serr.NotFound:
+        if not isinstance(start, Dir) or {".", ".."}.intersection(names) or any(map(path.is_union, names)):
+            raise
+        directory = await start.dir_to_come(caller, names)
+        if directory is None:
+            raise
+        return directory
+
+
 def as_dir(node: Node) -> Dir:
     """The node, NotDir unless it is a directory."""
     if not isinstance(node, Dir):
@@ -93,14 +107,3 @@ async def read_whole(node: Node, caller: Caller, offset: int, count: int) -> byt
         return await file.read(offset, count)
     finally:
         await file.close()
-
-
-async def refuse_link(directory: Dir, name: str, caller: Caller) -> None:
-    """NotDir if the entry is a link: a put that is to go through it is for the client to follow. A look, and no lock: a
-    link that is made between this and the put is written to itself."""
-    try:
-        node = await directory.lookup(caller, name)
-    except serr.NotFound:
-        return
-    if node.is_link:
-        raise serr.NotDir(name)

@@ -35,7 +35,7 @@ _log = debug.selector("SESSCLNT")
 _SERVICE: Final = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"]
 _METHOD: Final = f"/{_SERVICE.full_name}/Session"
 
-_REPLY_NAMES: Final = {"putfile": "write", "removefile": "remove"}
+_REPLY_NAMES: Final = {"putfile": "write", "removefile": "remove", "openfile": "open"}
 """Replies that are named otherwise than their requests."""
 
 

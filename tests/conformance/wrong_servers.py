@@ -72,7 +72,7 @@ def _tells_no_watches(patch: pytest.MonkeyPatch) -> None:
 
 def _takes_old_fences(patch: pytest.MonkeyPatch) -> None:
     check = FenceTable.check
-    patch.setattr(FenceTable, "check", lambda self, _: check(self, NO_FENCE))
+    patch.setattr(FenceTable, "check", lambda self, *_: check(self, NO_FENCE))
 
 
 def _keeps_leased_files(patch: pytest.MonkeyPatch) -> None:

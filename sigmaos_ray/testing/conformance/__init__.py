@@ -20,6 +20,7 @@ from sigmaos_ray.testing.conformance.leasing import LeaseTests
 from sigmaos_ray.testing.conformance.limits import LimitTests
 from sigmaos_ray.testing.conformance.links import LinkTests
 from sigmaos_ray.testing.conformance.modes import OpenModeTests
+from sigmaos_ray.testing.conformance.moments import MomentTests
 from sigmaos_ray.testing.conformance.pipes import PipeTests
 from sigmaos_ray.testing.conformance.protocol import ProtocolTests
 from sigmaos_ray.testing.conformance.puts import PutTests
@@ -44,6 +45,7 @@ __all__ = [
     "LeaseTests",
     "LimitTests",
     "LinkTests",
+    "MomentTests",
     "OpenModeTests",
     "PipeTests",
     "ProtocolTests",

@@ -65,6 +65,24 @@ class FenceTests(Suite):
         assert await tree.names() == ["d", "f"]
         assert await tree.names("d") == []
 
+    @needs("fences", "rename")
+    async def test_a_rename_between_two_fenced_directories(self, tree: Tree) -> None:
+        """L-21: who lost one of them moves nothing into it or out of it, and neither fence is remembered for it."""
+        for name in ("a", "b"):
+            await tree.sc.mkdir(tree / name)
+            await tree.sc.put_file(tree / f"{name}/f", name.encode())
+        old, new = await tree.client(), await tree.client()
+        for clnt, epoch in ((old, 1), (new, 2)):
+            await clnt.fence_dir(tree / "a", fence(tree, epoch, of="a"))
+        await old.fence_dir(tree / "b", fence(tree, 7, of="b"))
+        await new.put_file(tree / "a/f", b"a")
+        for here, there in (("a", "b"), ("b", "a")):
+            with pytest.raises(serr.Stale):
+                await old.rename(tree / f"{here}/f", tree / f"{there}/g")
+        assert (await tree.names("a"), await tree.names("b")) == (["f"], ["f"])
+        await new.rename(tree / "a/f", tree / "b/g")
+        assert await tree.names("b") == ["f", "g"]
+
     @needs("fences", "append")
     async def test_an_old_leader_appends_nothing(self, tree: Tree) -> None:
         """L-21."""

@@ -13,6 +13,7 @@ TestFiles = conformance.FileTests
 TestLeases = conformance.LeaseTests
 TestLimits = conformance.LimitTests
 TestLinks = conformance.LinkTests
+TestMoments = conformance.MomentTests
 TestOpenModes = conformance.OpenModeTests
 TestPipes = conformance.PipeTests
 TestProtocol = conformance.ProtocolTests
@@ -35,6 +36,7 @@ __all__ = [
     "TestLeases",
     "TestLimits",
     "TestLinks",
+    "TestMoments",
     "TestOpenModes",
     "TestPipes",
     "TestProtocol",

@@ -34,11 +34,11 @@ async def _put(directory: NamedDir, name: str, data: bytes = b"") -> int:
 
 
 async def _remove(directory: NamedDir, name: str) -> None:
-    await (await directory.lookup(CALLER, name)).remove(CALLER)
+    await directory.remove_entry(CALLER, name)
 
 
 async def _rename(directory: NamedDir, name: str, target: NamedDir, new_name: str) -> None:
-    await (await directory.lookup(CALLER, name)).rename(CALLER, target, new_name)
+    await directory.rename_entry(CALLER, name, target, new_name)
 
 
 async def _unless(expected: type[serr.SigmaError], call: Coroutine[Any, Any, object]) -> bool:
@@ -130,8 +130,8 @@ async def test_renames_of_directories_make_no_ring(realm: Realm) -> None:
         )
         assert sorted(results) == [False, True]
         top, below = (one, other) if results[1] else (other, one)
-        await below.remove(CALLER)
-        await top.remove(CALLER)
+        await _remove(top, below.name)
+        await _remove(root, top.name)
 
 
 async def test_a_directory_is_removed_or_filled_but_not_both(realm: Realm) -> None:
@@ -140,7 +140,7 @@ async def test_a_directory_is_removed_or_filled_but_not_both(realm: Realm) -> No
         directory = await _make_dir(named, f"d{number}")
         filled, removed = await asyncio.gather(
             _unless(serr.NotFound, _put(directory, "f")),
-            _unless(serr.NotEmpty, directory.remove(CALLER)),
+            _unless(serr.NotEmpty, _remove(cast("NamedDir", named.root), directory.name)),
         )
         assert filled != removed
 

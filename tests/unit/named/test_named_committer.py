@@ -49,7 +49,7 @@ class Leader:
 
     async def write(self, ino: int, *, fence: Fence | None = None, lease: int = 0, size_bytes: int = 1) -> int:
         plan = Plan(put_contents=[Contents(ino, Meta(0o777, 1.0), b"x" * size_bytes, lease)])
-        return await self.committer.commit(plan, fence or Fence(), lambda _: self.applied.append(ino))
+        return await self.committer.commit(plan, [fence or Fence()], lambda _: self.applied.append(ino))
 
     def stored(self, ino: int) -> bool:
         return self.etcd.value(KEYS.inode(ino, 0)) is not None
@@ -129,8 +129,8 @@ async def test_the_next_leader_knows_the_fences(leader: Leader) -> None:
     assert successor.fences.table.newest() == [Fence("a/b", 5, 2)]
     for old in (Fence("a/b", 5, 1), Fence("a/b", 4, 9)):
         with pytest.raises(serr.Stale):
-            await successor.commit(Plan(), old)
-    await successor.commit(Plan(), Fence("gone", 0))
+            await successor.commit(Plan(), [old])
+    await successor.commit(Plan(), [Fence("gone", 0)])
     await successor.close()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from uxtree import ME, UxTree, make_dir, make_file, open_tree, put
+from uxtree import ME, UxTree, make_dir, make_file, open_tree, put, remove
 
 from kernel.ux import hostdir, hostfile
 from kernel.ux.hostdir import host_stat as really
@@ -145,7 +145,7 @@ async def test_a_file_removed_while_open_stays_readable(tree: UxTree) -> None:
     await put(tree.root, "file", b"data")
     node = await tree.file("file")
     file = await node.open(ME, OpenHow(ORDWR))
-    await node.remove(ME)
+    await remove(node)
     await file.write(NO_OFFSET, b" more")
     assert await file.read(0, 100) == b"data more"
     assert (await node.stat(ME)).length == 9

@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from uxtree import ME, UxTree, make_dir, make_pipe, open_tree, put
+from uxtree import UxTree, make_dir, make_pipe, open_tree, put, remove, rename
 
 from kernel.ux.journal import At, Gone, Moved, places
 from sigmaos_ray.sigmap import OTRUNC, OWRITE
@@ -68,7 +68,7 @@ class Steps:
         await put(root, "over", b"y", OWRITE | OTRUNC, lease=lease)
         self.promise()
         await put(root, "over", b"z", OWRITE | OTRUNC)
-        await (await self._tree.file("leased")).rename(ME, root, "renamed")
+        await rename(await self._tree.file("leased"), root, "renamed")
         self.promise(may=("leased",))
         await put(root, "leased", b"plain")
         self.done("leased")
@@ -77,19 +77,19 @@ class Steps:
         await put(directory, "leased", b"", lease=lease)
         self.promise(may=("dir/plain", "moved/plain"))
         await put(directory, "plain", b"")
-        await directory.rename(ME, root, "moved")
+        await rename(directory, root, "moved")
         self.done("moved/plain")
         self.promise(but=("dir/plain",))
-        await (await self._tree.file("later")).remove(ME)
+        await remove(await self._tree.file("later"))
         self.promise(may=("later",))
         await put(root, "later", b"plain")
         self.done("later")
         self.promise(may=("later", "moved/later"))
-        await (await self._tree.file("later")).rename(ME, await self._tree.dir("moved"), "later")
+        await rename(await self._tree.file("later"), await self._tree.dir("moved"), "later")
         self.done("moved/later")
         self.promise()
         pipe = await make_pipe(root, "pipe")
-        await pipe.rename(ME, directory, "pipe")
+        await rename(pipe, directory, "pipe")
         leases.end(lease)
 
 
@@ -153,7 +153,7 @@ def test_killed_again_while_it_clears(tmp_path: Path) -> None:
             directory = await make_dir(tree.root, "dir")
             for name in ("a", "b"):
                 await put(directory, name, b"", lease=lease)
-            await directory.rename(ME, tree.root, "moved")
+            await rename(directory, tree.root, "moved")
             await make_pipe(tree.root, "pipe")
             await put(tree.root, "plain", b"")
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from uxtree import ME, UxTree, make_dir, put
+from uxtree import ME, UxTree, make_dir, put, remove, rename
 
 from kernel.ux.hostdir import HostDir
 from sigmaos_ray import serr
@@ -44,7 +44,7 @@ async def test_links_of_the_host_are_refused_and_not_listed(tree: UxTree, outsid
     with pytest.raises(serr.Exists):
         await tree.root.create(ME, "link", OpenHow(OREAD, DMDIR | 0o755))
     with pytest.raises(serr.Perm):
-        await (await tree.file("file")).rename(ME, tree.root, "link")
+        await rename(await tree.file("file"), tree.root, "link")
     assert link.is_symlink()
     assert (outside / "secret").read_text() == "secret"
 
@@ -71,9 +71,9 @@ async def test_a_link_swapped_in_for_a_held_directory_does_not_help(tree: UxTree
         directory.create(ME, "new", OpenHow(OWRITE, 0o644)),
         put(directory, "secret", b"overwritten"),
         node.open(ME, OpenHow(OREAD)),
-        node.remove(ME),
+        remove(node),
         node.stat(ME),
-        node.rename(ME, tree.root, "out"),
+        rename(node, tree.root, "out"),
     ):
         with pytest.raises((serr.NotDir, serr.Perm)):
             await call
@@ -145,7 +145,7 @@ async def test_the_servers_own_entry_is_hidden(tree: UxTree) -> None:
     for call in (
         tree.root.create(ME, hidden, OpenHow(OWRITE, 0o644)),
         put(tree.root, hidden, b""),
-        (await tree.file("file")).rename(ME, tree.root, hidden),
+        rename(await tree.file("file"), tree.root, hidden),
     ):
         with pytest.raises(serr.Perm):
             await call

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from uxtree import ME, UxTree, make_dir, make_file, open_tree, put
+from uxtree import ME, UxTree, make_dir, make_file, open_tree, put, remove, rename
 
 from kernel.ux.fs import UxFs
 from kernel.ux.store import UxStore
@@ -32,9 +32,9 @@ async def test_an_older_fence_is_stale(tree: UxTree) -> None:
         put(tree.root, "g", b"old", fence=old),
         tree.root.create(ME, "g", OpenHow(OWRITE, 0o644, fence=old)),
         file.write(0, b"old", old),
-        node.remove(ME, old),
-        node.rename(ME, directory, "f", old),
-        directory.remove(ME, old),
+        remove(node, old),
+        rename(node, directory, "f", old),
+        remove(directory, old),
     ):
         with pytest.raises(serr.Stale):
             await call
@@ -77,13 +77,13 @@ async def test_a_fence_is_on_the_disk_before_the_change_that_carried_it(
 
     def unlink(*args: object, **options: object) -> None:
         order.append("removed" if NEW in on_disk(tree) else "removed too early")
-        remove(*args, **options)  # type: ignore[arg-type]
+        really_unlink(*args, **options)  # type: ignore[arg-type]
 
     await put(tree.root, "f", b"")
-    remove = os.unlink
+    really_unlink = os.unlink
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "unlink", unlink)
-    await (await tree.file("f")).remove(ME, NEW)
+    await remove(await tree.file("f"), NEW)
     assert order == ["removed"]
     assert [os.path.basename(name).split("-")[0] for name in synced] == ["fences", ".sigmaos"]
 

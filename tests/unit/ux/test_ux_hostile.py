@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from uxtree import ME, UxTree, make_dir, make_file, make_pipe, open_tree, put
+from uxtree import ME, UxTree, make_dir, make_file, make_pipe, open_tree, put, remove, rename
 
 from kernel.ux import hostfile
 from kernel.ux.store import INLINE_BYTES_MAX, INLINE_READ_BYTES_MAX
@@ -59,8 +59,8 @@ async def test_a_host_that_refuses_changes(
             ("file", opened.write(0, b"new")),
             ("file", opened.write(NO_OFFSET, b"new")),
             ("file", file.open(ME, OpenHow(OWRITE | OTRUNC))),
-            ("file", file.remove(ME)),
-            ("new", file.rename(ME, directory, "new")),
+            ("file", remove(file)),
+            ("new", rename(file, directory, "new")),
         ]
         for name, call_ in calls:
             with pytest.raises(kind) as caught:
@@ -106,8 +106,8 @@ async def test_files_without_permission(tree: UxTree) -> None:
         put(closed, "x", b""),
         put(read_only, "x", b""),
         put(read_only, "file", b""),
-        (await tree.file("read-only", "file")).remove(ME),
-        file.rename(ME, read_only, "file"),
+        remove(await tree.file("read-only", "file")),
+        rename(file, read_only, "file"),
         file.open(ME, OpenHow(OREAD)),
         put(tree.root, "file", b"", OWRITE),
     ):
@@ -130,8 +130,8 @@ async def test_a_root_that_is_removed_on_the_host_is_told(tree: UxTree) -> None:
         put(tree.root, "new", b""),
         tree.root.create(ME, "new", OpenHow(OWRITE, 0o644)),
         directory.lookup(ME, "file"),
-        node.remove(ME),
-        node.rename(ME, tree.root, "new"),
+        remove(node),
+        rename(node, tree.root, "new"),
     ):
         with pytest.raises(serr.Error, match="removed on the host"):
             await call
@@ -191,7 +191,7 @@ async def test_hard_links_of_the_host(tree: UxTree) -> None:
     assert (tree.host / "b").read_bytes() == b"two"
     await put(tree.root, "a", b"three")
     assert (tree.host / "b").read_bytes() == b"two", "a put that replaces parts them, as a rename does"
-    await (await tree.file("a")).remove(ME)
+    await remove(await tree.file("a"))
     assert (await (await tree.file("b")).stat(ME)).length == 3
 
 
@@ -204,7 +204,7 @@ async def test_pathnames_longer_than_the_host_takes_at_once(tree: UxTree) -> Non
     way = [name] * 30
     assert len("/".join(way)) > 4096
     assert len(await tree.root.walk(ME, [*way, "deep"])) == 31
-    await (await tree.file(*way, "deep")).rename(ME, directory, "renamed")
+    await rename(await tree.file(*way, "deep"), directory, "renamed")
     lease, _ = tree.fs.leases.grant(60.0)
     await put(directory, "leased", b"", lease=lease)
     assert await tree.names(*way) == ["leased", "renamed"]
@@ -220,8 +220,8 @@ async def test_names_that_are_not_text(tree: UxTree) -> None:
     (tree.host / "dir" / os.fsdecode(b"\xff")).write_text("x")
     assert await tree.names("dir") == []
     with pytest.raises(serr.NotEmpty):
-        await directory.remove(ME)
-    await directory.rename(ME, tree.root, "moved")
+        await remove(directory)
+    await rename(directory, tree.root, "moved")
     assert os.listdir(tree.host / "moved") == [os.fsdecode(b"\xff")]
 
 
@@ -334,9 +334,9 @@ async def test_with_fsync_all_is_on_the_disk_before_it_is_acknowledged(
     file = await (await tree.file("dir", "open")).open(ME, OpenHow(OREAD))
     await file.close()
     assert take() == []
-    await (await tree.file("dir", "open")).rename(ME, tree.root, "moved")
+    await rename(await tree.file("dir", "open"), tree.root, "moved")
     assert sorted(take()) == [".", "dir"]
-    await (await tree.file("moved")).remove(ME)
+    await remove(await tree.file("moved"))
     assert take() == ["."]
     lease, _ = tree.fs.leases.grant(60.0)
     await put(tree.root, "leased", b"", lease=lease)
@@ -348,7 +348,7 @@ async def test_without_fsync_nothing_is_synced(tree: UxTree, monkeypatch: pytest
     monkeypatch.setattr(os, "fsync", refusing(errno.EIO))
     await put(tree.root, "file", b"data")
     await put(tree.root, "file", b"data", OWRITE)
-    await (await tree.file("file")).rename(ME, tree.root, "moved")
+    await rename(await tree.file("file"), tree.root, "moved")
 
 
 async def test_a_sync_that_fails_is_the_closes_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

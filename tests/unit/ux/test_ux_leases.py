@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from uxtree import ME, UxTree, make_dir, make_file, open_tree, put
+from uxtree import ME, UxTree, make_dir, make_file, open_tree, put, remove, rename
 
 from kernel.ux import passing
 from kernel.ux.store import INLINE_BYTES_MAX
@@ -166,9 +166,9 @@ async def test_rename_keeps_the_lease(tree: UxTree) -> None:
     directory = await make_dir(tree.root, "dir")
     await put(tree.root, "a", b"leased", lease=lease)
     node = await tree.file("a")
-    await node.rename(ME, directory, "b")
+    await rename(node, directory, "b")
     await put(tree.root, "a", b"plain")
-    await directory.rename(ME, tree.root, "moved")
+    await rename(directory, tree.root, "moved")
     assert (await node.stat(ME)).mode & DMTMP
     tree.fs.leases.end(lease)
     assert await tree.names() == ["a", "moved"]
@@ -182,10 +182,10 @@ async def test_remove_ends_the_tie(tree: UxTree) -> None:
     lease = grant(tree)
     for name in ("removed", "replaced", "victim"):
         await put(tree.root, name, b"leased", lease=lease)
-    await (await tree.file("removed")).remove(ME)
+    await remove(await tree.file("removed"))
     await put(tree.root, "removed", b"plain")
     await put(tree.root, "plain", b"plain")
-    await (await tree.file("plain")).rename(ME, tree.root, "victim")
+    await rename(await tree.file("plain"), tree.root, "victim")
     (tree.host / "replaced").unlink()
     (tree.host / "replaced").write_text("the host's")
     tree.fs.leases.end(lease)
@@ -283,7 +283,7 @@ async def test_a_journal_that_cannot_be_written_refuses_the_lease(
             put(tree.root, "new", b"", lease=lease),
             put(tree.root, "plain", b"", lease=lease),
             put(tree.root, "plain", b"", OWRITE, lease=lease),
-            (await tree.file("leased")).rename(ME, tree.root, "renamed"),
+            rename(await tree.file("leased"), tree.root, "renamed"),
         ):
             with pytest.raises(serr.Error, match="No space"):
                 await call
@@ -301,9 +301,9 @@ async def test_the_journal_stays_short(tree: UxTree, monkeypatch: pytest.MonkeyP
     await put(directory, "stays", b"", lease=lease)
     for turn in range(100):
         await put(directory, "leased", b"", lease=lease)
-        await (await tree.file("dir", "leased")).remove(ME)
-        await directory.rename(ME, tree.root, f"dir-{turn}")
-        await directory.rename(ME, tree.root, "dir")
+        await remove(await tree.file("dir", "leased"))
+        await rename(directory, tree.root, f"dir-{turn}")
+        await rename(directory, tree.root, "dir")
     (journal,) = (tree.host / ".sigmaos-ux").glob("*/journal")
     assert len(journal.read_bytes().splitlines()) < 20
     assert len(list(journal.parent.iterdir())) == 2, "the journal and one mark"

@@ -7,7 +7,7 @@ import os
 import stat
 
 import pytest
-from uxtree import ME, UxTree, make_dir, make_pipe, open_tree, put
+from uxtree import ME, UxTree, make_dir, make_pipe, open_tree, put, remove, rename
 
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import OpenHow
@@ -55,7 +55,7 @@ async def test_removing_it_wakes_who_waits(tree: UxTree) -> None:
     pipe = await make_pipe(tree.root, "pipe")
     waiting = [asyncio.ensure_future(pipe.open(ME, OpenHow(mode))) for mode in (OREAD, OREAD)]
     await asyncio.sleep(0)
-    await pipe.remove(ME)
+    await remove(pipe)
     for each in waiting:
         with pytest.raises(serr.NotFound):
             await each
@@ -85,13 +85,13 @@ async def test_one_that_the_host_removes_is_removed_at_the_next_look(tree: UxTre
 async def test_rename_within_and_over(tree: UxTree) -> None:
     pipe, directory = await make_pipe(tree.root, "pipe"), await make_dir(tree.root, "dir")
     await put(directory, "victim", b"")
-    await pipe.rename(ME, directory, "victim")
+    await rename(pipe, directory, "victim")
     reading = asyncio.ensure_future((await directory.lookup(ME, "victim")).open(ME, OpenHow(OREAD)))
     writer = await pipe.open(ME, OpenHow(OWRITE))
     await writer.write(NO_OFFSET, b"x")
     assert await (await reading).read(0, 10) == b"x"
     await put(tree.root, "file", b"a file")
-    await (await tree.file("file")).rename(ME, directory, "victim")
+    await rename(await tree.file("file"), directory, "victim")
     assert (tree.host / "dir" / "victim").read_bytes() == b"a file"
     await put(directory, "plain", b"")
     assert await tree.names("dir") == ["plain", "victim"]
@@ -135,7 +135,7 @@ async def test_pipes_of_others_are_not_shown(tree: UxTree) -> None:
             tree.root.lookup(ME, name),
             put(tree.root, name, b"x"),
             put(tree.root, name, b"x", OWRITE),
-            (await tree.file("file")).rename(ME, tree.root, name),
+            rename(await tree.file("file"), tree.root, name),
         ):
             with pytest.raises(serr.Perm):
                 await call
@@ -150,6 +150,6 @@ async def test_a_directory_with_a_pipe_is_not_empty(tree: UxTree) -> None:
     directory = await make_dir(tree.root, "dir")
     pipe = await make_pipe(directory, "pipe")
     with pytest.raises(serr.NotEmpty):
-        await directory.remove(ME)
-    await pipe.remove(ME)
-    await directory.remove(ME)
+        await remove(directory)
+    await remove(pipe)
+    await remove(directory)

@@ -9,13 +9,16 @@ from kernel.ux.file import UxFile
 from kernel.ux.fs import UxFs
 from kernel.ux.pipe import UxPipe
 from kernel.ux.store import UxStore
-from sigmaos_ray.protsrv.node import OpenFile, OpenHow
+from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import Expected, OpenFile, OpenHow
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import DMDIR, DMNAMEDPIPE, NO_LEASE, OREAD, OTRUNC, OWRITE, Fence, Mode, Perm
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from kernel.ux.node import UxNode
 
 ME = Caller(session_id=1, client_id=1)
 
@@ -84,3 +87,20 @@ async def put(
     lease: int = NO_LEASE,
 ) -> int:
     return await directory.put(ME, name, data, OpenHow(mode, perm, lease, fence or Fence()), offset)
+
+
+def _parent_of(node: UxNode) -> UxDir:
+    if node.parent is None:
+        raise serr.NotFound(node.name)
+    assert isinstance(node.parent, UxDir)
+    return node.parent
+
+
+async def remove(node: UxNode, fence: Fence | None = None) -> None:
+    """Removes the entry of a node, as a Tremove of its fid does."""
+    await _parent_of(node).remove_entry(ME, node.name, fence or Fence(), Expected(node.qid().path))
+
+
+async def rename(node: UxNode, new_dir: UxDir, new_name: str, fence: Fence | None = None) -> None:
+    """Renames the entry of a node."""
+    await _parent_of(node).rename_entry(ME, node.name, new_dir, new_name, [fence or Fence()], Expected(node.qid().path))
