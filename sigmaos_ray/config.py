@@ -169,10 +169,13 @@ class Walk(msgspec.Struct, frozen=True):
 
     symlink_restarts_max: int = 8
     """Links that one walk follows, before it takes them for a circle."""
-    retries_max: int = 40
-    """How often an operation that may be repeated is, while its server is away."""
+    patience_s: float = 8.0
+    """How long an operation that may be repeated is, from its first failure on, while its server is away. It outlasts
+    one fail-over of named: its lease, a second, and some (E-6)."""
     retry_pause_s: float = 0.2
-    """Between two tries: 40 x 0.2 s outlast one fail-over of named, its lease, a second, and some (E-6)."""
+    """Between two tries."""
+    held_s: float = 0.3
+    """How long a caller whose time is over is held for what it has begun to be undone; then that goes on behind it."""
     entry_timeout_s: float = 10.0
     """How long the timed waits of a directory's cache look for an entry."""
 

@@ -1,4 +1,10 @@
-"""Time-outs of calls: asyncio's ``TimeoutError`` says neither of what nor how long, ``serr.Timeout`` says both."""
+"""Time-outs of calls: made where the user calls, they bound all that is done below.
+
+A deadline travels down as asyncio's cancellation: whatever waits below is cancelled once the time is over. That ends
+the call in time only if nothing on the way up waits for a server again, so what is to be cleaned up goes on behind the
+caller (``fslib.behind``, ``RemoteFid.free``). asyncio's own ``TimeoutError`` says neither of what nor how long;
+``serr.Timeout`` says both.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,12 @@ from sigmaos_ray import serr
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+
+def is_cancelled() -> bool:
+    """True while the running task is being cancelled, by a time-out or otherwise: it is to wait for no server."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class within:  # reads as a statement: async with within(2.0, pathname, "no reply")

@@ -87,6 +87,8 @@ class Search(Generic[T]):
                 self._failure = serr.Unreachable(error.obj or address, error.msg)
                 if isinstance(error, serr.NotLeading):
                     self._refused_by(address, error.leader)
+            except serr.Inval as error:  # no address; or the server says so of what is asked for, as others would
+                self._failure = error
             else:
                 return found
         return None

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
+from sigmaos_ray.fslib.behind import Behind
 from sigmaos_ray.fslib.carried import CarriedFences
 from sigmaos_ray.fslib.fdtable import FdTable
 from sigmaos_ray.fslib.fidclnt import FidClnt, RemoteFid
 from sigmaos_ray.fslib.locate import NamedLocator
 from sigmaos_ray.fslib.mounts import MountTable
 from sigmaos_ray.fslib.pathnames import parse
+from sigmaos_ray.fslib.repeats import LOOKED, NEVER_RAN, Repeats
 from sigmaos_ray.fslib.stats import ClientStats
 from sigmaos_ray.fslib.union import UnionChooser
 from sigmaos_ray.fslib.walk import PathWalker
-from sigmaos_ray.sigmap import NO_FENCE, NO_LEASE, OEXCL, OREAD, Fence, Mode, Perm, path
+from sigmaos_ray.sigmap import DMDIR, NO_FENCE, NO_LEASE, OEXCL, OREAD, OTRUNC, Fence, Mode, Perm, path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from sigmaos_ray.config import Config, ProcEnv
     from sigmaos_ray.fslib.mounts import Mount
+    from sigmaos_ray.fslib.repeats import Errors
+    from sigmaos_ray.fslib.walk import Walked
 
 T = TypeVar("T")
 
@@ -40,14 +45,16 @@ class FsCore:
         self.fids = FidClnt(proc_env, self.config, self.counters)
         self.mounts = MountTable(self.fids, NamedLocator(proc_env), self.counters)
         chooser = UnionChooser(proc_env.kernel_id, self.config)
-        self.walker = PathWalker(self.mounts, chooser, self.config, self.counters)
+        self.repeats = Repeats(self.config)
+        self.walker = PathWalker(self.mounts, chooser, self.repeats, self.config, self.counters)
+        self.behind = Behind(self.config.walk.held_s)
         self.fds = FdTable()
         self.fences = CarriedFences()
 
     @property
     def is_closed(self) -> bool:
         """True once the client was closed: every call fails."""
-        return self.walker.closed
+        return self.repeats.closed
 
     @property
     def io_bytes_max(self) -> int:
@@ -57,9 +64,10 @@ class FsCore:
     async def close(self) -> None:
         """Ends the sessions. Every later call is Unreachable."""
         # First of all: what fails from here on, as its session ends, is not tried again.
-        self.walker.closed = True
+        self.repeats.closed = True
         await self.mounts.close()
         await self.fids.close()
+        await self.behind.close()
 
     # -- one message, without a walk
 
@@ -69,12 +77,10 @@ class FsCore:
         resolve: bool,
         message: Callable[[RemoteFid, list[str]], Awaitable[T]],
         walked: Callable[[], Awaitable[T]],
-        *,
-        idempotent: bool,
+        errors: Errors,
     ) -> T:
-        """One message to the server of the longest mount; ``walked`` if it cannot do it alone (N-10).
-
-        What was never sent is tried again while servers come back; what was sent and got lost only if idempotent."""
+        """One message to the server of the longest mount; ``walked`` if it cannot do it alone (N-10). ``errors``: when
+        all of it is done again (``repeats``)."""
 
         # What a walk may mend is left to ``walked``: a link on the way, of which NotDir tells, and a union without an
         # entry.
@@ -83,36 +89,43 @@ class FsCore:
             try:
                 return await message(mount.fid, rest)
             except serr.SigmaError as error:
-                if serr.is_session_error(error):
-                    self.walker.failed(mount)
-                    raise
-                if isinstance(error, serr.UnknownFid):
-                    # The server restarted, or dropped this client: nothing ran, and a walk attaches anew.
-                    self.walker.failed(mount)
-                elif not serr.is_walk_ok(error):
+                self.walker.drop_if_lost(mount, error)
+                # The server restarted, or dropped this client: nothing ran, and a walk attaches anew.
+                if serr.is_session_error(error) or not serr.is_walk_ok(error):
                     raise
             return await walked()
 
-        return await self.walker.retry(once, _is_lost if idempotent else _is_never_sent)
+        return await self.repeats.call(once, errors)
 
     async def mount_of(self, parts: list[str]) -> Mount:
         """The mount that a walk goes through last, links followed."""
         walked = await self.walker.walk_through(parts, resolve=True)
-        await walked.fid.clunk_quietly()
+        walked.fid.free()
         return walked.mount
 
     # -- fids by pathname; whoever gets one clunks it
 
     async def open_fid(self, pn: str, mode: Mode) -> RemoteFid:
-        """An open fid of what is there."""
+        """An open fid of what is there. NotLeading, and a session that ends between the walk and the open, are repeated
+        from the walk on; what truncates, only if it did not run."""
         parts, resolve = parse(pn)
-        fid = await self.walker.walk(parts, resolve=resolve)
+
+        async def once() -> RemoteFid:
+            walked = await self.walker.walk_through(parts, resolve=resolve)
+            return await self._through(walked, partial(walked.fid.open, mode, self.fences.of(parts)))
+
+        return await self.repeats.call(once, NEVER_RAN if mode & OTRUNC else LOOKED)
+
+    async def _through(self, walked: Walked, call: Callable[[], Awaitable[object]]) -> RemoteFid:
+        """The fid that was walked to, after a call on it; freed if that fails."""
         try:
-            await fid.open(mode, self.fences.of(parts))
-        except BaseException:
-            await fid.clunk_quietly()
+            await call()
+        except BaseException as error:
+            walked.fid.free()
+            if isinstance(error, serr.SigmaError):
+                self.walker.drop_if_lost(walked.mount, error)
             raise
-        return fid
+        return walked.fid
 
     async def create_fid(
         self,
@@ -127,13 +140,15 @@ class FsCore:
         parts, _ = parse(pn)
         if len(parts) < 2 or path.is_union(parts[-1]):
             raise serr.Inval(pn, "cannot be created")
-        fid = await self.walker.walk(parts[:-1], resolve=True)
-        try:
-            await fid.create(parts[-1], perm, mode, lease_id, fence or self.fences.of(parts), data)
-        except BaseException:
-            await fid.clunk_quietly()
-            raise
-        return fid
+
+        async def once() -> RemoteFid:
+            walked = await self.walker.walk_through(parts[:-1], resolve=True)
+            fence_of = fence or self.fences.of(parts)
+            return await self._through(
+                walked, partial(walked.fid.create, parts[-1], perm, mode, lease_id, fence_of, data)
+            )
+
+        return await self.repeats.call(once, NEVER_RAN)
 
     async def create_or_open_fid(self, pn: str, perm: Perm, mode: Mode, lease_id: int = NO_LEASE) -> RemoteFid:
         """An open fid of a file that is made if it is absent, and if it exists opened in ``mode``, unless OEXCL."""
@@ -156,39 +171,14 @@ class FsCore:
                 continue
 
     async def open_dir(self, pn: str) -> RemoteFid:
-        """An open fid of a directory; NotDir for anything else. Walks once more if the server is lost between the walk
-        and the open."""
-        parts, resolve = parse(pn)
-        # Not within the try: a walk has its own patience, and a second one on top would double it.
-        fid = await self.walker.walk(parts, resolve=resolve)
-        try:
-            return await _opened_dir(pn, fid)
-        except serr.SigmaError as error:
-            if self.is_closed or not is_lost(error):
-                raise
-        return await _opened_dir(pn, await self.walker.walk(parts, resolve=resolve))
-
-
-async def _opened_dir(pn: str, fid: RemoteFid) -> RemoteFid:
-    try:
-        qid = await fid.open(OREAD)
-        if not qid.is_dir:
+        """An open fid of a directory; NotDir for anything else."""
+        fid = await self.open_fid(pn, OREAD)
+        if not fid.perm & DMDIR:
+            fid.free()
             raise serr.NotDir(pn)
-    except BaseException:
-        await fid.clunk_quietly()
-        raise
-    return fid
+        return fid
 
 
 def is_lost(error: BaseException) -> bool:
     """The server, or what it kept for the client, went away: what only looks may look again, after another walk."""
-    return _is_lost(error) or isinstance(error, serr.UnknownFid)
-
-
-def _is_lost(error: BaseException) -> bool:
-    return isinstance(error, serr.IOErr) or _is_never_sent(error)
-
-
-def _is_never_sent(error: BaseException) -> bool:
-    """True if nothing ran: the message never left, or the server refused it without looking at it."""
-    return isinstance(error, serr.Unreachable | serr.NotLeading)
+    return isinstance(error, LOOKED)

@@ -7,18 +7,16 @@ import inspect
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
-from sigmaos_ray.fslib.core import is_lost
 from sigmaos_ray.fslib.makedirs import make_dirs
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import FsPart, NeedsEntries
 from sigmaos_ray.fslib.pathnames import parse
+from sigmaos_ray.fslib.repeats import LOOKED
 from sigmaos_ray.fslib.union import dir_pages
 from sigmaos_ray.sigmap import DMDIR, NO_FENCE, OREAD, Fence, Perm, Stat, path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
-
-    from sigmaos_ray.fslib.fidclnt import RemoteFid
 
 
 class DirCalls(FsPart, NeedsEntries):
@@ -28,7 +26,7 @@ class DirCalls(FsPart, NeedsEntries):
         """Makes a directory. Exists if the name is taken; NotFound if its parent is missing."""
         with about(pn):
             fid = await self.core.create_fid(pn, DMDIR | perm, OREAD)
-            await fid.clunk_quietly()
+            fid.free()
 
     async def makedirs(self, pn: str, perm: Perm = 0o777) -> None:
         """Makes a directory and what is missing above it; one that is there, or a link to one, is fine. Exists, or
@@ -55,21 +53,16 @@ class DirCalls(FsPart, NeedsEntries):
     async def get_dir(self, pn: str) -> list[Stat]:
         """All entries, in order of name. NotDir for what is no directory: ``pn/`` follows a link. Inval for one with
         more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
-        with about(pn):
-            # The opening is not repeated here: it has its own patience.
+
+        async def once() -> list[Stat]:
             fid = await self.core.open_dir(pn)
             try:
-                return await self._all_entries(pn, fid)
-            except serr.SigmaError as error:
-                if self.core.is_closed or not is_lost(error):
-                    raise
-            return await self._all_entries(pn, await self.core.open_dir(pn))
+                return await self._collected(pn, dir_pages(fid, self.core.config))
+            finally:
+                fid.free()
 
-    async def _all_entries(self, pn: str, fid: RemoteFid) -> list[Stat]:
-        try:
-            return await self._collected(pn, dir_pages(fid, self.core.config))
-        finally:
-            await fid.clunk_quietly()
+        with about(pn):
+            return await self.core.repeats.call(once, LOOKED)
 
     async def _collected(self, pn: str, pages: AsyncIterator[list[Stat]]) -> list[Stat]:
         stats: list[Stat] = []
@@ -94,7 +87,7 @@ class DirCalls(FsPart, NeedsEntries):
                 async for page in dir_pages(fid, self.core.config):
                     yield page
             finally:
-                await fid.clunk_quietly()
+                fid.free()
 
     async def process_dir(self, pn: str, visit: Callable[[Stat], bool | Awaitable[bool]]) -> bool:
         """Hands ``visit`` each entry, in order of name, until it returns true; tells whether it did. Its errors
@@ -135,7 +128,7 @@ class DirCalls(FsPart, NeedsEntries):
             try:
                 stats = await self._collected(pn, dir_pages(fid, self.core.config))
             finally:
-                await fid.clunk_quietly()
+                fid.free()
         await self._remove_entries(pn, stats)
         try:
             await self.remove(pn)

@@ -9,6 +9,7 @@ from sigmaos_ray.fslib.makedirs import make_dirs
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import FsPart, lease_id_of
 from sigmaos_ray.fslib.pathnames import parse
+from sigmaos_ray.fslib.repeats import LOOKED, MARKED, NEVER_RAN
 from sigmaos_ray.sigmap import (
     DMDEVICE,
     DMDIR,
@@ -49,12 +50,12 @@ class EntryCalls(FsPart):
             if not resolve and (endpoint := await self._mounted_at(parts)) is not None:
                 return Stat(name=",".join(endpoint.addrs), mode=_ROOT_PERM)
             return await self.core.fast(
-                parts, resolve, lambda fid, rest: fid.stat(rest, resolve=resolve), walked, idempotent=True
+                parts, resolve, lambda fid, rest: fid.stat(rest, resolve=resolve), walked, LOOKED
             )
 
     async def _mounted_at(self, parts: list[str]) -> Endpoint | None:
         """The endpoint of a mount that no endpoint file is behind."""
-        if self.core.walker.closed:
+        if self.core.is_closed:
             return None
         if len(parts) == 1:
             return await self.core.mounts.root_endpoint(parts[0])
@@ -81,7 +82,7 @@ class EntryCalls(FsPart):
                 # since.
                 lambda fid, rest: fid.remove_file(rest, resolve=resolve, fence=fence),
                 walked,
-                idempotent=False,
+                NEVER_RAN,
             )
 
     async def remove_own(self, pn: str, data: bytes) -> None:
@@ -104,7 +105,7 @@ class EntryCalls(FsPart):
             await fid.remove(fence)
 
         with about(pn):
-            await self.core.walker.retry(once, _is_safe_to_repeat)
+            await self.core.repeats.call(once, MARKED)
 
     async def _walk_to_own(self, parts: list[str], data: bytes) -> RemoteFid:
         fid = await self.core.walker.walk(parts, resolve=False)
@@ -186,7 +187,3 @@ async def _are_one(one: RemoteFid, other: RemoteFid) -> bool:
         return False
     first, second = await one.stat(), await other.stat()
     return (first.dev, first.qid.path) == (second.dev, second.qid.path)
-
-
-def _is_safe_to_repeat(error: BaseException) -> bool:
-    return isinstance(error, (*serr.SESSION_ERRORS, serr.UnknownFid))

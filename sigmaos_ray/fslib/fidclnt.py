@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.deadlines import is_cancelled
 from sigmaos_ray.fslib.attaching import Search
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
@@ -47,7 +49,7 @@ class RemoteFid:
 
     async def _call_for(self, new: RemoteFid, request: Request) -> Reply:
         """A call that binds a new fid. If the caller is cancelled meanwhile, the fid is freed all the same."""
-        return await self._clnt.call(self.session, request, lambda: self._clnt.clunk_soon(new))
+        return await self._clnt.call(self.session, request, new.free)
 
     def _new(self) -> RemoteFid:
         return RemoteFid(self._clnt, self.session, self._clnt.next_number())
@@ -141,19 +143,26 @@ class RemoteFid:
     async def clunk(self, *, abort: bool = False) -> None:
         await self._call(Request(clunk=pb.Tclunk(fid=self.number, abort=abort)))
 
-    async def clunk_quietly(self) -> None:
-        """For fids that only served to get somewhere: if the server is gone, so are they."""
+    def free(self, *, abort: bool = False) -> None:
+        """Clunks behind the caller, who waits for no server: for fids that only served to get somewhere. They are
+        freed before the server sees what is sent next; if it is gone, so are they."""
+        self._clnt.post(self.session, Request(clunk=pb.Tclunk(fid=self.number, abort=abort)))
+
+    async def clunk_quietly(self, *, abort: bool = False) -> None:
+        """``free``, and waits until the server has done so: for what somebody closes. Who is being cancelled waits for
+        nothing. If the server is gone, so is the fid."""
+        if is_cancelled():
+            self.free(abort=abort)
+            return
         try:
-            await self.clunk()
+            await self.clunk(abort=abort)
         except serr.SigmaError as error:
             _log(f"clunk of fid {self.number}: {error}")
 
     async def abort_quietly(self) -> None:
-        """Frees the fid without making durable what is not yet: an error led here, and that one is to be told."""
-        try:
-            await self.clunk(abort=True)
-        except serr.SigmaError as error:
-            _log(f"abort of fid {self.number}: {error}")
+        """``clunk_quietly`` that does not make durable what is not yet: an error led here, and that one is to be
+        told."""
+        await self.clunk_quietly(abort=True)
 
     async def remove(self, fence: Fence = NO_FENCE, *, everything: bool = False, version: int = 0) -> None:
         """Removes the object, if it still has the name that it was walked to by (else NotFound), in that ``version``
@@ -248,7 +257,6 @@ class FidClnt:
         self._numbers = itertools.count(1)
         self._sessions: dict[str, ClientSession] = {}
         self._dialling: dict[str, asyncio.Task[ClientSession]] = {}
-        self._clunks: set[asyncio.Task[None]] = set()
         self._closed = False
         self.before_sending: Callable[[Request], Awaitable[None]] | None = None
         """For tests: awaited before each request, so that others can do something between two of a call's messages."""
@@ -267,17 +275,16 @@ class FidClnt:
             await self.before_sending(request)
         return await session.call(request, on_late)
 
-    def clunk_soon(self, fid: RemoteFid) -> None:
-        """Frees a fid that nobody waited for."""
-        if not self._closed:
-            task = asyncio.create_task(fid.clunk_quietly(), name=f"clunk-{fid.number}")
-            self._clunks.add(task)
-            task.add_done_callback(self._clunks.discard)
+    def post(self, session: ClientSession, request: Request) -> None:
+        """Sends what nobody waits for."""
+        self._stats.sp[request.WhichOneof("op") or "?"] += 1
+        session.post(request)
 
     async def attach(
         self, endpoint: Endpoint, service: str = "", *, seeks_named: bool = False, but_not: str = ""
     ) -> RemoteFid:
-        """A fid of the root that an endpoint names, at whichever of its addresses serves; Unreachable if none does.
+        """A fid of the root that an endpoint names, at whichever of its addresses serves; Unreachable if none does,
+        Inval if an address is none and no other serves.
         ``service``: whose secrets of this client's the server is shown. ``seeks_named``: goes where a named that is
         not the one sends it, but for the address ``but_not``."""
 
@@ -288,7 +295,7 @@ class FidClnt:
         # A session that is there costs nothing: its server is asked before anybody is dialled.
         addresses = sorted(endpoint.addrs, key=lambda address: not self._has_session(address))
         limits = self._config.locating
-        return await Search(addresses, attach_at, self.clunk_soon, limits, follows=seeks_named, but_not=but_not).run()
+        return await Search(addresses, attach_at, RemoteFid.free, limits, follows=seeks_named, but_not=but_not).run()
 
     def _has_session(self, address: str) -> bool:
         return address in self._sessions and not self._sessions[address].ended
@@ -306,7 +313,7 @@ class FidClnt:
             secrets=[wire.secret_to_pb(secret) for secret in env.secrets if secret.service == service],
             seeks_named=seeks_named,
         )
-        await self.call(session, Request(attach=request), lambda: self.clunk_soon(fid))
+        await self.call(session, Request(attach=request), fid.free)
         return fid
 
     async def detach(self, session: ClientSession) -> None:
@@ -339,8 +346,13 @@ class FidClnt:
             await session.close()
             raise serr.Unreachable(address, "the client is closed")
         self._sessions[address] = session
+        session.tell_end(partial(self._ended, session))
         self._stats.path["Nsession"] += 1
         return session
+
+    def _ended(self, session: ClientSession) -> None:
+        if self._sessions.get(session.address) is session:
+            del self._sessions[session.address]
 
     async def close(self) -> None:
         """Ends all sessions; the servers drop what the client held. Later calls are Unreachable."""
@@ -350,6 +362,3 @@ class FidClnt:
         sessions = list(self._sessions.values())
         self._sessions.clear()
         await asyncio.gather(*(session.close() for session in sessions))
-        # After the sessions: clunks fail now, where a server that hangs would have held them up.
-        if self._clunks:
-            await asyncio.wait(self._clunks)

@@ -10,6 +10,7 @@ from sigmaos_ray.fslib.part import Data, FsPart, NeedsEntries, lease_id_of
 from sigmaos_ray.fslib.pathnames import parse
 from sigmaos_ray.fslib.puts import put_whole
 from sigmaos_ray.fslib.readers import AsyncReader
+from sigmaos_ray.fslib.repeats import LOOKED
 from sigmaos_ray.sigmap import DEV_S3, DMSYMLINK, DMTMP, NO_OFFSET, OAPPEND, OEXCL, OTRUNC, OWRITE, Mode, Perm
 
 
@@ -36,7 +37,7 @@ class FileCalls(FsPart, NeedsEntries):
                 resolve,
                 lambda fid, rest: fid.get_file(rest, io_bytes_max, resolve=resolve),
                 walked,
-                idempotent=True,
+                LOOKED,
             )
             if len(data) < io_bytes_max:
                 return data

@@ -48,7 +48,7 @@ async def _make_dir(core: FsCore, parts: list[str], perm: Perm, fence: Fence) ->
                 return False
             raise refusal from None
     else:
-        await fid.clunk_quietly()
+        fid.free()
     return True
 
 
@@ -58,6 +58,6 @@ async def _check_is_dir(core: FsCore, parts: list[str]) -> None:
     try:
         stat = await fid.stat()
     finally:
-        await fid.clunk_quietly()
+        fid.free()
     if not stat.is_dir:
         raise serr.NotDir("/".join(parts))

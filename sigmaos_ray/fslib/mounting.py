@@ -96,7 +96,7 @@ class MountCalls(FsPart, NeedsEndpoints):
                 raise
             walked = await self.core.walker.walk_through(parts[:-1], resolve=True)
             walked.parts.append(parts[-1])
-        await walked.fid.clunk_quietly()
+        walked.fid.free()
         return walked.mount, "/".join(walked.parts[len(walked.mount.prefix) :])
 
     async def get_named_endpoint(self, realm: str = "") -> Endpoint:

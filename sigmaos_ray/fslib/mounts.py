@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.fslib.repeats import UnreachableForGood
 from sigmaos_ray.sigmap import NAMED, Endpoint
 
 if TYPE_CHECKING:
@@ -25,20 +26,18 @@ _log = debug.selector("MOUNT")
 Prefix = tuple[str, ...]
 
 
-class UnreachableForGood(serr.Unreachable):
-    """There is no use in trying again: a client that was disconnected, links that go in circles."""
-
-
 class Mount:
     """One mount: the fid of the root that an endpoint names."""
 
-    __slots__ = ("endpoint", "fid", "is_asked_for", "is_cut", "is_forgotten", "prefix")
+    __slots__ = ("endpoint", "entry", "fid", "is_asked_for", "is_cut", "is_forgotten", "prefix")
 
-    def __init__(self, prefix: Prefix, fid: RemoteFid, endpoint: Endpoint, *, is_asked_for: bool = False) -> None:
+    def __init__(self, prefix: Prefix, fid: RemoteFid, endpoint: Endpoint, entry: str = "") -> None:
         self.prefix = prefix
         self.fid = fid
         self.endpoint = endpoint
-        self.is_asked_for = is_asked_for
+        self.entry = entry
+        """Of a mount at ``~any`` or ``~local``: the name of the entry that was chosen."""
+        self.is_asked_for = False
         """True if no endpoint file is behind it (``mount_tree``): it stays, and attaches again after a failure."""
         self.is_cut = False
         """True once it was disconnected."""
@@ -58,6 +57,9 @@ class MountTable:
         self._locator = locator
         self._stats = stats
         self._mounts: dict[Prefix, Mount] = {}
+        self._attaching: dict[tuple[Prefix, Endpoint | None], asyncio.Task[Mount]] = {}
+        """Those who need one mount at a time make one attach. Without the endpoint at ``~any`` and ``~local``, where
+        each may have chosen another one."""
         self._root_lock = asyncio.Lock()
         self._other_roots: dict[str, Callable[[], Awaitable[Endpoint]]] = {}
         """How to find the server of a first component other than ``name``."""
@@ -177,28 +179,58 @@ class MountTable:
         except (serr.SigmaError, TimeoutError) as error:
             _log(f"nobody else leads: {error}")
             return False
-        await fid.clunk_quietly()
+        fid.free()
         return True
 
     async def close(self) -> None:
         """Ends what runs by itself. May be repeated."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
-            self._looking = None
+        looking, self._looking = self._looking, None
+        tasks = {*self._attaching.values(), *([looking] if looking is not None else [])}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._locator.close()
 
-    async def mount(self, prefix: Prefix, endpoint: Endpoint, *, is_asked_for: bool = False) -> Mount:
-        """Attaches to the endpoint's server and enters it. Unreachable if it does not answer."""
+    async def mount(self, prefix: Prefix, endpoint: Endpoint, *, entry: str = "", is_asked_for: bool = False) -> Mount:
+        """Attaches to the endpoint's server and enters it, unless it is there already. Unreachable if it does not
+        answer; Inval for an endpoint without a proper address."""
+        there = self._mounts.get(prefix)
+        if there is None or not there.alive or there.is_cut or not (entry or there.endpoint == endpoint):
+            key = (prefix, None if entry else endpoint)
+            attaching = self._attaching.get(key)
+            if attaching is None:
+                attaching = asyncio.create_task(self._attach(prefix, endpoint, entry), name=f"attach-{prefix[-1]}")
+                self._attaching[key] = attaching
+                attaching.add_done_callback(partial(self._attached, key))
+            # Shielded: others may wait for the same one.
+            there = await asyncio.shield(attaching)
+        there.is_asked_for |= is_asked_for
+        return there
+
+    def _attached(self, key: tuple[Prefix, Endpoint | None], task: asyncio.Task[Mount]) -> None:
+        self._attaching.pop(key, None)
+        task.cancelled() or task.exception()  # looked at: all who waited may have gone
+
+    async def _attach(self, prefix: Prefix, endpoint: Endpoint, entry: str) -> Mount:
         # A client's keys go to the servers that they are for, not to whoever serves a file.
         service = prefix[1] if len(prefix) > 2 and prefix[0] == NAMED else ""
         fid = await self._fids.attach(endpoint, service)
-        return self._keep(prefix, fid, endpoint, is_asked_for=is_asked_for)
+        return self._keep(prefix, fid, endpoint, entry)
 
-    def _keep(self, prefix: Prefix, fid: RemoteFid, endpoint: Endpoint, *, is_asked_for: bool = False) -> Mount:
-        mount = self._mounts[prefix] = Mount(prefix, fid, endpoint, is_asked_for=is_asked_for)
+    def _keep(self, prefix: Prefix, fid: RemoteFid, endpoint: Endpoint, entry: str = "") -> Mount:
+        older = self._mounts.get(prefix)
+        if older is not None:
+            older.fid.free()
+        mount = self._mounts[prefix] = Mount(prefix, fid, endpoint, entry)
+        fid.session.tell_end(partial(self._session_ended, mount))
         _log(f"mount {'/'.join(prefix)} at {endpoint.addrs}")
         return mount
+
+    def _session_ended(self, mount: Mount) -> None:
+        """Nothing is kept of a server that is gone, but for what was asked for, and what was cut for good."""
+        if self._mounts.get(mount.prefix) is mount and not (mount.is_asked_for or mount.is_cut):
+            del self._mounts[mount.prefix]
 
     def unmount(self, mount: Mount) -> None:
         """Forgets a mount whose server failed, and every other one through the same session."""
@@ -206,8 +238,9 @@ class MountTable:
         # Fids end with their session: no mount through it is of use any more.
         for prefix, other in list(self._mounts.items()):
             # One that was cut stays, or the next walk would mount it anew: it is to be Unreachable for good (N-5).
-            if (other is mount or other.fid.session is mount.fid.session) and not other.is_cut:
+            if (other is mount or other.fid.session is mount.fid.session) and not (other.is_cut or other.is_forgotten):
                 other.is_forgotten = True
+                other.fid.free()  # where the session lives, the server keeps the fid
                 if not other.is_asked_for:
                     del self._mounts[prefix]
 

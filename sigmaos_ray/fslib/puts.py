@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.pathnames import parse
+from sigmaos_ray.fslib.repeats import NEVER_RAN
 from sigmaos_ray.sigmap import NO_LEASE, NO_OFFSET, OAPPEND
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ async def put_whole(
 
     with about(pn):
         # Not idempotent: another client may have written since a put of unknown fate, and would be overwritten.
-        return await core.fast(parts, resolve, send, walked, idempotent=False)
+        return await core.fast(parts, resolve, send, walked, NEVER_RAN)
 
 
 async def _put_in_parts(

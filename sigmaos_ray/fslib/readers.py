@@ -231,7 +231,7 @@ class AsyncParallelReader:
                 if fid.perm & DMNAMEDPIPE:
                     raise serr.NotSupported(self._pathname, "a pipe has one reader")
             except BaseException:
-                await fid.clunk_quietly()
+                fid.free()
                 raise
         self._fid = fid
         self._end = size if self._length is None else min(size, self._next_offset + self._length)

@@ -24,13 +24,13 @@ async def open_channel_at(core: FsCore, endpoint: Endpoint) -> RemoteFid:
     try:
         channel, qids = await root.walk([RPC_DEV, "clone"])
     finally:
-        await root.clunk_quietly()
+        root.free()
     try:
         if len(qids) < 2:
             raise serr.NotFound(RPC_DEV, f"the server at {endpoint.addrs} offers none")
         await channel.open(ORDWR)
     except BaseException:
-        await channel.clunk_quietly()
+        channel.free()
         raise
     return channel
 

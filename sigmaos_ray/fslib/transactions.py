@@ -3,7 +3,7 @@ nodes)."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -96,12 +96,12 @@ class TransactionCalls(FsPart):
         changes are sent, and what never ran is then sent once more."""
         ways = ["/".join(parts[:-1]) for parts in places]
         for is_last in (False, True):
-            async with AsyncExitStack() as stack:
+            with ExitStack() as stack:
                 directories: dict[str, RemoteFid] = {}
                 for way, parts in zip(ways, places, strict=True):
                     if way not in directories:
                         directories[way] = await self.core.walker.walk(parts[:-1], resolve=True)
-                        stack.push_async_callback(directories[way].clunk_quietly)
+                        stack.callback(directories[way].free)
                 first = directories[ways[0]]
                 if other := [way for way, fid in directories.items() if fid.session is not first.session]:
                     raise serr.Inval(other[0], f"a transaction stays within one server, that of {ways[0]}")

@@ -104,7 +104,7 @@ async def list_dir(fid: RemoteFid, config: Config) -> list[Stat]:
                 raise serr.Inval(msg=f"a union of over {config.wire.listing_entries_max} entries")
         return stats
     finally:
-        await directory.clunk_quietly()
+        directory.free()
 
 
 async def dir_pages(fid: RemoteFid, config: Config) -> AsyncGenerator[list[Stat], None]:

@@ -1,27 +1,22 @@
-"""From pathnames to fids: mounts, links, unions, and trying again when a server went away (N-7, N-8)."""
+"""From pathnames to fids: mounts, links and unions (N-7, N-8)."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+import contextlib
+from typing import TYPE_CHECKING, NamedTuple
 
-from sigmaos_ray import debug, serr
-from sigmaos_ray.fslib.mounts import UnreachableForGood
+from sigmaos_ray import serr
 from sigmaos_ray.fslib.pathnames import COMPONENTS_MAX, too_long
-from sigmaos_ray.sigmap import OREAD, Endpoint, path
+from sigmaos_ray.fslib.repeats import LOOKED, UnreachableForGood
+from sigmaos_ray.sigmap import ANY, OREAD, Endpoint, EndpointType, path
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from sigmaos_ray.config import Config
     from sigmaos_ray.fslib.fidclnt import RemoteFid
     from sigmaos_ray.fslib.mounts import Mount, MountTable
+    from sigmaos_ray.fslib.repeats import Repeats
     from sigmaos_ray.fslib.stats import ClientStats
     from sigmaos_ray.fslib.union import UnionChooser
-
-_log = debug.selector("WALK")
-
-T = TypeVar("T")
 
 
 class _Restart(Exception):
@@ -30,6 +25,14 @@ class _Restart(Exception):
     def __init__(self, parts: list[str], *, link: bool) -> None:
         self.parts = parts
         self.link = link
+
+
+class _TargetFailed(Exception):
+    """A server that the walk was led to cannot be attached to: which says nothing about those that led there."""
+
+    def __init__(self, error: serr.SigmaError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class Walked(NamedTuple):
@@ -44,40 +47,31 @@ class Walked(NamedTuple):
 class PathWalker:
     """Walks for one client."""
 
-    def __init__(self, mounts: MountTable, chooser: UnionChooser, config: Config, stats: ClientStats) -> None:
+    def __init__(
+        self, mounts: MountTable, chooser: UnionChooser, repeats: Repeats, config: Config, stats: ClientStats
+    ) -> None:
         self._mounts = mounts
         self._chooser = chooser
+        self._repeats = repeats
         self._config = config
         self._stats = stats
-        self.closed = False
-        """True once the client is closed: nothing is tried again."""
 
     async def walk(self, parts: list[str], *, resolve: bool) -> RemoteFid:
         """A new fid of the object; the caller clunks it. ``resolve``: follow a link at the end.
 
-        Tries again while a server on the way is unreachable, or a union has no entry (N-8); NotFound, NotDir and the
-        like come at once."""
+        Repeated while a server on the way is lost, or a union has no entry (N-8); NotFound, NotDir and the like come at
+        once."""
         return (await self.walk_through(parts, resolve=resolve)).fid
 
     async def walk_through(self, parts: list[str], *, resolve: bool) -> Walked:
         """Like ``walk``; also tells the way."""
         if not parts:
             raise serr.Inval("", "an empty pathname")
-        return await self.retry(lambda: self._walk_once(parts, resolve), _may_walk_again)
-
-    async def retry(self, once: Callable[[], Awaitable[T]], may_retry: Callable[[BaseException], bool]) -> T:
-        """Runs ``once`` until it works, fails for good, or the retries are used up: about as long as a fail-over of
-        named takes."""
-        for tries_left in reversed(range(self._config.walk.retries_max + 1)):
-            try:
-                return await once()
-            except serr.SigmaError as error:
-                if not tries_left or not may_retry(error) or self.closed or isinstance(error, UnreachableForGood):
-                    raise
-                _log(f"again: {error}")
-            if tries_left < self._config.walk.retries_max:  # the first one at once: it may be known where to go
-                await asyncio.sleep(self._config.walk.retry_pause_s)
-        raise AssertionError("unreachable: the last try returns or raises")
+        try:
+            return await self._repeats.call(lambda: self._walk_once(parts, resolve), LOOKED)
+        except serr.IOErr as error:
+            # Whatever became of the walk: what the caller was going to do there has not been sent.
+            raise serr.Unreachable(error.obj, error.msg) from error
 
     async def _walk_once(self, parts: list[str], resolve: bool) -> Walked:
         self._stats.path["NwalkPath"] += 1
@@ -92,10 +86,17 @@ class PathWalker:
                 restarts += restart.link
                 if restarts > self._config.walk.symlink_restarts_max:
                     raise UnreachableForGood("/".join(parts), "too many symlink cycles") from None
+            except _TargetFailed as target:
+                raise target.error from None
             except serr.SigmaError as error:
-                if serr.is_session_error(error) or isinstance(error, serr.UnknownFid):
-                    self.failed(mount)
+                self.drop_if_lost(mount, error)
                 raise
+
+    def drop_if_lost(self, mount: Mount, error: serr.SigmaError) -> None:
+        """An error of a call through a mount: if it says that its server is lost, or lost what it kept for this client,
+        walk there anew next time. What a server answers about something else leaves its mount."""
+        if mount.fid.session.ended or isinstance(error, serr.NotLeading | serr.UnknownFid):
+            self.failed(mount)
 
     def failed(self, mount: Mount) -> None:
         """A mount's server did not answer as it should: walk there anew next time."""
@@ -117,7 +118,7 @@ class PathWalker:
                 return await self._enter_union(fid, way, beyond, resolve)
             raise serr.NotFound(beyond[0])
         finally:
-            await fid.clunk_quietly()
+            fid.free()
 
     async def _follow(self, link: RemoteFid, way: list[str], beyond: list[str]) -> _Restart:
         """Where the walk goes on behind a link: at the server an endpoint file names, or at a symlink's target."""
@@ -147,32 +148,45 @@ class PathWalker:
             entry, _ = await fid.walk([name])
             return entry
         # The choice stays: the mount is at the union's own name, and later walks go through it.
-        await self._mount((*way, beyond[0]), endpoint)
+        await self._mount((*way, beyond[0]), endpoint, name)
         raise _Restart(way + beyond, link=False)
 
-    async def _mount(self, prefix: tuple[str, ...], endpoint: Endpoint) -> None:
+    async def _mount(self, prefix: tuple[str, ...], endpoint: Endpoint, entry: str = "") -> None:
         try:
-            await self._mounts.mount(prefix, endpoint)
-        except serr.SigmaError:
+            await self._mounts.mount(prefix, endpoint, entry=entry)
+        except serr.SigmaError as error:
             self._chooser.failed(endpoint)
-            raise
+            # Of any, another one will do: the next try leaves out what has just failed.
+            if prefix[-1] == ANY and isinstance(error, serr.Inval):
+                error = serr.Unreachable(error.obj, error.msg)
+            raise _TargetFailed(error) from error
 
     async def resolve_unions(self, parts: list[str]) -> list[str]:
-        """The pathname with each ``~any`` and ``~local`` replaced by a concrete entry's name (ResolveMounts)."""
+        """The pathname with each ``~any`` and ``~local`` replaced by the name of the entry through which this client's
+        walks go (ResolveMounts)."""
         resolved: list[str] = []
         for part in parts:
             if path.is_union(part):
-                directory = await self.walk(resolved, resolve=True)
+                directory = await self.walk_through(resolved, resolve=True)
                 try:
-                    part, _ = await self._chooser.choose(directory, part)
+                    part = await self._entry_of(directory, part)
                 finally:
-                    await directory.clunk_quietly()
+                    directory.fid.free()
             resolved.append(part)
         return resolved
 
-
-def _may_walk_again(error: BaseException) -> bool:
-    """NotDir is not in it: the fast path's signal for a link was heeded, so here it is meant."""
-    if isinstance(error, serr.NotLeading):
-        return True
-    return serr.is_retry_open_ok(error) and not isinstance(error, serr.NotDir)
+    async def _entry_of(self, directory: Walked, union: str) -> str:
+        """The entry that was chosen, or is from now on. If none answers, one of those all the same: its name is what
+        was asked for."""
+        prefix = (*directory.parts, union)
+        tried: set[str] = set()
+        while True:
+            mount = self._mounts.at(prefix)
+            if mount is not None and mount.alive:
+                return mount.entry
+            name, endpoint = await self._chooser.choose(directory.fid, union)
+            if name in tried or endpoint.type is EndpointType.EXTERNAL:
+                return name
+            tried.add(name)
+            with contextlib.suppress(_TargetFailed):
+                await self._mount(prefix, endpoint, name)

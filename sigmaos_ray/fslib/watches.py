@@ -65,7 +65,7 @@ class DirWatch:
                     self._watch = await directory.watch()
                     self._dir = directory
                 except serr.SigmaError as error:
-                    await directory.clunk_quietly()
+                    directory.free()
                     # Version: it changed between the open and the watch. Once it was lost, too, it may have come back.
                     if isinstance(error, serr.Version):
                         continue
@@ -73,7 +73,7 @@ class DirWatch:
                         raise
                     was_lost = True
                 except BaseException:
-                    await directory.clunk_quietly()
+                    directory.free()
                     raise
         return self
 
@@ -86,8 +86,8 @@ class DirWatch:
             await asyncio.wait({self._reading})
             self._reading = None
         if watch is not None and self._dir is not None:
+            self._dir.free()
             await watch.clunk_quietly()
-            await self._dir.clunk_quietly()
 
     def __aiter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import serr
+from sigmaos_ray.deadlines import is_cancelled
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_OFFSET, OAPPEND, Mode, Perm
 
@@ -134,7 +135,8 @@ class AsyncWriter:
             return
         self._buffer.clear()
         if self._sending is not None:
-            if fid.perm & DMNAMEDPIPE:  # which may be full for ever
+            # A pipe may be full for ever, and who is being cancelled waits for no server.
+            if fid.perm & DMNAMEDPIPE or is_cancelled():
                 self._sending.cancel()
             await asyncio.wait({self._sending})
             if not self._sending.cancelled():

@@ -287,9 +287,8 @@ class AsyncLeaseClnt:
         rpc = AsyncRPCClnt(self._sc, server)
         request_s = time.monotonic()
         reply = await rpc.rpc("LeaseSrv.AskLease", AskLeaseRequest(ttl_s=ttl_s), AskLeaseReply)
-        walk = self._sc.config.walk
         # For as long as clients wait for a next leader of named (E-6).
-        outage_s = walk.retries_max * walk.retry_pause_s if server == NAMED else 0.0
+        outage_s = self._sc.config.walk.patience_s if server == NAMED else 0.0
         return AsyncLease(rpc, _Line(self._sc, rpc, server, endpoint), reply, request_s, outage_s)
 
     async def stop_extending(self) -> None:

@@ -15,11 +15,13 @@ from google.protobuf.message import DecodeError, Message
 from sigmaos_ray import debug, serr
 from sigmaos_ray.deadlines import within
 from sigmaos_ray.fslib import rpcdevice
+from sigmaos_ray.fslib.repeats import MARKED, NEVER_RAN
 from sigmaos_ray.rpcclnt.channel import Answered, Channel
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.fslib.fidclnt import RemoteFid
+    from sigmaos_ray.fslib.repeats import Errors
     from sigmaos_ray.pb.rpc_pb2 import Line
     from sigmaos_ray.sigmap import Endpoint
 
@@ -32,9 +34,6 @@ class AsyncRPCClnt:
     """A channel to one service. ``pn`` is a server's name, or ends in ``~any`` or ``~local``; the channel opens at the
     first call and stays with that instance, until it fails: then the next call looks the name up again. May be used by
     any number of tasks of the client's loop. ``close`` it; ``sc`` stays its owner's."""
-
-    _unsent_tries_max = 3
-    """A call that never ran is made again so often."""
 
     def __init__(self, sc: AsyncFsLib, pn: str) -> None:
         self._sc = sc
@@ -83,28 +82,26 @@ class AsyncRPCClnt:
     async def _call(self, method: str, argument: bytes, ends_s: float | None, *, idempotent: bool) -> bytes:
         """Tries until the call was made once, as far as anybody can tell. ``ends_s``: for the server; the caller ends
         this itself when the time is over."""
-        walk = self._sc.config.walk
-        tries = 0
-        while True:
-            tries += 1
+
+        async def once() -> bytes:
             channel = await self._open()
             try:
                 # Never 0, which says "for ever" on the wire.
                 left_s = None if ends_s is None else max(ends_s - time.monotonic(), 1e-3)
                 return await channel.call(method, argument, left_s)
-            except Answered as answered:
-                raise answered.error from None
             except serr.SESSION_ERRORS as error:
                 # Whether this call is repeated or not: the next ones must not meet the channel that failed.
                 self._leave(channel)
-                never_ran = isinstance(error, serr.Unreachable)
-                tries_max = walk.retries_max if idempotent else self._unsent_tries_max if never_ran else 0
-                if tries >= tries_max or self._sc.is_closed:
-                    raise self._gave_up(error) from error
-                _log(f"{self._pathname}: {method} again: {error}")
-            # The first repeat is at once: a server that was replaced has its name again already, most often.
-            if tries > 1:
-                await asyncio.sleep(walk.retry_pause_s)
+                raise self._gave_up(error) from error
+
+        try:
+            return await self._sc.core.repeats.call(once, self._repeated(idempotent))
+        except Answered as answered:
+            raise answered.error from None
+
+    def _repeated(self, idempotent: bool) -> Errors:
+        """After which errors a call is made again."""
+        return MARKED if idempotent else NEVER_RAN
 
     async def _open(self) -> Channel:
         """The channel, opened if there is none or it ended: once, however many calls need it."""
@@ -157,8 +154,6 @@ class InstanceRPCClnt(AsyncRPCClnt):
     """Calls to the one server that an endpoint names: each is sent at most once, and if the server cannot be reached
     or is lost, that is told at once, as ``NeverRan`` or ``FateUnknown``."""
 
-    _unsent_tries_max = 1
-
     def __init__(self, sc: AsyncFsLib, pn: str, endpoint: Endpoint) -> None:
         super().__init__(sc, pn)
         self._endpoint = endpoint
@@ -168,6 +163,9 @@ class InstanceRPCClnt(AsyncRPCClnt):
             return await rpcdevice.open_channel_at(self._sc.core, self._endpoint)
         except serr.SESSION_ERRORS as error:
             raise NeverRan(self._pathname, f"cannot be reached: {error}") from error
+
+    def _repeated(self, idempotent: bool) -> Errors:
+        return ()
 
     def _gave_up(self, error: serr.SigmaError) -> serr.SigmaError:
         kind = NeverRan if isinstance(error, serr.Unreachable) else FateUnknown

@@ -82,7 +82,7 @@ class AsyncShardedRPCClnt:
     ) -> R:
         walk = self._sc.config.walk
         tried: set[str] = set()
-        rounds = 0
+        gives_up_s: float | None = None
         while True:
             name = await self._next(tried)
             tried.add(name)
@@ -95,8 +95,9 @@ class AsyncShardedRPCClnt:
                 _log(f"{self._pathname}: {method} at another server: {error}")
                 # Once around, then a pause: each server has failed, so what is left is to wait for one to come back.
                 if tried.issuperset(await self.names()):
-                    rounds += 1
-                    if rounds > walk.retries_max:
+                    now_s = time.monotonic()
+                    gives_up_s = gives_up_s or now_s + walk.patience_s
+                    if now_s >= gives_up_s:
                         raise
                     tried.clear()
                     await asyncio.sleep(walk.retry_pause_s)

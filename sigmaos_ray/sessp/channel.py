@@ -19,6 +19,7 @@ _Options = list[tuple[str, int]]
 
 # gRPC itself takes much more for an address, "unix:" and "dns:" among it.
 _ADDRESS: Final = re.compile(r"([\w.-]{1,253}|\[[0-9a-fA-F:.]{2,45}(%\w{1,32})?\]):[0-9]{1,5}", re.ASCII)
+_PORT_MAX: Final = 65_535
 _SHOWN_CHARS: Final = 100
 
 
@@ -28,6 +29,8 @@ def _keepalive(config: Config) -> _Options:
     return [
         ("grpc.keepalive_time_ms", int(session.keepalive_s * 1000)),
         ("grpc.keepalive_timeout_ms", int(session.keepalive_timeout_s * 1000)),
+        # The same under the name that counts: newer gRPC gives each ping a time-out of its own, a minute by default.
+        ("grpc.http2.ping_timeout_ms", int(session.keepalive_timeout_s * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         # Both ends ping, and by default gRPC closes a connection on which pings come often or without data.
         ("grpc.http2.max_pings_without_data", 0),
@@ -69,12 +72,17 @@ class _Channels:
 _by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Channels] = weakref.WeakKeyDictionary()
 
 
+def check_address(address: str) -> None:
+    """Inval for what is no ``host:port``, though gRPC might take it for an address, such as a socket of this host:
+    endpoint files hold what others wrote."""
+    if not _ADDRESS.fullmatch(address) or int(address.rpartition(":")[2]) > _PORT_MAX:
+        raise serr.Inval(address[:_SHOWN_CHARS], "a server's address is host:port")
+
+
 def channel_to(address: str, config: Config) -> grpc.aio.Channel:
     """The running loop's channel to ``host:port``, made if need be; nothing is dialled yet. Owned by the cache;
-    ``close_channels`` ends it. Inval for anything else that gRPC might take for an address, such as a socket of this
-    host: endpoint files hold what others wrote."""
-    if not _ADDRESS.fullmatch(address):
-        raise serr.Inval(address[:_SHOWN_CHARS], "a server's address is host:port")
+    ``close_channels`` ends it. Inval for anything else."""
+    check_address(address)
     channels = _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).by_address
     channel = channels.get(address)
     if channel is None:

@@ -20,7 +20,7 @@ from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
-from sigmaos_ray.sessp.channel import channel_to, hold_channel, release_channel
+from sigmaos_ray.sessp.channel import channel_to, check_address, hold_channel, release_channel
 from sigmaos_ray.sessp.state import ClientState
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class ClientSession:
 
     async def dial(self) -> None:
         """Opens the stream; blocks until the server welcomed it. Unreachable, and the session is over, if it does not
-        within ``dial_timeout_s``, or refuses. Called once."""
+        within ``dial_timeout_s``, or refuses; Inval at once for an address that is none. Called once."""
+        check_address(self.address)
         keep_freed_memory()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._owner = asyncio.create_task(self._run(opened), name=f"session-{self.address}")
@@ -141,6 +142,13 @@ class ClientSession:
             raise wire.error_from_pb(reply.error)
         self._check_kind(request, reply)
         return reply
+
+    def post(self, request: Request) -> None:
+        """Sends a request whose reply nobody waits for, in its turn: what a caller leaves behind to be freed. Does
+        nothing once the session is over: then the server has freed it."""
+        if not self.ended:
+            self._state.request(request)
+            self._wake_writer()
 
     def _check_kind(self, request: Request, reply: Reply) -> None:
         """IOErr for a reply to another kind of request: who reads it would take absent fields for zeros."""

@@ -129,7 +129,7 @@ class UnionTests(Suite):
         """N-9: NotFound, object ``~any``; the server answers at once, it is the client that is patient."""
         await tree.sc.mkdir(tree / "u")
         config = msgspec.structs.replace(
-            tree.sc.config, walk=msgspec.structs.replace(tree.sc.config.walk, retries_max=1, retry_pause_s=0.01)
+            tree.sc.config, walk=msgspec.structs.replace(tree.sc.config.walk, patience_s=0.01, retry_pause_s=0.01)
         )
         hasty = AsyncFsLib(tree.sc.proc_env, config)
         try:

@@ -169,7 +169,7 @@ async def test_makedirs(servers: Servers, sc: AsyncFsLib) -> None:
     await sc.mkdir("name/ux")
     with pytest.raises(serr.NotFound):
         await sc.makedirs("name/ux/a-node-that-went/d")
-    impatient = msgspec.structs.replace(LOCAL, walk=msgspec.structs.replace(LOCAL.walk, retries_max=0))
+    impatient = msgspec.structs.replace(LOCAL, walk=msgspec.structs.replace(LOCAL.walk, patience_s=0.0))
     with pytest.raises(serr.NotFound):
         await servers.clnt(config=impatient).makedirs("name/a/~any/b")
 

@@ -43,7 +43,7 @@ class Site:
         watches = WatchTable()
         self.server = FileServer(MemFs(watches).root, watches, services=[self.probe], guard=self._guard)
         config = configuration.current()
-        impatient = msgspec.structs.replace(config, walk=msgspec.structs.replace(config.walk, retries_max=2))
+        impatient = msgspec.structs.replace(config, walk=msgspec.structs.replace(config.walk, patience_s=0.3))
         self.asynchronous = AsyncFsLib(ProcEnv(pid="test", named=await self.server.start()), impatient)
 
     def _guard(self) -> None:
