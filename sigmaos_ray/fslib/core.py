@@ -177,8 +177,3 @@ class FsCore:
             fid.free()
             raise serr.NotDir(pn)
         return fid
-
-
-def is_lost(error: BaseException) -> bool:
-    """The server, or what it kept for the client, went away: what only looks may look again, after another walk."""
-    return isinstance(error, LOOKED)

@@ -164,6 +164,9 @@ class PathWalker:
     async def resolve_unions(self, parts: list[str]) -> list[str]:
         """The pathname with each ``~any`` and ``~local`` replaced by the name of the entry through which this client's
         walks go (ResolveMounts)."""
+        return await self._repeats.call(lambda: self._resolve_once(parts), LOOKED)
+
+    async def _resolve_once(self, parts: list[str]) -> list[str]:
         resolved: list[str] = []
         for part in parts:
             if path.is_union(part):

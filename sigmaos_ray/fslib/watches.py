@@ -15,13 +15,13 @@ from google.protobuf.message import DecodeError
 
 from sigmaos_ray import serr
 from sigmaos_ray.deadlines import within
-from sigmaos_ray.fslib.core import is_lost
 from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import FsPart, NeedsDirs, NeedsEntries, NeedsFiles
 from sigmaos_ray.fslib.pathnames import parse
+from sigmaos_ray.fslib.repeats import LOOKED
 from sigmaos_ray.pb import sigmap_pb2 as pb
-from sigmaos_ray.sigmap import OREAD
+from sigmaos_ray.sigmap import OREAD, path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -56,26 +56,21 @@ class DirWatch:
         """The read under way. It outlives a time-out, and ends with the block."""
 
     async def __aenter__(self) -> Self:
-        # Once more after a loss, no more: the second walk goes to whoever serves the directory now.
-        was_lost = False
         with about(self._pathname):
-            while self._watch is None:
-                directory = await self._core.open_dir(self._pathname)
-                try:
-                    self._watch = await directory.watch()
-                    self._dir = directory
-                except serr.SigmaError as error:
-                    directory.free()
-                    # Version: it changed between the open and the watch. Once it was lost, too, it may have come back.
-                    if isinstance(error, serr.Version):
-                        continue
-                    if was_lost or self._core.is_closed or not is_lost(error):
-                        raise
-                    was_lost = True
-                except BaseException:
-                    directory.free()
-                    raise
+            await self._core.repeats.call(self._set, LOOKED)
         return self
+
+    async def _set(self) -> None:
+        while self._watch is None:
+            directory = await self._core.open_dir(self._pathname)
+            try:
+                self._watch = await directory.watch()
+                self._dir = directory
+            except serr.Version:  # it changed between the open and the watch
+                directory.free()
+            except BaseException:
+                directory.free()
+                raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -94,6 +89,22 @@ class DirWatch:
 
     async def __anext__(self) -> WatchEvent:
         return await self.next_event()
+
+    @property
+    def is_lost(self) -> bool:
+        """True once the session with the directory's server is over."""
+        return self._dir is None or self._dir.session.ended
+
+    async def has(self, name: str) -> bool:
+        """Whether the directory that is watched has an entry of that name. Asked of that very directory, also if its
+        name is another one's by now, or gone: a session error if its server cannot say."""
+        if self._dir is None:
+            raise serr.Closed(self._pathname, "the watch is not set")
+        try:
+            await self._dir.stat([name])
+        except serr.NotFound:
+            return False
+        return True
 
     async def next_event(self, timeout_s: float | None = None) -> WatchEvent:
         """The next change. Timeout if there is none in time; the watch stays set."""
@@ -150,14 +161,34 @@ class WatchCalls(FsPart, NeedsEntries, NeedsFiles, NeedsDirs):
         await self._wait_entry(pn, timeout_s, present=True)
 
     async def wait_remove(self, pn: str, timeout_s: float | None = None) -> None:
-        """Returns once ``pn`` does not exist, at once if it never did. NotFound if its parent is missing."""
+        """Returns once ``pn`` was removed, also with its directory; at once if it never was. NotFound if its parent is
+        missing, or nothing leads there any more, and Unreachable if its server does not come back: then nobody knows
+        whether it is there. Timeout past ``timeout_s`` (0: look once)."""
         await self._wait_entry(pn, timeout_s, present=False)
 
     async def _wait_entry(self, pn: str, timeout_s: float | None, *, present: bool) -> None:
-        async def reached() -> bool:
-            return await self._exists(pn.rstrip("/")) is present
+        parts, _ = parse(pn)
+        mount = self.core.mounts.at(tuple(parts))
+        # Neither is an entry of the directory: it has no name of its own there.
+        if path.is_union(parts[-1]) or (mount is not None and mount.is_asked_for):
 
-        await self._wait_until(pn, _parent_of(pn), reached, timeout_s)
+            async def reached() -> bool:
+                return await self._exists(pn.rstrip("/")) is present
+
+            await self._wait_until(pn, _parent_of(pn), reached, timeout_s)
+            return
+        with about(pn):
+            await self._wait_change(_parent_of(pn), parts[-1], timeout_s, present=present)
+
+    async def _wait_change(self, directory: str, name: str, timeout_s: float | None, *, present: bool) -> None:
+        once = timeout_s is not None and timeout_s <= 0
+        async with within(None if once else timeout_s, directory):
+            while True:
+                async with self.watch_dir(directory) as watch:
+                    if await _reaches(watch, name, present=present, once=once):
+                        return
+                if once:
+                    raise serr.Timeout(directory, "not yet")
 
     async def open_wait(self, pn: str, mode: Mode = OREAD, timeout_s: float | None = None) -> int:
         """``open``, once the file exists. NotFound if its parent is missing; Timeout past ``timeout_s`` (0: look
@@ -270,6 +301,21 @@ class WatchCalls(FsPart, NeedsEntries, NeedsFiles, NeedsDirs):
                     return
             if await reached():
                 return
+
+
+async def _reaches(watch: DirWatch, name: str, *, present: bool, once: bool) -> bool:
+    """True once the entry is as it should be; False if the watch is of no use any more, or after the first look."""
+    try:
+        while await watch.has(name) is not present:
+            if once:
+                return False
+            while all(event.name != name for event in await watch.read()):
+                continue
+    except (*serr.SESSION_ERRORS, serr.UnknownFid, serr.Version) as error:
+        # A directory that was removed was empty by then. All else says that its server is lost, or that too much has
+        # happened: the entry may be there.
+        return isinstance(error, serr.Closed) and not (present or watch.is_lost or isinstance(error, serr.NotLeading))
+    return True
 
 
 def _parent_of(pn: str) -> str:

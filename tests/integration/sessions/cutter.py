@@ -9,7 +9,8 @@ from typing import Self
 
 class Cutter:
     """Forwards to ``target`` (``host:port``). ``cut`` drops what is connected, ``down`` refuses what comes, ``delay_s``
-    holds back all that passes, each way."""
+    holds back all that passes, each way; ``silent`` all of it, as a server that was stopped does: it takes connections
+    and answers nothing."""
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
@@ -18,8 +19,21 @@ class Cutter:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.down = False
+        self._speaks = asyncio.Event()
+        self._speaks.set()
         self.delay_s = 0.0
         self.connections_count = 0
+
+    @property
+    def silent(self) -> bool:
+        return not self._speaks.is_set()
+
+    @silent.setter
+    def silent(self, silent: bool) -> None:
+        if silent:
+            self._speaks.clear()
+        else:
+            self._speaks.set()
 
     @property
     def open_count(self) -> int:
@@ -78,6 +92,7 @@ class Cutter:
             while data := await source.read(65536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
+                await self._speaks.wait()
                 sink.write(data)
                 await sink.drain()
         for writer in pair:
