@@ -135,7 +135,7 @@ async def test_a_server_that_stops_tells_its_clients(server: FileServer) -> None
 
 async def test_nobody_at_the_address_is_unreachable() -> None:
     client = AsyncFsLib(ProcEnv(pid="test", named=Endpoint(addrs=("127.0.0.1:9",))))
-    client.core.walker.closed = True  # no retries: one look tells
+    client.core.repeats.closed = True  # no retries: one look tells
     with pytest.raises(serr.Unreachable):
         await client.get_file("name/f")
     await client.close_fs()
