@@ -235,7 +235,9 @@ class FsCalls(Face):
         self.run(self._clnt.wait_create(pn, timeout_s))
 
     def wait_remove(self, pn: str, timeout_s: float | None = None) -> None:
-        """Returns once ``pn`` does not exist, at once if it never did. NotFound if its parent is missing."""
+        """Returns once ``pn`` was removed, also with its directory; at once if it never was. NotFound if its parent is
+        missing, or nothing leads there any more, and Unreachable if its server does not come back: then nobody knows
+        whether it is there. Timeout past ``timeout_s`` (0: look once)."""
         self.run(self._clnt.wait_remove(pn, timeout_s))
 
     def open_wait(self, pn: str, mode: Mode = OREAD, timeout_s: float | None = None) -> int:
