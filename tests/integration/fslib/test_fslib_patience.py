@@ -69,7 +69,7 @@ async def test_first_uses_at_once_make_one_attach(servers: Servers, sc: AsyncFsL
 
 
 async def test_an_address_that_is_none_is_told_at_once(sc: AsyncFsLib) -> None:
-    for number, address in enumerate(("nowhere", "unix:/tmp/s", "host:99999", "")):
+    for number, address in enumerate(("nowhere", "unix:/tmp/s", "host:99999", "host:")):
         await sc.mk_endpoint_file(f"name/e{number}", Endpoint(addrs=(address,)))
         began_s = time.monotonic()
         with pytest.raises(serr.Inval, match="host:port"):
