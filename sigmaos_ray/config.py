@@ -404,9 +404,18 @@ class BootTimes(msgspec.Struct, frozen=True):
     """Between two looks at a process that is to start or to end, where nobody announces it."""
     ray_end_grace_s: float = 1.0
     """How long the processes of an own Ray may take to end by themselves, and then to be killed."""
+    ray_leave_timeout_s: float = 5.0
+    """How long Ray may take to let go of boot, or to finish a start that is not wanted any more: then boot goes without
+    a word."""
+    ray_kill_timeout_s: float = 2.0
+    """How long Ray may take to say that it kills a part; it may not answer, and the part may be gone with it."""
     ray_poll_s: float = 1.0
     """How often a Ray that was joined is looked for."""
-    ray_misses_max: int = 5
+    ray_silence_s: float = 5.0
+    """How long it may take to accept a connection: a network that drops packets for a moment is no end of Ray."""
+    ray_pause_s: float = 0.3
+    """Before it is looked for again after it took none."""
+    ray_misses_max: int = 4
     """One that took no connection so many times in a row is lost."""
 
 

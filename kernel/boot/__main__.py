@@ -1,5 +1,6 @@
 """The boot daemon's process: ``python -m kernel.boot REQUEST-JSON REPORT-FD``."""
 
+import os
 import sys
 
 from kernel.boot.raychoice import choose
@@ -17,4 +18,8 @@ def _main() -> int:
     return main(request, join_ray, int(sys.argv[2]))
 
 
-sys.exit(_main())
+code = _main()
+sys.stdout.flush()
+sys.stderr.flush()
+# Not sys.exit: at its exit Ray takes leave once more, and Python waits for threads that ask a Ray which is gone.
+os._exit(code)

@@ -1,7 +1,8 @@
 """The boot daemon: everything that an instance consists of, from its start to its end.
 
 main thread: etcd and S3 as child processes, Ray; then an event loop that starts the kernel actors, restarts what
-dies, follows the nodes of the cluster, and waits for SIGTERM; then all of it in reverse.
+dies, follows the nodes of the cluster, and waits for SIGTERM; then all of it in reverse. It never waits for Ray itself,
+which may hang, but for threads beside it (``aside``): so a signal is answered at any time.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
+from kernel.boot.aside import aside
+from kernel.boot.children import end_processes
 from kernel.boot.etcd import EmbeddedEtcd
 from kernel.boot.keptfiles import forget_all
 from kernel.boot.placing import Place, kernel_id_of, namespace_of, numbered
@@ -36,7 +39,7 @@ from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance
 from sigmaos_ray.machine import OsProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
 
     from kernel.boot.children import Child
@@ -78,18 +81,25 @@ class Boot:
         """From start to end. Reports what it starts; an error is reported and raised, with everything taken down."""
         began_s = time.monotonic()
         try:
+            self._prepare()
+            # Of a Ray that is joined the address comes that all else binds; an own one starts beside all else.
+            if not self._ray.is_own:
+                self._ray.start()
             self._start_children()
-            self._ray.start()
+            if self._ray.is_own:
+                self._ray.start()
             self._wait_children()
             self._serve_on(began_s)
         finally:
             _ignore_signals()
             # Ray before etcd: nameds that are still there could not resign without it.
-            self._ray.end()
+            is_over = self._ray.end()
             for child in reversed(self._children()):
                 child.end(self._config.boot.part_stop_timeout_s)
-            with contextlib.suppress(FileNotFoundError):
-                (self._state_dir / STATE_FILE_NAME).unlink()
+            # The file stays as long as something may be left: it says what, to who starts or stops an instance next.
+            if is_over:
+                with contextlib.suppress(FileNotFoundError):
+                    (self._state_dir / STATE_FILE_NAME).unlink()
 
     def _serve_on(self, began_s: float) -> None:
         """Serves until it is stopped, on another Ray if our own is lost. Error if one that we joined is."""
@@ -99,6 +109,8 @@ class Boot:
                 return
             except RayLost as lost:
                 _raise_when_stopped()
+                if not self._ray.is_own:
+                    self._end_parts()
                 was_ready, self._ready = self._ready, False
                 self._root, self._tenants = self._new_realms()
                 self._ray.end()
@@ -112,20 +124,28 @@ class Boot:
                 self._write_state()
                 self._ray.start()
 
+    def _end_parts(self) -> None:
+        """Ends the parts that run on this machine on a Ray that is gone; its raylet may go on for a while, and they."""
+        parts = [info.process for node in self._root.kernel_nodes() for info in node.services.values()]
+        end_processes(parts, self._config.boot.ray_end_grace_s)
+
     # -- children and Ray
+
+    def _prepare(self) -> None:
+        if self._request.clean:
+            forget_all(self._state_dir)
+        (self._logs / "procs").mkdir(parents=True, exist_ok=True)
+        self._ray.prepare()
+        self._write_state()
 
     def _start_children(self) -> None:
         request = self._request
-        if request.clean:
-            forget_all(self._state_dir)
-        (self._logs / "procs").mkdir(parents=True, exist_ok=True)
         if not request.etcd:
-            self._etcd = EmbeddedEtcd(request.host, self._state_dir, self._logs, self._config)
+            self._etcd = EmbeddedEtcd(self._ray.host, self._state_dir, self._logs, self._config)
             self._etcd.start()
         if is_emulated(request):
-            self._s3 = EmulatedS3(self._request.host, self._logs, self._config)
+            self._s3 = EmulatedS3(self._ray.host, self._logs, self._config)
             self._s3.start()
-        self._ray.prepare()
         self._write_state()
 
     def _wait_children(self) -> None:
@@ -172,10 +192,10 @@ class Boot:
         if self._etcd is not None:
             self._own(self._restart_child(self._etcd.child))
         self._home_id = kernel_id_of(own_node_id())
-        places = self._live_places()
+        places = self._places_of(await aside(live_nodes))
         await self._root.start_nameds(places)
         if self._s3 is not None:
-            await asyncio.to_thread(self._s3.wait)
+            await aside(self._s3.wait)
             self._say(self._s3.line())
             self._own(self._restart_child(self._s3.child))
         elif S3.name in self._request.services:
@@ -208,16 +228,16 @@ class Boot:
         tenants = Realms(self._kernel_args, lambda: root.places, services, self._config, self._write_state)
         return root, tenants
 
-    def _live_places(self) -> list[Place]:
-        """The live nodes of Ray, our own first. Blocks for Ray's control store."""
-        alive, ours = live_nodes(), own_node_id()
+    def _places_of(self, alive: Mapping[str, str]) -> list[Place]:
+        """The live nodes of Ray, given with their addresses, our own first."""
+        ours = own_node_id()
         self._numbers = numbered(alive, self._numbers, ours)
         return [
             # Our own serves on loopback, unless told otherwise: nobody else need reach it.
             Place(
                 node_id,
                 kernel_id_of(node_id),
-                self._request.host if node_id == ours else alive[node_id],
+                self._ray.host if node_id == ours else alive[node_id],
                 self._numbers[node_id],
             )
             for node_id in sorted(alive, key=lambda node_id: node_id != ours)
@@ -249,7 +269,12 @@ class Boot:
         """Keeps one kernel node on every live Ray node, as they come and go."""
         while True:
             await asyncio.sleep(self._config.boot.nodes_poll_s)
-            await self._root.follow_nodes(await asyncio.to_thread(self._live_places))
+            try:
+                alive = await aside(live_nodes)
+            except serr.Unreachable as error:  # whether Ray is lost is decided elsewhere
+                _log(f"nodes: {error}")
+                continue
+            await self._root.follow_nodes(self._places_of(alive))
             await self._tenants.follow_nodes()
 
     def _kernel_args(self) -> KernelArgs:

@@ -116,6 +116,9 @@ def _launch(directory: Path, request: BootRequest, on_line: Callable[[str], None
     except BaseException:
         if daemon is not None:
             _end_daemon(daemon)
+            left = read_instance(directory / STATE_FILE_NAME)
+            if left is not None:
+                _end_leftovers(directory, left)
         raise
     daemon.returncode = 0  # it outlives this object, on purpose: who stops the instance waits for it
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import msgspec
 import ray
 
+from kernel.boot.aside import aside
 from kernel.boot.part import KernelPart
 from kernel.boot.placing import named_port, numbered, place
 from kernel.named.descriptor import SERVICE
@@ -128,7 +129,7 @@ class Nameds:
                     _log(f"named is led at {self.endpoint.addrs[0]}")
                 self._on_change()
                 if self.endpoint.addrs:
-                    await asyncio.to_thread(_unless_ray_is_lost, whereis.publish, realm, self.endpoint)
+                    await aside(_unless_ray_is_lost, whereis.publish, realm, self.endpoint)
 
     # -- what others see
 
@@ -166,7 +167,9 @@ class Nameds:
         if leader is not None:
             await self._parts[leader].stop()
         if self._realm:
-            await asyncio.to_thread(_unless_ray_is_lost, whereis.withdraw, self._realm)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.boot.ray_kill_timeout_s):
+                    await aside(_unless_ray_is_lost, whereis.withdraw, self._realm)
 
     async def abandon(self) -> None:
         """Ray is gone, and they with it."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from kernel.boot.aside import aside, started
 from kernel.boot.placing import namespace_of
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable
 
     from kernel.boot.placing import Place
@@ -69,19 +72,38 @@ class KernelPart:
             "max_concurrency": self.service.calls_max,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(place.ray_node_id, soft=False),
         }
-        actor = ray.remote(self.service.actor_class()).options(**options).remote(self._name, args)
-        self._actor = actor
         timeout_s = self._config.boot.part_start_timeout_s
         try:
-            self.endpoint, self.info = await asyncio.wait_for(_result(actor.start.remote()), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                # Aside: of an actor with a name Ray's control store hears first.
+                actor = self._actor = await self._make(options, args)
+                self.endpoint, self.info = await _result(actor.start.remote())
             self.kernel_id = args.kernel_id
         except TimeoutError as error:
-            ray.kill(actor)
+            await self._kill()
             raise serr.Timeout(self._name, f"not ready within {timeout_s:.0f} s") from error
         except ray.exceptions.RayError as error:
-            ray.kill(actor)
+            await self._kill()
             raise serr.Error(self._name, _cause(error)) from error
         self._on_change()
+
+    async def _make(self, options: dict[str, Any], args: KernelArgs) -> Any:
+        actor_class = ray.remote(self.service.actor_class()).options(**options)
+        making = started(actor_class.remote, self._name, args)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(making))
+        except asyncio.CancelledError:
+            making.add_done_callback(_kill_made)
+            raise
+
+    async def _kill(self) -> None:
+        """Ends the actor's process, and its name in Ray."""
+        actor, self._actor = self._actor, None
+        if actor is None:
+            return
+        with contextlib.suppress(TimeoutError, ray.exceptions.RayError):
+            async with asyncio.timeout(self._config.boot.ray_kill_timeout_s):
+                await aside(ray.kill, actor)
 
     async def _keep(self) -> None:
         """Waits for the actor's end, whatever it comes from, and starts another."""
@@ -92,8 +114,8 @@ class KernelPart:
             except ray.exceptions.RayError as error:
                 why = _cause(error)
             # Also an actor that died by itself: only then does Ray release its name for the next one.
-            ray.kill(self._actor)
-            self._actor = self.info = None
+            await self._kill()
+            self.info = None
             debug.error(f"{self._name} is restarted: {why}")
             await self._start_again()
 
@@ -123,11 +145,9 @@ class KernelPart:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
             self._keeper = None
-        actor, self._actor = self._actor, None
-        if actor is None:
-            return
-        await self._ask_to_stop(actor)
-        ray.kill(actor)
+        if self._actor is not None:
+            await self._ask_to_stop(self._actor)
+            await self._kill()
 
     def abandon(self) -> None:
         """Its node is gone, and it with it."""
@@ -135,6 +155,13 @@ class KernelPart:
             self._keeper.cancel()
             self._keeper = None
         self._actor = None
+
+
+def _kill_made(making: concurrent.futures.Future[Any]) -> None:
+    """Of an actor that came too late to be wanted."""
+    if making.exception() is None:
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.kill(making.result())
 
 
 async def _result(reference: Any) -> Any:

@@ -6,10 +6,10 @@ import ipaddress
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from sigmaos_ray.config import NAMED_PORT
+from sigmaos_ray.config import LOOPBACK, NAMED_PORT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 
 class Place(NamedTuple):
@@ -36,6 +36,15 @@ def named_port(asked: int | None, host: str, number: int) -> int:
     if somebody asked for one; else there is a steady one where others than this machine use it."""
     first = asked if asked is not None else 0 if is_loopback(host) else NAMED_PORT
     return first + number - 1 if first else 0
+
+
+def host_for(wanted: str, preset: str, ours: str, addresses: Collection[str]) -> str:
+    """The address to bind and to publish: the one that is wanted, if any. Else that of our own Ray node where others
+    are to reach it: of a Ray of several hosts, and with the preset for a network. Else loopback: a Ray of one node is
+    most often somebody's own machine, which is to serve nobody else unasked."""
+    if wanted:
+        return wanted
+    return ours if preset == "remote" or len(set(addresses)) > 1 else LOOPBACK
 
 
 def kernel_id_of(ray_node_id: str) -> str:

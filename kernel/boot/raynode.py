@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import secrets
 import tempfile
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ray
 
-from kernel.boot.placing import namespace_of
+from kernel.boot.aside import Lane, started
+from kernel.boot.placing import host_for, namespace_of
 from kernel.boot.raysession import core_processes, end_session, wait_any_end, wait_unreachable
 from kernel.raylib import own
-from sigmaos_ray import serr
+from sigmaos_ray import config, serr
 
 if TYPE_CHECKING:
     from kernel.boot.request import BootRequest
@@ -24,12 +26,22 @@ _TEMP_DIR_LENGTH_MAX: Final = 20
 
 
 class RayCluster:
-    """The daemon's connection to Ray. ``prepare``, ``start`` and ``end`` it in the main thread."""
+    """The daemon's connection to Ray: ``prepare`` it, ``start`` it, ``end`` it. However Ray hangs, a signal ends a
+    ``start``, and an ``end`` is over within ``BootTimes.ray_leave_timeout_s`` and a few seconds."""
 
     def __init__(self, request: BootRequest, join: str | None) -> None:
         self._request = request
         self._join = join
+        self.host = request.host if join is not None else host_for(request.host, request.config, _outward(), ())
+        """The address that the instance binds and publishes on this machine; that of a Ray that is joined may say
+        another one, once it has started."""
         self.address = ""
+        self._cores = 0.0
+        # What Ray starts ends with the thread that started it.
+        self._lane = Lane("ray")
+        self._starting: concurrent.futures.Future[object] | None = None
+        self._addresses: tuple[str, ...] = ()
+        """Of a Ray that was joined: without which it cannot be used from here."""
         self.temp_dir = ""
         """Where an own Ray keeps its files and sockets; empty while there is none."""
 
@@ -47,6 +59,10 @@ class RayCluster:
 
     def start(self) -> None:
         """Blocks for some seconds. Error if Ray cannot be reached or started."""
+        self._starting = self._lane.call(self._start)
+        self._starting.result()
+
+    def _start(self) -> None:
         options: dict[str, Any] = {
             "namespace": namespace_of(self._request.realm),
             "log_to_driver": False,
@@ -58,9 +74,16 @@ class RayCluster:
                 ray.init(address=self._join, runtime_env=_runtime_env(), **options)
             else:
                 self._start_own(options)
-        except (RuntimeError, ConnectionError, ValueError, OSError) as error:
+        except Exception as error:  # Ray raises a bare Exception for a node that takes too long to start, too
             raise serr.Error("ray", str(error).strip().splitlines()[0] if str(error) else repr(error)) from error
         self.address = ray.get_runtime_context().gcs_address
+        self._cores = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+        if self._join is not None:
+            nodes = [node for node in _nodes() if node["Alive"]]
+            here = next(node for node in nodes if node["NodeID"] == own_node_id())
+            everybody = [node["NodeManagerAddress"] for node in nodes]
+            self.host = host_for(self._request.host, self._request.config, here["NodeManagerAddress"], everybody)
+            self._addresses = (self.address, f"{here['NodeManagerAddress']}:{here['NodeManagerPort']}")
 
     def _start_own(self, options: dict[str, Any]) -> None:
         """Workers inherit this process's environment, so the realm's programs are found without a runtime
@@ -73,26 +96,42 @@ class RayCluster:
             address="local",
             num_cpus=self._request.num_cpus,
             include_dashboard=self._request.dashboard,
-            **own.init_options(self.temp_dir, self._request.host),
+            **own.init_options(self.temp_dir, self.host),
             **options,
         )
 
     def line(self) -> str:
-        cpus = ray.cluster_resources().get("CPU", 0)  # type: ignore[no-untyped-call]
+        # Not from Ray's state: that may hang where this line is made.
         kind = "started" if self.is_own else "joined"
-        return f"ray {ray.__version__} at {self.address} ({kind}), {cpus:.0f} cores"
+        return f"ray {ray.__version__} at {self.address} ({kind}), {self._cores:.0f} cores"
 
     async def wait_lost(self) -> str:
         """Returns when Ray can no longer be used: the name of what ended."""
-        return await (wait_any_end(core_processes()) if self.is_own else wait_unreachable(self.address))
+        return await (wait_any_end(core_processes()) if self.is_own else wait_unreachable(self._addresses))
 
-    def end(self) -> None:
-        """Leaves Ray, and ends it if it is our own. May be repeated."""
-        if ray.is_initialized():
-            ray.shutdown()
+    def end(self) -> bool:
+        """Leaves Ray, and ends it if it is our own; False if something of it may be left. May be repeated."""
+        timeout_s = config.current().boot.ray_leave_timeout_s
+        starting, self._starting = self._starting, None
+        has_started = starting is None or _is_over(starting, timeout_s)
+        if has_started and ray.is_initialized():
+            # Of a Ray that does not answer nobody takes leave.
+            _is_over(started(ray.shutdown), timeout_s)
         directory, self.temp_dir = self.temp_dir, ""
         if directory:
             end_session(directory)
+        return has_started
+
+
+def _is_over(call: concurrent.futures.Future[Any], timeout_s: float) -> bool:
+    """Waits for the end of a call, whatever it comes to."""
+    return bool(concurrent.futures.wait([call], timeout_s).done)
+
+
+def _outward() -> str:
+    """The address of this machine that others reach, as far as the system knows."""
+    address: Any = ray.util.get_node_ip_address  # Ray does not type it
+    return str(address())
 
 
 def own_node_id() -> str:
@@ -102,9 +141,17 @@ def own_node_id() -> str:
 
 
 def live_nodes() -> dict[str, str]:
-    """The live Ray nodes and their addresses. Blocks for Ray's control store."""
+    """The live Ray nodes and their addresses. Blocks for Ray's control store; Unreachable if that is gone."""
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in _nodes() if node["Alive"]}
+
+
+def _nodes() -> list[dict[str, Any]]:
     nodes: Any = ray.nodes  # Ray does not type it
-    return {node["NodeID"]: node["NodeManagerAddress"] for node in nodes() if node["Alive"]}
+    try:
+        found: list[dict[str, Any]] = nodes()
+    except Exception as error:  # Ray raises all kinds, of a control store that is gone
+        raise serr.Unreachable("ray", repr(error)) from error
+    return found
 
 
 def _runtime_env() -> dict[str, Any]:

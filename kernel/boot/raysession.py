@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -16,7 +15,7 @@ from sigmaos_ray import config
 from sigmaos_ray.machine import OsProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _CORE: Final = frozenset({"gcs_server", "raylet"})
 _RAYS_OWN: Final = f"{os.sep}ray{os.sep}"
@@ -93,19 +92,45 @@ async def wait_any_end(processes: Mapping[str, OsProcess]) -> str:
             os.close(descriptor)
 
 
-async def wait_unreachable(address: str) -> str:
-    """Returns once the Ray of that address has not answered for some seconds in a row."""
-    host, _, port = address.rpartition(":")
-    misses, limits = 0, config.current().boot
-    while misses < limits.ray_misses_max:
-        await asyncio.sleep(limits.ray_poll_s)
-        misses = 0 if await asyncio.to_thread(_accepts, host, int(port)) else misses + 1
-    return "gcs_server"
-
-
-def _accepts(host: str, port: int) -> bool:
+async def wait_unreachable(addresses: Sequence[str]) -> str:
+    """Returns once one of these addresses takes no connection, several times in a row: at once after the end of who
+    listened there, otherwise after some seconds. Which it was."""
+    watches = [asyncio.create_task(_watch(address), name=f"watch-{address}") for address in addresses]
     try:
-        with socket.create_connection((host, port), timeout=1):
-            return True
-    except OSError:
+        done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    finally:
+        for watch in watches:
+            watch.cancel()
+        await asyncio.wait(watches)
+
+
+async def _watch(address: str) -> str:
+    limits = config.current().boot
+    misses = 0
+    while misses < limits.ray_misses_max:
+        # It stays open until the other side ends or closes it, or for a while: a host that is cut off says nothing.
+        held = await _held(address, limits.ray_poll_s)
+        misses = 0 if held else misses + 1
+        if not held:
+            await asyncio.sleep(limits.ray_pause_s)
+    return address
+
+
+async def _held(address: str, while_s: float) -> bool:
+    """Whether it takes a connection; then keeps that for a while, if the other side does."""
+    host, _, port = address.rpartition(":")
+    silence_s = config.current().boot.ray_silence_s
+    try:
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), silence_s)
+    except OSError:  # a timeout is one, too
         return False
+    try:
+        with contextlib.suppress(TimeoutError):
+            # gRPC servers speak first: until there is nothing more.
+            await asyncio.wait_for(reader.read(), while_s)
+    except OSError:
+        return True  # it broke: the next one tells what that means
+    finally:
+        writer.close()
+    return True

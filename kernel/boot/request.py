@@ -9,7 +9,6 @@ import msgspec
 
 from kernel.service import service_names
 from sigmaos_ray import config, crash, decoding, perf, serr
-from sigmaos_ray.config import LOOPBACK
 from sigmaos_ray.sigmap import ROOT_REALM
 
 _PORT_MAX: Final = 65535
@@ -31,7 +30,8 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Start a Ray even if one runs."""
     dashboard: bool = False
     realm: str = ROOT_REALM
-    host: str = LOOPBACK
+    host: str = ""
+    """The address to bind and to publish; empty: boot chooses (``placing.host_for``)."""
     config: str = "local"
     """The preset of tunables for every part and proc."""
     etcd: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
             "etcd": tuple(filter(None, os.environ.get("SIGMAOS_ETCD", "").split(","))),
             "s3_endpoint": os.environ.get("SIGMAOS_S3_ENDPOINT") or None,
             "config": config.current_name(),
-            "host": os.environ.get("SIGMAOS_HOST", LOOPBACK),
+            "host": os.environ.get("SIGMAOS_HOST", ""),
             "named_port": _port_from("SIGMAOS_NAMED_PORT"),
             "own_ray": os.environ.get("SIGMAOS_OWN_RAY", "") == "1",
             "dashboard": os.environ.get("SIGMAOS_DASHBOARD", "") == "1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -50,6 +51,18 @@ def test_start_clears_what_a_killed_daemon_left(box: Box) -> None:
     box.ok("start", "--services", "named")
     assert box.ok("cat", "name/kept") == "kept"
     assert [str(entry) for entry in box.temp_dir.iterdir()] == [box.status()["ray_temp_dir"]] != [left_dir]
+
+
+@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+def test_stop_while_ray_does_not_answer(box: Box, part: str) -> None:
+    """Frozen, which no connection tells: boot leaves without Ray's word, and ends what hangs."""
+    box.ok("start", "--services", "named,ux")
+    boot, frozen = psutil.Process(box.pid_of("boot")), psutil.Process(box.pid_of(part))
+    frozen.suspend()
+    boot.terminate()
+    _, alive = psutil.wait_procs([boot, frozen], timeout=40)
+    assert not alive
+    box.check_nothing_is_left()
 
 
 def test_stop_ends_what_a_killed_raylet_left(box: Box) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from kernel.boot import etcd
@@ -191,6 +192,24 @@ def test_a_ray_that_runs_is_joined_and_left_running(box: Box, foreign_ray: subpr
     assert foreign_ray.poll() is None
     out, _ = foreign_ray.communicate("", timeout=60)
     assert out.split() == ["0"]
+
+
+@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+def test_a_joined_ray_that_is_gone_ends_the_instance(box: Box, foreign_ray: subprocess.Popen[str], part: str) -> None:
+    """At once, and without waiting for a Ray that answers nobody."""
+    assert foreign_ray.stdout is not None
+    box.env |= {"RAY_ADDRESS": foreign_ray.stdout.readline().strip(), "SIGMAOS_OWN_RAY": "0"}
+    box.ok("start", "--services", "named,ux")
+    boot = psutil.Process(box.pid_of("boot"))
+    services = [psutil.Process(box.pid_of(service)) for service in ("named", "ux")]
+    for child in psutil.Process(foreign_ray.pid).children():
+        if child.name() == part:
+            child.kill()
+    _, alive = psutil.wait_procs([boot, *services], timeout=30)
+    assert not alive
+    assert not (box.state_dir / "instance.json").exists()
+    assert "and with it the Ray that was joined" in (box.state_dir / "logs" / "boot.log").read_text(errors="replace")
+    assert "no running instance" in box.fails("ls")
 
 
 def test_data_that_a_newer_etcd_wrote(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

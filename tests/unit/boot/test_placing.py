@@ -7,8 +7,17 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.boot.placing import named_port, numbered, place
+from kernel.boot.placing import host_for, named_port, numbered, place
 from sigmaos_ray.config import NAMED_PORT
+
+
+def test_the_address_that_an_instance_binds() -> None:
+    assert host_for("10.0.0.9", "remote", "10.0.0.1", ["10.0.0.1", "10.0.0.2"]) == "10.0.0.9"
+    assert host_for("", "local", "10.0.0.1", ["10.0.0.1", "10.0.0.2"]) == "10.0.0.1"
+    assert host_for("", "remote", "10.0.0.1", ["10.0.0.1"]) == "10.0.0.1"
+    # A laptop on which somebody ran `ray start --head`, even with several nodes of one host.
+    assert host_for("", "local", "10.0.0.1", ["10.0.0.1", "10.0.0.1"]) == "127.0.0.1"
+    assert host_for("", "local", "127.0.0.1", []) == "127.0.0.1"
 
 
 def test_one_per_node_first() -> None:
