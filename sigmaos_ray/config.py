@@ -344,7 +344,7 @@ class Scheduling(msgspec.Struct, frozen=True):
     """A schedd that did not ask for so long has nothing that waits. Several times ``share_poll_s``."""
     nodes_poll_s: float = 2.0
     """How often Ray is asked for its nodes while there are procs; it costs Ray's control store a call."""
-    taken_back_s: float = 2.0
+    taken_back_s: float = 5.0
     """How long Ray may take to give back procs that it may have been about to run on a node that was lost."""
     warm_max: int = 8
     """Workers that are made ready ahead: each takes memory, also where nobody spawns."""

@@ -10,6 +10,7 @@ from sigmaos_ray.runner import proclog
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kernel.schedd.runners import KeptRunners
     from sigmaos_ray.config import Scheduling
     from sigmaos_ray.machine import OsProcess
     from sigmaos_ray.proc import Tpid
@@ -19,10 +20,10 @@ class Autopsies:
     """Of all runners of this machine that said hello, whichever schedd owns their procs. Used from one loop; ``close``
     when nobody asks any more."""
 
-    def __init__(self, log_dir: str, limits: Scheduling) -> None:
+    def __init__(self, log_dir: str, limits: Scheduling, kept: KeptRunners) -> None:
         """``log_dir``: where procs of this node have their logs; "" if they have none."""
         self._log_dir = log_dir
-        self.runners = Runners(limits)
+        self.runners = Runners(limits, kept)
 
     async def find(self, pid: Tpid, process: OsProcess | None) -> str | None:
         """How the process that ran a proc ended, in the words of X-11; also ends what it left behind, and gives the

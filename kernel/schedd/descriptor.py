@@ -10,6 +10,7 @@ SERVICE = Service(
     actor="kernel.schedd.actor:ScheddActor",
     calls_max=20_000,  # every wait that is parked there is a call under way; it takes no core
     serves_files=False,
+    keeps=("schedd/{realm}/runners",),
     selectors=Selectors(
         debug={"SCHEDD": "schedd: procs and Ray's references"},
         faults={

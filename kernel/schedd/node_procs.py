@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from kernel.schedd.places import Runner
     from kernel.schedd.procstate import ProcState
+    from kernel.schedd.runners import KeptRunners
     from kernel.schedd.state import Instruction
     from sigmaos_ray.config import Config
     from sigmaos_ray.pb import proc_pb2 as pb
@@ -38,7 +39,10 @@ _spawn_delay = crash.point("SCHEDD_SPAWN_DELAY")
 class NodeProcs:
     """One per schedd, on its loop. ``stop`` ends all procs and every wait."""
 
-    def __init__(self, kernel_id: str, realm: str, log_dir: str, config: Config, watches: WatchTable) -> None:
+    def __init__(
+        self, kernel_id: str, realm: str, log_dir: str, config: Config, watches: WatchTable, kept: KeptRunners
+    ) -> None:
+        """``kept``: where this node's schedds keep which runners there are."""
         self._kernel_id = kernel_id
         self._realm = realm
         self._limits = config.scheduling
@@ -47,7 +51,7 @@ class NodeProcs:
         self.tree = ProcTree(self.table, watches, log_dir)
         self.waits = Waits()
         self.stages = SpawnStages()
-        self.autopsies = Autopsies(log_dir, self._limits)
+        self.autopsies = Autopsies(log_dir, self._limits, kept)
         self._peers = Peers(realm)
         self.profiles = Profiles(self._peers)
         self._nodes: set[str] = set()
@@ -60,6 +64,7 @@ class NodeProcs:
 
     def start(self, context: RayContext, node: bytes) -> None:
         """From now on procs can be spawned. ``node``: see worker.NodeArgs."""
+        self.autopsies.runners.recover()
         self._ray = RayProcs(asyncio.get_running_loop(), context, node, self._on_ray_end)
 
     def warm_up(self, count: int | None = None) -> None:
@@ -122,7 +127,7 @@ class NodeProcs:
         self._nodes.add(runner.kernel_id)
 
     def began(self, pid: str, runner: Runner) -> bool:
-        """A worker has the proc. False: it was evicted meanwhile, and need not run."""
+        """A worker has the proc. False: it was evicted meanwhile, or told as lost, and must not run."""
         self._do(self.table.began(pid, runner, time.time()))
         try:
             proc = self.table.get(pid)
@@ -131,7 +136,7 @@ class NodeProcs:
             return False
         if self._ray is not None:
             self._ray.began(proc)
-        return not proc.evicting
+        return not (proc.evicting or proc.gone)
 
     @property
     def cores_of_largest_node(self) -> float:

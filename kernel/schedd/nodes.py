@@ -50,6 +50,7 @@ def proc_json(proc: ProcState) -> bytes:
             "parent_pid": spec.parent_pid,
             "kernel_id": spec.kernel_id,
             "os_pid": proc.os_pid,
+            "node": proc.runner.kernel_id if proc.runner else "",
             "spawned_s": spec.spawned_s,
             "began_s": proc.began_s,
             "started_s": proc.started_s,

@@ -76,8 +76,9 @@ class RayProcs:
         self._nodes = NodeWatch()
         self._looking: asyncio.Handle | None = None
         """The pause before the next look at Ray's nodes, or the look itself; None while there is nothing to lose."""
-        self._doubted: set[ProcState] = set()
-        """Handed to Ray before a node was lost, and not heard of since: Ray may have them there."""
+        self._doubted: dict[ProcState, Any] = {}
+        """Handed to Ray before a node was lost, and not heard of since: Ray may have them there. With the references
+        that were taken back."""
         self._going_on: asyncio.TimerHandle | None = None
         self._sharing: asyncio.Task[None] | None = None
         self._referee: Any = None
@@ -118,7 +119,7 @@ class RayProcs:
 
     def began(self, proc: ProcState) -> None:
         """A worker has it."""
-        self._doubted.discard(proc)
+        self._doubted.pop(proc, None)
         if proc.latency_critical:
             self._backlog.reserved(proc)
             self._go_on()
@@ -201,7 +202,8 @@ class RayProcs:
             self._loop.call_soon_threadsafe(self._looked, sighting)
 
     def _looked(self, sighting: Sighting | None) -> None:
-        if sighting is not None:
+        # A list without this very node is none: Ray's control store is coming back, or has given this node up.
+        if sighting is not None and self._context.place.node_id in sighting.sizes:
             self._saw(sighting)
         self._looking = None
         if self._tasks or self._actors or self._backlog:
@@ -220,18 +222,20 @@ class RayProcs:
         yet are taken back, and handed over again."""
         self._make_functions()
         doubted = {proc: ref for proc, ref in self._tasks.items() if proc.runner is None}
-        self._doubted |= doubted.keys()
+        self._doubted |= doubted
         for proc, ref in doubted.items():
             if not proc.started:
                 ray.cancel(ref, force=False, recursive=False)
         if doubted:
-            self._loop.call_later(self._context.limits.taken_back_s, self._on_still_doubted, list(doubted))
+            self._loop.call_later(self._context.limits.taken_back_s, self._on_still_doubted, doubted)
 
-    def _on_still_doubted(self, procs: list[ProcState]) -> None:
+    def _on_still_doubted(self, doubted: dict[ProcState, Any]) -> None:
         """Ray has not given them back: it had given them to workers that do not answer. Nobody knows how far those
         came, so they are not run again."""
-        for proc in self._doubted.intersection(procs):
-            self._on_end(proc, lost_with(None))
+        for proc, ref in doubted.items():
+            # Not one that was handed over again, and is in doubt again with another node.
+            if self._doubted.get(proc) is ref:
+                self._on_end(proc, lost_with(None))
 
     def _is_given_back(self, proc: ProcState, status: Status | None) -> bool:
         """Whether a proc that was taken back has not run: only then may it run elsewhere."""
@@ -356,11 +360,11 @@ class RayProcs:
         if proc.gone:  # lost with its node, long before Ray says so
             return
         self._tasks.pop(proc, None)
-        if self._is_given_back(proc, status):
-            self._doubted.discard(proc)
+        is_given_back = self._is_given_back(proc, status)
+        self._doubted.pop(proc, None)
+        if is_given_back:
             self._submit_task(proc)
             return
-        self._doubted.discard(proc)
         self._backlog.ended(proc)
         actor = self._actors.pop(proc, None)
         if actor is not None:

@@ -99,6 +99,8 @@ class Schedd:
             started_s=proc.started_s,
             ended_s=proc.ended_s,
             os_pid=proc.os_pid,
+            machine=proc.runner.process.machine if proc.runner else "",
+            node=proc.runner.kernel_id if proc.runner else "",
             status=None if proc.status is None else proc.status.to_pb(),
         )
 

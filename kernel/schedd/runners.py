@@ -1,7 +1,9 @@
 """The runners of this machine: how the workers that run procs ended, which Ray does not tell reliably.
 
 A worker says hello once, before its first proc, to the schedd that owns the proc and to that of its own node; from then
-on a pidfd stands for it. How it ended is read from the pidfd (Linux 6.15 and later) and kept for a while.
+on a pidfd stands for it. How it ended is read from the pidfd (Linux 6.15 and later) and kept for a while; what it left
+behind is ended. Which workers there are is kept on the disk: a schedd that takes another one's place, maybe on a host
+that was lost, goes on with them.
 """
 
 from __future__ import annotations
@@ -14,16 +16,19 @@ import select
 import signal
 import struct
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sigmaos_ray import debug
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.runner import proclog
 
 if TYPE_CHECKING:
+    from kernel.keeping import KeptFile
     from sigmaos_ray.config import Scheduling
 
 _log = debug.selector("SCHEDD")
+
+KeptRunners: TypeAlias = "KeptFile[list[OsProcess]]"
 
 # From linux/pidfd.h, for which Python has no names: the first version of its struct pidfd_info, and the ioctl for it.
 _INFO_BYTES: Final = 64
@@ -57,8 +62,9 @@ def _is_reaped(pidfd: int) -> bool:
 class Runners:
     """The workers of this machine that run procs. Used from one loop; ``close`` frees the descriptors."""
 
-    def __init__(self, limits: Scheduling) -> None:
+    def __init__(self, limits: Scheduling, kept: KeptRunners) -> None:
         self._limits = limits
+        self._kept = kept
         self._pidfds: dict[OsProcess, int] = {}
         self._ended: dict[OsProcess, asyncio.Event] = {}
         self._words: OrderedDict[OsProcess, str | None] = OrderedDict()
@@ -66,14 +72,25 @@ class Runners:
 
     def hello(self, process: OsProcess) -> None:
         """A worker is about to run its first proc. One of another machine cannot be watched from here."""
-        if process in self._pidfds:
-            return
+        if process not in self._pidfds and self._watch(process):
+            self._kept.update(lambda before: [*filter(OsProcess.is_alive, before or ()), process])
+
+    def recover(self) -> None:
+        """Goes on with the workers that an earlier schedd of this node watched, and ends what those left behind that
+        have ended since."""
+        for process in self._kept.read() or ():
+            if not self._watch(process):
+                end_group(process)
+
+    def _watch(self, process: OsProcess) -> bool:
+        """False if there is nothing to watch: it has ended, or is of another machine."""
         pidfd = process.open()
         if pidfd is None:
-            return
+            return False
         self._pidfds[process] = pidfd
         self._ended[process] = asyncio.Event()
         asyncio.get_running_loop().add_reader(pidfd, self._on_end, process)
+        return True
 
     def watches(self, process: OsProcess) -> bool:
         """Whether this is a live runner of this machine."""
@@ -101,6 +118,8 @@ class Runners:
         finally:
             del self._pidfds[process]
             os.close(pidfd)
+            # Whoever owned its proc: the owner's schedd may be gone, which is why Ray ended the worker.
+            end_group(process)
             self._ended.pop(process).set()
         _log(f"runner {process.pid}: {self._words[process]}")
         while len(self._words) > self._limits.worker_ends_kept_max:

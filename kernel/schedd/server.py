@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from kernel.fileservice import FileService
+from kernel.keeping import KeptFile, make_directory, opening
 from kernel.raylib import whereis
 from kernel.schedd import raynodes, worker
 from kernel.schedd.descriptor import SERVICE
@@ -16,6 +18,7 @@ from kernel.schedd.node_procs import NodeProcs
 from kernel.schedd.ray_procs import RayContext
 from kernel.schedd.rpc import Schedd
 from sigmaos_ray import debug, serr
+from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmap import ROOT_REALM
@@ -25,12 +28,18 @@ if TYPE_CHECKING:
 
     from kernel.schedd.places import RayPlace, Runner
     from kernel.schedd.profiles import PackedProfile, ProfileOrder
+    from kernel.schedd.runners import KeptRunners
     from kernel.shell import KernelArgs
-    from sigmaos_ray.machine import OsProcess
     from sigmaos_ray.proc import Tpid
     from sigmaos_ray.sigmap import Endpoint
 
 _log = debug.selector("SCHEDD")
+
+
+def _kept_runners(args: KernelArgs) -> KeptRunners:
+    """As the descriptor's ``keeps`` says it."""
+    path = str(Path(args.node_dir) / SERVICE.name / args.realm) if args.node_dir else ""
+    return KeptFile(opening(make_directory(path)), "runners", list[OsProcess], syncs=False)
 
 
 class ScheddServer(FileService):
@@ -42,7 +51,9 @@ class ScheddServer(FileService):
         super().__init__(args)
         self._place = place
         self._watches = WatchTable()
-        self._procs = NodeProcs(args.kernel_id, args.realm, args.log_dir, self._config, self._watches)
+        self._procs = NodeProcs(
+            args.kernel_id, args.realm, args.log_dir, self._config, self._watches, _kept_runners(args)
+        )
         self._arrived_count = 0
         self._all_arrived = asyncio.Event()
 

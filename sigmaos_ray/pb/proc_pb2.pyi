@@ -140,7 +140,7 @@ class ListProcsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ProcInfo(_message.Message):
-    __slots__ = ("proc", "state", "note", "started_s", "ended_s", "os_pid", "status")
+    __slots__ = ("proc", "state", "note", "started_s", "ended_s", "os_pid", "status", "machine", "node")
     PROC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     NOTE_FIELD_NUMBER: _ClassVar[int]
@@ -148,6 +148,8 @@ class ProcInfo(_message.Message):
     ENDED_S_FIELD_NUMBER: _ClassVar[int]
     OS_PID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
     proc: ProcSpec
     state: str
     note: str
@@ -155,7 +157,9 @@ class ProcInfo(_message.Message):
     ended_s: float
     os_pid: int
     status: ProcStatus
-    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., state: _Optional[str] = ..., note: _Optional[str] = ..., started_s: _Optional[float] = ..., ended_s: _Optional[float] = ..., os_pid: _Optional[int] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
+    machine: str
+    node: str
+    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., state: _Optional[str] = ..., note: _Optional[str] = ..., started_s: _Optional[float] = ..., ended_s: _Optional[float] = ..., os_pid: _Optional[int] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ..., machine: _Optional[str] = ..., node: _Optional[str] = ...) -> None: ...
 
 class ListProcsReply(_message.Message):
     __slots__ = ("procs",)

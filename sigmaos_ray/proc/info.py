@@ -32,6 +32,11 @@ class ProcInfo(msgspec.Struct, frozen=True, kw_only=True):
     started_s: float = 0
     ended_s: float = 0
     os_pid: int = 0
+    """Of the process that runs it, on its ``machine``; 0: none yet."""
+    machine: str = ""
+    """As ``machine.machine()`` is there."""
+    node: str = ""
+    """The kernel node where that is: another than ``kernel_id``, which is the schedd's, if Ray chose another one."""
     status: Status | None = None
 
     @classmethod
@@ -52,5 +57,7 @@ class ProcInfo(msgspec.Struct, frozen=True, kw_only=True):
             started_s=info.started_s,
             ended_s=info.ended_s,
             os_pid=info.os_pid,
+            machine=info.machine,
+            node=info.node,
             status=Status.from_pb(info.status) if info.HasField("status") else None,
         )

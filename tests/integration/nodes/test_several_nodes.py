@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sigmaos_ray import Proc, SigmaClnt, Status, serr
+from sigmaos_ray.machine import machine
 from sigmaos_ray.testing import Tstate
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 
 WITHIN_S = 30.0
+CORES = 16
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,12 @@ def ts() -> Iterator[Tstate]:
 @pytest.fixture(scope="module")
 def second(ts: Tstate) -> str:
     return ts.boot_node(1, num_cpus=1)[0]
+
+
+@pytest.fixture(scope="module")
+def large(ts: Tstate) -> str:
+    """Has more cores than the others: what reserves as many runs there, whoever has it."""
+    return ts.boot_node(1, num_cpus=CORES)[0]
 
 
 def first(ts: Tstate) -> str:
@@ -44,6 +53,14 @@ def started_and_waits(argv: list[str]) -> Status:
         sc.started()
         sc.wait_evict()
     return Status.evicted()
+
+
+def dies_when_evicted(argv: list[str]) -> None:
+    print("here it is", flush=True)
+    with SigmaClnt() as sc:
+        sc.started()
+        sc.wait_evict()
+    os._exit(7)
 
 
 def run(sc: SigmaClnt, proc: Proc) -> Status:
@@ -99,6 +116,20 @@ def test_a_node_shows_what_runs_on_it(ts: Tstate, second: str) -> None:
     assert names(ts.sc, f"name/schedd/{first(ts)}/pids") == []
     ts.sc.evict(proc.pid)
     assert ts.sc.wait_exit(proc.pid, WITHIN_S).is_evicted()
+
+
+def test_a_proc_that_ray_put_on_another_node(ts: Tstate, large: str) -> None:
+    """Its schedd says where it is, that node shows its log, and how it ended is known."""
+    proc = Proc(dies_when_evicted, mcpu=CORES * 1000)
+    ts.sc.spawn(proc)
+    ts.sc.wait_start(proc.pid, WITHIN_S)
+    found = {info.pid: info for info in ts.sc.procs()}[proc.pid]
+    assert (found.kernel_id, found.node, found.machine) == (first(ts), large, machine())
+    with ts.sc.open_reader(f"name/schedd/{large}/logs/procs/{proc.pid}.log") as log:
+        assert b"here it is" in log.read()
+    ts.sc.evict(proc.pid)
+    status = ts.sc.wait_exit(proc.pid, WITHIN_S)
+    assert (status.is_crash(), status.msg) == (True, "exit status 7")
 
 
 def test_a_node_that_dies_takes_its_procs_along(ts: Tstate) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from kernel.keeping import KeptFile, opening
 from kernel.schedd.autopsies import Autopsies
 from kernel.schedd.runners import end_group, exit_words
 from sigmaos_ray.config import Scheduling
@@ -22,6 +23,8 @@ from sigmaos_ray.runner import proclog
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
+
+    from kernel.schedd.runners import KeptRunners
 
 WITHIN_S = 10.0
 # A process as a worker is: it leads a group, and has a child that outlives it.
@@ -74,9 +77,14 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def kept_in(directory: Path) -> KeptRunners:
+    """What one schedd leaves to the next."""
+    return KeptFile(opening(directory), "runners", list[OsProcess], syncs=False)
+
+
 @pytest.fixture
 async def autopsies(tmp_path: Path) -> AsyncIterator[Autopsies]:
-    made = Autopsies(str(tmp_path), Scheduling())
+    made = Autopsies(str(tmp_path), Scheduling(), kept_in(tmp_path))
     yield made
     await made.close()
 
@@ -169,3 +177,34 @@ async def test_a_number_that_is_anothers_by_now_is_not_touched(process: Process)
     process.end()
     end_group(process.own)
     until(process.child.is_gone)
+
+
+async def test_what_a_runner_leaves_behind_is_ended_though_nobody_asks(autopsies: Autopsies, process: Process) -> None:
+    """The schedd that owned its procs may be gone."""
+    autopsies.runners.hello(process.own)
+    process.end()
+    deadline_s = time.monotonic() + WITHIN_S
+    while not process.child.is_gone():
+        assert time.monotonic() < deadline_s
+        await asyncio.sleep(0.01)
+
+
+async def test_the_next_schedd_goes_on_with_the_runners(autopsies: Autopsies, tmp_path: Path) -> None:
+    """Those that ended meanwhile have left nothing behind; those that live are watched."""
+    ended, alive = Process(), Process()
+    try:
+        for process in (ended, alive):
+            autopsies.runners.hello(process.own)
+        await autopsies.close()
+        ended.end()
+        assert ended.child.is_alive()
+        later = Autopsies(str(tmp_path), Scheduling(), kept_in(tmp_path))
+        later.runners.recover()
+        until(ended.child.is_gone)
+        assert later.runners.watches(alive.own)
+        alive.end()
+        assert await later.find("p", alive.own) in ("exit status 7", "signal: killed")
+        await later.close()
+    finally:
+        ended.close()
+        alive.close()
