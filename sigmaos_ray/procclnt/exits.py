@@ -100,7 +100,8 @@ class Collector:
         self._limits = limits
         self._taken: dict[str, list[Tpid]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._telling: set[asyncio.Task[None]] = set()
+        self._telling: dict[asyncio.Task[None], list[Tpid]] = {}
+        """What is on its way, and of whom."""
 
     def taken(self, kernel: str, pid: Tpid) -> None:
         """A caller has the status of a proc: its schedd may forget it, soon."""
@@ -116,13 +117,13 @@ class Collector:
         taken, self._taken = self._taken, {}
         for kernel, pids in taken.items():
             task = asyncio.create_task(self._send(kernel, pids), name="collect")
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            self._telling[task] = pids
+            task.add_done_callback(self._telling.pop)
 
     async def before(self, pid: Tpid) -> None:
         """For a spawn: sends without waiting, unless the pid is one that is used again: its schedd would refuse the
-        spawn while it still has the old status."""
-        if any(pid in pids for pids in self._taken.values()):
+        spawn while it still has the old status. So it would if the word were on its way: on another connection."""
+        if any(pid in pids for pids in (*self._taken.values(), *self._telling.values())):
             await self.now()
         elif self._taken:
             self.soon()

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.sigmap import SCHEDD
+from sigmaos_ray.sigmap import LOCAL, SCHEDD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,13 +87,13 @@ class Lookout:
             _log(f"names of schedds: {error}")
             return
         now_s = asyncio.get_running_loop().time()
-        gone = {route for route in self._calls if self._kernel_ids.get(route, "") not in {"", *names}}
+        gone = {route for route in self._calls if self.kernel_of(route) not in {LOCAL, *names}}
         self._gone_s = {route: self._gone_s.get(route, now_s) for route in gone}
         for route, since_s in list(self._gone_s.items()):
             # One that stops in order takes its name away first, and tells then how its procs ended.
             if now_s - since_s >= self._limits.gone_grace_s:
                 del self._gone_s[route]
-                self._abandon(route, f"{SCHEDD}/{self._kernel_ids[route]} is gone")
+                self._abandon(route, f"{SCHEDD}/{self.kernel_of(route)} is gone")
 
     def _looked(self, looking: asyncio.Task[None]) -> None:
         self._looking = None

@@ -35,3 +35,25 @@ async def test_close_gives_up_on_a_schedd_that_does_not_answer() -> None:
     collector.taken("gone", "p1")
     await collector.close()
     assert ended.is_set()
+
+
+async def test_a_pid_that_is_used_again_waits_for_the_word_that_is_on_its_way() -> None:
+    """Which may take another connection than the spawn."""
+    heard = asyncio.Event()
+    arrived: list[str] = []
+
+    async def tell(kernel: str, pids: list[str]) -> None:
+        await heard.wait()
+        arrived.extend(pids)
+
+    collector = exits.Collector(tell, Procs())
+    collector.taken("here", "p1")
+    collector.soon()
+    await collector.before("p2")
+    again = asyncio.create_task(collector.before("p1"))
+    await asyncio.sleep(0)
+    assert not again.done()
+    heard.set()
+    await again
+    assert arrived == ["p1"]
+    await collector.close()
