@@ -1,6 +1,7 @@
-"""The logs of a schedd's node as files: ``logs/<part>.log``, ``logs/procs/<pid>.log``. Read-only.
+"""What a schedd's node has written, as files: ``logs/<part>.log``, ``logs/procs/<pid>.log``, records of ``SIGMAPERF``
+in ``perf``. Read-only.
 
-What stands in the log directory may be made by procs, so it is not trusted: a name leads to a plain file there or to
+What stands in these directories may be made by procs, so it is not trusted: a name leads to a plain file there or to
 nothing, whatever links say. A directory's qid tells it from those of other machines: schedds of several nodes on one
 machine show the same logs.
 """
@@ -22,11 +23,12 @@ from sigmaos_ray.runner import proclog
 from sigmaos_ray.sigmap import DEV_PSTAT, DMDIR, NO_FENCE, OACCESS_MASK, OREAD, Fence, Perm, Qid, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sigmaos_ray.rpcsrv import Caller
 
-SUFFIX: Final = ".log"
+LOGS: Final = (".log",)
+RECORDS: Final = (".out", ".svg", ".json")
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: somebody may have put a pipe there, whose opening would wait for a writer.
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -49,10 +51,11 @@ def _converted(name: str, error: OSError) -> serr.SigmaError:
 class LogDir(Dir):
     """A directory of the host, of which only plain files that are logs are shown, and directories that are said."""
 
-    def __init__(self, name: str, host_path: str, *below: LogDir) -> None:
-        """``host_path`` "": there are no logs."""
+    def __init__(self, name: str, host_path: str, *below: LogDir, suffixes: Sequence[str] = LOGS) -> None:
+        """``host_path`` "": there are no logs. ``suffixes``: how the names of what is shown end."""
         self._name = name
         self._host_path = host_path
+        self._suffixes = tuple(suffixes)
         self._below = {directory.name: directory for directory in below}
 
     @classmethod
@@ -60,6 +63,11 @@ class LogDir(Dir):
         """That of a node whose parts and procs log to ``log_dir``."""
         procs = os.path.join(log_dir, proclog.DIR) if log_dir else ""
         return cls("logs", log_dir, cls(proclog.DIR, procs))
+
+    @classmethod
+    def of_records(cls, directory: str) -> LogDir:
+        """Those of ``SIGMAPERF``."""
+        return cls("perf", directory, suffixes=RECORDS)
 
     @property
     def name(self) -> str:
@@ -83,11 +91,24 @@ class LogDir(Dir):
         return below or LogFile(name, self._host_path, await asyncio.to_thread(self._found, name))
 
     def _found(self, name: str) -> os.stat_result:
+        self._check(name)
         descriptor = open_log(self._host_path, name)
         try:
             return os.fstat(descriptor)
         finally:
             os.close(descriptor)
+
+    def _shows(self, name: str) -> bool:
+        """Whether a file of the directory is one of those that are shown, by its name."""
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # bytes that are no text
+            return False
+        return name.endswith(self._suffixes) and name[0] != "." and "/" not in name and "\0" not in name
+
+    def _check(self, name: str) -> None:
+        if not self._host_path or not self._shows(name):
+            raise serr.NotFound(name)
 
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         return await asyncio.to_thread(self._entries, after, limit)
@@ -118,7 +139,7 @@ class LogDir(Dir):
             return
         try:
             with os.scandir(directory) as found:
-                yield from (entry.name for entry in found if is_log(entry.name) and not entry.is_symlink())
+                yield from (entry.name for entry in found if self._shows(entry.name) and not entry.is_symlink())
         finally:
             os.close(directory)
 
@@ -126,19 +147,8 @@ class LogDir(Dir):
         raise serr.NotSupported(name, "logs are written by who runs")
 
 
-def is_log(name: str) -> bool:
-    """Whether a file of a log directory is one, by its name."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # bytes that are no text
-        return False
-    return name.endswith(SUFFIX) and name[0] != "." and "/" not in name and "\0" not in name
-
-
 def open_log(directory: str, name: str) -> int:
     """A descriptor to read a log from, which the caller closes. NotFound for whatever is no plain file right there."""
-    if not directory or not is_log(name):
-        raise serr.NotFound(name)
     try:
         parent = os.open(directory, _DIRECTORY_FLAGS)
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kernel.schedd import endings
 from kernel.schedd.autopsies import Autopsies
+from kernel.schedd.logs import LogDir
 from kernel.schedd.nodes import ProcTree
 from kernel.schedd.peers import Peers
 from kernel.schedd.procstate import ProcPhase
@@ -18,8 +19,10 @@ from kernel.schedd.stages import SpawnStages
 from kernel.schedd.state import HandToRay, Kill, KillLater, ProcTable, Relist, Wake, Withdraw
 from kernel.schedd.waits import Waits
 from sigmaos_ray import crash, debug, serr
+from sigmaos_ray.perf import selection
 from sigmaos_ray.proc import Status, check_pid
 from sigmaos_ray.runner import proclog
+from sigmaos_ray.sigmap import ROOT_REALM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +51,7 @@ class NodeProcs:
         self._limits = config.scheduling
         self.be_cores = 1 / self._limits.be_per_core
         self.table = ProcTable(self._limits.status_kept_max)
-        self.tree = ProcTree(self.table, watches, log_dir)
+        self.tree = ProcTree(self.table, watches, _written(realm, log_dir))
         self.waits = Waits()
         self.stages = SpawnStages()
         self.autopsies = Autopsies(log_dir, self._limits, kept)
@@ -244,6 +247,12 @@ class NodeProcs:
 
     def _on_grace_over(self, proc: ProcState, grace_s: float) -> None:
         self._do(self.table.grace_over(proc, grace_s))
+
+
+def _written(realm: str, log_dir: str) -> list[LogDir]:
+    """A tenant sees its own logs. Records lie together, whosoever they are: only the root realm sees them."""
+    logs = LogDir.of_node(log_dir)
+    return [logs, LogDir.of_records(str(selection.directory()))] if realm == ROOT_REALM else [logs]
 
 
 def check_spec(spec: pb.ProcSpec) -> None:

@@ -1,5 +1,5 @@
-"""The schedd's tree: ``pids/<pid>`` for what starts or runs, ``queue/<pid>`` for what waits, ``logs`` of its node.
-Read-only, made when somebody looks."""
+"""The schedd's tree: ``pids/<pid>`` for what starts or runs, ``queue/<pid>`` for what waits, and what
+its node has written (``logs``). Read-only, made when somebody looks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from kernel.schedd.logs import LogDir
 from kernel.schedd.procstate import ProcPhase
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.devices import Snapshot, StaticDir
@@ -23,6 +22,9 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kernel.schedd.logs import LogDir
     from kernel.schedd.procstate import ProcState
     from kernel.schedd.state import ProcTable
     from sigmaos_ray.protsrv.watch import WatchTable
@@ -62,11 +64,12 @@ def proc_json(proc: ProcState) -> bytes:
 class ProcTree:
     """The directories, and the watches of those of procs."""
 
-    def __init__(self, table: ProcTable, watches: WatchTable, log_dir: str) -> None:
+    def __init__(self, table: ProcTable, watches: WatchTable, written: Sequence[LogDir]) -> None:
+        """``written``: what this node has written."""
         self._watches = watches
         self.pids = ProcDir("pids", _PIDS_PATH, table, ProcPhase.STARTING, ProcPhase.RUNNING)
         self.queue = ProcDir("queue", _QUEUE_PATH, table, ProcPhase.QUEUED)
-        self.root = StaticDir("", [self.pids, self.queue, LogDir.of_node(log_dir)], _ROOT_PATH, DEV_PSTAT)
+        self.root = StaticDir("", [self.pids, self.queue, *written], _ROOT_PATH, DEV_PSTAT)
 
     def moved(self, pid: str, old: ProcPhase | None, new: ProcPhase | None) -> None:
         """Publishes that a proc is listed elsewhere; called in the moment of the move."""

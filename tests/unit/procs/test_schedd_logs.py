@@ -130,6 +130,15 @@ async def test_the_same_directory_is_known_again(logs: LogDir, host: Path, tmp_p
     assert LogDir.of_node(str(tmp_path / "others")).qid() != logs.qid()
 
 
+async def test_records(tmp_path: Path) -> None:
+    for name in ("p-pprof.out", "p-pprof.svg", "p-pprof.speedscope.json", "p.log", "raw"):
+        (tmp_path / name).write_bytes(b"x")
+    records = LogDir.of_records(str(tmp_path))
+    assert await names(records) == ["p-pprof.out", "p-pprof.speedscope.json", "p-pprof.svg"]
+    with pytest.raises(serr.NotFound):
+        await records.lookup(NOBODY, "raw")
+
+
 async def test_a_node_without_logs() -> None:
     for log_dir in ("", "/nowhere"):
         logs = LogDir.of_node(log_dir)
