@@ -9,18 +9,52 @@ caller (``fslib.behind``, ``RemoteFid.free``). asyncio's own ``TimeoutError`` sa
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
     from types import TracebackType
+    from typing import Any
+
+T = TypeVar("T")
 
 
 def is_cancelled() -> bool:
     """True while the running task is being cancelled, by a time-out or otherwise: it is to wait for no server."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+_ends_s: ContextVar[float | None] = ContextVar("ends_s", default=None)
+"""For a thread: when what it does now is to be over."""
+
+
+@contextlib.contextmanager
+def ending_within(timeout_s: float | None) -> Iterator[None]:
+    """In the block, each blocking call of this thread ends by ``serr.Timeout`` once the time is over. None, and 0,
+    which is to look once, leave the calls as they are."""
+    token = _ends_s.set(time.monotonic() + timeout_s) if timeout_s else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _ends_s.reset(token)
+
+
+def bounded(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    """The call of a thread within what is left of its time."""
+    ends_s = _ends_s.get()
+    return coroutine if ends_s is None else _until(ends_s, coroutine)
+
+
+async def _until(ends_s: float, coroutine: Coroutine[Any, Any, T]) -> T:
+    async with within(max(ends_s - time.monotonic(), 0.0), "call", "not done"):
+        return await coroutine
 
 
 class within:  # reads as a statement: async with within(2.0, pathname, "no reply")

@@ -12,7 +12,8 @@ import threading
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from sigmaos_ray.sessp.channel import close_channels
+from sigmaos_ray import serr
+from sigmaos_ray.sessp.channel import FORKED, close_channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -128,7 +129,11 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T], wait: Callable[[Call[T]], T] | None = None) -> T:
         """Runs a coroutine on the loop and blocks for its result, through ``wait`` if there is one. A
-        KeyboardInterrupt here cancels it there."""
+        KeyboardInterrupt here cancels it there. Unreachable in a forked child, which the thread has not come along
+        to."""
+        if self.is_forked:
+            coroutine.close()
+            raise serr.Unreachable("name", FORKED)
         # It would wait for itself, for ever.
         if threading.current_thread() is self._thread:
             coroutine.close()
@@ -140,6 +145,11 @@ class LoopThread:
             if not call.done():
                 call.cancel()
             raise
+
+    @property
+    def is_forked(self) -> bool:
+        """True in a child of the process whose thread this is."""
+        return self.os_pid != os.getpid()
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Call[T]:
         """Runs a coroutine on the loop; whoever gets the call cancels it, or waits for its end."""
@@ -164,13 +174,21 @@ def shared() -> LoopThread:
     global _shared
     with _lock:
         # A fork takes no thread along but its own: on the parent's loop a call would wait for ever.
-        if _shared is None or _shared.os_pid != os.getpid():
+        if _shared is None or _shared.is_forked:
             _shared = LoopThread()
         return _shared
 
 
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # whoever held the old one is not here
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _stop_shared() -> None:
-    if _shared is not None and _shared.os_pid == os.getpid():
+    if _shared is not None and not _shared.is_forked:
         _shared.stop()
 
 

@@ -468,8 +468,10 @@ class MemDir(_MemNode, Dir):
         else:
             self.fs.leases.check(how.lease)
             self.fs.fences.check(how.fence)
-            # A put without a lease leaves a leased file on the lease that it has.
-            if how.lease != NO_LEASE:
-                self.fs.hang_on(node, how.lease)
         assert isinstance(node, MemFile)
-        return node.write(offset, data, replace=bool(how.mode & OTRUNC))
+        count = node.write(offset, data, replace=bool(how.mode & OTRUNC))
+        # After the write, which may have no room: then nothing is changed. A put without a lease leaves a leased file
+        # on the lease that it has.
+        if how.lease not in (NO_LEASE, node.lease):
+            self.fs.hang_on(node, how.lease)
+        return count

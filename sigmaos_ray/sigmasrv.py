@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.leaseclnt import AsyncLease
     from sigmaos_ray.protsrv.node import Node
 
@@ -48,6 +47,7 @@ class Advertisement:
         self._sc = sc
         self._pathname = pn
         self._endpoint = endpoint
+        self._contents = endpoint.to_bytes()
         self._replace = replace
         self._lease: AsyncLease | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -59,47 +59,72 @@ class Advertisement:
         self._keeper = asyncio.create_task(self._keep(), name=f"advertise-{self._pathname}")
 
     async def _advertise(self, *, replace: bool) -> None:
-        self._lease = await self._sc.leases.ask_lease(self._pathname)
-        # Before the put, which may take as long as named takes to fail over: the lease must last until then.
-        self._lease.keep_extending()
-        contents = self._endpoint.to_bytes()
+        while True:
+            self._lease = await self._sc.leases.ask_lease(self._pathname)
+            # Before the put, which may take as long as named takes to fail over: the lease must last until then.
+            self._lease.keep_extending()
+            try:
+                await self._sc.put_leased_file(self._pathname, self._contents, self._lease, ENDPOINT_PERM)
+            except serr.IOErr as error:  # its fate is unknown: the next try finds it, or makes it
+                _log(f"{self._pathname}: {error}")
+            except serr.Exists:
+                # What a try of unknown fate made is ours, and so is what hangs on a lease that was lost but not ended
+                # yet. Either is made anew, under the lease of now.
+                await self._clear(replace=replace)
+            else:
+                _log(f"{self._pathname} is at {self._endpoint.addrs}")
+                return
+
+    async def _clear(self, *, replace: bool) -> None:
+        """Takes away what stands at the name: Exists for another server's, unless ``replace``."""
         try:
-            await self._sc.put_leased_file(self._pathname, contents, self._lease, ENDPOINT_PERM)
-        except serr.Exists:
-            if not replace:
-                raise
-            await _remove_quietly(self._sc, self._pathname)
-            await self._sc.put_leased_file(self._pathname, contents, self._lease, ENDPOINT_PERM)
-        _log(f"{self._pathname} is at {self._endpoint.addrs}")
+            if replace:
+                await self._sc.remove(self._pathname)
+            else:
+                await self._sc.remove_own(self._pathname, self._contents)
+        except serr.NotFound:
+            # Gone by itself, or another server's.
+            if not replace and await self._is_taken():
+                raise serr.Exists(self._pathname, "another server has this name") from None
+
+    async def _is_taken(self) -> bool:
+        try:
+            await self._sc.stat(self._pathname)
+        except serr.NotFound:
+            return False
+        return True
 
     async def _keep(self) -> None:
         while True:
             assert self._lease is not None
             await self._lease.lost.wait()
+            await self._come_back()
+
+    async def _come_back(self) -> None:
+        """For as long as it takes: named may be away, or somebody have the name."""
+        while True:
             try:
                 # Never in the place of another: whoever has the name by now got it rightly, after ours had gone.
                 await self._advertise(replace=False)
-            except serr.SigmaError as error:  # named is away, or somebody has the name: as long as we live, go on
+            except serr.SigmaError as error:
                 debug.error(f"{self._pathname}: cannot advertise: {error}")
                 await asyncio.sleep(self._sc.config.walk.retry_pause_s)
+            else:
+                return
 
     async def stop(self) -> None:
         """Withdraws the name: from now on nobody finds the server by it. Blocks for named at most as long as a call
-        does; if it is away, the lease removes the name. What stands there is removed, whoever made it: a server that
-        takes a name over waits until its predecessor has stopped. May be repeated."""
+        does; if it is away, the lease removes the name. One that another server has by now is left to it. May be
+        repeated."""
         if self._keeper is not None:
             # Before the removal: were the lease lost just now, the keeper would make the file anew behind it.
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
             self._keeper = None
-            await _remove_quietly(self._sc, self._pathname)
-
-
-async def _remove_quietly(sc: AsyncFsLib, pn: str) -> None:
-    try:
-        await sc.remove(pn)
-    except serr.SigmaError as error:  # gone already, or named is away and the lease will end it
-        _log(f"{pn}: {error}")
+            try:
+                await self._sc.remove_own(self._pathname, self._contents)
+            except serr.SigmaError as error:  # gone already, or named is away and the lease will end it
+                _log(f"{self._pathname}: {error}")
 
 
 class SigmaSrv:

@@ -26,13 +26,13 @@ class Barrier:
         return self._clnt
 
     def enter(self, timeout_s: float | None = None) -> None:
-        """Blocks until all parties are here. Timeout past ``timeout_s``: this party has left again. Exists if it is
-        here already."""
+        """Blocks until all parties are here. Timeout past ``timeout_s``: this party has left again. Inval if it is here
+        already."""
         self._sc.run(self._clnt.enter(timeout_s))
 
     def leave(self, timeout_s: float | None = None) -> None:
-        """Blocks until all that are here have come to leave, or died. Timeout past ``timeout_s``: this party has left,
-        others are still here."""
+        """Blocks until all that came in with us have come to leave, or died. Timeout past ``timeout_s``: this party has
+        left, others are still here. Nothing to do for one that is not here."""
         self._sc.run(self._clnt.leave(timeout_s))
 
     def __enter__(self) -> Self:

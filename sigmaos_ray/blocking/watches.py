@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import serr
 from sigmaos_ray.blocking.calls import FsCalls
+from sigmaos_ray.deadlines import ending_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,26 +54,51 @@ class WatchesFace(FsCalls):
         """A watch of a directory's entries, one level deep: ``with sc.watch_dir(pn) as w: for event in w``."""
         return Watch(self, self._clnt.watch_dir(pn))
 
-    def wait_until(self, directory: str, reached: Callable[[], bool], timeout_s: float | None = None) -> None:
-        """Returns once ``reached()`` is true: looks, and looks again after each change of the directory's entries.
-        Timeout past ``timeout_s`` (0: look once). It runs in the calling thread, and may use the client."""
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            with self.watch_dir(directory) as watch:
-                while not reached():
-                    left_s = None if deadline_s is None else max(deadline_s - time.monotonic(), 0.0)
-                    try:
-                        watch.read(left_s)
-                    except serr.Timeout as error:
-                        raise serr.Timeout(directory, f"not done in {timeout_s:g} s") from error
-                    except (*serr.SESSION_ERRORS, serr.Version):
-                        break  # the watch is over: the server went away, or the directory was removed
-                else:
-                    return
-            if reached():
-                return
+    def wait_until(
+        self,
+        directory: str,
+        reached: Callable[[], bool],
+        timeout_s: float | None = None,
+        *,
+        of: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Returns once ``reached()`` is true: looks, and looks again after each change of the directory's entries, or
+        of those alone whose names ``of`` is true of. Timeout past ``timeout_s`` (0: look once). They run in the calling
+        thread, and may use the client: within the time-out, too."""
+        ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            with ending_within(timeout_s):
+                while not self._reached_in(directory, reached, ends_s, of):
+                    continue
+        except serr.Timeout as error:
+            if ends_s is None or time.monotonic() < ends_s:  # of something else: the caller's own
+                raise
+            raise serr.Timeout(directory, f"not done in {timeout_s:g} s") from error
+
+    def _reached_in(
+        self,
+        directory: str,
+        reached: Callable[[], bool],
+        ends_s: float | None,
+        of: Callable[[str], bool] | None,
+    ) -> bool:
+        """True once it is; False if the watch is over: the server went away, or the directory was removed."""
+        with self.watch_dir(directory) as watch:
+            while not reached():
+                try:
+                    while not any(of is None or of(event.name) for event in watch.read(_left_s(ends_s))):
+                        continue
+                except (*serr.SESSION_ERRORS, serr.Version):
+                    break
+            else:
+                return True
+        return reached()
 
     def read_dir_watch(self, pn: str, wanted: Callable[[list[Stat]], bool], timeout_s: float | None = None) -> None:
         """Hands ``wanted`` the entries, again after each change, for as long as it returns true (it wants to see more).
         Timeout past ``timeout_s`` (0: look once). It runs in the calling thread, and may use the client."""
         self.wait_until(pn, lambda: not wanted(self.get_dir(pn)), timeout_s)
+
+
+def _left_s(ends_s: float | None) -> float | None:
+    return None if ends_s is None else max(ends_s - time.monotonic(), 0.0)

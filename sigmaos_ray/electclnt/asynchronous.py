@@ -1,6 +1,7 @@
 """Election (L-30, L-31): who makes the leader file leads, for as long as it is there.
 
-The file hangs on the candidate's lease, so it goes soon after its maker died. Its pathname, and the revision of named's
+The file hangs on a lease of the candidate's own, so it goes soon after its maker died, and ending the lease settles
+whether it was made where that is unknown. Its pathname, and the revision of named's
 store at which it was made, are the leader's fence: epochs grow from leader to leader, and named refuses what a deposed
 leader still sends (``leaderclnt``).
 """
@@ -10,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.deadlines import within
-from sigmaos_ray.leaseclnt import leases_of, made_or_undone
+from sigmaos_ray.leaseclnt import leases_of
 from sigmaos_ray.sigmap import DEV_NAMED, DMDEVICE, FENCES, NAMED, NO_FENCE, Fence, path
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class AsyncElectClnt:
         self._leases = leases_of(sc)
         self._pathname = "/".join(path.split(pn))
         self._fence = NO_FENCE
+        self._lease: AsyncLease | None = None
+        """Ours alone. It rests while we do not lead, and is used again."""
         self._watcher: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._lost_threaded = threading.Event()
@@ -61,13 +63,19 @@ class AsyncElectClnt:
 
     async def acquire_leadership(self, data: bytes = b"", timeout_s: float | None = None) -> Fence:
         """Blocks until this candidate leads; the leader file then holds ``data``. Missing directories are made.
-        Timeout past ``timeout_s`` (0: try once); Inval if it leads already; NotSupported outside of named."""
+        Timeout past ``timeout_s`` (0: try once); Inval if it leads already; NotSupported outside of named. If it fails,
+        no leader file of ours stays, at the latest after the time of a lease."""
         if self._watcher is not None and not self.lost.is_set():
             raise serr.Inval(self._pathname, "this candidate leads already")
         # Before ``lost`` is cleared: the watcher of the last leadership sets it once more as it ends.
         await self._stop_watching()
-        async with within(timeout_s or None, self._pathname, "somebody else led: no leadership"):
-            lease = await self._campaign(data, once=timeout_s == 0)
+        try:
+            async with within(timeout_s or None, self._pathname, "somebody else led: no leadership"):
+                lease = await self._campaign(data, once=timeout_s == 0)
+        except BaseException:
+            if self._lease is not None:
+                self._lease.rest()
+            raise
         self.lost.clear()
         self.lost_threaded.clear()
         self._watcher = asyncio.create_task(self._watch(lease, self._fence), name=f"elect-{self._pathname}")
@@ -78,22 +86,38 @@ class AsyncElectClnt:
         await self._make_parent()
         while True:
             # Each time anew: the lease may have ended while somebody else led.
-            lease = await self._leases.ask_lease(self._pathname)
-            lease.keep_extending()
+            lease = await self._own_lease()
             try:
-                made = self._make_leader_file(data, lease.id)
-                epoch = await made_or_undone(made, partial(self._unmake, lease))
-                self._fence = Fence(self._pathname, epoch)
+                self._fence = Fence(self._pathname, await self._make_leader_file(data, lease.id))
             except serr.Exists:
+                lease.rest()
                 if once:
                     raise serr.Timeout(self._pathname, "somebody else leads") from None
                 await self._sc.wait_remove(self._pathname)
             except (serr.NotFound, serr.IOErr) as error:
-                # The lease is gone; or the file may be there, and must not be waited for: it is our own then.
+                # The lease is gone; or the file may be there, or still come, and must not be waited for: it is our own
+                # then. Without its lease it goes.
                 _log(f"{self._pathname}: {error}")
-                await lease.give_up()
+                await self._drop(lease)
+                await self._make_parent()
+            except asyncio.CancelledError:
+                await self._sc.core.behind.settle(self._drop(lease), "elect-undo")
+                raise
             else:
                 return lease
+
+    async def _own_lease(self) -> AsyncLease:
+        lease = self._lease
+        if lease is None or lease.is_over or lease.left_s < lease.ttl_s / 2:
+            lease = self._lease = await self._leases.ask_own_lease(self._pathname)
+        lease.keep_extending()
+        return lease
+
+    async def _drop(self, lease: AsyncLease) -> None:
+        """Ends the lease, and with it the leader file that may have been made."""
+        if self._lease is lease:
+            self._lease = None
+        await lease.end()
 
     async def _make_parent(self) -> None:
         parts = path.split(self._pathname)
@@ -109,14 +133,6 @@ class AsyncElectClnt:
         made = await self._sc.create_whole(self._pathname, data, LEADER_PERM, lease_id)
         return made.version
 
-    async def _unmake(self, lease: AsyncLease, epoch: int | None) -> None:
-        """Takes back a leadership that nobody waits for any more; of unknown epoch, with its lease."""
-        if epoch is None:
-            await lease.end()
-            return
-        with contextlib.suppress(serr.NotFound, serr.Stale):
-            await self._sc.remove(self._pathname, Fence(self._pathname, epoch))
-
     async def _watch(self, lease: AsyncLease, fence: Fence) -> None:
         """Until the leadership is over: by the lease's end, or by the file's."""
         # The lease tells of trouble between this process and named; the file, that somebody else removed it.
@@ -131,6 +147,7 @@ class AsyncElectClnt:
             for task in over:
                 task.cancel()
             await asyncio.wait(over)
+            lease.rest()
             self._set_lost()
 
     def _set_lost(self) -> None:
@@ -164,17 +181,26 @@ class AsyncElectClnt:
         return newest == fence.epoch
 
     async def release_leadership(self) -> None:
-        """Gives the leadership up at once; that it was over already is fine. ``fence`` stays what it was."""
+        """Gives the leadership up at once; that it was over already is fine. ``fence`` stays what it was. If it fails,
+        it ends with its lease, soon."""
         await self._stop_watching()
         self._set_lost()
         if not self._fence:
             return
-        with contextlib.suppress(serr.NotFound, serr.Stale):
-            try:
-                await self._sc.remove(self._pathname, self._fence)
-            except serr.IOErr:
-                # Perhaps done. The fence makes asking again safe, and a file that stays would be kept alive.
-                await self._sc.remove(self._pathname, self._fence)
+        try:
+            with contextlib.suppress(serr.NotFound, serr.Stale):
+                await self._remove_leader_file()
+        except BaseException:
+            if self._lease is not None:
+                self._sc.core.behind.start(self._drop(self._lease), "elect-release")
+            raise
+
+    async def _remove_leader_file(self) -> None:
+        try:
+            await self._sc.remove(self._pathname, self._fence)
+        except serr.IOErr:
+            # Perhaps done. The fence makes asking again safe.
+            await self._sc.remove(self._pathname, self._fence)
 
     async def _stop_watching(self) -> None:
         watcher, self._watcher = self._watcher, None

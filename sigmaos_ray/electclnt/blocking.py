@@ -39,11 +39,13 @@ class ElectClnt:
 
     def acquire_leadership(self, data: bytes = b"", timeout_s: float | None = None) -> Fence:
         """Blocks until this candidate leads; the leader file then holds ``data``. Missing directories are made.
-        Timeout past ``timeout_s`` (0: try once); Inval if it leads already; NotSupported outside of named."""
+        Timeout past ``timeout_s`` (0: try once); Inval if it leads already; NotSupported outside of named. If it fails,
+        no leader file of ours stays, at the latest after the time of a lease."""
         return self._sc.run(self._clnt.acquire_leadership(data, timeout_s))
 
     def release_leadership(self) -> None:
-        """Gives the leadership up at once; that it was over already is fine. ``fence`` stays what it was."""
+        """Gives the leadership up at once; that it was over already is fine. ``fence`` stays what it was. If it fails,
+        it ends with its lease, soon."""
         self._sc.run(self._clnt.release_leadership())
 
     def __enter__(self) -> Self:

@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from sigmaos_ray import serr
+from sigmaos_ray.fslib.repeats import UnreachableForGood
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -82,6 +83,8 @@ class Search(Generic[T]):
             address = self._tasks.pop(task)
             try:
                 found = task.result()
+            except UnreachableForGood:
+                raise
             except (serr.Unreachable, serr.IOErr, serr.Closed) as error:
                 # Also of one that may have got it: an attach that nobody uses does nothing.
                 self._failure = serr.Unreachable(error.obj or address, error.msg)

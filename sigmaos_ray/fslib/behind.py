@@ -54,6 +54,10 @@ class Behind:
                 await asyncio.wait({task}, timeout=self._held_s)
             raise
 
+    async def briefly(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Waits a moment for work that nobody depends on; the rest happens behind the caller."""
+        await asyncio.wait({self.start(work, name)}, timeout=self._held_s)
+
     async def close(self) -> None:
         """Ends what is still under way. May be repeated."""
         while self._tasks:

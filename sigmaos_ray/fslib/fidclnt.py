@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from sigmaos_ray import debug, serr
 from sigmaos_ray.deadlines import is_cancelled
 from sigmaos_ray.fslib.attaching import Search
+from sigmaos_ray.fslib.repeats import UnreachableForGood
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import wire
+from sigmaos_ray.sessp.channel import FORKED, is_forked
 from sigmaos_ray.sessp.client import ClientSession
 from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
 
@@ -321,6 +323,8 @@ class FidClnt:
         await self.call(session, Request(detach=pb.Tdetach(client_id=self.client_id)))
 
     async def _session(self, address: str) -> ClientSession:
+        if is_forked():
+            raise UnreachableForGood(address, FORKED)
         if self._closed:
             raise serr.Unreachable(address, "the client is closed")
         session = self._sessions.get(address)

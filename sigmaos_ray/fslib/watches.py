@@ -76,13 +76,17 @@ class DirWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         watch, self._watch = self._watch, None
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait({self._reading})
-            self._reading = None
-        if watch is not None and self._dir is not None:
+        reading, self._reading = self._reading, None
+        if self._dir is not None:
             self._dir.free()
-            await watch.clunk_quietly()
+        try:
+            if reading is not None:
+                reading.cancel()
+                await asyncio.wait({reading})
+        finally:
+            # Not for long: a time-out of the block's, perhaps, led here.
+            if watch is not None:
+                await self._core.behind.briefly(watch.clunk_quietly(), "watch-clunk")
 
     def __aiter__(self) -> Self:
         return self
@@ -269,14 +273,25 @@ class WatchCalls(FsPart, NeedsEntries, NeedsFiles, NeedsDirs):
         return True
 
     async def wait_until(
-        self, directory: str, reached: Callable[[], Awaitable[bool]], timeout_s: float | None = None
+        self,
+        directory: str,
+        reached: Callable[[], Awaitable[bool]],
+        timeout_s: float | None = None,
+        *,
+        of: Callable[[str], bool] | None = None,
     ) -> None:
-        """Returns once ``reached()`` is true: looks, and looks again after each change of the directory's entries.
-        Timeout past ``timeout_s`` (0: look once). For recipes, which know more of their entries than a name."""
-        await self._wait_until(directory, directory, reached, timeout_s)
+        """Returns once ``reached()`` is true: looks, and looks again after each change of the directory's entries, or
+        of those alone whose names ``of`` is true of. Timeout past ``timeout_s`` (0: look once). For recipes, which know
+        more of their entries than a name."""
+        await self._wait_until(directory, directory, reached, timeout_s, of)
 
     async def _wait_until(
-        self, pn: str, directory: str, reached: Callable[[], Awaitable[bool]], timeout_s: float | None
+        self,
+        pn: str,
+        directory: str,
+        reached: Callable[[], Awaitable[bool]],
+        timeout_s: float | None,
+        of: Callable[[str], bool] | None = None,
     ) -> None:
         with about(pn):
             if timeout_s is not None and timeout_s <= 0:
@@ -285,16 +300,19 @@ class WatchCalls(FsPart, NeedsEntries, NeedsFiles, NeedsDirs):
                     raise serr.Timeout(pn, "not yet")
                 return
             async with within(timeout_s, pn):
-                await self._watch_until(directory, reached)
+                await self._watch_until(directory, reached, of)
 
-    async def _watch_until(self, directory: str, reached: Callable[[], Awaitable[bool]]) -> None:
+    async def _watch_until(
+        self, directory: str, reached: Callable[[], Awaitable[bool]], of: Callable[[str], bool] | None
+    ) -> None:
         """Looks, and looks again after each change of the directory. A server that goes away meanwhile is looked for
         anew; a directory that is removed meanwhile ends the wait, one way or the other."""
         while True:
             async with self.watch_dir(directory) as watch:
                 while not await reached():
                     try:
-                        await watch.read()
+                        while not any(of is None or of(event.name) for event in await watch.read()):
+                            continue
                     except (*serr.SESSION_ERRORS, serr.Version):
                         break
                 else:

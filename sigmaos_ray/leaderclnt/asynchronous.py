@@ -6,10 +6,12 @@ named refuses a deposed leader's changes by itself. Any other server does so as 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from sigmaos_ray import serr
 from sigmaos_ray.electclnt import AsyncElectClnt
 from sigmaos_ray.sigmap import FENCES, NO_FENCE, OWRITE, Fence, path
 
@@ -55,7 +57,8 @@ class AsyncLeaderClnt:
             for directory in dirs:
                 await self.fence_dir(directory)
         except BaseException:
-            await self._elect.release_leadership()
+            with contextlib.suppress(serr.SigmaError):  # it ends with its lease; the first error is the one to tell
+                await self._sc.core.behind.settle(self._elect.release_leadership(), "lead-undo")
             raise
         return fence
 

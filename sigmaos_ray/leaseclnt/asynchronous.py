@@ -2,12 +2,14 @@
 
 A lease is asked of the server that stores a pathname, and kept alive until it is ended. Keeping is done on the
 process's loop thread, so that a program that is busy on a loop of its own for longer than a lease does not lose
-its files. A client has one lease per server.
+its files. A client has one lease per server, on which many files stand; what must be able to end its lease, as a lock
+that does not know whether it was made, has one of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from typing import Any
 
+    from sigmaos_ray.fslib.behind import Behind
     from sigmaos_ray.loopthread import Call
 
 _log = debug.selector("LEASECLNT")
@@ -32,17 +35,23 @@ R = TypeVar("R", bound=Message)
 T = TypeVar("T")
 
 
-async def made_or_undone(make: Coroutine[Any, Any, T], undo: Callable[[T | None], Awaitable[object]]) -> T:
-    """What ``make`` returns. A caller that is cancelled is held until ``make`` has ended and, unless it surely did
+async def made_or_undone(
+    make: Coroutine[Any, Any, T], undo: Callable[[T | None], Awaitable[object]], behind: Behind
+) -> T:
+    """What ``make`` returns. If the caller is cancelled, ``make`` is waited for behind it and, unless that surely did
     nothing, ``undo`` too, which gets what was made, or None if that is unknown: what is kept alive by a lease must not
     stay behind with nobody who knows of it."""
     making = asyncio.ensure_future(make)
-    try:
-        return await asyncio.shield(making)
-    except asyncio.CancelledError:
+
+    async def undone() -> None:
         await asyncio.wait({making})
         if not making.cancelled():
             await _undo(making, undo)
+
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await behind.settle(undone(), "undo")
         raise
 
 
@@ -54,40 +63,55 @@ async def _undo(made: asyncio.Future[T], undo: Callable[[T | None], Awaitable[ob
         await undo(None)
 
 
-class _Line:
-    """The keeper's way to a lease's server, on the loop thread: the client's, if that lives there too, else one of its
-    own. Whoever made it closes it."""
+class _Way:
+    """To one server of leases: the client's own, and the keepers', who live on the loop thread. Theirs is the client's
+    if that lives there too, else one of their own, for as long as one of them needs it."""
 
-    def __init__(self, sc: AsyncFsLib, rpc: AsyncRPCClnt, server: str, endpoint: Endpoint) -> None:
+    def __init__(self, sc: AsyncFsLib, server: str, endpoint: Endpoint) -> None:
+        self.rpc = AsyncRPCClnt(sc, server)
+        """On the client's loop."""
+        self.endpoint = endpoint
         self._sc = sc
-        self._clients = (asyncio.get_running_loop(), rpc)
+        self._loop = asyncio.get_running_loop()
         self._server = server
-        self._endpoint = endpoint
+        self._keepers_count = 0
         self._own: AsyncFsLib | None = None
-        self._rpc: AsyncRPCClnt | None = None
+        self._keepers_rpc: AsyncRPCClnt | None = None
+        self._opening = asyncio.Lock()
 
-    async def rpc(self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None) -> R:
-        """Raises like ``AsyncRPCClnt.rpc``."""
-        rpc = self._rpc or await self._open()
+    # -- on the loop thread
+
+    def hold(self) -> None:
+        """One more keeper."""
+        self._keepers_count += 1
+
+    async def let_go(self) -> None:
+        """One less; the last one closes what they have of their own."""
+        self._keepers_count -= 1
+        if not self._keepers_count:
+            own, self._own, self._keepers_rpc = self._own, None, None
+            if own is not None:
+                await own.close_fs()
+
+    async def call(self, method: str, request: Message, reply_class: type[R], timeout_s: float | None = None) -> R:
+        """A keeper's call. Raises like ``AsyncRPCClnt.rpc``."""
+        rpc = self._keepers_rpc or await self._open()
         return await rpc.rpc(method, request, reply_class, timeout_s)
 
     async def _open(self) -> AsyncRPCClnt:
-        loop, self._rpc = self._clients
         # gRPC's streams belong to the loop on which they were opened: a client of another loop cannot be used from
         # here.
-        if loop is not asyncio.get_running_loop():
-            self._own = AsyncFsLib(self._sc.proc_env, self._sc.config)
-            self._rpc = AsyncRPCClnt(self._own, self._server)
+        if self._loop is asyncio.get_running_loop():
+            self._keepers_rpc = self.rpc
+            return self.rpc
+        async with self._opening:
+            if self._own is None:
+                self._own = AsyncFsLib(self._sc.proc_env, self._sc.config)
             if self._server != NAMED:
                 # Not just any server of that name: the one that knows the lease.
-                await self._own.mount_endpoint(self._server, self._endpoint)
-        return self._rpc
-
-    async def close(self) -> None:
-        """May be repeated."""
-        own, self._own = self._own, None
-        if own is not None:
-            await own.close_fs()
+                await self._own.mount_endpoint(self._server, self.endpoint)
+            self._keepers_rpc = AsyncRPCClnt(self._own, self._server)
+            return self._keepers_rpc
 
 
 class AsyncLease:
@@ -103,15 +127,14 @@ class AsyncLease:
     lost_threaded: threading.Event
     """The same for threads."""
 
-    def __init__(self, rpc: AsyncRPCClnt, line: _Line, reply: AskLeaseReply, request_s: float, outage_s: float) -> None:
+    def __init__(self, way: _Way, reply: AskLeaseReply, request_s: float, outage_s: float) -> None:
         """``request_s``: by the steady clock, before it was asked for. ``outage_s``: for how long others may keep it
         while its server takes no extensions."""
         self.id = reply.lease_id
         self.ttl_s = reply.ttl_s
         self.lost = asyncio.Event()
         self.lost_threaded = threading.Event()
-        self._rpc = rpc
-        self._line = line
+        self._way = way
         self._loop = asyncio.get_running_loop()
         # From before the request left: the server counts from when it had it, and so never ends the lease earlier.
         self._ends_s = request_s + self.ttl_s
@@ -119,6 +142,10 @@ class AsyncLease:
         self._outage_s = outage_s
         self._is_over = False
         self._keeper: Call[None] | None = None
+        self._keeping = threading.Lock()
+        """Held while it is decided whether it is extended from now on."""
+        self._is_extended = False
+        self._is_wanted = False
         self._timer: asyncio.TimerHandle | None = None
         self._look_at_clock()
 
@@ -141,40 +168,60 @@ class AsyncLease:
     def _sure_end_s(self) -> float:
         # While nobody leads, named's standbys keep all leases: files may outlast the last extension for so long. Where
         # nobody extends any more, the lease simply runs out.
-        return self._ends_s + (self._outage_s if self._keeper is not None else 0.0)
+        return self._ends_s + (self._outage_s if self._is_extended else 0.0)
 
     @property
     def is_kept(self) -> bool:
         """True while something runs for it."""
         return self._keeper is not None and not self._keeper.done()
 
+    @property
+    def left_s(self) -> float:
+        """How long it surely lives if it is not extended any more."""
+        return self._ends_s - time.monotonic()
+
     def keep_extending(self) -> None:
         """Extends the lease every third of its time from now on, until ``end``, or until it is lost; when extending
         fails, more often."""
-        if self._keeper is None and not self.is_over:
-            self._keeper = loopthread.shared().start(self._keep())
+        with self._keeping:
+            self._is_wanted = True
+            if not (self._is_extended or self.is_over):
+                self._is_extended = True
+                self._keeper = loopthread.shared().start(self._keep())
+
+    def rest(self) -> None:
+        """Not needed for now: it will not be extended, and runs out unless ``keep_extending`` comes before that."""
+        self._is_wanted = False
+
+    def _is_extended_on(self) -> bool:
+        """The keeper asks whether to go on; if not, the next ``keep_extending`` starts another one."""
+        with self._keeping:
+            # Of a loop that is closed, whoever held the lease forgot to end it: it expires.
+            self._is_extended = self._is_wanted and not (self._is_over or self._loop.is_closed())
+            return self._is_extended
 
     async def _keep(self) -> None:
         """On the loop thread."""
+        self._way.hold()
         try:
-            # A third: an extension may be lost, and the next one still comes in time.
-            pause_s = self.ttl_s / 3
+            # A third: an extension may be lost, and the next one still comes in time. One that rested has less left.
+            pause_s = min(self.ttl_s, max(self.left_s, 0.0)) / 3
             while True:
                 await asyncio.sleep(pause_s)
-                if self._loop.is_closed():  # whoever held it forgot to end it: it expires
+                if not self._is_extended_on():
                     return
                 pause_s = await self._extend_in_time()
                 if self._is_over:
                     return
         finally:
-            await self._line.close()
+            await self._way.let_go()
 
     async def _extend_in_time(self) -> float:
         """One try; returns how long to wait for the next one."""
         left_s = self._sure_end_s() - time.monotonic()
         try:
             async with asyncio.timeout(left_s):
-                await self._extend_through(self._line)
+                await self._extend_by(self._way.call)
         except serr.NotFound:
             _log(f"lease {self.id:x} is gone")
             self._set_lost()
@@ -192,17 +239,17 @@ class AsyncLease:
             # Lost by this clock is not lost at the server, which counts from later, and a new leader of named from its
             # own start.
             async with asyncio.timeout(2 * self.ttl_s):
-                await self._line.rpc("LeaseSrv.End", LeaseRequest(lease_id=self.id), LeaseReply)
+                await self._way.call("LeaseSrv.End", LeaseRequest(lease_id=self.id), LeaseReply)
         except (serr.SigmaError, TimeoutError) as error:
             _log(f"lease {self.id:x}, late: {error}")
 
     async def extend(self) -> None:
         """Extends once. NotFound if the lease is gone."""
-        await self._extend_through(self._rpc)
+        await self._extend_by(self._way.rpc.rpc)
 
-    async def _extend_through(self, way: AsyncRPCClnt | _Line) -> None:
+    async def _extend_by(self, call: Callable[[str, Message, type[LeaseReply], float], Awaitable[LeaseReply]]) -> None:
         request_s = time.monotonic()
-        await way.rpc("LeaseSrv.Extend", LeaseRequest(lease_id=self.id), LeaseReply, self.ttl_s)
+        await call("LeaseSrv.Extend", LeaseRequest(lease_id=self.id), LeaseReply, self.ttl_s)
         self._ends_s = request_s + self.ttl_s
 
     def _set_lost(self) -> None:
@@ -230,7 +277,9 @@ class AsyncLease:
 
     async def stop_extending(self) -> None:
         """Leaves the lease to expire."""
-        keeper, self._keeper = self._keeper, None
+        with self._keeping:
+            self._is_wanted = self._is_extended = False
+            keeper, self._keeper = self._keeper, None
         if keeper is not None:
             stopped = asyncio.Event()
 
@@ -254,20 +303,21 @@ class AsyncLease:
         if self._timer is not None:
             self._timer.cancel()
         await self.stop_extending()
-        try:
-            await self._rpc.rpc("LeaseSrv.End", LeaseRequest(lease_id=self.id), LeaseReply, self.ttl_s)
-        except serr.NotFound:
-            return
+        with contextlib.suppress(serr.NotFound):
+            # May be asked twice; and later than its own time nobody need be told.
+            request = LeaseRequest(lease_id=self.id)
+            await self._way.rpc.rpc("LeaseSrv.End", request, LeaseReply, self.ttl_s, idempotent=True)
 
 
 class AsyncLeaseClnt:
-    """The leases of one client, one per server."""
+    """The leases of one client: one per server, and those that were asked for apart."""
 
     def __init__(self, sc: AsyncFsLib) -> None:
         self._sc = sc
+        self._ways: dict[str, _Way] = {}
         self._leases: dict[str, AsyncLease] = {}
-        self._lost: list[AsyncLease] = []
-        """What was replaced; their keepers may still be telling the server."""
+        self._others: list[AsyncLease] = []
+        """Those of their owners alone; and what was replaced, whose keepers may still be telling the server."""
         self._asking = asyncio.Lock()
 
     async def ask_lease(self, pn: str, ttl_s: float | None = None) -> AsyncLease:
@@ -279,30 +329,45 @@ class AsyncLeaseClnt:
             lease = self._leases.get(server)
             if lease is None or lease.is_over:
                 if lease is not None:
-                    self._lost = [each for each in (*self._lost, lease) if each.is_kept]
-                lease = self._leases[server] = await self._ask(server, endpoint, ttl_s or self._sc.config.lease.ttl_s)
+                    self._keep_track(lease)
+                lease = self._leases[server] = await self._ask(server, endpoint, ttl_s)
         return lease
 
-    async def _ask(self, server: str, endpoint: Endpoint, ttl_s: float) -> AsyncLease:
-        rpc = AsyncRPCClnt(self._sc, server)
+    async def ask_own_lease(self, pn: str, ttl_s: float | None = None) -> AsyncLease:
+        """Like ``ask_lease``, but a lease that nobody else gets: what stands on it is the caller's, who ends it."""
+        lease = await self._ask(*await self._sc.server_at(pn), ttl_s)
+        self._keep_track(lease)
+        return lease
+
+    def _keep_track(self, lease: AsyncLease) -> None:
+        self._others = [each for each in (*self._others, lease) if each.is_kept or not each.is_over]
+
+    async def _ask(self, server: str, endpoint: Endpoint, ttl_s: float | None) -> AsyncLease:
+        way = self._ways.get(server)
+        if way is None or (server != NAMED and way.endpoint != endpoint):
+            way = self._ways[server] = _Way(self._sc, server, endpoint)
         request_s = time.monotonic()
-        reply = await rpc.rpc("LeaseSrv.AskLease", AskLeaseRequest(ttl_s=ttl_s), AskLeaseReply)
+        request = AskLeaseRequest(ttl_s=ttl_s or self._sc.config.lease.ttl_s)
+        # One too many, of an answer that was lost, runs out by itself.
+        reply = await way.rpc.rpc("LeaseSrv.AskLease", request, AskLeaseReply, idempotent=True)
         # For as long as clients wait for a next leader of named (E-6).
         outage_s = self._sc.config.walk.patience_s if server == NAMED else 0.0
-        return AsyncLease(rpc, _Line(self._sc, rpc, server, endpoint), reply, request_s, outage_s)
+        return AsyncLease(way, reply, request_s, outage_s)
 
     async def stop_extending(self) -> None:
         """Leaves all leases to expire."""
-        for lease in (*self._leases.values(), *self._lost):
+        for lease in (*self._leases.values(), *self._others):
             await lease.stop_extending()
 
     async def end_leases(self) -> None:
         """Ends all leases; what a server does not answer for expires by itself."""
-        leases = list(self._leases.values())
+        leases = [*self._leases.values(), *self._others]
         self._leases.clear()
-        for lease in self._lost:
-            await lease.stop_extending()
+        self._others.clear()
         for lease in leases:
+            if lease.is_over:
+                await lease.stop_extending()
+                continue
             try:
                 await lease.end()
             except serr.SigmaError as error:

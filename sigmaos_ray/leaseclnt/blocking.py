@@ -64,10 +64,19 @@ class Lease:
         """True while something runs for it."""
         return self._clnt.is_kept
 
+    @property
+    def left_s(self) -> float:
+        """How long it surely lives if it is not extended any more."""
+        return self._clnt.left_s
+
     def keep_extending(self) -> None:
         """Extends the lease every third of its time from now on, until ``end``, or until it is lost; when extending
         fails, more often."""
         self._sc.run(on_loop(self._clnt.keep_extending))
+
+    def rest(self) -> None:
+        """Not needed for now: it will not be extended, and runs out unless ``keep_extending`` comes before that."""
+        self._sc.run(on_loop(self._clnt.rest))
 
     def extend(self) -> None:
         """Extends once. NotFound if the lease is gone."""
@@ -103,6 +112,10 @@ class LeaseClnt:
         """A lease of the server that stores ``pn``; the same one when asked again, unless it was lost or ended.
         ``ttl_s`` in seconds, at least 2 in named (what etcd grants)."""
         return Lease(self._sc, self._sc.run(self._clnt.ask_lease(pn, ttl_s)))
+
+    def ask_own_lease(self, pn: str, ttl_s: float | None = None) -> Lease:
+        """Like ``ask_lease``, but a lease that nobody else gets: what stands on it is the caller's, who ends it."""
+        return Lease(self._sc, self._sc.run(self._clnt.ask_own_lease(pn, ttl_s)))
 
     def stop_extending(self) -> None:
         """Leaves all leases to expire."""

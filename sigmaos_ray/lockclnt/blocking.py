@@ -32,11 +32,13 @@ class Lock:
 
     def acquire(self, timeout_s: float | None = None) -> None:
         """Blocks until the lock is ours. Timeout past ``timeout_s`` (0: try once); Inval if we hold it already;
-        NotFound without its directory; NotSupported on a server without leased files."""
+        NotFound without its directory; NotSupported on a server without leased files. If it fails, nothing stays, at
+        the latest after the time of a lease."""
         self._sc.run(self._clnt.acquire(timeout_s))
 
     def release(self) -> None:
-        """Gives the lock to the next one. Inval if we do not hold it, or lost it: then it is left to who has it."""
+        """Gives the lock to the next one. Inval if we do not hold it, or lost it: then it is left to who has it. If it
+        fails by another error the lock goes with its lease, soon, and may be released again."""
         self._sc.run(self._clnt.release())
 
     def __enter__(self) -> Self:

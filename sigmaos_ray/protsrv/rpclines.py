@@ -35,22 +35,33 @@ class LineListener:
         self.config = config
         self._server: asyncio.Server | None = None
         self._starting = asyncio.Lock()
+        self._is_closed = False
         self._tokens: dict[bytes, tuple[ChannelCalls, bool]] = {}
         self.connections: set[RpcConnection] = set()
 
     async def offer(self, calls: ChannelCalls, *, trunk: bool = False) -> Line:
-        """Where a line or a trunk for this channel can be had, once and soon. Retry if too many were offered."""
+        """Where a line or a trunk for this channel can be had, once and soon. Retry if too many were offered; Closed
+        once the server ends."""
         if len(self._tokens) >= self.config.lines.offers_max:
             raise serr.Retry("line", f"{len(self._tokens)} were offered and not taken yet")
         async with self._starting:  # the first two clients at a time would open two ports
-            if self._server is None:
+            if self._server is None and not self._is_closed:
                 loop = asyncio.get_running_loop()
                 self._server = await loop.create_server(lambda: ServedLine(self), self._host, 0)
+            # Looked at after the wait: a port that is opened behind ``close`` would be nobody's.
+            if self._is_closed:
+                self._close_port()
+                raise serr.Closed("line", "the server ends")
         token = secrets.token_bytes(lines.TOKEN_BYTES)
         self._tokens[token] = (calls, trunk)
         # Clients that are gone before they connect take up no offers of others for long.
         asyncio.get_running_loop().call_later(self.config.session.hello_timeout_s, self._tokens.pop, token, None)
         return Line(port=self._server.sockets[0].getsockname()[1], token=token)
+
+    def _close_port(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
 
     def redeem(self, token: bytes) -> tuple[ChannelCalls, bool] | None:
         """The channel that a connection with this token is for, and whether it is a trunk; None for a stranger. A token
@@ -58,11 +69,10 @@ class LineListener:
         return self._tokens.pop(token, None)
 
     def close(self) -> None:
-        """Ends all lines and trunks. May be repeated."""
-        server, self._server = self._server, None
+        """Ends all lines and trunks; none is offered any more. May be repeated."""
+        self._is_closed = True
+        self._close_port()
         self._tokens.clear()
-        if server is not None:
-            server.close()
         for line in list(self.connections):
             line.end("the server ends")
 

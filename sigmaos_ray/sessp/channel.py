@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import weakref
 from collections import Counter
@@ -59,6 +60,16 @@ def client_options(config: Config) -> _Options:
     ]
 
 
+FORKED: Final = "forked from a process that used it already: start processes with spawn or forkserver, or fork earlier"
+_used_in: int | None = None
+"""The process that uses gRPC."""
+
+
+def is_forked() -> bool:
+    """True in a child of a process that used gRPC before the fork. gRPC does not survive that: calls would hang."""
+    return _used_in is not None and _used_in != os.getpid()
+
+
 class _Channels:
     """The channels of one loop. A channel costs a few milliseconds to open, so they stay until the loop ends, unless
     what used one failed."""
@@ -102,6 +113,9 @@ async def close_channels() -> None:
 def hold_channel(address: str) -> None:
     """Says that the running loop's channel to an address is in use, until ``release_channel``. Made or not: uses are
     counted by address."""
+    global _used_in
+    if _used_in is None:
+        _used_in = os.getpid()
     _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).users[address] += 1
 
 

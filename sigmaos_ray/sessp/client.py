@@ -10,7 +10,9 @@ what was outstanding fails as ``sessp.state`` says. Whoever owns the mount makes
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import weakref
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import grpc
@@ -20,7 +22,13 @@ from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
-from sigmaos_ray.sessp.channel import channel_to, check_address, hold_channel, release_channel
+from sigmaos_ray.sessp.channel import (
+    FORKED,
+    channel_to,
+    check_address,
+    hold_channel,
+    release_channel,
+)
 from sigmaos_ray.sessp.state import ClientState
 
 if TYPE_CHECKING:
@@ -61,6 +69,7 @@ class ClientSession:
         self.address = address
         self._config = config
         # A random number: two clients with the same one would get into each other's session. 0 is no session.
+        _all.add(self)
         self._state = ClientState(
             secrets.randbits(64) or 1, ack_batch=config.session.ack_batch, acks_max=config.session.acks_max
         )
@@ -173,6 +182,10 @@ class ClientSession:
             await asyncio.wait({self._owner}, timeout=self._config.session.close_timeout_s)
         self._end(serr.Unreachable(self.address, "session closed"))
         await self._stop_owner()
+
+    def forked(self) -> None:
+        """This process is a forked child: the session is its parent's. Later calls are Unreachable."""
+        self._state.end(serr.Unreachable(self.address, FORKED))
 
     def tell_end(self, on_end: Callable[[], None]) -> None:
         """``on_end`` is called on the loop when the session ends; at once if it has."""
@@ -384,6 +397,17 @@ class ClientSession:
             # After the replies of the message: what was answered must not fail by the goodbye that came with it.
             if frames.bye:
                 raise _StreamLost("the server shut down", final=True, none_ran=frames.all_answered)
+
+
+_all: weakref.WeakSet[ClientSession] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for session in list(_all):
+        session.forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _why_refused(welcome: Welcome) -> str:

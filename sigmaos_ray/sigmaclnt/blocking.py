@@ -7,6 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from sigmaos_ray import loopthread, serr
+from sigmaos_ray.deadlines import bounded
 from sigmaos_ray.instance import PROC_ENV_VARIABLE, find_proc_env
 from sigmaos_ray.procclnt import parking
 from sigmaos_ray.sigmaclnt.asynchronous import AsyncSigmaClnt
@@ -30,7 +31,8 @@ class _Core:
         self.faces_count = 0
 
     def close(self) -> None:
-        self.loop.run(self.clnt.close())
+        if not self.loop.is_forked:  # a parent's is the parent's to close
+            self.loop.run(self.clnt.close())
 
 
 class _Cores:
@@ -83,6 +85,15 @@ class _Cores:
 _cores = _Cores()
 
 
+def _after_fork() -> None:
+    """A child has none of its parent's clients, and so shares none of them."""
+    global _cores
+    _cores = _Cores()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def close_all() -> None:
     """Closes every blocking client of this process: what a program forgot, its runner closes."""
     _cores.close_all()
@@ -121,7 +132,7 @@ class SigmaClnt(SigmaCalls):
         if self._closed:
             coroutine.close()
             raise serr.Unreachable(self._clnt.pid, "the client is closed")
-        return self._core.loop.run(coroutine, parking.result)
+        return self._core.loop.run(bounded(coroutine), parking.result)
 
     @property
     def is_closed(self) -> bool:

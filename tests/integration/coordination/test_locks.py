@@ -74,10 +74,11 @@ async def test_giving_up_at_any_moment_leaves_nothing(realm: Realm, ticks_count:
     for task in (acquiring, leading):
         task.cancel()
     acquired, led = await asyncio.gather(acquiring, leading, return_exceptions=True)
-    there = {stat.name for stat in await sc.get_dir("name/")} & {"lock", "leader"}
-    assert there == {
-        name for name, ended in (("lock", acquired), ("leader", led)) if not isinstance(ended, BaseException)
-    }
+    made = {name for name, ended in (("lock", acquired), ("leader", led)) if not isinstance(ended, BaseException)}
+    # What is undone is done as a rule when the call returns, and behind it on a machine that is busy.
+    async with asyncio.timeout(20):
+        while {stat.name for stat in await sc.get_dir("name/")} & {"lock", "leader"} != made:  # noqa: ASYNC110  # nobody tells
+            await asyncio.sleep(0.01)
 
 
 async def test_wrong_use(realm: Realm) -> None:

@@ -314,3 +314,29 @@ async def test_new_pipe(sc: AsyncFsLib) -> None:
     await sc.close_fd(w)
     with pytest.raises(serr.Closed):
         await sc.read(r, 100)
+
+
+async def test_a_file_of_json_that_is_still_to_come(sc: AsyncFsLib) -> None:
+    waiting = asyncio.create_task(sc.get_file_json_watch("name/f", timeout_s=20))
+    await until(lambda: sc.stats()["sp"].get("watch", 0) >= 1)
+    await sc.put_file_json("name/f", {"there": [1, None]})
+    assert await waiting == {"there": [1, None]}
+    with pytest.raises(serr.Timeout):
+        await sc.get_file_json_watch("name/none", timeout_s=0)
+
+
+async def test_a_put_that_fails_leaves_a_file_on_its_lease(sc: AsyncFsLib) -> None:
+    """Neither its contents nor what it hangs on is changed."""
+    leases = AsyncLeaseClnt(sc)
+    first, second = await leases.ask_lease("name/f"), await leases.ask_own_lease("name/f")
+    await sc.put_leased_file("name/f", b"first", first)
+    too_far = LOCAL.store.memfs_file_bytes_max
+    request = {"perm": 0o777, "mode": OWRITE, "offset": too_far, "resolve": False, "lease": second.id}
+    mount, rest = await sc.core.mounts.longest(["name", "f"], exact=False)
+    with pytest.raises(serr.Inval):
+        await mount.fid.put_file(rest, b"x", **request)
+    await second.end()
+    assert await sc.get_file("name/f") == b"first"
+    await first.end()
+    with pytest.raises(serr.NotFound):
+        await sc.stat("name/f")

@@ -11,6 +11,7 @@ import pytest
 from cutter import Cutter
 
 from sigmaos_ray import config, serr
+from sigmaos_ray.barrierclnt import AsyncBarrier
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.lockclnt import AsyncLock
@@ -37,6 +38,7 @@ WAITS: dict[str, Callable[[AsyncFsLib, float], Awaitable[object]]] = {
     "Semaphore.down": lambda sc, t: AsyncSemaphore(sc, "name/f").down(t),
     "Lock.acquire": lambda sc, t: AsyncLock(sc, "name/f").acquire(t),
     "a free Lock.acquire": lambda sc, t: AsyncLock(sc, "name/none").acquire(t),
+    "Barrier.enter": lambda sc, t: AsyncBarrier(sc, "name/barrier", 2).enter(t),
     "rpc": lambda sc, t: AsyncRPCClnt(sc, "name").rpc("LeaseSrv.AskLease", AskLeaseRequest(ttl_s=5), AskLeaseReply, t),
 }
 TIMEOUT_S = 0.5

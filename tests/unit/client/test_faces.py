@@ -44,11 +44,12 @@ ONLY_ASYNC = {
     "lost_threaded": "the event for threads is ``lost`` on the blocking face",
     "call": "RPCs of serialized messages: what the blocking face's lines are built on",
     "line": "the same",
+    "abandon": "for what is built on it, which knows that the server is gone",
 }
 
 PLAIN = {
     "watch_dir", "open_reader", "open_parallel_reader", "get_chunk_reader", "create_writer", "open_writer", "scan_dir",
-    "scan_dir_pages", "keep_extending", "stats",
+    "scan_dir_pages", "keep_extending", "rest", "stats",
 }  # fmt: skip
 """Calls that are no coroutines on either side: they return context managers, iterators, values."""
 
