@@ -44,19 +44,26 @@ class LineListener:
         once the server ends."""
         if len(self._tokens) >= self.config.lines.offers_max:
             raise serr.Retry("line", f"{len(self._tokens)} were offered and not taken yet")
-        async with self._starting:  # the first two clients at a time would open two ports
-            if self._server is None and not self._is_closed:
-                loop = asyncio.get_running_loop()
-                self._server = await loop.create_server(lambda: ServedLine(self), self._host, 0)
-            # Looked at after the wait: a port that is opened behind ``close`` would be nobody's.
-            if self._is_closed:
-                self._close_port()
-                raise serr.Closed("line", "the server ends")
+        port = await self._port()
         token = secrets.token_bytes(lines.TOKEN_BYTES)
         self._tokens[token] = (calls, trunk)
         # Clients that are gone before they connect take up no offers of others for long.
         asyncio.get_running_loop().call_later(self.config.session.hello_timeout_s, self._tokens.pop, token, None)
-        return Line(port=self._server.sockets[0].getsockname()[1], token=token)
+        return Line(port=port, token=token)
+
+    async def _port(self) -> int:
+        """Where lines are taken, from now on at the latest. Closed once the server ends."""
+        async with self._starting:  # the first two clients at a time would open two ports
+            server = self._server
+            if server is None and not self._is_closed:
+                loop = asyncio.get_running_loop()
+                server = self._server = await loop.create_server(lambda: ServedLine(self), self._host, 0)
+            # Looked at after the wait: a port that is opened behind ``close`` would be nobody's.
+            if server is None or self._is_closed:
+                self._close_port()
+                raise serr.Closed("line", "the server ends")
+            port: int = server.sockets[0].getsockname()[1]
+            return port
 
     def _close_port(self) -> None:
         server, self._server = self._server, None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -13,10 +14,11 @@ from probe_service import Probe
 
 from sigmaos_ray import config as configuration
 from sigmaos_ray import loopthread, serr
-from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.fslib import AsyncFsLib, rpcdevice
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, LeaseReply, LeaseRequest, Line, Part, RpcReply, RpcRequest
+from sigmaos_ray.protsrv.rpclines import LineListener
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcclnt import RPCClnt, RPCError
@@ -276,3 +278,16 @@ def test_without_lines(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert site.lines_count == 0
     clnt.close()
     assert configuration.current().rpc.inline_bytes_max < configuration.current().wire.message_bytes_max
+
+
+async def test_no_port_is_opened_behind_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is asked for while the server ends, and after that."""
+    listener = LineListener(LOOPBACK, configuration.current())
+    calls = cast("Any", None)
+    asking = asyncio.create_task(listener.offer(calls))
+    await asyncio.sleep(0)
+    listener.close()
+    for offer in (asking, listener.offer(calls)):
+        with pytest.raises(serr.Closed):
+            await offer
+    assert listener._server is None
