@@ -331,10 +331,9 @@ async def test_a_put_that_fails_leaves_a_file_on_its_lease(sc: AsyncFsLib) -> No
     first, second = await leases.ask_lease("name/f"), await leases.ask_own_lease("name/f")
     await sc.put_leased_file("name/f", b"first", first)
     too_far = LOCAL.store.memfs_file_bytes_max
-    request = {"perm": 0o777, "mode": OWRITE, "offset": too_far, "resolve": False, "lease": second.id}
     mount, rest = await sc.core.mounts.longest(["name", "f"], exact=False)
     with pytest.raises(serr.Inval):
-        await mount.fid.put_file(rest, b"x", **request)
+        await mount.fid.put_file(rest, b"x", perm=0o777, mode=OWRITE, offset=too_far, resolve=False, lease=second.id)
     await second.end()
     assert await sc.get_file("name/f") == b"first"
     await first.end()
