@@ -1,7 +1,8 @@
 """Where an instance is, what it says of itself, and who a client of it is: its ``ProcEnv`` and its credentials.
 
 The instance of a user says what it is in one file, ``instance.json`` of its state directory. A client outside of it
-starts there, or at ``SIGMAOS_NAMED``; a proc starts from its environment.
+starts there; on a machine without that file, at ``SIGMAOS_NAMED``, where the root realm's named tells the same
+(``sigmap.INSTANCE``). A proc starts from its environment.
 
 S3 credentials of a client come from its environment, and procs inherit those of who spawned them: ``SIGMAOS_S3_KEY``
 and ``SIGMAOS_S3_SECRET`` (and ``SIGMAOS_S3_TOKEN``, of credentials that end by themselves), or
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sigmaos_ray import decoding, serr
+from sigmaos_ray import decoding, machine, serr
 from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
@@ -121,7 +122,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2)
 
 
-_decode_instance: Final = decoding.json_decoder(Instance)
+decode_instance: Final = decoding.json_decoder(Instance)
+"""Raises msgspec.DecodeError if the bytes do not describe an instance."""
 
 
 def state_dir() -> Path:
@@ -146,7 +148,7 @@ def read_instance(path: str | os.PathLike[str] | None = None) -> Instance | None
         data = file.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return _decode_instance(data)
+    return decode_instance(data)
 
 
 # -- who a client is
@@ -164,37 +166,76 @@ def find_proc_env() -> ProcEnv:
     return outside_proc_env()
 
 
-def outside_proc_env(state_file: str | os.PathLike[str] | None = None) -> ProcEnv:
-    """The environment of a client outside of any proc, of the instance that a state file names. NotFound if the realm
-    is none of the instance's."""
+def named_addresses(environ: Mapping[str, str] = os.environ) -> Endpoint | None:
+    """Where ``SIGMAOS_NAMED`` says that the root realm's named answers: one of several addresses, with commas between
+    them, whichever leads. None if it says nothing."""
+    addresses = tuple(filter(None, environ.get("SIGMAOS_NAMED", "").replace(" ", "").split(",")))
+    return Endpoint(addrs=addresses) if addresses else None
+
+
+def outside_proc_env(state_file: str | os.PathLike[str] | None = None, *, realm: str = "") -> ProcEnv:
+    """The environment of a client outside of any proc: of the instance that a state file names, else of the one at
+    ``SIGMAOS_NAMED``, else of this user's. ``realm``: as whose client; what ``SIGMAOS_REALM`` says by default, else the
+    instance's own. Unreachable if there is no instance, NotFound if the realm is none of it."""
+    realm = realm or os.environ.get("SIGMAOS_REALM", "")
+    named = named_addresses()
+    if named is not None and state_file is None:
+        return _env_elsewhere(named, realm or ROOT_REALM)
     file = os.fspath(state_file or state_dir() / STATE_FILE_NAME)
     instance = read_instance(file)
-    pid = f"client-{os.getpid()}-{secrets.token_hex(4)}"
-    addresses = os.environ.get("SIGMAOS_NAMED", "")
-    debug, perf = os.environ.get("SIGMADEBUG", ""), os.environ.get("SIGMAPERF", "")
     if instance is None:  # none on this machine, but perhaps one elsewhere
-        if not addresses:
-            raise serr.Unreachable("name", "no running instance: start one with `sigmaos start`")
-        realm = os.environ.get("SIGMAOS_REALM", ROOT_REALM)
-        named = Endpoint(addrs=tuple(addresses.split(",")))
-        return ProcEnv(pid=pid, realm=realm, secrets=s3_secrets(), named=named, debug=debug, perf=perf)
-    nodes = instance.kernel_nodes
-    realm = os.environ.get("SIGMAOS_REALM") or instance.realm
-    named_now = instance.named_of(realm)
-    if named_now is None:
-        raise serr.NotFound(realm, "no such realm, or it is not up: `sigmaos realm ls` shows them")
-    return ProcEnv(
-        pid=pid,
-        realm=realm,
-        secrets=s3_secrets(),
-        kernel_id=nodes[0].id if nodes else "",
-        host=nodes[0].host if nodes else LOOPBACK,
-        named=named_now,
-        state_file=file,
+        if named is None:
+            raise serr.Unreachable("name", NO_INSTANCE)
+        return _env_elsewhere(named, realm or ROOT_REALM)
+    return _env_here(instance, realm or instance.realm, file)
+
+
+NO_INSTANCE: Final = (
+    "no running instance: start one with `sigmaos start`, or say where one is: SIGMAOS_NAMED=<address of named>"
+)
+"""What to do about it."""
+
+
+def _env_elsewhere(named: Endpoint, realm: str) -> ProcEnv:
+    # For any realm: the root's named says where the others' are.
+    return _outside(realm, named=named, host=_own_address_for(named))
+
+
+def _env_here(instance: Instance, realm: str, state_file: str) -> ProcEnv:
+    named = instance.named_of(realm)
+    if named is None:
+        raise serr.NotFound(realm, NO_REALM)
+    # The first of this machine. There may be none: machines that share the user's home share the state file.
+    node = next((node for node in instance.kernel_nodes if machine.is_own_address(node.host)), None)
+    kernel_id, host = (node.id, node.host) if node is not None else ("", _own_address_for(named))
+    return msgspec.structs.replace(
+        _outside(realm, named=named, host=host),
+        kernel_id=kernel_id,
+        state_file=state_file,
         state_dir=instance.state_dir,
         config=os.environ.get("SIGMAOS_CONFIG") or instance.config,
-        debug=debug,
-        perf=perf,
+    )
+
+
+def _own_address_for(named: Endpoint) -> str:
+    """Where a server of this machine can be reached from where named is."""
+    address = named.addrs[0] if named.addrs else ""
+    return machine.own_address_towards(address.rpartition(":")[0]) or LOOPBACK
+
+
+NO_REALM: Final = "no such realm, or it is not up: `sigmaos realm ls` shows them"
+"""What to do about it."""
+
+
+def _outside(realm: str, *, named: Endpoint, host: str) -> ProcEnv:
+    return ProcEnv(
+        pid=f"client-{os.getpid()}-{secrets.token_hex(4)}",
+        realm=realm,
+        secrets=s3_secrets(),
+        host=host,
+        named=named,
+        debug=os.environ.get("SIGMADEBUG", ""),
+        perf=os.environ.get("SIGMAPERF", ""),
     )
 
 

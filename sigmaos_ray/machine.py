@@ -13,6 +13,7 @@ import functools
 import hashlib
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,33 @@ def file_identity(found: os.stat_result) -> int:
     """A number of 62 bits, the same for the same file of the same machine, whatever it is called."""
     identity = f"{machine()}/{found.st_dev}/{found.st_ino}".encode()
     return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest()) >> 2
+
+
+def is_own_address(host: str) -> bool:
+    """Whether this machine has that address, or the one that the name stands for; False for what is no address.
+
+    Asked of the system, which alone knows all addresses of all its interfaces: only one's own can be bound."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
+
+
+def own_address_towards(host: str) -> str:
+    """The address of this machine that packets for another one leave from, where that one reaches us as well; empty if
+    there is no way. Sends nothing, but may ask for a name's address."""
+    if not host:
+        return ""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(address)  # of a datagram's socket: it only chooses the way
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
 
 
 class OsProcess(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from kernel.boot.children import end_processes
 from kernel.boot.etcd import EmbeddedEtcd
 from kernel.boot.keptfiles import forget_all
 from kernel.boot.placing import Place, kernel_id_of, namespace_of, numbered
+from kernel.boot.publishing import InstanceFile
 from kernel.boot.raynode import RayCluster, live_nodes, own_node_id
 from kernel.boot.realmparts import RealmParts
 from kernel.boot.realms import Realms
@@ -69,6 +70,7 @@ class Boot:
         self._s3: EmulatedS3 | None = None
         self._ray = RayCluster(request, join_ray)
         self._root, self._tenants = self._new_realms()
+        self._instance_file = InstanceFile(self._instance, self._config)
         self._home_id = ""
         """Of the kernel node beside this process, once Ray runs."""
         self._numbers: dict[str, int] = {}
@@ -194,6 +196,8 @@ class Boot:
         self._home_id = kernel_id_of(own_node_id())
         places = self._places_of(await aside(live_nodes))
         await self._root.start_nameds(places)
+        if self._named_count:
+            self._own(self._instance_file.follow(self._realms_env()))
         if self._s3 is not None:
             await aside(self._s3.wait)
             self._say(self._s3.line())
@@ -327,6 +331,7 @@ class Boot:
         temporary.write_bytes(self._instance().to_json())
         temporary.chmod(0o600)
         temporary.replace(file)
+        self._instance_file.changed()
 
     def _instance(self) -> Instance:
         args = self._kernel_args()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.fslib.dircache import AsyncDirCache
     from sigmaos_ray.fslib.part import Data
     from sigmaos_ray.fslib.transactions import Change, Changed
+    from sigmaos_ray.instance import Instance
     from sigmaos_ray.sigmap import Endpoint, Fence, Mode, Perm, Qid, Stat
 
 
@@ -377,6 +378,11 @@ class FsCalls(Face):
         """Where a realm's named is, the own one's by default. Of the own realm it may be old news, as long as nothing
         was asked of it; NotFound for a realm that is not, or whose named is away."""
         return self.run(self._clnt.get_named_endpoint(realm))
+
+    def read_instance(self) -> Instance:
+        """What the instance says of itself, for a client of the root realm anywhere. NotFound where boot has not told
+        yet."""
+        return self.run(self._clnt.read_instance())
 
     def invalidate_named_endpoint(self) -> None:
         """Forgets where named was last seen, and looks again."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Never
 import msgspec
 
 from sigmaos_ray import serr
-from sigmaos_ray.instance import STATE_FILE_NAME, read_instance
+from sigmaos_ray.instance import NO_INSTANCE, STATE_FILE_NAME, named_addresses, outside_proc_env, read_instance
 from sigmaos_ray.instance import state_dir as default_state_dir
+from sigmaos_ray.sigmap import ROOT_REALM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,8 +47,26 @@ def instance() -> Instance:
     """The running instance. Unreachable if there is none."""
     running = read_instance(state_dir() / STATE_FILE_NAME)
     if running is None:
-        raise serr.Unreachable("sigmaos", "no running instance: start one with `sigmaos start`")
+        raise serr.Unreachable("sigmaos", NO_INSTANCE)
     return running
+
+
+def is_elsewhere() -> bool:
+    """Whether the command is about the instance at ``SIGMAOS_NAMED``, which may be on another machine: its state file
+    and processes are not here."""
+    return options.state_dir is None and named_addresses() is not None
+
+
+def running_instance() -> Instance:
+    """The instance that the command is about, as it says itself. Unreachable if it does not run."""
+    if not is_elsewhere():
+        running = instance()
+        check_boot_lives(running)
+        return running
+    from sigmaos_ray import SigmaClnt
+
+    with SigmaClnt(outside_proc_env(realm=ROOT_REALM)) as sc:
+        return sc.read_instance()
 
 
 @contextmanager
@@ -56,15 +74,13 @@ def client() -> Iterator[SigmaClnt]:
     """A client of the instance, for one command; closed at the end of the block. Unreachable at once if the instance
     is gone: a client alone would go on trying for as long as a failover of named may take."""
     from sigmaos_ray import SigmaClnt
-    from sigmaos_ray.instance import outside_proc_env
 
-    # With SIGMAOS_NAMED the instance may be on another machine, whose state file and processes are not here.
-    if "SIGMAOS_NAMED" not in os.environ:
+    if not is_elsewhere():
         running = instance()
         check_boot_lives(running)
         if not running.named.addrs:
             raise serr.Unreachable("sigmaos", "the instance is starting: named is not there yet")
-    with SigmaClnt(outside_proc_env(state_dir() / STATE_FILE_NAME)) as sc:
+    with SigmaClnt(outside_proc_env(None if is_elsewhere() else state_dir() / STATE_FILE_NAME)) as sc:
         yield sc
 
 

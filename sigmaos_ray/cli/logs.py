@@ -66,7 +66,7 @@ def _places(stack: ExitStack) -> list[LogPlace]:
     instance that cannot be asked, crashed maybe, has left logs on the disk. NotFound if nothing did."""
     realm = os.environ.get("SIGMAOS_REALM", "")
     own = logs_dir(context.state_dir(), realm)
-    is_local = "SIGMAOS_NAMED" not in os.environ and own.is_dir()
+    is_local = not context.is_elsewhere() and own.is_dir()
     known = {file_identity(own.stat())} if is_local else set()
     places: list[LogPlace] = [_HostLogs(own)] if is_local else []
     try:

@@ -75,8 +75,7 @@ def stop() -> None:
 
 def status(as_json: Json = False) -> None:
     """Show what runs. Exit code 1 if nothing does."""
-    running = context.instance()
-    context.check_boot_lives(running)
+    running = context.running_instance()
     if as_json:
         print_json(running)
         return
@@ -121,8 +120,7 @@ def doctor() -> None:
     free_gb = shutil.disk_usage(_existing(context.state_dir())).free / 1e9
     check("disk", free_gb > 1, f"{free_gb:.0f} GB free for {context.state_dir()}")
     try:
-        running = context.instance()
-        context.check_boot_lives(running)
+        running = context.running_instance()
         check("instance", running.ready, f"boot process {running.boot_pid}, {len(running.kernel_nodes)} kernel nodes")
         with context.client() as sc:
             began_s = time.monotonic()

@@ -44,7 +44,8 @@ class FsCore:
         self.counters = ClientStats()
         self.fids = FidClnt(proc_env, self.config, self.counters)
         self.mounts = MountTable(self.fids, NamedLocator(proc_env), self.counters)
-        chooser = UnionChooser(proc_env.kernel_id, self.config)
+        # A proc knows its schedd, and is within, though its node's kernel node may be still to come.
+        chooser = UnionChooser(proc_env.kernel_id, self.config, is_outside=not proc_env.schedd_id)
         self.repeats = Repeats(self.config)
         self.walker = PathWalker(self.mounts, chooser, self.repeats, self.config, self.counters)
         self.behind = Behind(self.config.walk.held_s)

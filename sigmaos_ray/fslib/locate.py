@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from sigmaos_ray import config, debug, serr
-from sigmaos_ray.instance import read_instance
-from sigmaos_ray.sigmap import Endpoint
+from sigmaos_ray.instance import NO_INSTANCE, named_addresses, read_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
     from sigmaos_ray.config import Locating, ProcEnv
+    from sigmaos_ray.sigmap import Endpoint
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class NamedLocator:
         if not self._last_seen.addrs:
             await self.refresh()
         if not self._last_seen.addrs:
-            raise serr.Unreachable("name", "no running instance: start one with `sigmaos start`")
+            raise serr.Unreachable("name", NO_INSTANCE)
         return self._last_seen
 
     async def refresh(self) -> None:
@@ -61,7 +61,7 @@ class NamedLocator:
         endpoint = self._from_state_file()
         self._is_told = endpoint is not None
         if endpoint is None:
-            endpoint = self._from_environment()
+            endpoint = named_addresses()
         if endpoint is None and _hook is not None:
             endpoint = await self._ask(_hook)
             self._is_told = endpoint is not None and bool(endpoint.addrs)
@@ -138,8 +138,3 @@ class NamedLocator:
             return None
         named = instance.named_of(self._proc_env.realm) if instance is not None else None
         return named if named is not None and named.addrs else None
-
-    @staticmethod
-    def _from_environment() -> Endpoint | None:
-        addresses = os.environ.get("SIGMAOS_NAMED", "")
-        return Endpoint(addrs=tuple(addresses.split(","))) if addresses else None

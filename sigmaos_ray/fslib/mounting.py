@@ -8,15 +8,17 @@ import msgspec
 
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.naming import about
-from sigmaos_ray.fslib.part import FsPart, NeedsEndpoints
+from sigmaos_ray.fslib.part import FsPart, NeedsEndpoints, NeedsFiles
 from sigmaos_ray.fslib.pathnames import parse
-from sigmaos_ray.sigmap import NAMED, REALM, Endpoint, path
+from sigmaos_ray.instance import NO_REALM, decode_instance
+from sigmaos_ray.sigmap import INSTANCE, NAMED, REALM, Endpoint, path
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib.mounts import Mount
+    from sigmaos_ray.instance import Instance
 
 
-class MountCalls(FsPart, NeedsEndpoints):
+class MountCalls(FsPart, NeedsFiles, NeedsEndpoints):
     """Calls about the servers that this client's pathnames lead to."""
 
     async def server_of(self, pn: str) -> str:
@@ -104,7 +106,24 @@ class MountCalls(FsPart, NeedsEndpoints):
         was asked of it; NotFound for a realm that is not, or whose named is away."""
         if not realm or realm == self.core.proc_env.realm:
             return await self.core.mounts.root_endpoint(NAMED)
-        return await self.read_endpoint(path.join(REALM, realm))
+        try:
+            endpoint = Endpoint.from_bytes(await self.get_file(path.join(REALM, realm)))
+            # boot keeps a record of the realm there, and says elsewhere where its named is now.
+            named = endpoint or (await self.read_instance()).named_of(realm)
+        except serr.NotFound as error:
+            raise serr.NotFound(realm, NO_REALM) from error
+        if named is None or not named.addrs:
+            raise serr.NotFound(realm, NO_REALM)
+        return named
+
+    async def read_instance(self) -> Instance:
+        """What the instance says of itself, for a client of the root realm anywhere. NotFound where boot has not told
+        yet."""
+        data = await self.get_file(INSTANCE)
+        try:
+            return decode_instance(data)
+        except msgspec.DecodeError as error:
+            raise serr.IOErr(INSTANCE, f"does not describe an instance: {error}") from error
 
     async def invalidate_named_endpoint(self) -> None:
         """Forgets where named was last seen, and looks again."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-import socket
 import time
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.machine import is_own_address
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import ANY, OREAD, Endpoint, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.fslib.fidclnt import RemoteFid
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 class UnionChooser:
     """Picks entries, and remembers which just failed, so that the next pick is another one."""
 
-    def __init__(self, kernel_id: str, config: Config) -> None:
+    def __init__(self, kernel_id: str, config: Config, *, is_outside: bool = False) -> None:
+        """``is_outside``: of a client that may be on a machine without a kernel node. One within, of a node whose
+        kernel node is still to come, waits for that."""
         self._kernel_id = kernel_id
+        self._is_outside = is_outside
         self._config = config
         self._failed_s: dict[tuple[str, ...], float] = {}
         """When an endpoint last failed, by its addresses."""
@@ -34,7 +37,8 @@ class UnionChooser:
         """An entry's name and endpoint. NotFound, with the component as its object, if nothing is suitable; Inval if
         what should be an endpoint is something else: no waiting helps.
 
-        ``~local``: the entry named by this client's kernel id; without a kernel id, one on this host.
+        ``~local``: the entry named by this client's kernel id; without a kernel id, one on this host; for a client
+        outside, whose host has none, any.
         ``~any``: any entry, at random; one that failed within a lease's time only if there is no other.
         """
         if component != ANY and self._kernel_id:
@@ -48,20 +52,27 @@ class UnionChooser:
         stats = [stat for stat in await list_dir(directory, self._config) if not stat.is_dir]
         names = [stat.name for stat in stats if not stat.is_symlink]
         random.shuffle(names)
+        chosen = await self._first(directory, names, is_here=component != ANY)
+        if chosen is None and component != ANY and self._is_outside:
+            chosen = await self._first(directory, names, is_here=False)
+        if chosen is not None:
+            return chosen
+        if stats and not names:
+            raise serr.Inval(component, f"entries are endpoints, {stats[0].name} is a link to a pathname")
+        raise serr.NotFound(component, "no entry is an endpoint that fits")
+
+    async def _first(self, directory: RemoteFid, names: Sequence[str], *, is_here: bool) -> tuple[str, Endpoint] | None:
+        """The first entry that is an endpoint, ``is_here``: of this host; None if there is none."""
         # A server that died keeps its entry until its lease ends: what failed so recently is only better than nothing.
         second_choice: tuple[str, Endpoint] | None = None
         for name in names:
             endpoint = Endpoint.from_bytes(await self._read(directory, name))
-            if endpoint is None or (component != ANY and not _is_here(endpoint)):
+            if endpoint is None or (is_here and not _is_here(endpoint)):
                 continue
             if not self._just_failed(endpoint):
                 return name, endpoint
             second_choice = (name, endpoint)
-        if second_choice is not None:
-            return second_choice
-        if stats and not names:
-            raise serr.Inval(component, f"entries are endpoints, {stats[0].name} is a link to a pathname")
-        raise serr.NotFound(component, "no entry is an endpoint that fits")
+        return second_choice
 
     async def _read(self, directory: RemoteFid, name: str) -> bytes:
         """An entry's contents; empty if there is none, or it cannot be read as a file."""
@@ -77,19 +88,6 @@ class UnionChooser:
 
 def _is_here(endpoint: Endpoint) -> bool:
     return any(is_own_address(address.rpartition(":")[0]) for address in endpoint.addrs)
-
-
-def is_own_address(host: str) -> bool:
-    """Whether this machine has that address, or the one that the name stands for; False for what is no address.
-
-    Asked of the system, which alone knows all addresses of all its interfaces: only one's own can be bound."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), 0, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.bind(address)
-    except OSError:
-        return False
-    return True
 
 
 async def list_dir(fid: RemoteFid, config: Config) -> list[Stat]:

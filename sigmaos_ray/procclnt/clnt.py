@@ -44,8 +44,10 @@ class AsyncProcClnt:
     def __init__(self, sc: AsyncFsLib) -> None:
         self._sc = sc
         self._env = sc.proc_env
-        # A client outside of procs has no schedd of its own: it takes that of its kernel node.
+        # A client outside of procs has no schedd of its own: it takes that of its kernel node. One whose machine has no
+        # kernel node takes one schedd and stays with it: its procs are known there, and at no other.
         self._home = self._env.schedd_id or LOCAL
+        self._is_homeless = not self._env.schedd_id and not self._env.kernel_id
         self._channels: dict[str, AsyncRPCClnt] = {}
         self._schedd_of: dict[Tpid, str] = {}
         self._limits = config.current().procs
@@ -111,7 +113,7 @@ class AsyncProcClnt:
     async def _choose(self, proc: Proc) -> str:
         """The kernel node whose schedd gets the proc (X-33)."""
         if not proc.kernels:
-            return self._home
+            return await self._home_now()
         alive = await self._schedds()
         fitting = [kernel for kernel in proc.kernels if kernel in alive]
         if not fitting:
@@ -180,7 +182,7 @@ class AsyncProcClnt:
                     lost = Status.crash(f"node lost: kernel node {self._lookout.kernel_of(kernel)} is gone")
                     return pb.StatusReply(status=lost.to_pb())
                 # A schedd of that name is there and does not know the pid: no waiting helps.
-                if kernel == self._home or isinstance(error, serr.NotFound):
+                if (kernel == self._home and not self._is_homeless) or isinstance(error, serr.NotFound):
                     raise
             await asyncio.sleep(self._limits.look_again_s)
 
@@ -250,6 +252,14 @@ class AsyncProcClnt:
     def _request(self, pid: Tpid, timeout_s: float | None, *, peek: bool = False) -> pb.PidRequest:
         limit_s = _FOR_EVER if timeout_s is None else max(timeout_s, 0.0)
         return pb.PidRequest(pid=pid, timeout_s=limit_s, peek=peek, caller_pid=self._env.pid)
+
+    async def _home_now(self) -> str:
+        """The schedd that this client's procs go to."""
+        if not self._is_homeless:
+            return self._home
+        if self._home == LOCAL or not (self._is_open(self._home) or self._home in await self._schedds()):
+            self._home = path.split(await self._sc.resolve_unions(path.join(SCHEDD, LOCAL)))[-1]
+        return self._home
 
     def _is_open(self, kernel: str) -> bool:
         """Whether a call to this schedd is sent at once, and so in the order of the calls."""

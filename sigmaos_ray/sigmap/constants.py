@@ -62,6 +62,8 @@ ANY: Final = "~any"
 LOCAL: Final = "~local"
 
 BOOT: Final = "name/boot"
+INSTANCE: Final = "name/boot/instance"
+"""What the instance says of itself, as its state file does, for clients that cannot read that: in the root realm."""
 DB: Final = "name/db"
 KPIDS: Final = "name/kpids"
 REALM: Final = "name/realm"

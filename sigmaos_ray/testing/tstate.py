@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.instance import STATE_FILE_NAME, Instance, read_instance
 from sigmaos_ray.testing.leaks import Processes
 from sigmaos_ray.testing.raynodes import RayNodes
@@ -42,6 +42,7 @@ def clnt_env(instance: Instance, program: str = "test", realm: str = "") -> Proc
         program=program,
         realm=realm,
         kernel_id=instance.kernel_nodes[0].id if instance.kernel_nodes else "",
+        host=instance.kernel_nodes[0].host if instance.kernel_nodes else LOOPBACK,
         named=named,
         state_file=str(Path(instance.state_dir) / STATE_FILE_NAME),
     )

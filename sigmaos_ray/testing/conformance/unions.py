@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 
@@ -10,6 +12,9 @@ from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.sigmap import ANY, LOCAL, Endpoint
 from sigmaos_ray.testing.conformance.base import PATIENCE_S, Suite, Tree, all_raise, soon
 from sigmaos_ray.testing.conformance.refusals import needs
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Config
 
 NOBODY = Endpoint(addrs=("127.0.0.1:1",))
 """No server answers there."""
@@ -21,6 +26,14 @@ async def _union(tree: Tree, *names: str) -> None:
     for name in names:
         await tree.sc.mk_endpoint_file(tree / f"u/{name}", await tree.elsewhere())
         await tree.sc.put_file(tree / f"u/{name}/who", name.encode())
+
+
+def _hasty(tree: Tree) -> Config:
+    """Of a client that hardly tries again."""
+    config = tree.sc.config
+    return msgspec.structs.replace(
+        config, walk=msgspec.structs.replace(config.walk, patience_s=0.01, retry_pause_s=0.01)
+    )
 
 
 class UnionTests(Suite):
@@ -111,6 +124,23 @@ class UnionTests(Suite):
             await outside.close_fs()
 
     @needs("links")
+    async def test_local_outside_is_any(self, tree: Tree) -> None:
+        """N-9: of a client outside, on whose machine none is. A proc waits for the one of its node."""
+        await tree.sc.mkdir(tree / "u")
+        await tree.sc.mk_endpoint_file(tree / "u/away", Endpoint(addrs=("192.0.2.1:9",)))
+        outside = msgspec.structs.replace(tree.sc.proc_env, kernel_id="")
+        for env, goes in ((outside, True), (msgspec.structs.replace(outside, schedd_id="k"), False)):
+            hasty = AsyncFsLib(env, _hasty(tree))
+            try:
+                if goes:
+                    assert await hasty.resolve_mounts(tree / f"u/{LOCAL}") == tree / "u/away"
+                else:
+                    with pytest.raises(serr.NotFound, match=LOCAL):
+                        await hasty.resolve_mounts(tree / f"u/{LOCAL}")
+            finally:
+                await hasty.close_fs()
+
+    @needs("links")
     async def test_a_service_that_is_about_to_appear(self, tree: Tree) -> None:
         """N-9, N-13: opening waits a while for the first entry."""
         await tree.sc.mkdir(tree / "u")
@@ -128,10 +158,7 @@ class UnionTests(Suite):
     async def test_an_empty_union_in_the_end(self, tree: Tree) -> None:
         """N-9: NotFound, object ``~any``; the server answers at once, it is the client that is patient."""
         await tree.sc.mkdir(tree / "u")
-        config = msgspec.structs.replace(
-            tree.sc.config, walk=msgspec.structs.replace(tree.sc.config.walk, patience_s=0.01, retry_pause_s=0.01)
-        )
-        hasty = AsyncFsLib(tree.sc.proc_env, config)
+        hasty = AsyncFsLib(tree.sc.proc_env, _hasty(tree))
         try:
             with pytest.raises(serr.NotFound, match=ANY):
                 await hasty.open(tree / f"u/{ANY}/f")

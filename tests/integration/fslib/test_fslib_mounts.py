@@ -11,7 +11,7 @@ import pytest
 
 from sigmaos_ray import serr
 from sigmaos_ray.fslib import names
-from sigmaos_ray.fslib.union import is_own_address
+from sigmaos_ray.machine import is_own_address
 from sigmaos_ray.sigmap import ORDWR, Endpoint, Fence
 
 if TYPE_CHECKING:

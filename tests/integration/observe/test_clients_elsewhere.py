@@ -1,0 +1,94 @@
+"""Clients on a machine without the instance's state file: all that they are told is ``SIGMAOS_NAMED``."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+import pytest
+from command import Sigmaos
+
+from sigmaos_ray import Proc, SigmaClnt, serr
+from sigmaos_ray.instance import outside_proc_env
+from sigmaos_ray.realmclnt import RealmClnt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sigmaos_ray.testing import Tstate
+
+
+@pytest.fixture
+def elsewhere(
+    tstate_all: Tstate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Sigmaos:
+    """The command on such a machine. The first of its two addresses is nobody's."""
+    [address] = tstate_all.sc.get_named_endpoint().addrs
+    monkeypatch.setenv("SIGMAOS_NAMED", f"127.0.0.1:1,{address}")
+    monkeypatch.setenv("SIGMAOS_STATE_DIR", str(tmp_path / "nowhere"))
+    return Sigmaos(tmp_path / "nowhere", capsys)
+
+
+@pytest.fixture
+def tenant(tstate_all: Tstate) -> Iterator[str]:
+    name = f"far-{secrets.token_hex(3)}"
+    realms = RealmClnt(tstate_all.sc)
+    realms.make(name)
+    yield name
+    realms.remove(name, remove_state=True)
+
+
+def out(elsewhere: Sigmaos, *arguments: str) -> str:
+    result = elsewhere(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_each_command_works(tstate_all: Tstate, elsewhere: Sigmaos) -> None:
+    """N-6: what others read from the state file comes through the namespace."""
+    tstate_all.sc.put_file("name/elsewhere-text", b"the end")
+    assert "ux/" in out(elsewhere, "ls", "name/").split()
+    assert "OK" in out(elsewhere, "spawn", "--wait", "example", "name/elsewhere-text")
+    out(elsewhere, "rm", "name/elsewhere-text")
+    assert json.loads(out(elsewhere, "top", "--json"))
+    assert out(elsewhere, "kv", "ls") == ""
+    assert out(elsewhere, "mr", "ls")
+    assert out(elsewhere, "realm", "ls", "--json")
+    assert "named" in out(elsewhere, "doctor")
+
+
+def test_status_is_what_the_instance_says(tstate_all: Tstate, elsewhere: Sigmaos) -> None:
+    there = json.loads(out(elsewhere, "status", "--json"))
+    assert there == json.loads(tstate_all.instance.to_json())
+    assert there["named"]["addrs"][0] in out(elsewhere, "status")
+
+
+def test_its_procs_and_their_ends(elsewhere: Sigmaos) -> None:
+    """X-33: a client without a kernel node stays with one schedd."""
+    with SigmaClnt(outside_proc_env()) as sc:
+        assert sc.kernel_id == ""
+        pids = [sc.spawn(Proc(len, pid=f"elsewhere-{number}-{secrets.token_hex(4)}")) for number in range(3)]
+        assert all(sc.wait_exit(pid).is_ok() for pid in pids)
+        with pytest.raises(serr.NotFound):
+            sc.wait_exit(pids[0])
+
+
+def test_a_tenants(tstate_all: Tstate, elsewhere: Sigmaos, tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """N-6: the root realm tells where the others' nameds are."""
+    monkeypatch.setenv("SIGMAOS_REALM", tenant)
+    with SigmaClnt(outside_proc_env()) as sc:
+        sc.put_file("name/mine", b"hi")
+        assert sc.get_named_endpoint().addrs[0] == tstate_all.sc.get_named_endpoint(tenant).addrs[0]
+    assert "mine" in out(elsewhere, "ls", "name/").split()
+    assert json.loads(out(elsewhere, "status", "--json"))["realms"][tenant]
+    monkeypatch.setenv("SIGMAOS_REALM", "nobody")
+    assert "no such realm" in elsewhere("ls", "name/").stderr
+
+
+def test_local_is_this_machine(elsewhere: Sigmaos, tstate_all: Tstate) -> None:
+    """N-9."""
+    here = tstate_all.instance.kernel_nodes[0].id
+    with SigmaClnt(outside_proc_env()) as sc:
+        assert sc.resolve_mounts("name/ux/~local/x") == f"name/ux/{here}/x"
