@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from sigmaos_ray import debug, decoding, serr
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.sigmap import NO_FENCE, OEXCL, OWRITE
 from user.kv.paths import UX
 from user.kv.tuning import COPIES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from sigmaos_ray import AsyncSigmaClnt
     from sigmaos_ray.leaderclnt import AsyncLeaderClnt
@@ -137,9 +138,40 @@ class NodeCopy:
 
     async def abandon(self) -> None:
         """Closes its files, as far as its ux answers."""
-        for name in list(self._fds):
-            with contextlib.suppress(serr.SigmaError):
-                await self.close_file(name)
+        with contextlib.suppress(serr.SigmaError):
+            async with within(COPIES.answer_s, self.directory, "no answer"):
+                for name in list(self._fds):
+                    await self.close_file(name)
+
+
+async def _outcomes(calls: Sequence[Coroutine[None, None, None]], copies: Sequence[NodeCopy]) -> list[object]:
+    """What became of each call: None, or its error. One that goes on for long after another one is done is given up,
+    with a Timeout of the copy. ``copies``: those of the first calls."""
+    tasks = [asyncio.create_task(call, name="kv-copy") for call in calls]
+    try:
+        silent = (await asyncio.wait(tasks, timeout=COPIES.answer_s))[1]
+        # As long as none has answered the fault may be here, or everywhere: then nothing is gained by giving up any.
+        # A copy that joins does not count: it has not all that was written before.
+        while silent and not any(_is_good(task) for task in tasks[: len(copies)]):
+            silent = (await asyncio.wait(silent, return_when=asyncio.FIRST_COMPLETED))[1]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    why = f"no answer in {COPIES.answer_s:g} s"
+    names = [copy.directory for copy in copies]
+    return [
+        serr.Timeout(names[number], why) if task.cancelled() and number < len(names) else _outcome(task)
+        for number, task in enumerate(tasks)
+    ]
+
+
+def _is_good(task: asyncio.Task[None]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _outcome(task: asyncio.Task[None]) -> BaseException | None:
+    return None if task.cancelled() else task.exception()
 
 
 class Copies:
@@ -236,9 +268,10 @@ class Copies:
     async def _is_reached(self, copy: NodeCopy) -> bool:
         """Whether it is there, and refuses older leaders from now on."""
         try:
-            await self._leader.fence_dir(copy.directory)
-            # NotFound where the node came back with an empty disk: that is no copy any more.
-            await copy.sizes()
+            async with within(COPIES.answer_s, copy.directory, "no answer"):
+                await self._leader.fence_dir(copy.directory)
+                # NotFound where the node came back with an empty disk: that is no copy any more.
+                await copy.sizes()
         except serr.SigmaError as error:
             self._check(error)
             _log(f"{self._group}: copy at {copy.node}: {error}")
@@ -248,9 +281,10 @@ class Copies:
     async def _is_cleared(self, copy: NodeCopy) -> bool:
         """Whether it is there, empty, and refuses older leaders from now on."""
         try:
-            await self._sc.makedirs(copy.directory)
-            # Before it is emptied: behind that an older leader could still write into it.
-            await self._leader.fence_dir(copy.directory)
+            async with within(COPIES.answer_s, copy.directory, "no answer"):
+                await self._sc.makedirs(copy.directory)
+                # Before it is emptied: behind that an older leader could still write into it.
+                await self._leader.fence_dir(copy.directory)
             await copy.clear()
         except serr.SigmaError as error:
             self._check(error)
@@ -346,7 +380,8 @@ class Copies:
     async def _at_joining(self, copy: NodeCopy, call: Awaitable[None]) -> None:
         """A copy that is not in step yet may fail; it is given up then."""
         try:
-            await call
+            async with within(COPIES.answer_s, copy.directory, "no answer"):
+                await call
         except serr.SigmaError as error:
             self._check(error)
             if self._joining is copy:
@@ -398,15 +433,15 @@ class Copies:
                 self._check(error)
                 await self._drop([copy], error)
 
-    async def _each(self, call: Callable[[NodeCopy], Awaitable[None]], name: str) -> None:
+    async def _each(self, call: Callable[[NodeCopy], Coroutine[None, None, None]], name: str) -> None:
         """Has all copies do something, side by side. ``name``: the file that a copy that joins must have whole to take
         part; empty for what any takes part in."""
         copies, joining = list(self._in_step), self._joining
-        calls: list[Awaitable[None]] = [call(copy) for copy in copies]
+        calls: list[Coroutine[None, None, None]] = [call(copy) for copy in copies]
         if joining is not None and (not name or joining.has(name)):
             calls.append(self._at_joining(joining, call(joining)))
         # All of them, also after an error: only then it is known which copies lack something.
-        results = await asyncio.gather(*calls, return_exceptions=True)
+        results = await _outcomes(calls, copies)
         failed: list[NodeCopy] = []
         failure: serr.SigmaError | None = None
         # None stands for the one that joins. It fails by itself, so an error that comes from there is the leader's.

@@ -69,6 +69,9 @@ class CopiesTuning(msgspec.Struct, frozen=True):
     """Between two tries to reach a copy, or named."""
     look_s: float = 1.0
     """How often a leader that has too few copies looks for a node for another one."""
+    answer_s: float = 3.0
+    """A copy that says nothing for so long, while another one has answered, is lost: writes wait for it no longer. A
+    node that is cut off says nothing, and its connection is given up much later."""
     announce_tries_max: int = 20
     """So often a leader tries to write which copies are in step, and then ends: ten seconds outlast a fail-over of
     named."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
+import signal
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -192,6 +194,25 @@ async def test_the_node_of_the_first_copy_is_lost(ts: Tstate, paths: KvPaths) ->
     assert two.table.get("k")[1] == b"abc"
     assert victim not in two.copies.nodes
     await two.resign()
+
+
+async def test_a_copy_that_says_nothing_is_waited_for_no_longer(ts: Tstate, paths: KvPaths) -> None:
+    """As of a host that is cut off: its connection is given up much later."""
+    head = nodes_of(ts)[0]
+    one = await with_two_copies(ts, paths, head)
+    silent = next(node for node in ts.instance.kernel_nodes if node.id == one.copies.nodes[1])
+    ux = silent.services["ux"].pid
+    os.kill(ux, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(10):
+            await one.append(b"b")
+        assert await in_step(one.sc, paths) == [head]
+        async with asyncio.timeout(10):
+            await one.append(b"c")
+        assert not one.errors
+    finally:
+        os.kill(ux, signal.SIGCONT)
+    await one.resign()
 
 
 async def test_a_copy_that_is_not_in_step_is_not_read(ts: Tstate, paths: KvPaths) -> None:
