@@ -10,13 +10,25 @@ A parameter stands in a statement as ``:name``; a colon that is none is written 
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import decimal
 import uuid
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
+
+from google.protobuf.message import Message
 
 from sigmaos_ray import serr
-from sigmaos_ray.pb.db_pb2 import ExecReply, QueryReply, SqlRequest, SqlValue, TransactReply, TransactRequest
+from sigmaos_ray.pb.db_pb2 import (
+    AboutReply,
+    AboutRequest,
+    ExecReply,
+    QueryReply,
+    SqlRequest,
+    SqlValue,
+    TransactReply,
+    TransactRequest,
+)
 from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCClnt
 from sigmaos_ray.sigmap import ANY, DB, path
 
@@ -27,6 +39,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.blocking import BlockingClient
     from sigmaos_ray.fslib import AsyncFsLib
 
+R = TypeVar("R", bound=Message)
 Value: TypeAlias = bool | int | float | str | bytes | None
 
 DEFAULT_PATHNAME: Final = path.join(DB, ANY)
@@ -80,32 +93,69 @@ def _transaction(statements: Iterable[str | tuple[str, Mapping[str, object]]]) -
     return TransactRequest(statements=[_request(*pair) for pair in pairs])
 
 
+async def _check_shared(sc: AsyncFsLib, pn: str) -> None:
+    """NotSupported for any of several machines' databases, each of which has a file of its own: which one a client gets
+    is chance."""
+    directory, last = path.split(pn)[:-1], path.split(pn)[-1:]
+    if last != [ANY]:
+        return
+    names = [stat.name for stat in await sc.get_dir("/".join(directory)) if stat.is_endpoint]
+    if len(names) < 2:
+        return
+    endpoints = await asyncio.gather(*(sc.read_endpoint("/".join([*directory, name])) for name in names))
+    if len({endpoint.addrs[0].rpartition(":")[0] for endpoint in endpoints if endpoint.addrs}) < 2:
+        return
+    rpc = AsyncRPCClnt(sc, pn)
+    try:
+        reply = await rpc.rpc("DbSrv.About", AboutRequest(), AboutReply)
+    finally:
+        await rpc.close()
+    if reply.is_of_one_machine:
+        raise serr.NotSupported(pn, _NOT_SHARED)
+
+
+_NOT_SHARED: Final = (
+    "each machine has a SQLite file of its own: start the instance with SIGMAOS_DB_URL, which names one database for "
+    "all, or say which machine's you mean: DbClnt(sc, 'name/db/~local'), or 'name/db/<kernel id>'"
+)
+
+
 class AsyncDbClnt:
-    """A client of one proxy: any, unless ``pn`` says which. ``close`` it, or use it as a context.
+    """A client of one proxy: any, unless ``pn`` says which. ``close`` it, or use it as a context. NotSupported for any
+    where each of several machines has a database of its own.
 
     Errors: Exists (must be unique), Retry (undone: another transaction was in the way), Inval (the database's own words
     on what is wrong), Timeout (and undone), Unreachable (not done), IOErr (done or not).
     """
 
     def __init__(self, sc: AsyncFsLib, pn: str = DEFAULT_PATHNAME) -> None:
+        self._sc = sc
+        self._pathname = pn
         self._rpc = AsyncRPCClnt(sc, pn)
+        self._is_checked = False
+
+    async def _call(self, method: str, request: Message, reply_class: type[R], timeout_s: float | None) -> R:
+        if not self._is_checked:
+            await _check_shared(self._sc, self._pathname)
+            self._is_checked = True
+        return await self._rpc.rpc(f"DbSrv.{method}", request, reply_class, timeout_s)
 
     async def query(
         self, statement: str, timeout_s: float | None = None, /, **parameters: object
     ) -> list[dict[str, Value]]:
         """The rows of a statement, column -> value. Inval for a statement that has none to give, such as an UPDATE."""
-        return _rows(await self._rpc.rpc("DbSrv.Query", _request(statement, parameters), QueryReply, timeout_s))
+        return _rows(await self._call("Query", _request(statement, parameters), QueryReply, timeout_s))
 
     async def execute(self, statement: str, timeout_s: float | None = None, /, **parameters: object) -> int:
         """Runs a statement as a transaction; the number of rows it changed, or -1 where the database does not tell."""
         request = _request(statement, parameters)
-        return (await self._rpc.rpc("DbSrv.Exec", request, ExecReply, timeout_s)).row_count
+        return (await self._call("Exec", request, ExecReply, timeout_s)).row_count
 
     async def transact(
         self, statements: Iterable[str | tuple[str, Mapping[str, object]]], timeout_s: float | None = None
     ) -> list[int]:
         """Runs statements, some with parameters, as one transaction: all or none; how many rows each changed."""
-        reply = await self._rpc.rpc("DbSrv.Transact", _transaction(statements), TransactReply, timeout_s)
+        reply = await self._call("Transact", _transaction(statements), TransactReply, timeout_s)
         return list(reply.row_counts)
 
     async def close(self) -> None:
@@ -127,21 +177,30 @@ class DbClnt:
     # Not made of AsyncDbClnt, as other faces are: calls of threads save the way through the loop, by RPCClnt's lines.
 
     def __init__(self, sc: BlockingClient, pn: str = DEFAULT_PATHNAME) -> None:
+        self._sc = sc
+        self._pathname = pn
         self._rpc = RPCClnt(sc, pn)
+        self._is_checked = False
+
+    def _call(self, method: str, request: Message, reply_class: type[R], timeout_s: float | None) -> R:
+        if not self._is_checked:
+            self._sc.run(_check_shared(self._sc.asynchronous, self._pathname))
+            self._is_checked = True
+        return self._rpc.rpc(f"DbSrv.{method}", request, reply_class, timeout_s)
 
     def query(self, statement: str, timeout_s: float | None = None, /, **parameters: object) -> list[dict[str, Value]]:
         """See ``AsyncDbClnt.query``."""
-        return _rows(self._rpc.rpc("DbSrv.Query", _request(statement, parameters), QueryReply, timeout_s))
+        return _rows(self._call("Query", _request(statement, parameters), QueryReply, timeout_s))
 
     def execute(self, statement: str, timeout_s: float | None = None, /, **parameters: object) -> int:
         """See ``AsyncDbClnt.execute``."""
-        return self._rpc.rpc("DbSrv.Exec", _request(statement, parameters), ExecReply, timeout_s).row_count
+        return self._call("Exec", _request(statement, parameters), ExecReply, timeout_s).row_count
 
     def transact(
         self, statements: Iterable[str | tuple[str, Mapping[str, object]]], timeout_s: float | None = None
     ) -> list[int]:
         """See ``AsyncDbClnt.transact``."""
-        return list(self._rpc.rpc("DbSrv.Transact", _transaction(statements), TransactReply, timeout_s).row_counts)
+        return list(self._call("Transact", _transaction(statements), TransactReply, timeout_s).row_counts)
 
     def close(self) -> None:
         """Closes the channel; a later call opens another."""

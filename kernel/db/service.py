@@ -21,6 +21,10 @@ class DbSrv:
     def __init__(self, store: DbStore) -> None:
         self._store = store
 
+    def About(self, ctx: RpcContext, request: pb.AboutRequest) -> pb.AboutReply:
+        """What kind of database it is."""
+        return pb.AboutReply(is_of_one_machine=self._store.is_of_one_machine)
+
     def Query(self, ctx: RpcContext, request: pb.SqlRequest) -> pb.QueryReply:
         """A statement that has rows."""
         if _log.on:

@@ -67,6 +67,11 @@ class DbStore:
         # A transaction that reads first and writes then would be undone if another one wrote in between.
         self._writing = self._engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
 
+    @property
+    def is_of_one_machine(self) -> bool:
+        """Whether it is a file of this machine's, or in its memory."""
+        return self._is_sqlite
+
     def check(self) -> None:
         """Raises Unreachable if the database does not answer."""
         try:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sigmaos_ray/pb/db.proto\x12\x0esigmaos_ray.pb\"\xac\x01\n\nSqlRequest\x12\x11\n\tstatement\x18\x01 \x01(\t\x12>\n\nparameters\x18\x02 \x03(\x0b\x32*.sigmaos_ray.pb.SqlRequest.ParametersEntry\x1aK\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.sigmaos_ray.pb.SqlValue:\x02\x38\x01\"y\n\x08SqlValue\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x02 \x01(\x03H\x00\x12\x0e\n\x04real\x18\x03 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12\x0e\n\x04\x62lob\x18\x05 \x01(\x0cH\x00\x12\x11\n\x07\x62oolean\x18\x06 \x01(\x08H\x00\x42\x07\n\x05value\"2\n\x06SqlRow\x12(\n\x06values\x18\x01 \x03(\x0b\x32\x18.sigmaos_ray.pb.SqlValue\"C\n\nQueryReply\x12\x0f\n\x07\x63olumns\x18\x01 \x03(\t\x12$\n\x04rows\x18\x02 \x03(\x0b\x32\x16.sigmaos_ray.pb.SqlRow\"\x1e\n\tExecReply\x12\x11\n\trow_count\x18\x01 \x01(\x03\"A\n\x0fTransactRequest\x12.\n\nstatements\x18\x01 \x03(\x0b\x32\x1a.sigmaos_ray.pb.SqlRequest\"#\n\rTransactReply\x12\x12\n\nrow_counts\x18\x01 \x03(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sigmaos_ray/pb/db.proto\x12\x0esigmaos_ray.pb\"\xac\x01\n\nSqlRequest\x12\x11\n\tstatement\x18\x01 \x01(\t\x12>\n\nparameters\x18\x02 \x03(\x0b\x32*.sigmaos_ray.pb.SqlRequest.ParametersEntry\x1aK\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\'\n\x05value\x18\x02 \x01(\x0b\x32\x18.sigmaos_ray.pb.SqlValue:\x02\x38\x01\"y\n\x08SqlValue\x12\x0e\n\x04null\x18\x01 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x02 \x01(\x03H\x00\x12\x0e\n\x04real\x18\x03 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12\x0e\n\x04\x62lob\x18\x05 \x01(\x0cH\x00\x12\x11\n\x07\x62oolean\x18\x06 \x01(\x08H\x00\x42\x07\n\x05value\"2\n\x06SqlRow\x12(\n\x06values\x18\x01 \x03(\x0b\x32\x18.sigmaos_ray.pb.SqlValue\"C\n\nQueryReply\x12\x0f\n\x07\x63olumns\x18\x01 \x03(\t\x12$\n\x04rows\x18\x02 \x03(\x0b\x32\x16.sigmaos_ray.pb.SqlRow\"\x1e\n\tExecReply\x12\x11\n\trow_count\x18\x01 \x01(\x03\"\x0e\n\x0c\x41\x62outRequest\"\'\n\nAboutReply\x12\x19\n\x11is_of_one_machine\x18\x01 \x01(\x08\"A\n\x0fTransactRequest\x12.\n\nstatements\x18\x01 \x03(\x0b\x32\x1a.sigmaos_ray.pb.SqlRequest\"#\n\rTransactReply\x12\x12\n\nrow_counts\x18\x01 \x03(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,8 +45,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYREPLY']._serialized_end=460
   _globals['_EXECREPLY']._serialized_start=462
   _globals['_EXECREPLY']._serialized_end=492
-  _globals['_TRANSACTREQUEST']._serialized_start=494
-  _globals['_TRANSACTREQUEST']._serialized_end=559
-  _globals['_TRANSACTREPLY']._serialized_start=561
-  _globals['_TRANSACTREPLY']._serialized_end=596
+  _globals['_ABOUTREQUEST']._serialized_start=494
+  _globals['_ABOUTREQUEST']._serialized_end=508
+  _globals['_ABOUTREPLY']._serialized_start=510
+  _globals['_ABOUTREPLY']._serialized_end=549
+  _globals['_TRANSACTREQUEST']._serialized_start=551
+  _globals['_TRANSACTREQUEST']._serialized_end=616
+  _globals['_TRANSACTREPLY']._serialized_start=618
+  _globals['_TRANSACTREPLY']._serialized_end=653
 # @@protoc_insertion_point(module_scope)

@@ -57,6 +57,16 @@ class ExecReply(_message.Message):
     row_count: int
     def __init__(self, row_count: _Optional[int] = ...) -> None: ...
 
+class AboutRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AboutReply(_message.Message):
+    __slots__ = ("is_of_one_machine",)
+    IS_OF_ONE_MACHINE_FIELD_NUMBER: _ClassVar[int]
+    is_of_one_machine: bool
+    def __init__(self, is_of_one_machine: _Optional[bool] = ...) -> None: ...
+
 class TransactRequest(_message.Message):
     __slots__ = ("statements",)
     STATEMENTS_FIELD_NUMBER: _ClassVar[int]

@@ -15,6 +15,7 @@ from kernel.shell import KernelArgs
 from sigmaos_ray import Proc, serr
 from sigmaos_ray import config as configuration
 from sigmaos_ray.dbclnt import DbClnt
+from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,24 @@ def test_an_instance_has_a_database(tstate_all: Tstate) -> None:
         calls = sc.read_rpc_stats("name/db/~any")["DbSrv.Exec"]["calls"]
     assert calls >= 2
     assert list((tstate_all.state_dir / "db").glob("rootrealm.sqlite"))
+
+
+def test_any_of_several_machines_databases_is_refused(tstate_all: Tstate) -> None:
+    """B-5: which of them a client gets would be chance. The other machine's is never called."""
+    sc = tstate_all.sc
+    sc.mk_endpoint_file("name/db/sigma-other", Endpoint(addrs=("192.0.2.1:9",)))
+    try:
+        mine = tstate_all.instance.kernel_nodes[0].id
+        for _ in range(10):
+            with DbClnt(sc) as db, pytest.raises((serr.NotSupported, serr.Unreachable)) as refused:
+                db.query("SELECT 1 AS one")
+            if isinstance(refused.value, serr.NotSupported):
+                break
+        assert "SIGMAOS_DB_URL" in str(refused.value)
+        with DbClnt(sc, f"name/db/{mine}") as db:
+            assert db.query("SELECT 1 AS one") == [{"one": 1}]
+    finally:
+        sc.remove("name/db/sigma-other")
 
 
 def test_a_realm_has_a_file_of_its_own(tmp_path: Path) -> None:
