@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sigmaos_ray import SigmaClnt
+    from sigmaos_ray.config import ProcEnv
     from sigmaos_ray.instance import Instance
 
 
@@ -80,8 +81,13 @@ def client() -> Iterator[SigmaClnt]:
         check_boot_lives(running)
         if not running.named.addrs:
             raise serr.Unreachable("sigmaos", "the instance is starting: named is not there yet")
-    with SigmaClnt(outside_proc_env(None if is_elsewhere() else state_dir() / STATE_FILE_NAME)) as sc:
+    with SigmaClnt(client_env()) as sc:
         yield sc
+
+
+def client_env() -> ProcEnv:
+    """Who a client of the instance is that the command is about."""
+    return outside_proc_env(None if is_elsewhere() else state_dir() / STATE_FILE_NAME)
 
 
 def check_boot_lives(recorded: Instance) -> None:

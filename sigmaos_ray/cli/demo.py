@@ -1,4 +1,5 @@
-"""``sigmaos demo``: boots SigmaOS, puts text files into S3, counts their words with one proc each, shuts down."""
+"""``sigmaos demo``: boots SigmaOS, puts text files into S3, counts their words with one proc each, shuts down; with
+``--here`` on the instance that runs, which stays as it was."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sigmaos_ray import AsyncSigmaClnt, Proc, Status, serr
-from sigmaos_ray.cli.context import ending_on_signals
+from sigmaos_ray.cli.context import client_env, ending_on_signals
 from sigmaos_ray.cli.demo_view import Row, View, make_view
 from sigmaos_ray.sigmap import path
 from sigmaos_ray.testing import corpus
@@ -21,6 +22,7 @@ from sigmaos_ray.testing.tstate import clnt_env
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from sigmaos_ray.config import ProcEnv
     from sigmaos_ray.instance import Instance
 
 BUCKET: Final = "sigmaos-demo"
@@ -37,9 +39,10 @@ class Inputs(NamedTuple):
     """What is not counted, and why."""
 
 
-def run_demo(input_dir: Path | None, *, keep: bool = False, as_json: bool = False) -> int:
+def run_demo(input_dir: Path | None, *, keep: bool = False, as_json: bool = False, here: Instance | None = None) -> int:
     """Runs the demo on the files directly in ``input_dir``, or on a sample corpus. Returns the exit code: 1 if a proc
     failed, 130 after Ctrl-C. Whatever happens, nothing is left behind; with ``keep`` the instance goes on running.
+    ``here``: an instance to run it on, instead of one of its own.
 
     Raises serr errors: NotFound, NotDir and Inval before anything is started, else what boot or S3 raised.
     """
@@ -53,7 +56,7 @@ def run_demo(input_dir: Path | None, *, keep: bool = False, as_json: bool = Fals
             if inputs is None:
                 corpus.write_corpus(home / "books")
                 inputs = find_inputs(home / "books")
-            failed = _run(home / "state", inputs, view)
+            failed = _run(home / "state", inputs, view) if here is None else _run_here(here, inputs, view)
             keeps = keep
         return 1 if failed else 0
     except KeyboardInterrupt:
@@ -101,16 +104,32 @@ def _run(state_dir: Path, inputs: Inputs, view: View) -> int:
     """Boots, counts, and removes what is in S3; the caller stops the instance. Returns how many files could not be
     counted."""
     from kernel import boot  # late: importing it takes a while, and wrong arguments should be told at once
+
+    state_dir.mkdir()
+    instance = boot.start_instance(state_dir, own_ray=True, on_line=view.line)
+    return _run_in(instance, clnt_env(instance, "demo"), inputs, view)
+
+
+def _run_here(instance: Instance, inputs: Inputs, view: View) -> int:
+    """The same on an instance that runs, as any client of it: from its machines, or from elsewhere."""
+    env = client_env()
+    view.line(
+        f"on the running instance, realm {env.realm}: named at {', '.join(instance.named.addrs)}, "
+        f"{len(instance.kernel_nodes)} kernel nodes. Puts {len(inputs.files)} files into the bucket {BUCKET}, spawns a "
+        f"proc for each, wherever there is room, and removes what it made"
+    )
+    return _run_in(instance, env, inputs, view)
+
+
+def _run_in(instance: Instance, env: ProcEnv, inputs: Inputs, view: View) -> int:
     from sigmaos_ray.testing.s3 import S3
 
     for line in inputs.skipped:
         view.line(f"skipped {line}")
-    state_dir.mkdir()
-    instance = boot.start_instance(state_dir, own_ray=True, on_line=view.line)
     with S3(instance) as s3:
         is_new = s3.make_bucket(BUCKET)
         try:
-            return asyncio.run(_count_all(instance, inputs.files, view))
+            return asyncio.run(_count_all(env, inputs.files, view))
         finally:
             # A real S3 may have had the bucket before, with things of others in it: those stay.
             if is_new:
@@ -119,8 +138,8 @@ def _run(state_dir: Path, inputs: Inputs, view: View) -> int:
                 s3.remove_keys(BUCKET, [f"{PREFIX}/{file.name}" for file in inputs.files])
 
 
-async def _count_all(instance: Instance, files: Sequence[Path], view: View) -> int:
-    async with AsyncSigmaClnt(clnt_env(instance, "demo")) as sc:
+async def _count_all(env: ProcEnv, files: Sequence[Path], view: View) -> int:
+    async with AsyncSigmaClnt(env) as sc:
         failures = await _upload_all(sc, files, view)
         began = time.monotonic()
         uploaded = [file for file in files if file not in failures]
@@ -190,14 +209,14 @@ def _row_of(name: str, status: Status) -> Row:
 
 def _finish(home: Path, view: View, *, keeps: bool) -> None:
     """Stops what was started and removes what was written, unless the user keeps it."""
-    from kernel import boot
-
     state_dir = home / "state"
     if keeps:
         view.line(f"kept: sigmaos --state-dir {state_dir} stop ends it; then remove {home}")
         return
     try:
         if state_dir.exists():
+            from kernel import boot  # late: of an instance elsewhere nothing of the kernel is needed here
+
             boot.stop_instance(state_dir)
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -155,9 +155,15 @@ def demo(
         Path | None, typer.Option("--input", help="Text files to count instead of the samples.")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the instance running.")] = False,
+    here: Annotated[
+        bool, typer.Option("--here", help="On the instance that runs: also from a worker, or with SIGMAOS_NAMED.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Count words in S3 with one proc per file, on an instance of its own that goes afterwards."""
+    """Count words in S3 with one proc per file, on an instance of its own that goes afterwards; or on yours."""
     from sigmaos_ray.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(input_dir, keep=keep, as_json=as_json))
+    if here and keep:
+        raise typer.BadParameter("--keep is for an instance of the demo's own: with --here yours goes on anyhow")
+    running = context.running_instance() if here else None
+    raise typer.Exit(run_demo(input_dir, keep=keep, as_json=as_json, here=running))

@@ -27,7 +27,8 @@ class S3:
     def __init__(self, instance: Instance) -> None:
         if not instance.s3_endpoint and not instance.s3_credentials_profile:
             raise serr.NotSupported("s3", "the instance runs without S3")
-        self.client = _client(instance)
+        with _translated("s3"):  # a machine may lack the profile of the instance's
+            self.client = _client(instance)
 
     def make_bucket(self, bucket: str) -> bool:
         """Makes the bucket; False if it was there already."""

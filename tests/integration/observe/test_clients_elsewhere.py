@@ -84,7 +84,7 @@ def test_a_tenants(tstate_all: Tstate, elsewhere: Sigmaos, tenant: str, monkeypa
     assert "mine" in out(elsewhere, "ls", "name/").split()
     assert json.loads(out(elsewhere, "status", "--json"))["realms"][tenant]
     monkeypatch.setenv("SIGMAOS_REALM", "nobody")
-    assert "no such realm" in elsewhere("ls", "name/").stderr
+    assert "nobody: a client of another realm" in elsewhere("ls", "name/").stderr
 
 
 def test_local_is_this_machine(elsewhere: Sigmaos, tstate_all: Tstate) -> None:
@@ -92,3 +92,14 @@ def test_local_is_this_machine(elsewhere: Sigmaos, tstate_all: Tstate) -> None:
     here = tstate_all.instance.kernel_nodes[0].id
     with SigmaClnt(outside_proc_env()) as sc:
         assert sc.resolve_mounts("name/ux/~local/x") == f"name/ux/{here}/x"
+
+
+def test_the_demo_on_the_instance_that_runs(elsewhere: Sigmaos, tstate_all: Tstate, tmp_path: Path) -> None:
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "one.txt").write_text("the cat and the dog")
+    before = [bucket["Name"] for bucket in tstate_all.s3.client.list_buckets()["Buckets"]]
+    said = out(elsewhere, "demo", "--here", "--input", str(tmp_path / "books"))
+    assert "on the running instance" in said
+    assert said.splitlines()[-1].split()[:3] == ["total", "5", "2"]
+    assert [bucket["Name"] for bucket in tstate_all.s3.client.list_buckets()["Buckets"]] == before
+    assert "yours goes on anyhow" in elsewhere("demo", "--here", "--keep").stderr
