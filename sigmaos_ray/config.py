@@ -313,6 +313,8 @@ class Procs(msgspec.Struct, frozen=True):
     """How long a client that closes waits for schedds to hear which statuses it took."""
     look_again_s: float = 0.1
     """Between two looks for a schedd that cannot be reached: it is back soon, or its name goes."""
+    list_timeout_s: float = 5.0
+    """How long a schedd may take to list its procs; one that takes longer is left out of the list."""
     lookout_poll_s: float = 1.0
     """A call to a schedd that takes longer has its schedd's name looked after, so often."""
     gone_grace_s: float = 6.0

@@ -205,17 +205,21 @@ class AsyncProcClnt:
         await self._of_pid(pid, "Evict", pb.EmptyReply, request)
 
     async def procs(self) -> list[ProcInfo]:
-        """What every schedd of the realm has: procs queued and running, and ended ones that nobody collected."""
+        """What every schedd of the realm has: procs queued and running, and ended ones that nobody collected. Leaves
+        out a schedd that does not answer."""
         await self._collector.now()
-        infos: list[ProcInfo] = []
-        for kernel in await self._schedds():
-            try:
+        listed = await asyncio.gather(*(self._procs_of(kernel) for kernel in await self._schedds()))
+        return [info for infos in listed for info in infos]
+
+    async def _procs_of(self, kernel: str) -> list[ProcInfo]:
+        try:
+            async with asyncio.timeout(self._limits.list_timeout_s):
                 reply = await self._call(kernel, "ListProcs", pb.ListProcsRequest(), pb.ListProcsReply)
-            except serr.SESSION_ERRORS as error:  # a schedd that is going away has no procs to tell of
-                _log(f"procs of {kernel}: {error}")
-                continue
-            infos.extend(ProcInfo.from_pb(info) for info in reply.procs)
-        return infos
+        # A schedd that is going away has no procs to tell of; a host that fell silent may keep its name for a while.
+        except (TimeoutError, serr.NotFound, *serr.SESSION_ERRORS) as error:
+            _log(f"procs of {kernel}: {error}")
+            return []
+        return [ProcInfo.from_pb(info) for info in reply.procs]
 
     # -- the proc itself
 
