@@ -174,9 +174,14 @@ def _place_of(node_id: str, args: NodeArgs) -> whereis.KernelPlace:
     """The kernel node that serves a Ray node; without an id while there is none."""
     if node_id == args.ray_node_id:
         return whereis.KernelPlace(args.instance.kernel_id, args.instance.host)
+    try:
+        place = whereis.kernel_of(node_id)
+    except ray.exceptions.RayError as error:  # no reason not to run procs
+        _log(f"Ray does not tell which kernel node this is: {error}")
+        place = None
     # The address is Ray's, as it will be the kernel node's.
     own_address: Any = ray.util.get_node_ip_address  # Ray does not type it
-    return whereis.kernel_of(node_id) or whereis.KernelPlace("", own_address())
+    return place or whereis.KernelPlace("", own_address())
 
 
 def _serve_profiles() -> None:
