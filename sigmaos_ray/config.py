@@ -21,6 +21,9 @@ class Session(msgspec.Struct, frozen=True):
     """How long a server keeps a session whose stream is gone, waiting for a resume."""
     dial_timeout_s: float = 2.0
     """How long a client tries to open a stream, before Unreachable."""
+    connect_timeout_s: float = 1.0
+    """How long one attempt to connect may take, of those that a dial or a resume makes: a server that is busy, or far
+    away, is to have the time to say hello."""
     resume_timeout_s: float = 1.0
     """How long a client tries to resume; shorter than the server waits, so that a resume is never too late."""
     resume_pause_s: float = 0.05
@@ -477,7 +480,9 @@ class Config(msgspec.Struct, frozen=True):
 
 
 LOCAL: Final = Config()
-REMOTE: Final = Config(session=Session(session_timeout_s=40.0, dial_timeout_s=8.0, resume_timeout_s=20.0))
+REMOTE: Final = Config(
+    session=Session(session_timeout_s=40.0, dial_timeout_s=8.0, connect_timeout_s=4.0, resume_timeout_s=20.0)
+)
 
 
 PRESETS: Final = {"local": LOCAL, "remote": REMOTE}

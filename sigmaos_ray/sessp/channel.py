@@ -54,7 +54,8 @@ def client_options(config: Config) -> _Options:
         *_keepalive(config),
         # By default the pauses begin at a second and grow to two minutes; a resume has about one second in all.
         ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 50),
+        # Not a pause, whatever its name: how long an attempt to connect may take.
+        ("grpc.min_reconnect_backoff_ms", int(config.session.connect_timeout_s * 1000)),
         ("grpc.max_reconnect_backoff_ms", 500),
         ("grpc.enable_retries", 0),
     ]

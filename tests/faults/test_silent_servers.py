@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 1.0
 SLACK_S = 3.0
+FOLLOWED_S = 12.0
+"""How long a client may take to find the next leader once it leads. On an idle machine it is about a second."""
 
 WAITS: dict[str, Wait] = {
     "wait_create": lambda sc, d, t: sc.wait_create(f"{d}/none", t),
@@ -112,3 +114,31 @@ async def test_a_server_is_stopped(etcd: EtcdChild, tmp_path: Path, kind: str) -
         finally:
             process.kill()
             await process.wait()
+
+
+@pytest.mark.parametrize("knows", ["the instance", "addresses"])
+async def test_clients_of_other_machines_follow_a_leader_that_fell_silent(
+    nameds: Nameds, monkeypatch: pytest.MonkeyPatch, knows: str
+) -> None:
+    """Their sessions are patient, as networks are slow: they ask who leads long before they give one up."""
+    monkeypatch.setenv("SIGMAOS_CONFIG", "remote")
+    leader = await nameds.leader()
+    [standby] = (child for child in nameds.children if child is not leader)
+    sc = await nameds.clnt(*([leader, standby] if knows == "addresses" else []))
+    assert sc.config.session.resume_timeout_s > 4 * FOLLOWED_S / 3
+    await sc.put_file("name/f", b"before")
+
+    async def written() -> None:
+        while True:
+            try:
+                await sc.put_file("name/f", b"after")
+            except serr.IOErr:  # the one that was under way
+                continue
+            return
+
+    leader.send(signal.SIGSTOP)
+    writing = asyncio.create_task(written())
+    await nameds.leader(other_than=leader)
+    await asyncio.wait_for(writing, FOLLOWED_S)
+    assert await sc.get_file("name/f") == b"after"
+    leader.send(signal.SIGCONT)
