@@ -33,6 +33,18 @@ lean.install()  # at the import: Ray unpacks an actor's arguments next
 _log = debug.selector("KERNEL")
 
 
+class EtcdJoin(msgspec.Struct, frozen=True, kw_only=True):
+    """Which member of the instance's etcd a host is to run."""
+
+    member_id: int
+    name: str
+    is_new: bool
+    """It never came up: what the host has of another one is set aside."""
+    initial_cluster: str
+    """The members, as etcd wants to be told of them when it comes up for the first time."""
+    port: int
+
+
 class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     """What every kernel service is started with. Plain data: Ray ships it to the node."""
 
@@ -43,6 +55,10 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 0
     """Of the service; 0: one that the system chooses."""
     etcd_endpoints: tuple[str, ...] = ()
+    etcd_moves: bool = False
+    """Its members come and go: each says where the others are."""
+    etcd_join: EtcdJoin | None = None
+    """For a member of etcd alone."""
     named: Endpoint = Endpoint()
     """named's leader when the service was started; not set for named itself."""
     machine: str = ""

@@ -208,7 +208,7 @@ class Locating(msgspec.Struct, frozen=True):
     """How long one of several addresses may take to answer before the next one is tried beside it."""
     ask_again_s: float = 0.5
     """How often who stands by is asked whether it leads by now, while another address does not answer."""
-    ask_pause_s: float = 1.0
+    ask_pause_s: float = 0.5
     """How often a client that nobody tells who leads asks the other addresses, while a call takes long."""
     file_pause_s: float = 1.0
     """How often it reads the state file again though it looks the same: files written twice within a tick of the file
@@ -240,6 +240,8 @@ class Named(msgspec.Struct, frozen=True):
     """How long etcd may take to answer a request; shorter than the leader's lease, so that it can ask again."""
     named_count: int = 1
     """One leads, the others stand by."""
+    etcd_members_poll_s: float = 5.0
+    """How often named asks where the members of its etcd are now."""
     etcd_pause_s: float = 0.1
     """Before etcd is asked again after it did not answer, or did not say what became of a transaction."""
     extend_pause_s: float = 0.2
@@ -399,6 +401,10 @@ class BootTimes(msgspec.Struct, frozen=True):
     """How long one part (etcd, S3, Ray, an actor) may take to start."""
     part_stop_timeout_s: float = 10.0
     """How long one part may take to stop, before it is killed."""
+    etcd_majority_timeout_s: float = 120.0
+    """How long a start waits for hosts with members of etcd, until enough are up to write."""
+    etcd_patience_s: float = 60.0
+    """How long the host of a member of etcd may be away before one that has none takes its place."""
     restart_pause_s: float = 0.2
     """Before a part that ended is started again; one that cannot start must not keep a core busy."""
     nodes_poll_s: float = 1.0
@@ -481,7 +487,9 @@ class Config(msgspec.Struct, frozen=True):
 
 LOCAL: Final = Config()
 REMOTE: Final = Config(
-    session=Session(session_timeout_s=40.0, dial_timeout_s=8.0, connect_timeout_s=4.0, resume_timeout_s=20.0)
+    session=Session(session_timeout_s=40.0, dial_timeout_s=8.0, connect_timeout_s=4.0, resume_timeout_s=20.0),
+    # A host that falls silent takes named along, and nobody on it can say so: shorter than where all see each other.
+    lease=Leases(election_ttl_s=4),
 )
 
 
@@ -517,6 +525,9 @@ def use(name: str) -> None:
 NAMED_PORT: Final = 5640
 """Of the root realm's named on a host that other machines reach, the next ones for further nameds there: an address
 that stays as it is, for clients elsewhere (``SIGMAOS_NAMED``). 9P's is 564."""
+
+ETCD_PORT: Final = 5650
+"""Of each member's clients, where an instance's etcd has members on several hosts; the next one is for its peers."""
 
 LOOPBACK: Final = "127.0.0.1"
 """Where everything listens on an instance of one machine."""

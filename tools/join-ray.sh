@@ -14,8 +14,9 @@ files=${TMPDIR:-/tmp}/sigmaos-join-$(id -u)-$host-$port
 
 of_this_ray() { echo "$1 .*--gcs-address=$address( |\$)"; }
 
-# A raylet without a head ends after that many seconds, not after a minute: the head has given it up long before.
-export RAY_gcs_rpc_server_reconnect_timeout_s=10
+# A raylet without a head ends after that many seconds, not after a minute: the head has given it up long before. Where
+# the other machines are to go on without a head, somebody has asked for more.
+export RAY_gcs_rpc_server_reconnect_timeout_s="${RAY_gcs_rpc_server_reconnect_timeout_s:-10}"
 
 # The lock of this script is not for Ray's processes.
 join() { ray start --address="$address" 9>&-; }

@@ -21,10 +21,10 @@ import msgspec
 
 from kernel.boot.aside import aside
 from kernel.boot.children import end_processes
-from kernel.boot.etcd import EmbeddedEtcd
 from kernel.boot.keptfiles import forget_all
 from kernel.boot.placing import Place, kernel_id_of, namespace_of, numbered
 from kernel.boot.publishing import InstanceFile
+from kernel.boot.quorum import EtcdMembers, own_etcd
 from kernel.boot.raynode import RayCluster, live_nodes, own_node_id
 from kernel.boot.realmparts import RealmParts
 from kernel.boot.realms import Realms
@@ -36,7 +36,7 @@ from kernel.service import services_of
 from kernel.shell import KernelArgs
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
-from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance
+from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, KernelNode
 from sigmaos_ray.machine import OsProcess
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from kernel.boot.children import Child
+    from kernel.boot.etcd import EmbeddedEtcd
     from sigmaos_ray.config import ProcEnv
 
 _log = debug.selector("BOOT")
@@ -67,6 +68,8 @@ class Boot:
         self._state_dir = Path(request.state_dir)
         self._logs = self._state_dir / "logs"
         self._etcd: EmbeddedEtcd | None = None
+        self._members: EtcdMembers | None = None
+        """Of an etcd that is to have several."""
         self._s3: EmulatedS3 | None = None
         self._ray = RayCluster(request, join_ray)
         self._root, self._tenants = self._new_realms()
@@ -143,7 +146,7 @@ class Boot:
     def _start_children(self) -> None:
         request = self._request
         if not request.etcd:
-            self._etcd = EmbeddedEtcd(self._ray.host, self._state_dir, self._logs, self._config)
+            self._etcd = own_etcd(request, self._ray.host, self._logs, self._config)
             self._etcd.start()
         if is_emulated(request):
             self._s3 = EmulatedS3(self._ray.host, self._logs, self._config)
@@ -194,7 +197,8 @@ class Boot:
         if self._etcd is not None:
             self._own(self._restart_child(self._etcd.child))
         self._home_id = kernel_id_of(own_node_id())
-        places = self._places_of(await aside(live_nodes))
+        await self._bring_up_members()
+        places = await self._live_places()
         await self._root.start_nameds(places)
         if self._named_count:
             self._own(self._instance_file.follow(self._realms_env()))
@@ -212,6 +216,24 @@ class Boot:
         self._write_state()
         self._say(f"ready in {time.monotonic() - began_s:.1f} s")
         self._report(Report(ready=True))
+
+    async def _bring_up_members(self) -> None:
+        """Returns once etcd can be written, which may take other hosts."""
+        if self._etcd is None:
+            return
+        port = self._request.etcd_port
+        members = EtcdMembers(
+            self._etcd,
+            self._kernel_args,
+            port,
+            self._config,
+            self._write_state,
+            self._say,
+            lambda: self._root.named,
+        )
+        if members.are_several:
+            self._members = members
+            await members.bring_up(self._live_places)
 
     @property
     def _named_count(self) -> int:
@@ -231,6 +253,10 @@ class Boot:
         )
         tenants = Realms(self._kernel_args, lambda: root.places, services, self._config, self._write_state)
         return root, tenants
+
+    async def _live_places(self) -> list[Place]:
+        """Unreachable if Ray does not answer."""
+        return self._places_of(await aside(live_nodes))
 
     def _places_of(self, alive: Mapping[str, str]) -> list[Place]:
         """The live nodes of Ray, given with their addresses, our own first."""
@@ -274,11 +300,13 @@ class Boot:
         while True:
             await asyncio.sleep(self._config.boot.nodes_poll_s)
             try:
-                alive = await aside(live_nodes)
+                places = await self._live_places()
             except serr.Unreachable as error:  # whether Ray is lost is decided elsewhere
                 _log(f"nodes: {error}")
                 continue
-            await self._root.follow_nodes(self._places_of(alive))
+            if self._members is not None:
+                await self._members.follow_nodes(places)
+            await self._root.follow_nodes(places)
             await self._tenants.follow_nodes()
 
     def _kernel_args(self) -> KernelArgs:
@@ -286,6 +314,7 @@ class Boot:
             kernel_id="",
             realm=self._request.realm,
             etcd_endpoints=tuple(self._etcd_endpoints()),
+            etcd_moves=self._members is not None,
             config=self._request.config,
             state_file=str(self._state_dir / STATE_FILE_NAME),
             state_dir=str(self._state_dir),
@@ -303,6 +332,8 @@ class Boot:
         return PROFILE if self._s3 is None and S3.name in self._request.services and has_profile() else None
 
     def _etcd_endpoints(self) -> list[str]:
+        if self._members is not None:
+            return self._members.endpoints
         return [self._etcd.endpoint] if self._etcd is not None else list(self._request.etcd)
 
     async def _take_down(self, ray_lives: bool) -> None:
@@ -317,6 +348,9 @@ class Boot:
         else:
             await self._tenants.abandon()
             await self._root.abandon()
+        members, self._members = self._members, None
+        if members is not None:
+            await (members.stop() if ray_lives else members.abandon())
 
     # -- what others see
 
@@ -351,10 +385,19 @@ class Boot:
             ray_address=self._ray.address,
             ray_temp_dir=self._ray.temp_dir,
             named=self._root.named,
-            kernel_nodes=self._root.kernel_nodes(),
+            kernel_nodes=self._kernel_nodes(),
             children=self._records(),
             realms=self._tenants.infos(),
         )
+
+    def _kernel_nodes(self) -> list[KernelNode]:
+        members = self._members
+        if members is None:
+            return self._root.kernel_nodes()
+        return [
+            msgspec.structs.replace(node, services=node.services | members.services_on(node.id))
+            for node in self._root.kernel_nodes()
+        ]
 
     def _records(self) -> list[ChildProcess]:
         return [child.record() for child in self._children() if child.is_launched]

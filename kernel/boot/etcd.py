@@ -1,4 +1,5 @@
-"""The embedded etcd: a child process with its own data directory, on loopback ports that stay the same."""
+"""An etcd of the instance: a child process with its own data directory, on ports that stay the same. Alone, or one
+member of several."""
 
 from __future__ import annotations
 
@@ -19,56 +20,107 @@ from sigmaos_ray import decoding, serr
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
 
+OWN_NAME: Final = "sigmaos"
+"""Of the member beside boot."""
 
-class _Ports(msgspec.Struct, frozen=True):
+
+class Ports(msgspec.Struct, frozen=True):
+    """Where an etcd listens."""
+
     client: int
     peer: int
 
+    @classmethod
+    def steady(cls, first: int) -> Ports:
+        """Those of a member, which the other hosts know."""
+        return cls(first, first + 1)
 
-_decode_ports: Final = decoding.json_decoder(_Ports)
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """What an etcd that may be one of several is told when it is started."""
+
+    ports: Ports
+    name: str = OWN_NAME
+    initial_cluster: str = ""
+    """For one that joins others: all members, itself among them."""
+    is_several: bool = False
+    """It cannot serve before others are up."""
+    forgets_others: bool = False
+    """The other members are given up for good: it goes on alone with what it has."""
+
+
+_decode_ports: Final = decoding.json_decoder(Ports)
 
 
 class EmbeddedEtcd:
     """An etcd for one instance. ``launch`` it, ``wait`` for it; its child is ended by who made it."""
 
-    def __init__(self, host: str, state_dir: Path, log_dir: Path, config: Config) -> None:
-        self._host = host
+    def __init__(
+        self,
+        host: str,
+        state_dir: Path,
+        log_dir: Path,
+        config: Config,
+        membership: Membership | None = None,
+        data_dir: Path | None = None,
+    ) -> None:
+        """``membership``: of one that is or will be a member beside others. ``data_dir``: other data than those of the
+        instance."""
+        self.host = host
         self._config = config
+        self._membership = membership
         self._binary, self._is_from_wheel = find_binary()
         self._data_dir = state_dir / ETCD_DIR_NAME
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        self._ports = self._choose_ports()
+        self._data = data_dir or self._data_dir / "data"
+        self._ports = membership.ports if membership is not None else self._choose_ports()
         self.version = version_of(self._binary) or "of unknown version"
         log = log_dir / "etcd.log"
-        self.child = Child("etcd", self._command(), log, self._answers, explain=self._explain)
+        is_several = membership is not None and (membership.is_several or bool(membership.initial_cluster))
+        is_ready = self._listens if is_several else self.is_healthy
+        self.child = Child("etcd", self._command(), log, is_ready, explain=self._explain)
 
     @property
     def endpoint(self) -> str:
-        return f"{self._host}:{self._ports.client}"
+        return f"{self.host}:{self._ports.client}"
 
-    def _choose_ports(self) -> _Ports:
+    @property
+    def name(self) -> str:
+        """Among the members."""
+        return self._membership.name if self._membership is not None else OWN_NAME
+
+    @property
+    def peer_url(self) -> str:
+        """Where other members reach it."""
+        return f"http://{self.host}:{self._ports.peer}"
+
+    def _choose_ports(self) -> Ports:
         """Those of the last start if they are free, so that who remembers them finds etcd again."""
         file = self._data_dir / "ports.json"
         try:
             ports = _decode_ports(file.read_bytes())
         except (FileNotFoundError, msgspec.DecodeError):
             ports = None
-        if ports is None or not all(is_port_free(self._host, port) for port in (ports.client, ports.peer)):
-            ports = _Ports(free_port(self._host), free_port(self._host))
+        if ports is None or not all(is_port_free(self.host, port) for port in (ports.client, ports.peer)):
+            ports = Ports(free_port(self.host), free_port(self.host))
             file.write_bytes(msgspec.json.encode(ports))
         return ports
 
     def _command(self) -> list[str]:
-        client, peer = (f"http://{self._host}:{port}" for port in (self._ports.client, self._ports.peer))
+        client, peer = f"http://{self.endpoint}", self.peer_url
+        membership = self._membership
+        joins = membership.initial_cluster if membership is not None else ""
         return [
             str(self._binary),
-            "--name=sigmaos",
-            f"--data-dir={self._data_dir / 'data'}",
+            f"--name={self.name}",
+            f"--data-dir={self._data}",
             f"--listen-client-urls={client}",
             f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=sigmaos={peer}",
+            f"--initial-cluster={joins or f'{self.name}={peer}'}",
+            f"--initial-cluster-state={'existing' if joins else 'new'}",
+            *(["--force-new-cluster"] if membership is not None and membership.forgets_others else []),
             "--auto-compaction-mode=revision",
             "--auto-compaction-retention=100000",
             "--max-request-bytes=4194304",
@@ -77,13 +129,21 @@ class EmbeddedEtcd:
             "--log-level=warn",
         ]
 
-    def _answers(self) -> bool:
+    def is_healthy(self) -> bool:
+        """Whether it serves. Blocks for a second at most."""
         # The port answers before etcd has a leader and serves: its health is what counts.
+        return b"true" in self._ask("health")
+
+    def _listens(self) -> bool:
+        return b"etcdserver" in self._ask("version")
+
+    def _ask(self, what: str) -> bytes:
         try:
-            with urllib.request.urlopen(f"http://{self.endpoint}/health", timeout=1) as answer:
-                return b"true" in answer.read()
+            with urllib.request.urlopen(f"http://{self.endpoint}/{what}", timeout=1) as answer:
+                said: bytes = answer.read()
+                return said
         except OSError:
-            return False
+            return b""
 
     def _explain(self, line: str) -> str:
         return explain(line, self._data_dir, f"{self._binary} is {self.version}")

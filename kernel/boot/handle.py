@@ -36,6 +36,7 @@ def start_instance(
     clean: bool = False,
     num_cpus: int | None = None,
     named_count: int | None = None,
+    etcd_members: int | None = None,
     own_ray: bool | None = None,
     dashboard: bool | None = None,
     on_line: Callable[[str], None] = print,
@@ -67,6 +68,7 @@ def start_instance(
             clean=clean,
             num_cpus=num_cpus,
             named_count=named_count if named_count is not None else LOCAL.named.named_count,
+            etcd_members=etcd_members,
             own_ray=own_ray,
             dashboard=dashboard,
         )

@@ -84,7 +84,12 @@ class RealmParts:
 
     def _args_of_named(self, place: Place) -> KernelArgs:
         files = str(node_dir(Path(self._args().state_dir), place.number))
-        return msgspec.structs.replace(self._args(), kernel_id=place.kernel_id, host=place.host, node_dir=files)
+        args = self._args()
+        # The member of etcd on the node's own host first, if it has one: that one goes with it alone.
+        near = sorted(args.etcd_endpoints, key=lambda endpoint: endpoint.rpartition(":")[0] != place.host)
+        return msgspec.structs.replace(
+            args, kernel_id=place.kernel_id, host=place.host, node_dir=files, etcd_endpoints=tuple(near)
+        )
 
     def _args_at(self, place: Place) -> KernelArgs:
         return msgspec.structs.replace(self._args_of_named(place), named=self.named)

@@ -9,6 +9,7 @@ import msgspec
 
 from kernel.service import service_names
 from sigmaos_ray import config, crash, decoding, perf, serr
+from sigmaos_ray.config import ETCD_PORT
 from sigmaos_ray.sigmap import ROOT_REALM
 
 _PORT_MAX: Final = 65535
@@ -36,6 +37,10 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The preset of tunables for every part and proc."""
     etcd: tuple[str, ...] = ()
     """Endpoints of an etcd that runs already; none: an embedded one."""
+    etcd_members: int | None = None
+    """Hosts with a member of the embedded one, an odd number; None: as many as it had, which is 1 at first."""
+    etcd_port: int = ETCD_PORT
+    """Of its members, if they are to be several."""
     s3_endpoint: str | None = None
     debug: str = ""
     perf: str = ""
@@ -46,12 +51,14 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_environment(cls, state_dir: str, **wanted: object) -> BootRequest:
         """The request that the ``SIGMAOS_*`` variables describe, with ``wanted`` on top of it. Inval for a SIGMAFAIL,
-        a SIGMAPERF, a SIGMAOS_CONFIG or a SIGMAOS_NAMED_PORT that is none."""
+        a SIGMAPERF, a SIGMAOS_CONFIG or a port that is none, and for members of etcd that cannot be."""
         environment = {
             "etcd": tuple(filter(None, os.environ.get("SIGMAOS_ETCD", "").split(","))),
             "s3_endpoint": os.environ.get("SIGMAOS_S3_ENDPOINT") or None,
             "config": config.current_name(),
             "host": os.environ.get("SIGMAOS_HOST", ""),
+            "etcd_members": _members_from("SIGMAOS_ETCD_MEMBERS"),
+            "etcd_port": _port_from("SIGMAOS_ETCD_PORT"),
             "named_port": _port_from("SIGMAOS_NAMED_PORT"),
             "own_ray": os.environ.get("SIGMAOS_OWN_RAY", "") == "1",
             "dashboard": os.environ.get("SIGMAOS_DASHBOARD", "") == "1",
@@ -59,8 +66,10 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
             "perf": os.environ.get("SIGMAPERF", ""),
             "fail": os.environ.get("SIGMAFAIL", ""),
         }
-        chosen = environment | {name: value for name, value in wanted.items() if value is not None}
+        asked = environment | {name: value for name, value in wanted.items() if value is not None}
+        chosen = {name: value for name, value in asked.items() if value is not None}
         request = cls(state_dir=state_dir, **chosen)  # type: ignore[arg-type]
+        _check_members(request)
         crash.parse(request.fail)
         perf.parse(request.perf)
         return request
@@ -71,6 +80,23 @@ def _port_from(variable: str) -> int | None:
     if text and not (text.isdecimal() and int(text) <= _PORT_MAX):
         raise serr.Inval(text, f"{variable}: a port is a number up to {_PORT_MAX}; 0 is any that is free")
     return int(text) if text else None
+
+
+def _members_from(variable: str) -> int | None:
+    text = os.environ.get(variable, "")
+    if text and not text.isdecimal():
+        raise serr.Inval(text, f"{variable}: a number of hosts")
+    return int(text) if text else None
+
+
+def _check_members(request: BootRequest) -> None:
+    count = request.etcd_members
+    if count is None:
+        return
+    if count % 2 == 0:
+        raise serr.Inval(str(count), "members of etcd are 1, 3, 5 or 7: one more of an even number bears no more loss")
+    if count > 1 and request.etcd:
+        raise serr.Inval("SIGMAOS_ETCD", "names an etcd of your own: its members are yours to add")
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -82,6 +82,17 @@ class Change(NamedTuple):
     revision: int
 
 
+class EtcdMember(NamedTuple):
+    """One member of the cluster, as it has it."""
+
+    id: int
+    name: str
+    """Empty before it came up for the first time."""
+    peer_urls: list[str]
+    client_urls: list[str]
+    learns: bool
+
+
 class Etcd:
     """Connections to one or several endpoints (``host:port``); the next one is used when one fails. ``close`` it.
 
@@ -91,7 +102,7 @@ class Etcd:
     def __init__(self, endpoints: Sequence[str], timeout_s: float) -> None:
         if not endpoints:
             raise serr.Inval("etcd", "no endpoint")
-        self._endpoints = [endpoint.removeprefix("http://") for endpoint in endpoints]
+        self._endpoints = [_bare(endpoint) for endpoint in endpoints]
         self._timeout_s = timeout_s
         self._clients: dict[str, Client] = {}
         self._connecting = asyncio.Lock()
@@ -223,6 +234,59 @@ class Etcd:
         version: str = reply.version
         return version
 
+    # -- its members
+
+    async def members(self) -> tuple[int, list[EtcdMember]]:
+        """Which cluster it is, and its members."""
+        reply = await self._call("members", "clusterstub", "MemberList", rpc.MemberListRequest())
+        return reply.header.cluster_id, [
+            EtcdMember(member.ID, member.name, list(member.peerURLs), list(member.clientURLs), member.isLearner)
+            for member in reply.members
+        ]
+
+    async def add_learner(self, peer_url: str) -> int:
+        """A member more, which has no vote before it is promoted; its number. Error if it cannot be had now."""
+        request = rpc.MemberAddRequest(peerURLs=[peer_url], isLearner=True)
+        reply = await self._call("add a member", "clusterstub", "MemberAdd", request)
+        return int(reply.member.ID)
+
+    async def promote(self, member_id: int) -> None:
+        """Gives one its vote. Error while it does not know all yet."""
+        await self._call("promote a member", "clusterstub", "MemberPromote", rpc.MemberPromoteRequest(ID=member_id))
+
+    async def remove_member(self, member_id: int) -> None:
+        """Error if too few are up to decide it, or would be without it."""
+        await self._call("remove a member", "clusterstub", "MemberRemove", rpc.MemberRemoveRequest(ID=member_id))
+
+    async def move_member(self, member_id: int, peer_url: str) -> None:
+        """From now on the others reach it there."""
+        request = rpc.MemberUpdateRequest(ID=member_id, peerURLs=[peer_url])
+        await self._call("move a member", "clusterstub", "MemberUpdate", request)
+
+    async def leader(self) -> int:
+        """The number of the member that leads the others; 0 while none does."""
+        reply = await self._call("status", "maintenancestub", "Status", rpc.StatusRequest())
+        return int(reply.leader)
+
+    async def move_leader(self, target_id: int) -> None:
+        """Asked of the member that leads: from now on that one does. Error if this one does not lead."""
+        await self._call("move the lead", "maintenancestub", "MoveLeader", rpc.MoveLeaderRequest(targetID=target_id))
+
+    def use(self, endpoints: Sequence[str]) -> None:
+        """The cluster has these endpoints now. Those that are in use stay first, in their order."""
+        there = [_bare(endpoint) for endpoint in endpoints]
+        self._endpoints = sorted(there, key=lambda each: _place_in(self._endpoints, each)) or self._endpoints
+
+    async def snapshot(self) -> AsyncIterator[bytes]:
+        """All that it holds at one moment, in pieces of the file that ``etcdutl snapshot restore`` takes. Unreachable
+        if it ends too early."""
+        client, endpoint = await self._connected()
+        try:
+            async for reply in rpc.MaintenanceStub(client.channel).Snapshot(rpc.SnapshotRequest()):
+                yield reply.blob
+        except rpc.AioRpcError as error:
+            raise serr.Unreachable(f"etcd {endpoint}", f"snapshot: {error.details()}") from error
+
     async def grant(self, ttl_s: int) -> tuple[int, int]:
         """A lease, and the time that etcd grants (it has a minimum)."""
         reply = await self._call("lease", "leasestub", "LeaseGrant", rpc.LeaseGrantRequest(TTL=ttl_s))
@@ -308,6 +372,14 @@ class Etcd:
         """Returns once the key is gone."""
         async for _ in self.watch_deletes(key, after_revision):
             return
+
+
+def _bare(endpoint: str) -> str:
+    return endpoint.removeprefix("http://")
+
+
+def _place_in(endpoints: Sequence[str], endpoint: str) -> int:
+    return endpoints.index(endpoint) if endpoint in endpoints else len(endpoints)
 
 
 async def _watch_once(

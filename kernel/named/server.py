@@ -76,6 +76,7 @@ class NamedServer(KernelService):
         )
         self._committer: Committer | None = None
         self._expiry: asyncio.Task[None] | None = None
+        self._members: asyncio.Task[None] | None = None
         self._partition: crash.Armed | None = None
         self._is_lost = False
         self.etcd_version = ""
@@ -98,6 +99,8 @@ class NamedServer(KernelService):
             await self.stop()
             raise
         self._bridge.start()
+        if self._args.etcd_moves:
+            self._members = asyncio.create_task(self._follow_members(), name="named-etcd-members")
         self._arm_partition()
         return endpoint
 
@@ -115,6 +118,16 @@ class NamedServer(KernelService):
             return ()
         leader = await leader_of(self._etcd, realm)
         return leader.addrs if leader is not None else ()
+
+    async def _follow_members(self) -> None:
+        """Keeps to the members that etcd has now: those that it was started with may all be gone one day."""
+        while True:
+            try:
+                members = (await self._etcd.members())[1]
+                self._etcd.use([url for member in members if not member.learns for url in member.client_urls])
+            except serr.SigmaError as error:
+                _log(f"members of etcd: {error}")
+            await asyncio.sleep(self._config.named.etcd_members_poll_s)
 
     def _arm_partition(self) -> None:
         loop = asyncio.get_running_loop()
@@ -248,10 +261,10 @@ class NamedServer(KernelService):
             await asyncio.to_thread(self._partition.close)
         await self._bridge.stop()
         await self._follower.stop()
-        if self._expiry is not None:
-            self._expiry.cancel()
-            await asyncio.wait({self._expiry})
-            self._expiry = None
+        for task in filter(None, (self._expiry, self._members)):
+            task.cancel()
+            await asyncio.wait({task})
+        self._expiry = self._members = None
         # Requests first, then what they wait for: no write is cut off that may be answered. The lease goes last of what
         # leads, so that the next leader finds nothing under way.
         await self._files.stop()

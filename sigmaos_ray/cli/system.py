@@ -29,6 +29,9 @@ def start(
     clean: Annotated[bool, typer.Option("--clean", help="Forget what earlier runs kept in etcd and ux.")] = False,
     num_cpus: Annotated[int | None, typer.Option(min=1, help="Cores of an own Ray (default: all).")] = None,
     named_count: Annotated[int | None, typer.Option(min=1, help="Nameds: one leads, the others stand by.")] = None,
+    etcd_members: Annotated[
+        int | None, typer.Option(min=1, help="Hosts that keep etcd's data: 3 bear the loss of any one, the head's too.")
+    ] = None,
     own_ray: Annotated[bool, typer.Option("--own-ray", help="Start a Ray even if one runs.")] = False,
     dashboard: Annotated[bool, typer.Option("--dashboard", help="With Ray's dashboard, for an own Ray.")] = False,
     services: Annotated[str | None, typer.Option(help=f"Only these, with commas: {','.join(service_names())}.")] = None,
@@ -48,6 +51,7 @@ def start(
         clean=clean,
         num_cpus=num_cpus,
         named_count=named_count,
+        etcd_members=etcd_members,
         own_ray=own_ray or None,
         dashboard=dashboard or None,
         on_line=lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True),

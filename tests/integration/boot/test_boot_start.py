@@ -127,6 +127,14 @@ def test_a_port_that_is_taken(box: Box) -> None:
     box.check_nothing_is_left()
 
 
+def test_members_of_etcd_that_cannot_be(box: Box) -> None:
+    assert "SIGMAOS_HOST" in box.fails("start", "--etcd-members", "3"), "others do not reach this host"
+    assert "even" in box.fails("start", "--etcd-members", "2")
+    box.env["SIGMAOS_ETCD"] = "127.0.0.1:1"
+    assert "SIGMAOS_ETCD" in box.fails("start", "--etcd-members", "3")
+    box.check_nothing_is_left()
+
+
 def test_two_starts_at_a_time(box: Box) -> None:
     box.state_dir.mkdir()
     # What a start holds from its first step to its last: held here, it is surely held while the other one comes.

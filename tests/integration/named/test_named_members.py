@@ -1,0 +1,169 @@
+"""named on an etcd with three members, each at an address of its own: one that goes is not missed, be it the first."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+from kernel.boot.etcd import EmbeddedEtcd, Membership, Ports
+from kernel.boot.etcdactor import MemberServer, has_data_of
+from kernel.named.etcd import Etcd, put
+from kernel.named.server import NamedServer
+from kernel.shell import EtcdJoin, KernelArgs
+from sigmaos_ray import config, serr
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.sessp.channel import close_channels
+from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
+from sigmaos_ray.sigmap import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+T = TypeVar("T")
+
+HOSTS = ("127.0.23.1", "127.0.23.2", "127.0.23.3")
+PORTS = Ports.steady(5750)
+WITHIN_S = 60.0
+
+
+class Trio:
+    """Three members; the first is boot's."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.own = EmbeddedEtcd(HOSTS[0], self.state_dir(HOSTS[0]), directory, config.LOCAL, Membership(ports=PORTS))
+        self.etcd = Etcd([self.own.endpoint], 3)
+        self.others: dict[str, MemberServer] = {}
+        self.ids: dict[str, int] = {}
+
+    def alone(self) -> EmbeddedEtcd:
+        """boot's own on the same data, with the others given up."""
+        membership = Membership(ports=PORTS, forgets_others=True)
+        return EmbeddedEtcd(HOSTS[0], self.state_dir(HOSTS[0]), self._directory, config.LOCAL, membership)
+
+    def state_dir(self, host: str) -> Path:
+        directory = self._directory / host
+        directory.mkdir(exist_ok=True)
+        return directory
+
+    def endpoints(self) -> tuple[str, ...]:
+        return tuple(f"{host}:{PORTS.client}" for host in HOSTS)
+
+    async def grow(self) -> None:
+        for host in HOSTS[1:]:
+            await self.join(host)
+
+    async def start(self, host: str, *, is_new: bool) -> None:
+        _, members = await self.etcd.members()
+        names = {member.peer_urls[0]: member.name or f"sigmaos-{host}" for member in members}
+        join = EtcdJoin(
+            member_id=self.ids[host],
+            name=f"sigmaos-{host}",
+            is_new=is_new,
+            initial_cluster=",".join(f"{name}={url}" for url, name in names.items()),
+            port=PORTS.client,
+        )
+        state_dir = str(self.state_dir(host))
+        args = KernelArgs(kernel_id=host, host=host, state_dir=state_dir, log_dir=state_dir, etcd_join=join)
+        self.others[host] = MemberServer(args, lambda: None)
+        await self.others[host].start()
+
+    async def join(self, host: str) -> None:
+        # Refused until all of them have known each other for some seconds, and the new one knows all.
+        self.ids[host] = await _until(lambda: self.etcd.add_learner(f"http://{host}:{PORTS.peer}"))
+        await self.start(host, is_new=True)
+        await _until(lambda: self.etcd.promote(self.ids[host]))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(member.stop() for member in self.others.values()))
+        await self.etcd.close()
+        self.own.child.end(10)
+
+
+async def _until(call: Callable[[], Awaitable[T]]) -> T:
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            try:
+                return await call()
+            except serr.SigmaError:
+                await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def trio(tmp_path: Path) -> AsyncIterator[Trio]:
+    trio = Trio(tmp_path)
+    trio.own.start()
+    try:
+        await asyncio.to_thread(trio.own.wait)
+        await trio.grow()
+        yield trio
+    finally:
+        await trio.close()
+
+
+async def test_without_the_first_member_and_its_named_names_can_be_written(trio: Trio) -> None:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(close_channels)
+        # The second was started when there was but one member: the others are found through it.
+        known = {HOSTS[0]: trio.endpoints(), HOSTS[1]: trio.endpoints()[:1]}
+        nameds = [
+            NamedServer(KernelArgs(kernel_id=host, realm="trio", etcd_endpoints=endpoints, etcd_moves=True))
+            for host, endpoints in known.items()
+        ]
+        for named in nameds:
+            stack.push_async_callback(named.stop)
+        await nameds[0].start()
+        await nameds[1].stand()
+        leading = asyncio.create_task(nameds[1].lead())
+        addrs = tuple(named.endpoint.addrs[0] for named in nameds)
+        env = ProcEnv(pid="test", realm="trio", named=Endpoint(addrs=addrs))
+        sc = await stack.enter_async_context(AsyncSigmaClnt(env))
+        await sc.put_file("name/ux/before", b"x")
+        trio.own.child.process.kill()
+        trio.own.child.process.wait()
+        await nameds[0].stop()
+        await asyncio.wait_for(leading, WITHIN_S)
+        await sc.put_file("name/ux/after", b"y")
+        assert [await sc.get_file(f"name/ux/{name}") for name in ("before", "after")] == [b"x", b"y"]
+        # It comes back with what it had, and learns the rest.
+        trio.own.start()
+        await asyncio.to_thread(trio.own.wait)
+        await trio.others[HOSTS[1]].stop()
+        await sc.put_file("name/ux/later", b"z")
+
+
+async def test_a_member_that_comes_back_has_its_data_and_a_new_one_sets_others_aside(trio: Trio) -> None:
+    host = HOSTS[1]
+    await trio.others[host].stop()
+    state_dir = trio.state_dir(host)
+    assert has_data_of(str(state_dir), trio.ids[host])
+    assert not has_data_of(str(state_dir), trio.ids[HOSTS[2]])
+    await trio.start(host, is_new=False)
+    before = trio.ids[host]
+    await _until(lambda: trio.etcd.remove_member(before))
+    await trio.others[host].stop()
+    await trio.join(host)
+    assert (state_dir / "etcd" / "data.before").is_dir()
+    assert not has_data_of(str(state_dir), before)
+    assert len((await trio.etcd.members())[1]) == 3
+
+
+async def test_members_that_are_gone_for_good_are_given_up(trio: Trio) -> None:
+    """``sigmaos start --etcd-members 1``: what was acknowledged is there, and one is enough again."""
+    await trio.etcd.transaction([], [put(b"key", b"value")])
+    await asyncio.gather(*(member.stop() for member in trio.others.values()))
+    trio.own.child.end(10)
+    alone = trio.alone()
+    alone.start()
+    try:
+        await asyncio.to_thread(alone.wait)
+        kept = await trio.etcd.get(b"key")
+        assert kept is not None
+        assert kept.value == b"value"
+        assert len((await trio.etcd.members())[1]) == 1
+    finally:
+        alone.child.end(10)
