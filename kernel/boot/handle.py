@@ -21,7 +21,7 @@ from kernel.boot.children import end_recorded
 from kernel.boot.raysession import end_session
 from kernel.boot.request import BootRequest, decode_report
 from kernel.service import service_names, services_of
-from sigmaos_ray import serr
+from sigmaos_ray import extras, serr
 from sigmaos_ray.config import LOCAL, LOOPBACK
 from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, read_instance
 
@@ -83,6 +83,23 @@ def start_instance(
 def is_running(instance: Instance) -> bool:
     """True if the instance's boot process lives."""
     return instance.boot.is_alive()
+
+
+def restore_instance(state_dir: str | os.PathLike[str], file: str | os.PathLike[str]) -> Path | None:
+    """Puts a backup in the place of what named kept; returns where that is now, if there was any. Blocks. Retry while
+    the instance runs, or is started or stopped; else as ``backup.restore``."""
+    extras.need("aetcd", for_="sigmaos restore")
+    from kernel.boot.backup import restore  # late: where it is not installed, all else here must work
+
+    directory = Path(state_dir).absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    with _lock(directory):
+        present = read_instance(directory / STATE_FILE_NAME)
+        if present is not None:
+            if is_running(present):
+                raise serr.Retry(str(directory), "the instance runs: stop it first")
+            _end_leftovers(directory, present)
+        return restore(Path(file), directory)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from sigmaos_ray import extras, serr
+from sigmaos_ray.cli import backup, files, kv, logs, mr, perf, procs, stats, system
 from sigmaos_ray.cli import debug as debug_verb
-from sigmaos_ray.cli import files, kv, logs, mr, perf, procs, stats, system
 from sigmaos_ray.cli import realm as realm_verbs
 from sigmaos_ray.cli.context import options
 
@@ -56,7 +56,7 @@ def _global_options(
         os.environ["SIGMAOS_REALM"] = realm
 
 
-for group in (system, logs, files, procs, mr, kv, stats, debug_verb, perf, realm_verbs):
+for group in (system, backup, logs, files, procs, mr, kv, stats, debug_verb, perf, realm_verbs):
     group.register(app)
 
 
