@@ -14,7 +14,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 
 from sigmaos_ray import serr
-from sigmaos_ray.deadlines import within
+from sigmaos_ray.deadlines import is_cancelled, within
 from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import FsPart, NeedsDirs, NeedsEntries, NeedsFiles
@@ -84,8 +84,10 @@ class DirWatch:
                 reading.cancel()
                 await asyncio.wait({reading})
         finally:
-            # Not for long: a time-out of the block's, perhaps, led here.
-            if watch is not None:
+            if watch is not None and is_cancelled():
+                watch.free()
+            elif watch is not None:
+                # Not for long: a time-out of a read in the block, perhaps, led here.
                 await self._core.behind.briefly(watch.clunk_quietly(), "watch-clunk")
 
     def __aiter__(self) -> Self:

@@ -68,6 +68,7 @@ class Nameds:
         stays: bool = False,
         cuttable: bool = True,
         environ: dict[str, str] | None = None,
+        lease_s: int = LEASE_S,
     ) -> None:
         """``cuttable`` puts a proxy on this loop between them and etcd. ``stays``: a deposed leader goes on.
         ``environ`` adds to their environment."""
@@ -77,6 +78,7 @@ class Nameds:
         self._count = count
         self._stays = stays
         self._cuttable = cuttable
+        self._lease_s = lease_s
         self._environ = os.environ | (environ or {})
         self._stack = contextlib.AsyncExitStack()
         self._changed = asyncio.Condition()
@@ -104,7 +106,7 @@ class Nameds:
         kernel_id = f"sigma-{secrets.token_hex(4)}"
         endpoint = link.address if self._cuttable else self._etcd_endpoint
         args = KernelArgs(kernel_id=kernel_id, realm=self.realm, etcd_endpoints=(endpoint,))
-        request = NamedRequest(args=args, election_ttl_s=LEASE_S, etcd_timeout_s=0.5, stays=self._stays)
+        request = NamedRequest(args=args, election_ttl_s=self._lease_s, etcd_timeout_s=0.5, stays=self._stays)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             str(Path(__file__).with_name("named_process.py")),

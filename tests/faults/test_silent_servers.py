@@ -87,8 +87,8 @@ async def timed(name: str, call: Awaitable[object], took_s: dict[str, float]) ->
 
 
 async def test_named_is_stopped(etcd: EtcdChild, tmp_path: Path) -> None:
-    """The only one: nobody takes over."""
-    async with Nameds(etcd.endpoint, tmp_path, 1, stays=True, cuttable=False) as nameds:
+    """The only one: nobody takes over, and it leads for longer than it is stopped."""
+    async with Nameds(etcd.endpoint, tmp_path, 1, cuttable=False, lease_s=60) as nameds:
         leader = await nameds.leader()
         first, second = await nameds.clnt(), await nameds.clnt()
         await AsyncElectClnt(first, "name/leader").acquire_leadership()
