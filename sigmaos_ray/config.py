@@ -314,6 +314,10 @@ class Procs(msgspec.Struct, frozen=True):
     wants to know."""
     collect_pause_s: float = 0.002
     """How long the word that a status was taken waits for others to travel with."""
+    package_bytes_max: int = 240 << 20
+    """Of the files of a folder of programs that is shipped: one RPC takes it, and Ray's control store keeps it."""
+    package_wanted_s: float = 5.0
+    """How long a schedd's word counts whether folders are to be shipped: machines may come and go."""
     close_timeout_s: float = 1.0
     """How long a client that closes waits for schedds to hear which statuses it took."""
     look_again_s: float = 0.1
@@ -332,6 +336,8 @@ class Procs(msgspec.Struct, frozen=True):
 class Scheduling(msgspec.Struct, frozen=True):
     """How a schedd uses Ray, and what it keeps."""
 
+    packages_kept_max: int = 16
+    """Folders of programs that a schedd keeps for workers that do not have them; those used last."""
     be_per_core: int = 2
     """Best-effort procs per core at a time."""
     handed_per_slot: int = 2
@@ -554,6 +560,8 @@ class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
     """The schedd that owns the proc."""
     schedd_id: str = ""
     """Its kernel id; another than ``kernel_id`` if Ray placed the proc on another node."""
+    package: str = ""
+    """The folder that the proc's code came in, for its children; empty: it was not shipped."""
     state_file: str = ""
     """Where the instance says what it is; named's newest endpoint stands there."""
     state_dir: str = ""

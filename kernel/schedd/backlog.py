@@ -24,6 +24,8 @@ class ClusterSize(msgspec.Struct, frozen=True):
 
     cores: float
     cores_of_largest_node: float
+    hosts_count: int = 1
+    """Machines that the nodes are on."""
 
 
 class Backlog:

@@ -11,6 +11,7 @@ from kernel.schedd import endings
 from kernel.schedd.autopsies import Autopsies
 from kernel.schedd.logs import LogDir
 from kernel.schedd.nodes import ProcTree
+from kernel.schedd.packages import Packages
 from kernel.schedd.peers import Peers
 from kernel.schedd.procstate import ProcPhase
 from kernel.schedd.profiles import Profiles
@@ -55,6 +56,7 @@ class NodeProcs:
         self.waits = Waits()
         self.stages = SpawnStages()
         self.autopsies = Autopsies(log_dir, self._limits, kept)
+        self.packages = Packages(kernel_id, self._limits.packages_kept_max)
         self._peers = Peers(realm)
         self.profiles = Profiles(self._peers)
         self._nodes: set[str] = set()
@@ -113,12 +115,18 @@ class NodeProcs:
         if self._ray is None or self._stopping:
             raise serr.Closed(spec.pid, "the kernel node stops")
         check_spec(spec)
+        if spec.package:
+            self.packages.use(spec.package)
         spec.spawned_s = time.time()
         # Whatever the client wrote there: a proc is of the node and the realm whose schedd took it.
         spec.kernel_id = self._kernel_id
         spec.realm = self._realm
         self._do(self.table.spawn(spec))
         return self._kernel_id
+
+    def wants_package(self, request: pb.PackageRequest) -> bool:
+        """Whether procs of a folder need it shipped."""
+        return self.packages.is_wanted(request, self._ray.hosts_count if self._ray is not None else 1)
 
     def evict(self, pid: str, grace_s: float | None) -> None:
         """Asks a proc to end; ``grace_s``: kills it if it has not within so long. NotFound for an unknown pid."""

@@ -16,6 +16,7 @@ import msgspec
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from kernel.raylib import packages
 from kernel.schedd import endings, worker
 from kernel.schedd.backlog import Backlog, ClusterSize
 from kernel.schedd.places import RayPlace
@@ -272,12 +273,20 @@ class RayProcs:
             options["memory"] = int(spec.mem_mb * _MIB)
         if spec.kernels:
             options["scheduling_strategy"] = self._here()
+        # Ray reuses a worker only within one runtime environment: one that has run an older package runs none of it.
+        package = packages.environment(spec.package) if spec.package else {}
+        environment = {**(self._context.place.runtime_env or {}), **package}
         if spec.fresh:
-            options["runtime_env"] = _fresh_env(self._context.place.runtime_env, spec.pid)
-        elif self._context.place.runtime_env:
-            # For actors: a task's function has it already, an actor's class has none.
-            options["runtime_env"] = self._context.place.runtime_env
+            options["runtime_env"] = _fresh_env(environment, spec.pid)
+        elif environment:
+            # For actors: a task's function has the realm's already, an actor's class has none.
+            options["runtime_env"] = environment
         return options
+
+    @property
+    def hosts_count(self) -> int:
+        """Machines that Ray's nodes are on."""
+        return self._backlog.size.hosts_count
 
     def _here(self) -> NodeAffinitySchedulingStrategy:
         return NodeAffinitySchedulingStrategy(self._context.place.node_id, soft=False)

@@ -28,18 +28,21 @@ class Sighting(msgspec.Struct, frozen=True):
     """When they were asked for, as procs' stamps are."""
     sizes: dict[str, NodeSize]
     """By Ray's ids."""
+    hosts_count: int = 1
+    """Machines that they are on."""
 
     def cluster_size(self) -> ClusterSize:
         """Nothing of nodes that are gone."""
         cores = [size.cores for size in self.sizes.values()]
-        return ClusterSize(sum(cores), max(cores, default=0.0))
+        return ClusterSize(sum(cores), max(cores, default=0.0), self.hosts_count)
 
 
 def look(now_s: float) -> Sighting:
     """Blocks for Ray's control store. Ray's errors propagate."""
     nodes: Any = ray.nodes  # Ray does not type it
-    alive = (node for node in nodes() if node["Alive"])
-    return Sighting(now_s, {node["NodeID"]: _size(node["Resources"]) for node in alive})
+    alive = [node for node in nodes() if node["Alive"]]
+    hosts = {node["NodeManagerAddress"] for node in alive}
+    return Sighting(now_s, {node["NodeID"]: _size(node["Resources"]) for node in alive}, len(hosts))
 
 
 def _size(resources: dict[str, float]) -> NodeSize:

@@ -29,6 +29,13 @@ class Schedd:
     def Spawn(self, ctx: RpcContext, request: pb.SpawnRequest) -> pb.SpawnReply:
         return pb.SpawnReply(kernel_id=self._procs.spawn(request.proc))
 
+    @immediate
+    def Package(self, ctx: RpcContext, request: pb.PackageRequest) -> pb.PackageReply:
+        return pb.PackageReply(is_wanted=self._procs.wants_package(request))
+
+    async def PutPackage(self, ctx: RpcContext, request: pb.PutPackageRequest) -> pb.PutPackageReply:
+        return pb.PutPackageReply(package=await self._procs.packages.put(request.data))
+
     async def WaitStart(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
         proc = self._procs.table.get(request.pid)
         if not proc.started and proc.phase is not ProcPhase.EXITED:

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ProcSpec(_message.Message):
-    __slots__ = ("pid", "program", "args", "env", "mcpu", "mem_mb", "realm", "parent_pid", "fresh", "pickled", "spawned_s", "kernel_id", "kernels", "secrets")
+    __slots__ = ("pid", "program", "args", "env", "mcpu", "mem_mb", "realm", "parent_pid", "fresh", "pickled", "spawned_s", "kernel_id", "kernels", "secrets", "package")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class ProcSpec(_message.Message):
     KERNEL_ID_FIELD_NUMBER: _ClassVar[int]
     KERNELS_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
+    PACKAGE_FIELD_NUMBER: _ClassVar[int]
     pid: str
     program: str
     args: _containers.RepeatedScalarFieldContainer[str]
@@ -45,7 +46,8 @@ class ProcSpec(_message.Message):
     kernel_id: str
     kernels: _containers.RepeatedScalarFieldContainer[str]
     secrets: _containers.RepeatedCompositeFieldContainer[_sigmap_pb2.Secret]
-    def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[float] = ..., mem_mb: _Optional[float] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ..., kernels: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[_sigmap_pb2.Secret, _Mapping]]] = ...) -> None: ...
+    package: str
+    def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[float] = ..., mem_mb: _Optional[float] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ..., kernels: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[_sigmap_pb2.Secret, _Mapping]]] = ..., package: _Optional[str] = ...) -> None: ...
 
 class ProcStatus(_message.Message):
     __slots__ = ("code", "msg", "data", "crash", "times")
@@ -94,6 +96,32 @@ class SpawnReply(_message.Message):
     KERNEL_ID_FIELD_NUMBER: _ClassVar[int]
     kernel_id: str
     def __init__(self, kernel_id: _Optional[str] = ...) -> None: ...
+
+class PackageRequest(_message.Message):
+    __slots__ = ("folder", "machine")
+    FOLDER_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    folder: str
+    machine: str
+    def __init__(self, folder: _Optional[str] = ..., machine: _Optional[str] = ...) -> None: ...
+
+class PackageReply(_message.Message):
+    __slots__ = ("is_wanted",)
+    IS_WANTED_FIELD_NUMBER: _ClassVar[int]
+    is_wanted: bool
+    def __init__(self, is_wanted: _Optional[bool] = ...) -> None: ...
+
+class PutPackageRequest(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class PutPackageReply(_message.Message):
+    __slots__ = ("package",)
+    PACKAGE_FIELD_NUMBER: _ClassVar[int]
+    package: str
+    def __init__(self, package: _Optional[str] = ...) -> None: ...
 
 class PidRequest(_message.Message):
     __slots__ = ("pid", "timeout_s", "peek", "grace_s", "caller_pid")

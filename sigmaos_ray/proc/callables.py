@@ -1,24 +1,28 @@
 """Programs that are functions: how they travel to a worker.
 
-A function of a module that workers can import travels by name. Anything else travels by value with the globals that
-it uses: lambdas, closures, functions of ``__main__`` and of files that are on no path of the workers, such as tests.
+A function of a module that workers can import travels by name: of what is installed, and of the folder that is shipped
+(``proc.folder``). Anything else travels by value with the globals that it uses, whatever modules these are of: lambdas,
+closures, functions of ``__main__`` and of files that are on no path of the workers, such as tests.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 import sys
 import sysconfig
+import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import config, serr
+from sigmaos_ray.proc.folder import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import ModuleType
 
 
 def dumps(program: Callable[..., object], name: str) -> bytes:
@@ -26,7 +30,7 @@ def dumps(program: Callable[..., object], name: str) -> bytes:
     import cloudpickle  # only those who spawn functions pay for it
 
     try:
-        with _by_value(program):
+        with _by_value():
             pickled: bytes = cloudpickle.dumps(program)
     except (TypeError, ValueError, AttributeError, RecursionError, pickle.PicklingError) as error:
         raise serr.Inval(name, f"program: the function cannot be shipped: {error}") from error
@@ -44,36 +48,76 @@ def loads(pickled: bytes) -> Callable[..., object]:
     return program  # type: ignore[no-any-return]
 
 
+def source_of(program: Callable[..., object]) -> str:
+    """The file of a function that travels by name though it is not installed: workers need its folder. Else empty."""
+    module = sys.modules.get(getattr(program, "__module__", None) or "")
+    root = _root_of(module) if module is not None and module.__name__ != "__main__" else ""
+    is_shipped = bool(root) and os.path.realpath(root) == _shipped_root() != _INSTALLATION
+    return str(getattr(module, "__file__", "")) if is_shipped else ""
+
+
+_pickling: Final = threading.Lock()
+_INSTALLATION: Final = str(Path(__file__).resolve().parents[2])
+"""Where this package was imported from: workers run the same installation."""
+
+
 @contextlib.contextmanager
-def _by_value(program: Callable[..., object]) -> Iterator[None]:
-    """Within the block, the program's module is pickled by value if workers cannot import it."""
+def _by_value() -> Iterator[None]:
+    """Within the block, modules that workers cannot import are pickled by value."""
     import cloudpickle
 
-    module = sys.modules.get(getattr(program, "__module__", None) or "")
-    if module is None or module.__name__ == "__main__" or _importable(module):
-        yield
-        return
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        yield
-    finally:
-        # The registration is the process's: somebody else's pickles must not begin to carry this module.
-        cloudpickle.unregister_pickle_by_value(module)
+    # The registration is the process's: somebody else's pickles must not begin to carry these modules.
+    with _pickling:
+        lacked = [module for module in list(sys.modules.values()) if _is_lacked(module)]
+        for module in lacked:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            for module in lacked:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
-def _importable(module: ModuleType) -> bool:
-    """Whether workers find a module by its name."""
+def _is_lacked(module: object) -> bool:
+    """Whether workers do not find a module by its name."""
+    if not isinstance(module, ModuleType) or module.__name__ == "__main__":
+        return False
+    # By its name as well: some modules stand in the table under several.
+    if sys.modules.get(module.__name__) is not module:
+        return False
+    root = _root_of(module)
+    return bool(root) and os.path.realpath(root) != _shipped_root() and not _is_installed(root)
+
+
+def _root_of(module: ModuleType) -> str:
+    """The directory that a module was found in by its name; empty for what was built in, or comes from no file."""
     file = getattr(module, "__file__", None)
-    if file is None:  # built in, or a namespace package
+    if not isinstance(file, str) or not file.endswith(".py"):  # built in, a namespace package, or an extension
+        return ""
+    return _root(file, module.__name__)
+
+
+@functools.lru_cache(maxsize=8192)
+def _root(file: str, name: str) -> str:
+    depth = name.count(".") + (os.path.basename(file) == "__init__.py")
+    # As it is called: packages may be links to where they are shared, and count as where they are found.
+    parents = Path(os.path.abspath(file)).parents
+    return str(parents[depth]) if depth < len(parents) else ""
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_installed(root: str) -> bool:
+    """Whether workers import from there, as this process does."""
+    if {"site-packages", "dist-packages"} & set(Path(root).parts):
         return True
-    depth = module.__name__.count(".") + (Path(file).stem == "__init__")
-    root = Path(file).resolve().parents[depth]
-    # The second is the directory that this package was imported from: workers run the same installation.
-    return root in _roots() or root == Path(__file__).resolve().parents[2]
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    installed = {os.path.realpath(sysconfig.get_path(kind)) for kind in kinds}
+    return os.path.realpath(root) in {_INSTALLATION, *installed}
 
 
-def _roots() -> set[Path]:
-    """Where workers import from: the installation, PYTHONPATH, and the working directory."""
-    installed = (sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
-    configured = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return {Path(directory).resolve() for directory in (*installed, *configured, ".")}
+def _shipped_root() -> str:
+    """The folder that is shipped where workers do not have it; empty if there is none."""
+    try:
+        return os.path.realpath(os.environ.get(VARIABLE) or os.getcwd())
+    except FileNotFoundError:
+        return ""

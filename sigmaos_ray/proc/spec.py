@@ -31,7 +31,7 @@ class Proc:
     ``fresh``: a process of its own. ``kernels``: the kernel nodes that qualify (X-33). ``pid``: must be unique.
     """
 
-    __slots__ = ("args", "env", "fresh", "kernels", "mcpu", "mem_mb", "pickled", "pid", "program")
+    __slots__ = ("args", "env", "fresh", "kernels", "mcpu", "mem_mb", "pickled", "pid", "program", "source")
 
     def __init__(
         self,
@@ -46,6 +46,8 @@ class Proc:
         kernels: Sequence[str] = (),
     ) -> None:
         self.program, self.pickled = _program(program)
+        self.source = callables.source_of(program) if callable(program) else ""
+        """Of a function that travels by name: the file that workers need."""
         self.args = _strings("args", args)
         self.env = _environment(env or {})
         self.mcpu = _amount("mcpu", mcpu)

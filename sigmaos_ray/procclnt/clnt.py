@@ -20,6 +20,7 @@ from sigmaos_ray.proc import ProcInfo, Status
 from sigmaos_ray.procclnt import parking, reports, spawning
 from sigmaos_ray.procclnt.exits import Collector, Exits
 from sigmaos_ray.procclnt.lookout import Lookout
+from sigmaos_ray.procclnt.shipping import Shipping
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmap import LOCAL, SCHEDD, path
 
@@ -54,6 +55,7 @@ class AsyncProcClnt:
         self._exits = Exits(self._limits)
         self._lookout = Lookout(AsyncDirCache(sc, SCHEDD), self._limits, self._abandon)
         self._collector = Collector(self._collect, self._limits)
+        self._shipping = Shipping(self, self._env, self._limits)
         self._mounting = asyncio.Lock()
         self._mounted = not self._env.schedd.addrs
         self._exited = False
@@ -71,6 +73,18 @@ class AsyncProcClnt:
             with contextlib.suppress(serr.SigmaError):  # its status will say so
                 spec.program = await self._sc.resolve_unions(spec.program)
         kernel = await self._choose(proc)
+        spec.package = await self._shipping.package_for(proc, kernel)
+        try:
+            return await self._hand_over(proc, spec, kernel, began_s)
+        except serr.Version:
+            if not spec.package or self._env.package:
+                raise
+        # The schedd has lost the package; nothing was spawned.
+        self._shipping.forget(kernel)
+        spec.package = await self._shipping.package_for(proc, kernel)
+        return await self._hand_over(proc, spec, kernel, began_s)
+
+    async def _hand_over(self, proc: Proc, spec: pb.ProcSpec, kernel: str, began_s: float) -> Tpid:
         await self._collector.before(proc.pid)
         # The wait for the end leaves in one message with the spawn: short procs are over before another one could be
         # sent. Only where calls keep their order, or the schedd would hear of the wait before it has the proc.
@@ -249,9 +263,20 @@ class AsyncProcClnt:
         """Gives up all waits. The channels end with the client's sessions."""
         await self._collector.close()
         await self._exits.close()
+        await self._shipping.close()
         await self._lookout.close()
 
     # -- schedds
+
+    async def wants_package(self, kernel: str, folder: str, machine_id: str) -> bool:
+        """For ``Shipping``."""
+        request = pb.PackageRequest(folder=folder, machine=machine_id)
+        return (await self._call(kernel, "Package", request, pb.PackageReply)).is_wanted
+
+    async def put_package(self, kernel: str, data: bytes) -> str:
+        """For ``Shipping``."""
+        request = pb.PutPackageRequest(data=data)
+        return (await self._call(kernel, "PutPackage", request, pb.PutPackageReply)).package
 
     def _request(self, pid: Tpid, timeout_s: float | None, *, peek: bool = False) -> pb.PidRequest:
         limit_s = _FOR_EVER if timeout_s is None else max(timeout_s, 0.0)

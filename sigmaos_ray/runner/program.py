@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
 from sigmaos_ray.proc import Status, callables
+from sigmaos_ray.proc.names import module_names
 from sigmaos_ray.runner import proclog
 
 if TYPE_CHECKING:
@@ -20,19 +21,12 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.pb import proc_pb2 as pb
 
-USER_PACKAGE: Final = "user"
 ENTRY_POINTS: Final = "sigmaos.programs"
 """The group under which installed packages register programs: ``name = "package.module:main"``."""
 
 
 class NoProgram(Exception):  # told to the parent as it is
     """The program does not exist, or cannot be loaded (X-23)."""
-
-
-def module_names(program: str) -> list[str]:
-    """The modules that a program's name may mean, first choice first."""
-    name = program.replace("-", "_")
-    return [name] if "." in name else [f"{USER_PACKAGE}.{name}", name]
 
 
 def load(spec: pb.ProcSpec) -> Callable[..., object]:

@@ -15,6 +15,7 @@ from sigmaos_ray import crash, debug
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import reports
 from sigmaos_ray.runner import children, isolation, proclog, program
+from sigmaos_ray.runner.freshness import Freshness
 from sigmaos_ray.runner.redirect import Redirect
 from sigmaos_ray.runner.spawntimes import SpawnTimes
 from sigmaos_ray.sessp import wire
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.pb import proc_pb2 as pb
 
 _log = debug.selector("RUNNER")
+_freshness = Freshness()
 _start_delay = crash.point("PROC_START_DELAY")
 _start_crash = crash.point("PROC_START_CRASH")
 _exit_crash = crash.point("PROC_EXIT_CRASH")
@@ -48,7 +50,9 @@ def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "", times: 
         _log(f"runs {spec.pid}")
         try:
             with _profiled(spec.program, env["SIGMAPERF"]), _faults():
+                _freshness.forget_changed()
                 main = program.load(spec)
+                _freshness.note()
                 times.main_begins()
                 status = program.run(main, list(spec.args))
                 times.main_ended()
@@ -100,6 +104,7 @@ def _proc_env(spec: pb.ProcSpec, instance: ProcEnv) -> ProcEnv:
         pid=spec.pid,
         program=spec.program,
         parent_pid=spec.parent_pid,
+        package=spec.package,
         secrets=tuple(wire.secret_from_pb(secret) for secret in spec.secrets),
         debug=spec.env.get("SIGMADEBUG", instance.debug),
         perf=spec.env.get("SIGMAPERF", instance.perf),
