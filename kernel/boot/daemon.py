@@ -29,7 +29,7 @@ from kernel.boot.raynode import RayCluster, live_nodes, own_node_id
 from kernel.boot.realmparts import RealmParts
 from kernel.boot.realms import Realms
 from kernel.boot.request import BootRequest, Report
-from kernel.boot.s3 import PROFILE, EmulatedS3, has_profile, is_emulated
+from kernel.boot.s3 import PROFILE, EmulatedS3, end_lending, has_profile, is_emulated, lend_profile
 from kernel.named.descriptor import SERVICE as NAMED
 from kernel.s3.descriptor import SERVICE as S3
 from kernel.service import services_of
@@ -208,6 +208,8 @@ class Boot:
             self._own(self._restart_child(self._s3.child))
         elif S3.name in self._request.services:
             self._say(f"s3 at {self._request.s3_endpoint or 'AWS'}, profile {PROFILE if has_profile() else 'none'}")
+            if self._profile() is not None:  # before the nodes start, some of which may lack it
+                await aside(lend_profile)
         await self._root.start_nodes(places)
         self._own(self._follow_nodes())
         if self._named_count:
@@ -345,6 +347,8 @@ class Boot:
         if ray_lives:
             await self._tenants.stop()
             await self._root.stop()
+            if self._profile() is not None:
+                await aside(end_lending)
         else:
             await self._tenants.abandon()
             await self._root.abandon()

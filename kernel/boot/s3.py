@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from kernel.boot.children import Child, free_port
 from kernel.s3.descriptor import SERVICE as S3
+from sigmaos_ray import debug
 
 if TYPE_CHECKING:
     from kernel.boot.request import BootRequest
@@ -74,3 +75,22 @@ def has_profile() -> bool:
         if parser.has_section(section):
             return True
     return False
+
+
+def lend_profile() -> None:
+    """Lends the profile's credentials to nodes that lack it. Blocks, for boto3 and for Ray."""
+    from botocore.exceptions import BotoCoreError
+
+    from kernel.s3 import lending  # late: boto3 takes half a second
+
+    try:
+        lending.lend(PROFILE)
+    except BotoCoreError as error:  # s3 on this machine will say it as well
+        debug.error(f"profile {PROFILE} cannot be lent to other machines: {error}")
+
+
+def end_lending() -> None:
+    """Takes back what ``lend_profile`` lent."""
+    from kernel.s3 import lending
+
+    lending.end(PROFILE)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 import boto3
 from botocore.config import Config as BotoConfig
 
+from kernel.s3 import lending
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,9 +43,7 @@ class Clients:
         """A botocore error if there is no such profile."""
         self._endpoint = endpoint
         self._emulates = bool(endpoint) and not profile
-        self._session = (
-            boto3.Session(region_name=EMULATOR_REGION) if self._emulates else boto3.Session(profile_name=profile)
-        )
+        self._session = boto3.Session(region_name=EMULATOR_REGION) if self._emulates else lending.session_of(profile)
         self._options = _options(endpoint, limits)
         self._clients_max = limits.s3_clients_max
         self._entries: OrderedDict[Secret | None, _Entry] = OrderedDict()
