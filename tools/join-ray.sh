@@ -5,6 +5,7 @@
 # a moment later; and a head that was started anew knows none of its machines. In both cases somebody has to call
 # `ray start` again: this does, about a second later. Returns once the machine has joined; what stays in the background
 # ends by itself after `ray stop` on this machine, and once the head has told for a minute that no Ray runs there.
+# Called again it does nothing, but after an upgrade: then the machine leaves, and joins with what is installed now.
 set -eu
 
 address=$1
@@ -18,8 +19,19 @@ of_this_ray() { echo "$1 .*--gcs-address=$address( |\$)"; }
 # the other machines are to go on without a head, somebody has asked for more.
 export RAY_gcs_rpc_server_reconnect_timeout_s="${RAY_gcs_rpc_server_reconnect_timeout_s:-10}"
 
+# What a Ray that starts now would run: the environment, and which installation of this project is in it.
+installed() {
+  cat ~/.sigmaos-env 2> /dev/null || true
+  ls -idl --time-style=+%s "$(dirname "$(command -v ray)")"/../lib/python*/site-packages/sigmaos_ray-* 2> /dev/null ||
+    true
+}
+
 # The lock of this script is not for Ray's processes.
-join() { ray start --address="$address" 9>&-; }
+join() {
+  [ ! -e ~/.sigmaos-env ] || . ~/.sigmaos-env
+  installed > "$files.installed"
+  ray start --address="$address" 9>&-
+}
 
 # Ray notes there which one a machine is in, and only `ray stop` takes it away: last, when the raylet is gone already.
 is_wanted() {
@@ -28,6 +40,9 @@ is_wanted() {
 }
 
 ask() { LC_ALL=C timeout 2 bash -c ": < /dev/tcp/$host/$port" 2>&1 && echo "it answers"; }
+
+# It outlives its raylet, for nothing.
+end_log_monitor() { pkill -u "$(id -u)" -f "$(of_this_ray log_monitor.py)" || true; }
 
 keep() {
   refused=0
@@ -40,8 +55,7 @@ keep() {
       # A head that says nothing may be cut off, or starting: that is waited for.
       case $(ask) in
         *"it answers")
-          # It outlives its raylet, for nothing.
-          pkill -u "$(id -u)" -f "$(of_this_ray log_monitor.py)" || true
+          end_log_monitor
           join || true
           ;;
         *refused*) refused=$((refused + 1)) ;;
@@ -49,6 +63,7 @@ keep() {
     fi
     sleep 1
   done
+  end_log_monitor
 }
 
 if [ "${2:-}" = keep ]; then
@@ -57,6 +72,13 @@ if [ "${2:-}" = keep ]; then
 fi
 # One of these for each head: who comes second has nothing to do.
 exec 9> "$files.lock"
-flock -n 9 || { echo "this machine is kept in the Ray of $address already"; exit 0; }
+if ! flock -n 9; then
+  if [ "$(installed)" = "$(cat "$files.installed")" ]; then
+    echo "this machine is kept in the Ray of $address already"
+    exit 0
+  fi
+  ray stop 9>&-
+  flock -w 30 9
+fi
 join
 setsid "$0" "$address" keep < /dev/null > "$files.log" 2>&1 &
