@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
+
+from sigmaos_ray.config import NAMED_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +35,7 @@ PACKAGES: Final = ("sigmaos_ray", "kernel", "user")
 WITHIN_S: Final = 180.0
 """A bound for what must come at all, however busy the machine is."""
 POLL_S: Final = 0.1
+OFF_S: Final = 3.0
 NODE_SERVICES: Final = frozenset({"ux", "schedd", "s3"})
 """What each kernel node has."""
 RAYS_PROGRAMS: Final = ("raylet", "gcs_server", "ray::", "/ray/", "sigmaos", "kernel.boot", "etcd", "moto")
@@ -78,11 +83,11 @@ class Running:
 
 
 class Cluster:
-    """Hosts with SigmaOS on all of them but the ``desk``. The first one is the head."""
+    """Hosts with SigmaOS, the first of them as head; without it the ``desk``, and the ``spare``, which may be added."""
 
     def __init__(self, hosts: Hosts) -> None:
         self.hosts = hosts
-        self.machines = [host for host in hosts if host.name != "desk"]
+        self.machines = [host for host in hosts if host.name not in ("spare", "desk")]
         self.head, *self.workers = self.machines
 
     def __getitem__(self, name: str) -> Host:
@@ -102,6 +107,11 @@ class Cluster:
             ["bash", "-ic", f"{self._settings(host)} sigmaos {words}"], timeout_s=WITHIN_S, stdin=stdin
         ).stdout
 
+    def python(self, host: Host, program: str) -> str:
+        """What a program printed that a user runs on that host."""
+        words = f"{self._settings(host)} exec python -"
+        return host.run(["bash", "-ic", words], timeout_s=WITHIN_S, stdin=program).stdout
+
     def program(self, host: Host, name: str, *arguments: str) -> list[str]:
         """The lines that one of the folder ``programs`` printed, run by a user on that host."""
         return self.run(host, self._program(host, name, arguments)).stdout.splitlines()
@@ -115,7 +125,7 @@ class Cluster:
 
     def _settings(self, host: Host) -> str:
         """What a user sets who is not on the head, where the state file says where named is."""
-        return "" if host is self.head else f"SIGMAOS_NAMED={','.join(self.status()['named']['addrs'])}"
+        return "" if host is self.head else f"SIGMAOS_NAMED={self.head.address}:{NAMED_PORT}"
 
     # -- what runs
 
@@ -135,6 +145,11 @@ class Cluster:
         node: dict[str, Any] = self.nodes()[host.address]
         return node
 
+    def leader(self) -> Host | None:
+        """Whose named leads, as the state file on the head says."""
+        places = [address.rpartition(":")[0] for address in self.status()["named"]["addrs"]]
+        return next((host for host in self.machines if host.address in places), None)
+
     def wait_serving(self, *hosts: Host) -> None:
         """Blocks until each of these (all of them, if none is named) has its kernel node."""
         wanted = {host.address for host in hosts or self.machines}
@@ -146,14 +161,41 @@ class Cluster:
 
     # -- up and down
 
-    def start_by_hand(self) -> None:
-        """Blocks until all serve."""
+    def start_by_hand(self, options: str = "") -> None:
+        """Blocks until all serve. ``options``: of ``sigmaos start``."""
         token = secrets.token_hex(32)
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda host: self._set_up(host, token), self.machines))
-            self.start_head()
+            list(pool.map(lambda host: self._set_up(host, token), self.hosts))
+            self.start_head(options)
             list(pool.map(self.start_worker, self.workers))
         self.wait_serving()
+
+    def ray_up(self) -> None:
+        """Calls it on the desk, as a user would; blocks until all serve."""
+        self.prepare_desk()
+        self.run(self["desk"], "ray get-auth-token --generate")
+        self.on_desk("ray up -y --no-config-cache cluster.yaml")
+        self.wait_serving()
+
+    def prepare_desk(self) -> None:
+        """Gives it the key, and the project with ``cluster.yaml`` filled in."""
+        self["desk"].give_key()
+        self.put_project(self["desk"])
+
+    def on_desk(self, words: str) -> str:
+        """What a command printed, called where ``cluster.yaml`` is."""
+        return self.run(self["desk"], f"cd ~/sigmaos-ray && {words}").stdout
+
+    def put_project(self, host: Host) -> None:
+        """A copy of the sources in the user's home."""
+        files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        with tempfile.TemporaryDirectory(dir=host.home.parent) as directory:
+            for name in files.splitlines():
+                target = Path(directory, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, target)
+            Path(directory, "cluster.yaml").write_text(self.cluster_yaml())
+            host.put(Path(directory), "sigmaos-ray")
 
     def _set_up(self, host: Host, token: str) -> None:
         host.write(".ray/auth_token", token)
@@ -161,15 +203,24 @@ class Cluster:
             if "sigmaos-venv/bin/python" not in line:
                 host.run(line)
 
-    def start_head(self) -> None:
+    def start_head(self, options: str = "") -> None:
         for line in self._config()["head_start_ray_commands"]:
             if " stop" not in line:
-                self.run(self.head, line.replace(_AUTOSCALING, "--include-dashboard=false"))
+                line = line.replace(_AUTOSCALING, "--include-dashboard=false")
+                self.run(self.head, f"{line} {options}" if line.endswith("sigmaos start") else line)
 
     def start_worker(self, host: Host) -> None:
         for line in self._config()["worker_start_ray_commands"]:
             if " stop" not in line:
                 self.run(host, line, env={"RAY_HEAD_IP": self.head.address})
+
+    def switch_off_and_on(self, host: Host) -> None:
+        """All that ran there is gone, its files are not; while it is off nobody answers for it."""
+        host.cut()
+        host.crash()
+        time.sleep(OFF_S)
+        host.boot()
+        host.heal()
 
     def mend(self) -> None:
         """Undoes what was done to the machines: blocks until all serve again."""
@@ -193,9 +244,9 @@ class Cluster:
             text = text.replace(placeholder, value)
         return text
 
-    def left(self) -> list[str]:
-        """What of ours or of Ray's runs on any host."""
-        lines = [f"{host.name}: {words}" for host in self.machines for words in host.processes().values()]
+    def left(self, *hosts: Host) -> list[str]:
+        """What of ours or of Ray's runs on these hosts, or on any."""
+        lines = [f"{host.name}: {words}" for host in hosts or self.machines for words in host.processes().values()]
         return [line for line in lines if any(program in line for program in RAYS_PROGRAMS)]
 
 

@@ -27,8 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three hosts that serve, and a desk, which only has the environment. Started once for all tests."""
-    names, directory = ["head", "worker-1", "worker-2", "desk"], tmp_path_factory.mktemp("hosts")
+    """Three hosts that serve, a spare one, and a desk, which have the environment only. Started once for all tests."""
+    names, directory = ["head", "worker-1", "worker-2", "spare", "desk"], tmp_path_factory.mktemp("hosts")
     with Hosts(names, directory=directory, network="10.78.4", shared=shared_folders()) as made:
         for host in made:
             give_environment(host, with_project=True)

@@ -1,121 +1,66 @@
-"""``ray up cluster.yaml`` as it stands, from a machine of its own, by a plain user: three hosts come up, and go."""
+"""``ray up cluster.yaml`` as it stands, from a machine of its own, by a plain user: three hosts come up, come up again
+after the head was switched off, and go."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import sysconfig
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from cluster import Cluster, give_environment, shared_folders, until
 
-from sigmaos_ray.testing.hosts import Host, Hosts
+from sigmaos_ray.testing.hosts import Hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.soak  # some minutes: three Rays start on one machine's cores
 
-ROOT = Path(__file__).parents[2]
-NETWORK = "10.78.3"
-PLACEHOLDERS = {
-    "WORKER_ADDRESS_1": f"{NETWORK}.2",
-    "WORKER_ADDRESS_2": f"{NETWORK}.3",
-    "HEAD_ADDRESS": f"{NETWORK}.1",
-    "USER": "ray",
-    "KEY_FILE": "~/.ssh/id_ed25519",
-}
-UX = ".local/state/sigmaos-ray/ux"
-WITHIN_S = 180.0
-"""A bound for what must come at all, however busy the machine is."""
+ELECTED = """
+from sigmaos_ray import SigmaClnt
+from sigmaos_ray.electclnt import ElectClnt
+with SigmaClnt() as sc, ElectClnt(sc, "name/elected"):
+    print("elected")
+"""
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+def raised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three hosts that ``ray up`` brought up, and the desk from where it was called."""
-    packages, scripts = Path(sysconfig.get_path("purelib")), Path(sys.executable).parent
-    names = ["head", "worker-1", "worker-2", "desk"]
-    directory = tmp_path_factory.mktemp("cluster")
-    with Hosts(names, directory=directory, network=NETWORK, shared=[scripts.parent]) as hosts:
+    names, directory = ["head", "worker-1", "worker-2", "desk"], tmp_path_factory.mktemp("raised")
+    with Hosts(names, directory=directory, network="10.78.3", shared=shared_folders()) as hosts:
         for host in hosts:
-            host.give_packages(packages, scripts, without=("sigmaos",))
-        desk = hosts["desk"]
-        desk.give_key()
-        _put_project(desk)
-        desk.run("ray get-auth-token --generate")
-        desk.run("cd sigmaos-ray && ray up -y --no-config-cache cluster.yaml", timeout_s=WITHIN_S)
-        yield hosts
+            give_environment(host, with_project=False)
+        cluster = Cluster(hosts)
+        cluster.ray_up()
+        yield cluster
 
 
-def _put_project(desk: Host) -> None:
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in files.splitlines():
-        desk.put(ROOT / name, f"sigmaos-ray/{name}")
-    text = (ROOT / "cluster.yaml").read_text()
-    for placeholder, value in PLACEHOLDERS.items():
-        text = text.replace(placeholder, value)
-    desk.write("sigmaos-ray/cluster.yaml", text)
+def test_a_user_who_logs_in_finds_the_commands(raised: Cluster) -> None:
+    desk = raised["desk"]
+    assert "realm" in desk.run("ssh head sigmaos status").stdout
+    assert "realm" in raised.on_desk("ray exec cluster.yaml 'sigmaos status'")
 
 
-def _sigmaos(host: Host, words: str, named: str = "") -> str:
-    """A command of a user who logged in to that host; ``named``: for one that has no state file."""
-    return host.run(["bash", "-ic", f"SIGMAOS_NAMED={named} sigmaos {words}"], timeout_s=WITHIN_S).stdout
+def test_what_was_acknowledged_outlives_a_head_that_is_switched_off(raised: Cluster) -> None:
+    head = raised.head
+    raised.sigmaos(head, "put - name/kept", stdin="kept\n")
+    raised.sigmaos(head, "put - name/ux/~local/kept", stdin="kept, too\n")
+    raised.sigmaos(head, "kv start --members 2")
+    raised.sigmaos(head, "kv put answer 42")
+    raised.switch_off_and_on(head)
+    raised.on_desk("ray up -y --no-config-cache cluster.yaml")
+    raised.wait_serving()
+    assert raised.sigmaos(head, "cat name/kept") == "kept\n"
+    assert raised.sigmaos(head, "cat name/ux/~local/kept") == "kept, too\n"
+    assert raised.python(head, ELECTED) == "elected\n"
+    raised.sigmaos(head, "kv start --members 2")
+    assert raised.sigmaos(head, "kv get answer") == "42\n"
+    raised.sigmaos(head, "kv stop")
 
 
-def _nodes(hosts: Hosts) -> dict[str, dict[str, Any]]:
-    """Address -> services, of the kernel nodes that run."""
-    status: dict[str, Any] = json.loads(_sigmaos(hosts["head"], "status --json"))
-    return {node["host"]: node["services"] for node in status["kernel_nodes"]}
-
-
-@pytest.fixture(scope="module")
-def named(cluster: Hosts) -> str:
-    """The address of named, once all three hosts have their kernel node."""
-    deadline_s = time.monotonic() + WITHIN_S
-    while not all({"ux", "schedd"} <= _nodes(cluster).get(host.address, {}).keys() for host in _machines(cluster)):
-        assert time.monotonic() < deadline_s, _nodes(cluster)
-    service = _nodes(cluster)[cluster["head"].address]["named"]
-    return f"{service['host']}:{service['port']}"
-
-
-def _machines(hosts: Hosts) -> list[Host]:
-    return [host for host in hosts if host.name != "desk"]
-
-
-@pytest.mark.usefixtures("named")
-def test_each_hosts_files_are_its_own_and_found_by_name(cluster: Hosts) -> None:
-    entries = _sigmaos(cluster["head"], "ls name/ux").replace("/", "").split()
-    assert len(entries) == 3
-    for entry in entries:
-        _sigmaos(cluster["head"], f"put ~/.bashrc name/ux/{entry}/copy")
-    assert all((host.home / UX / "copy").exists() for host in _machines(cluster))
-
-
-def test_local_is_the_host_where_the_client_runs(cluster: Hosts, named: str) -> None:
-    worker = cluster["worker-1"]
-    _sigmaos(worker, "put ~/.profile name/ux/~local/mine", named)
-    assert [host.name for host in _machines(cluster) if (host.home / UX / "mine").exists()] == ["worker-1"]
-
-
-def test_a_server_on_one_host_is_called_from_another(cluster: Hosts, named: str) -> None:
-    pid = _sigmaos(cluster["worker-1"], "spawn example_echo_server", named).strip()
-    try:
-        said = _sigmaos(cluster["head"], "spawn --wait user.example_echo_server.client 'Hello world'")
-        assert "Hello world" in said
-    finally:
-        _sigmaos(cluster["head"], f"evict {pid}")
-
-
-@pytest.mark.usefixtures("named")
-def test_nothing_is_left(cluster: Hosts) -> None:
+def test_nothing_is_left(raised: Cluster) -> None:
     """The last one: it takes the cluster down."""
-    desk = cluster["desk"]
-    desk.run("cd sigmaos-ray && ray exec cluster.yaml 'sigmaos stop'", timeout_s=WITHIN_S)
-    desk.run("cd sigmaos-ray && ray down -y cluster.yaml", timeout_s=WITHIN_S)
-    deadline_s = time.monotonic() + WITHIN_S
-    # The workers' Rays end by themselves once the head's has not answered for a minute.
-    while left := [words for host in _machines(cluster) for words in host.processes().values()]:
-        assert time.monotonic() < deadline_s, left
+    raised.on_desk("ray exec cluster.yaml 'sigmaos stop'")
+    raised.on_desk("ray down -y cluster.yaml")
+    # The workers' Rays end by themselves when the head has not answered for a while.
+    until(lambda: not raised.left(), raised.left)
