@@ -65,6 +65,11 @@ def ran(sc: SigmaClnt, program: Callable[[list[str]], object]) -> object:
     return status.data
 
 
+def prints(argv: list[str]) -> None:
+    with SigmaClnt() as sc:
+        print(f"printed by {sc.realm}")
+
+
 def test_one_pathname_is_another_file_in_each_realm(ts: Tstate, red: SigmaClnt, blue: SigmaClnt) -> None:
     for directory in ("name", "name/ux/~any"):
         red.put_file(f"{directory}/same", b"red")
@@ -83,6 +88,20 @@ def test_another_realms_server_refuses_the_attach(red: SigmaClnt, blue: SigmaCln
     with pytest.raises(serr.Perm, match="another realm"):
         red.get_dir(f"name/stolen-{service}/")
     red.remove(f"name/stolen-{service}")
+
+
+def test_a_tenant_reads_its_own_logs_and_no_others(ts: Tstate, red: SigmaClnt, blue: SigmaClnt) -> None:
+    proc = Proc(prints)
+    assert red.wait_exit(red.spawn(proc), 30).is_ok()
+    kernel = red.get_dir("name/schedd")[0].name
+    own = f"name/schedd/{kernel}/logs"
+    assert b"printed by red" in red.get_file(f"{own}/procs/{proc.pid}.log")
+    assert "boot.log" not in [entry.name for entry in red.get_dir(own)]
+    assert "boot.log" in [entry.name for entry in ts.sc.get_dir(own)]
+    assert "perf" not in [entry.name for entry in red.get_dir(f"name/schedd/{kernel}/")]
+    for sc in (blue, ts.sc):
+        with pytest.raises(serr.NotFound):
+            sc.stat(f"{own}/procs/{proc.pid}.log")
 
 
 def test_another_realms_named_refuses_the_attach(ts: Tstate, realms: RealmClnt) -> None:
