@@ -109,6 +109,17 @@ class KernelService(abc.ABC):
         """Drains, withdraws the name, frees everything. Harmless after a start that failed, and when called twice."""
 
 
+def _is_still_nice() -> bool:
+    """Every request waits for servers: they run as all else does, on every node. Whether the system forbids that."""
+    if os.getpriority(os.PRIO_PROCESS, 0) <= 0:
+        return False
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except PermissionError:  # only root may take a niceness back
+        return True
+    return False
+
+
 def _log_to_file(log_dir: str, name: str) -> None:
     """From now on what this process prints goes to ``<log_dir>/<name>.log``, where ``sigmaos logs`` finds it."""
     if not log_dir:
@@ -139,11 +150,14 @@ class KernelActor(abc.ABC):
         # First of all: what follows asks for tunables, and the raylet's environment may be another than boot's.
         config.use(args.config)
         who = f"{name}-{args.kernel_id}"
+        is_nice = _is_still_nice()
         _log_to_file(args.log_dir, who)
         debug.configure(args.debug, who=who)
         crash.configure(args.fail, who=who)
         whereis.install(args.realm)
         sys.setswitchinterval(config.current().serving.switch_interval_s)
+        if is_nice:
+            debug.error("Ray's workers are nice on this node, and so is this service: set RAY_worker_niceness=0 there")
         self._name = name
         self._args = msgspec.structs.replace(args, machine=machine())
         # Before anything of the service is made: locks that are to be timed must be made later.

@@ -415,6 +415,14 @@ class BootTimes(msgspec.Struct, frozen=True):
     """Before a part that ended is started again; one that cannot start must not keep a core busy."""
     nodes_poll_s: float = 1.0
     """How often Ray is asked for its live nodes, each of which gets a kernel node."""
+    restart_pause_s_max: float = 5.0
+    """The longest of these pauses: each is twice as long as the one before, until the part runs."""
+    others_start_timeout_s: float = 20.0
+    """How long a start waits for parts of nodes other than the one beside boot, which may come up later as well."""
+    survey_timeout_s: float = 20.0
+    """How long Ray may take to run a task on a node that says who it is: its first worker has to start."""
+    survey_pause_s: float = 3.0
+    """Before a node is asked again that could not be asked."""
     stop_timeout_s: float = 60.0
     """How long a whole instance may take to stop, before its boot daemon is killed: all parts, one by one."""
     look_again_s: float = 0.02

@@ -49,13 +49,25 @@ class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
         return OsProcess(self.machine, self.pid, self.started_ticks)
 
 
+class PartState(msgspec.Struct, frozen=True, kw_only=True):
+    """How one service of a kernel node is: ``starting``, ``running``, or ``failed``, and then tried again."""
+
+    state: str
+    cause: str = ""
+
+
 class KernelNode(msgspec.Struct, frozen=True, kw_only=True):
     """One kernel node: the services of one Ray node."""
 
     id: str
+    """Empty for one of which boot could not learn who it is."""
     host: str
     ray_node_id: str = ""
+    machine: str = ""
     services: dict[str, ServiceInfo] = {}
+    """Those that run."""
+    parts: dict[str, PartState] = {}
+    """All that are to run there."""
 
 
 class ChildProcess(msgspec.Struct, frozen=True, kw_only=True):

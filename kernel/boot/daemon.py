@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, NoReturn
 import msgspec
 
 from kernel.boot.aside import aside
+from kernel.boot.census import Census
 from kernel.boot.children import end_processes
-from kernel.boot.keptfiles import forget_all
-from kernel.boot.placing import Place, kernel_id_of, namespace_of, numbered
+from kernel.boot.keptfiles import EVERYTHING, forget_all, record_removal
+from kernel.boot.listing import KernelListing
+from kernel.boot.placing import namespace_of
 from kernel.boot.publishing import InstanceFile
 from kernel.boot.quorum import EtcdMembers, own_etcd
 from kernel.boot.raynode import RayCluster, live_nodes, own_node_id
@@ -40,11 +42,12 @@ from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, Kernel
 from sigmaos_ray.machine import OsProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
     from kernel.boot.children import Child
     from kernel.boot.etcd import EmbeddedEtcd
+    from kernel.boot.placing import Place
     from sigmaos_ray.config import ProcEnv
 
 _log = debug.selector("BOOT")
@@ -74,10 +77,11 @@ class Boot:
         self._ray = RayCluster(request, join_ray)
         self._root, self._tenants = self._new_realms()
         self._instance_file = InstanceFile(self._instance, self._config)
+        self._listing = KernelListing(lambda: self._root.kernel_nodes(), self._config)
         self._home_id = ""
         """Of the kernel node beside this process, once Ray runs."""
-        self._numbers: dict[str, int] = {}
-        """Of nodes among those of their host."""
+        self._census: Census | None = None
+        """While Ray runs."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready = False
         self._process = OsProcess.own()
@@ -131,7 +135,7 @@ class Boot:
 
     def _end_parts(self) -> None:
         """Ends the parts that run on this machine on a Ray that is gone; its raylet may go on for a while, and they."""
-        parts = [info.process for node in self._root.kernel_nodes() for info in node.services.values()]
+        parts = [*self._root.processes(), *self._tenants.processes()]
         end_processes(parts, self._config.boot.ray_end_grace_s)
 
     # -- children and Ray
@@ -139,6 +143,8 @@ class Boot:
     def _prepare(self) -> None:
         if self._request.clean:
             forget_all(self._state_dir)
+            self._state_dir.mkdir(parents=True, exist_ok=True)
+            record_removal(self._state_dir, EVERYTHING)
         (self._logs / "procs").mkdir(parents=True, exist_ok=True)
         self._ray.prepare()
         self._write_state()
@@ -196,7 +202,8 @@ class Boot:
     async def _bring_up(self, began_s: float) -> None:
         if self._etcd is not None:
             self._own(self._restart_child(self._etcd.child))
-        self._home_id = kernel_id_of(own_node_id())
+        self._census = Census(self._state_dir, own_node_id(), self._ray.host, self._config)
+        self._home_id = _home_of(await self._live_places()).kernel_id
         await self._bring_up_members()
         places = await self._live_places()
         await self._root.start_nameds(places)
@@ -214,6 +221,7 @@ class Boot:
         self._own(self._follow_nodes())
         if self._named_count:
             self._own(self._tenants.follow(self._realms_env()))
+            self._own(self._listing.follow(self._realms_env()))
         self._ready = True
         self._write_state()
         self._say(f"ready in {time.monotonic() - began_s:.1f} s")
@@ -235,7 +243,7 @@ class Boot:
         )
         if members.are_several:
             self._members = members
-            await members.bring_up(self._live_places)
+            await members.bring_up(self._fit_places)
 
     @property
     def _named_count(self) -> int:
@@ -253,27 +261,30 @@ class Boot:
             self._say,
             self._request.named_port,
         )
-        tenants = Realms(self._kernel_args, lambda: root.places, services, self._config, self._write_state)
+        tenants = Realms(
+            self._kernel_args,
+            lambda: root.places,
+            services,
+            self._config,
+            self._write_state,
+            self._forget_removed,
+        )
         return root, tenants
 
     async def _live_places(self) -> list[Place]:
         """Unreachable if Ray does not answer."""
-        return self._places_of(await aside(live_nodes))
+        assert self._census is not None, "Ray runs"
+        # A start is for all nodes that there are; later one that says nothing holds up nobody.
+        wait_s = 0.0 if self._ready else self._config.boot.survey_timeout_s
+        return await self._census.look(await aside(live_nodes), wait_s)
 
-    def _places_of(self, alive: Mapping[str, str]) -> list[Place]:
-        """The live nodes of Ray, given with their addresses, our own first."""
-        ours = own_node_id()
-        self._numbers = numbered(alive, self._numbers, ours)
-        return [
-            # Our own serves on loopback, unless told otherwise: nobody else need reach it.
-            Place(
-                node_id,
-                kernel_id_of(node_id),
-                self._ray.host if node_id == ours else alive[node_id],
-                self._numbers[node_id],
-            )
-            for node_id in sorted(alive, key=lambda node_id: node_id != ours)
-        ]
+    async def _fit_places(self) -> list[Place]:
+        """Those where something can run."""
+        return [place for place in await self._live_places() if not place.unfit]
+
+    async def _forget_removed(self) -> None:
+        assert self._census is not None, "realms come after nodes"
+        await self._census.forget_removed()
 
     def _realms_env(self) -> ProcEnv:
         args = self._kernel_args()
@@ -307,7 +318,7 @@ class Boot:
                 _log(f"nodes: {error}")
                 continue
             if self._members is not None:
-                await self._members.follow_nodes(places)
+                await self._members.follow_nodes([place for place in places if not place.unfit])
             await self._root.follow_nodes(places)
             await self._tenants.follow_nodes()
 
@@ -344,6 +355,8 @@ class Boot:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+        if self._census is not None:
+            await self._census.close()
         if ray_lives:
             await self._tenants.stop()
             await self._root.stop()
@@ -370,6 +383,7 @@ class Boot:
         temporary.chmod(0o600)
         temporary.replace(file)
         self._instance_file.changed()
+        self._listing.changed()
 
     def _instance(self) -> Instance:
         args = self._kernel_args()
@@ -405,6 +419,14 @@ class Boot:
 
     def _records(self) -> list[ChildProcess]:
         return [child.record() for child in self._children() if child.is_launched]
+
+
+def _home_of(places: Sequence[Place]) -> Place:
+    """The node beside this process. Error if nothing can run there."""
+    home = next((place for place in places if not place.unfit), None)
+    if home is None or home is not places[0]:
+        raise serr.Error("kernel node", places[0].unfit if places else "Ray has no live node here")
+    return home
 
 
 def _ignore_signals() -> None:

@@ -1,15 +1,23 @@
-"""The files that services keep below an instance's state directory, and how they are forgotten."""
+"""The files that services keep below an instance's state directory on each of its hosts, and how they are forgotten.
+
+What is removed goes at once from the hosts that are there. It also goes on record beside boot, and each host keeps a
+record of what it has forgotten: so who was away forgets it when it comes back.
+"""
 
 from __future__ import annotations
 
 import glob
+import secrets
 import shutil
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from kernel.keeping import KeptFile, opening
 from kernel.service import all_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 ETCD_DIR_NAME: Final = "etcd"
@@ -24,10 +32,72 @@ def node_dir(state_dir: Path, number: int) -> Path:
     return state_dir if number == 1 else state_dir / _NODES_DIR_NAME / str(number)
 
 
+def node_dirs(state_dir: Path) -> dict[int, Path]:
+    """Those that are there, by number."""
+    below = (directory for directory in state_dir.glob(f"{_NODES_DIR_NAME}/*") if directory.name.isdecimal())
+    return {1: state_dir} | {int(directory.name): directory for directory in below}
+
+
 def forget_all(state_dir: Path) -> None:
-    """Removes what was kept for any realm, as far as it can be removed. Only while nothing runs."""
+    """Removes what was kept for any realm on this host, as far as it can be removed. Only while nothing runs."""
+    _forget_files(state_dir)
+    _remove([state_dir / ETCD_DIR_NAME, state_dir / _NODES_DIR_NAME])
+
+
+def _forget_files(state_dir: Path) -> None:
+    """Without etcd's, and without the ids of nodes."""
     patterns = [pattern.format(realm="*") for service in all_services() for pattern in service.keeps]
-    _remove([state_dir / ETCD_DIR_NAME, *_matching(state_dir, patterns), state_dir / _NODES_DIR_NAME])
+    _remove(_matching(state_dir, patterns))
+
+
+# -- on record
+
+
+EVERYTHING: Final = "*"
+"""In the place of a realm's name."""
+
+
+class Removal(msgspec.Struct, frozen=True, kw_only=True):
+    """A realm was removed, with what it kept."""
+
+    id: str
+    realm: str
+
+
+def _removals_file(state_dir: Path) -> KeptFile[list[Removal]]:
+    return KeptFile(opening(state_dir), "removals", list[Removal], syncs=True)
+
+
+def removals(state_dir: Path) -> list[Removal]:
+    """What was removed, in order; beside boot. Error if the record is damaged."""
+    return _removals_file(state_dir).read() or []
+
+
+def record_removal(state_dir: Path, realm: str) -> None:
+    """Of one realm, or of ``EVERYTHING``. A later one counts for the earlier: what is on record grows with names, not
+    with removals."""
+
+    def recorded(present: list[Removal] | None) -> list[Removal]:
+        others = [removal for removal in present or [] if realm not in (removal.realm, EVERYTHING)]
+        return [*others, Removal(id=secrets.token_hex(8), realm=realm)]
+
+    _removals_file(state_dir).update(recorded)
+
+
+def forget_removed(state_dir: Path, removals: Sequence[Removal]) -> None:
+    """On each host: removes what it has not removed yet, and keeps in mind that it did."""
+    done_file = KeptFile(opening(state_dir), "removals-done", list[str], syncs=False)
+    done = done_file.read() or []
+    for removal in removals:
+        if removal.id in done:
+            continue
+        if removal.realm == EVERYTHING:
+            _forget_files(state_dir)
+        else:
+            forget_realm(state_dir, removal.realm)
+    wanted = [removal.id for removal in removals]
+    if wanted != done:
+        done_file.update(lambda _: wanted)
 
 
 def forget_realm(state_dir: Path, realm: str) -> None:

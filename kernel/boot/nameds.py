@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config
     from sigmaos_ray.instance import ServiceInfo
+    from sigmaos_ray.machine import OsProcess
 
 P = ParamSpec("P")
 
@@ -69,10 +70,20 @@ class Nameds:
         another one leads by now finds it among them."""
 
     async def start(self, places: Sequence[Place]) -> None:
-        """Returns once one of them leads and serves; raises what kept one from standing. Timeout if none leads."""
+        """Returns once one of them leads and serves; raises what kept the first one from standing. Timeout if none
+        leads."""
         self._set_places(places)
         self._parts = [self._part(slot) for slot in range(self._count)]
-        await asyncio.gather(*(part.start() for part in self._parts))
+        leading, *others = self._parts
+        for part in others:
+            part.launch()
+        # The first is on the first node, which must have one; the others are tried again if need be.
+        await leading.start()
+        if others:
+            tried = [asyncio.ensure_future(part.tried()) for part in others]
+            _, waiting = await asyncio.wait(tried, timeout=self._config.boot.others_start_timeout_s)
+            for wait in waiting:
+                wait.cancel()
         first = self._args_at(places[0])
         self._realm = first.realm
         self._follower = asyncio.create_task(self._follow(first.etcd_endpoints, first.realm), name="named-leaders")
@@ -132,6 +143,9 @@ class Nameds:
                     await aside(_unless_ray_is_lost, whereis.publish, realm, self.endpoint)
 
     # -- what others see
+
+    def processes(self) -> list[OsProcess]:
+        return [part.info.process for part in self._parts if part.info is not None]
 
     def services_on(self, kernel_id: str) -> dict[str, ServiceInfo]:
         """What stands on a kernel node: ``named`` for the leader, ``named-standby`` and so on for others."""

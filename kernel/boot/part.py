@@ -12,6 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from kernel.boot.aside import aside, started
 from kernel.boot.placing import namespace_of
 from sigmaos_ray import debug, serr
+from sigmaos_ray.instance import PartState
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from sigmaos_ray.instance import ServiceInfo
 
 _log = debug.selector("BOOT")
+
+STARTING, RUNNING, FAILED = "starting", "running", "failed"
 
 
 class KernelPart:
@@ -51,6 +54,8 @@ class KernelPart:
         self._on_change = on_change
         self._actor: Any = None
         self._keeper: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+        self.state = PartState(state=STARTING)
         self.endpoint = Endpoint()
         self.info: ServiceInfo | None = None
         """None while it does not run."""
@@ -59,9 +64,31 @@ class KernelPart:
     async def start(self) -> None:
         """Returns once the service answers; raises what kept it from that."""
         await self._start_once()
+        self.launch()
+
+    def launch(self) -> None:
+        """Keeps the service running from now on, however often that fails."""
         self._keeper = asyncio.create_task(self._keep(), name=f"keep-{self._name}")
 
+    async def tried(self) -> None:
+        """Returns once the first start has come to something."""
+        await self._tried.wait()
+
+    def _set_state(self, state: str, cause: str = "") -> None:
+        self.state = PartState(state=state, cause=cause)
+        if state != STARTING:
+            self._tried.set()
+        self._on_change()
+
     async def _start_once(self) -> None:
+        try:
+            await self._start_actor()
+        except serr.SigmaError as error:
+            self._set_state(FAILED, str(error))
+            raise
+        self._set_state(RUNNING)
+
+    async def _start_actor(self) -> None:
         place = self._where()
         args = self._args_at(place)
         options: dict[str, Any] = {
@@ -82,10 +109,9 @@ class KernelPart:
         except TimeoutError as error:
             await self._kill()
             raise serr.Timeout(self._name, f"not ready within {timeout_s:.0f} s") from error
-        except ray.exceptions.RayError as error:
+        except (ray.exceptions.RayError, ValueError, RuntimeError) as error:  # ValueError: Ray still has the name
             await self._kill()
             raise serr.Error(self._name, _cause(error)) from error
-        self._on_change()
 
     async def _make(self, options: dict[str, Any], args: KernelArgs) -> Any:
         actor_class = ray.remote(self.service.actor_class()).options(**options)
@@ -106,8 +132,10 @@ class KernelPart:
                 await aside(ray.kill, actor)
 
     async def _keep(self) -> None:
-        """Waits for the actor's end, whatever it comes from, and starts another."""
+        """Starts the service if it does not run, waits for its end, whatever that comes from, and so on."""
         while True:
+            if self.info is None:
+                await self._start_at_last()
             try:
                 await _result(self._actor.run.remote())
                 why = "it ended"
@@ -117,16 +145,18 @@ class KernelPart:
             await self._kill()
             self.info = None
             debug.error(f"{self._name} is restarted: {why}")
-            await self._start_again()
+            self._set_state(STARTING, why)
 
-    async def _start_again(self) -> None:
+    async def _start_at_last(self) -> None:
+        pause_s = self._config.boot.restart_pause_s
         while True:
             try:
                 await self._start_once()
                 return
-            except (serr.SigmaError, ValueError) as error:  # ValueError: Ray still has the old actor's name
-                _log(f"{self._name}: {error}")
-                await asyncio.sleep(self._config.boot.restart_pause_s)
+            except serr.SigmaError as error:
+                debug.error(f"{self._name} is tried again in {pause_s:g} s: {error}")
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, self._config.boot.restart_pause_s_max)
 
     async def restart(self) -> None:
         """Asks the service to stop; it is started again where it is to run now."""
@@ -150,11 +180,23 @@ class KernelPart:
             await self._kill()
 
     def abandon(self) -> None:
+        """Ray is gone, and it soon, too: its process may outlive that for a while (``info``)."""
+        self._forget()
+
+    def drop(self) -> None:
         """Its node is gone, and it with it."""
+        actor = self._forget()
+        self.info = None
+        if actor is not None:
+            # Its name may be wanted, on a node that comes back, before Ray notices that this one is gone.
+            started(ray.kill, actor)
+
+    def _forget(self) -> Any:
         if self._keeper is not None:
             self._keeper.cancel()
             self._keeper = None
-        self._actor = None
+        actor, self._actor = self._actor, None
+        return actor
 
 
 def _kill_made(making: concurrent.futures.Future[Any]) -> None:

@@ -20,7 +20,10 @@ class Place(NamedTuple):
     host: str
     """The address that its services bind and publish."""
     number: int = 1
-    """Among the nodes of its host."""
+    """Among the nodes of its machine."""
+    machine: str = ""
+    unfit: str = ""
+    """Why nothing can run there, in one sentence; empty if it can."""
 
 
 def is_loopback(host: str) -> bool:
@@ -29,6 +32,17 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def why_unfit(home_host: str, is_beside: bool) -> str:
+    """Why nothing can run on a node, in one sentence, or nothing: ``home_host`` is what the instance listens on,
+    ``is_beside`` whether the node is on boot's machine."""
+    if is_beside or not is_loopback(home_host):
+        return ""
+    return (
+        f"it is another machine, and the instance listens on {home_host} only: `sigmaos stop` and `sigmaos start`, "
+        "which on a Ray of several hosts listens on Ray's address (SIGMAOS_HOST chooses another)"
+    )
 
 
 def named_port(asked: int | None, host: str, number: int) -> int:
@@ -45,11 +59,6 @@ def host_for(wanted: str, preset: str, ours: str, addresses: Collection[str]) ->
     if wanted:
         return wanted
     return ours if preset == "remote" or len(set(addresses)) > 1 else LOOPBACK
-
-
-def kernel_id_of(ray_node_id: str) -> str:
-    """The kernel id of a Ray node: the same for as long as the node lives."""
-    return f"sigma-{ray_node_id[:8]}"
 
 
 def namespace_of(realm: str) -> str:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from kernel.boot.keptfiles import node_dir
 from kernel.boot.nameds import Nameds
-from kernel.boot.part import KernelPart
-from sigmaos_ray import debug, serr
-from sigmaos_ray.instance import KernelNode
+from kernel.boot.part import FAILED, RUNNING, KernelPart
+from sigmaos_ray import debug
+from sigmaos_ray.instance import KernelNode, PartState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from kernel.boot.placing import Place
     from kernel.service import Service
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config
+    from sigmaos_ray.instance import ServiceInfo
+    from sigmaos_ray.machine import OsProcess
     from sigmaos_ray.sigmap import Endpoint
 
 
@@ -35,12 +38,32 @@ class NodeParts:
         """All at once. Returns when each answers; raises what kept one from it, while the others go on starting."""
         await asyncio.gather(*(part.start() for part in self.parts.values()))
 
+    async def launch(self) -> None:
+        """All at once. Returns when each has been tried; what fails is tried again."""
+        if self.place.unfit:
+            return
+        for part in self.parts.values():
+            part.launch()
+        await asyncio.gather(*(part.tried() for part in self.parts.values()))
+
     async def stop(self) -> None:
         await asyncio.gather(*(part.stop() for part in self.parts.values()))
 
     def abandon(self) -> None:
         for part in self.parts.values():
             part.abandon()
+
+    def drop(self) -> None:
+        for part in self.parts.values():
+            part.drop()
+
+    def services(self) -> dict[str, ServiceInfo]:
+        return {name: part.info for name, part in self.parts.items() if part.info is not None}
+
+    def states(self) -> dict[str, PartState]:
+        if self.place.unfit:
+            return dict.fromkeys(self.parts, PartState(state=FAILED, cause=self.place.unfit))
+        return {name: part.state for name, part in self.parts.items()}
 
 
 class RealmParts:
@@ -71,6 +94,8 @@ class RealmParts:
         self._changing = asyncio.Lock()
         """Nodes may come and go while the realm starts or stops."""
         self._is_up = False
+        self._launching: set[asyncio.Task[None]] = set()
+        """Who waits for the first tries of nodes that came."""
 
     @property
     def named(self) -> Endpoint:
@@ -88,7 +113,12 @@ class RealmParts:
         # The member of etcd on the node's own host first, if it has one: that one goes with it alone.
         near = sorted(args.etcd_endpoints, key=lambda endpoint: endpoint.rpartition(":")[0] != place.host)
         return msgspec.structs.replace(
-            args, kernel_id=place.kernel_id, host=place.host, node_dir=files, etcd_endpoints=tuple(near)
+            args,
+            kernel_id=place.kernel_id,
+            host=place.host,
+            machine=place.machine,
+            node_dir=files,
+            etcd_endpoints=tuple(near),
         )
 
     def _args_at(self, place: Place) -> KernelArgs:
@@ -106,22 +136,44 @@ class RealmParts:
         if not self._named_count:
             return
         async with self._changing:
-            await self._nameds.start(places)
+            await self._nameds.start([place for place in places if not place.unfit])
         standby = f", {self._named_count - 1} standing by" if self._named_count > 1 else ""
         self._on_line(f"named at {self.named.addrs[0]}{standby}")
 
     async def start_nodes(self, places: Sequence[Place]) -> None:
-        """Returns once every service answers on every node."""
+        """Returns once every service answers on the first node, and those of others have been tried. A SigmaError if
+        one of the first node does not; what fails on another is that node's state, and tried again."""
         async with self._changing:
-            await asyncio.gather(*(self._add_node(place) for place in places))
+            first, *others = [self._add_node(place) for place in places]
+            launched = asyncio.gather(*(self._launch(node) for node in others))
+            try:
+                await self._start(first)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(launched, self._config.boot.others_start_timeout_s)
+            finally:
+                launched.cancel()  # who waits; the parts go on
             self._is_up = True
 
-    async def _add_node(self, place: Place) -> None:
+    def _add_node(self, place: Place) -> NodeParts:
         parts = {service.name: self._part(service, place) for service in self._services}
         node = self._nodes[place.ray_node_id] = NodeParts(place, parts)
+        return node
+
+    async def _start(self, node: NodeParts) -> None:
         await node.start()
-        if parts:
-            self._on_line(f"kernel node {place.kernel_id}: {' '.join(parts)}")
+        self._tell(node)
+
+    async def _launch(self, node: NodeParts) -> None:
+        await node.launch()
+        self._tell(node)
+
+    def _tell(self, node: NodeParts) -> None:
+        who = f"kernel node {node.place.kernel_id or node.place.host}"
+        if up := " ".join(node.services()):
+            self._on_line(f"{who}: {up}")
+        for name, state in node.states().items():
+            if state.cause:
+                self._on_line(f"{who}: {name} {state.state}: {state.cause}")
 
     def _part(self, service: Service, place: Place) -> KernelPart:
         return KernelPart(service, lambda: place, self._args_at, self._config, self._on_change)
@@ -129,29 +181,26 @@ class RealmParts:
     # -- nodes come and go
 
     async def follow_nodes(self, places: Sequence[Place]) -> None:
-        """The nodes may be others now. One whose parts do not start is left out, and tried again at the next call."""
+        """The nodes may be others now."""
+        wanted = {place.ray_node_id: place for place in places}
         async with self._changing:
-            if self._is_up and {place.ray_node_id for place in places} != set(self._nodes):
-                # First of all: services that start on a new node need the named that may have gone with another.
-                await self._nameds.follow_nodes(places)
-                self._drop_nodes({place.ray_node_id for place in places})
-                for place in places:
-                    if place.ray_node_id not in self._nodes:
-                        await self._try_node(place)
-
-    def _drop_nodes(self, alive: set[str]) -> None:
-        for node_id in self._nodes.keys() - alive:
-            node = self._nodes.pop(node_id)
-            debug.error(f"node {node.place.kernel_id} is gone")
-            node.abandon()
+            if not self._is_up or wanted == {key: node.place for key, node in self._nodes.items()}:
+                return
+            # First of all: services that start on a new node need the named that may have gone with another.
+            await self._nameds.follow_nodes([place for place in places if not place.unfit])
+            for key in [key for key, node in self._nodes.items() if wanted.get(key) != node.place]:
+                node = self._nodes.pop(key)
+                debug.error(f"node {node.place.kernel_id or node.place.host} is gone")
+                node.drop()
+            for place in places:
+                if place.ray_node_id not in self._nodes:
+                    self._own(self._launch(self._add_node(place)))
             self._on_change()
 
-    async def _try_node(self, place: Place) -> None:
-        try:
-            await self._add_node(place)
-        except serr.SigmaError as error:
-            debug.error(f"kernel node on {place.host}: {error}")
-            await self._nodes.pop(place.ray_node_id).stop()
+    def _own(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine, name="launch-node")
+        self._launching.add(task)
+        task.add_done_callback(self._launching.discard)
 
     # -- what others see
 
@@ -162,13 +211,20 @@ class RealmParts:
                 id=node.place.kernel_id,
                 host=node.place.host,
                 ray_node_id=node.place.ray_node_id,
-                services={
-                    **self._nameds.services_on(node.place.kernel_id),
-                    **{name: part.info for name, part in node.parts.items() if part.info is not None},
+                machine=node.place.machine,
+                services={**self._nameds.services_on(node.place.kernel_id), **node.services()},
+                parts={
+                    **dict.fromkeys(self._nameds.services_on(node.place.kernel_id), PartState(state=RUNNING)),
+                    **node.states(),
                 },
             )
             for node in self._nodes.values()
         ]
+
+    def processes(self) -> list[OsProcess]:
+        """Those of all parts that were last seen to run."""
+        infos = [info for node in self._nodes.values() for info in node.services().values()]
+        return [*self._nameds.processes(), *(info.process for info in infos)]
 
     # -- the end
 
@@ -176,11 +232,17 @@ class RealmParts:
         """Services first: withdrawing a name needs named. Procs that run are asked to end, then killed."""
         async with self._changing:
             self._is_up = False
+            self._forget_launches()
             await asyncio.gather(*(node.stop() for node in self._nodes.values()))
             await self._nameds.stop()
 
     async def abandon(self) -> None:
         """Ray is gone, and they with it: there is nobody to ask."""
+        self._forget_launches()
         for node in self._nodes.values():
             node.abandon()
         await self._nameds.abandon()
+
+    def _forget_launches(self) -> None:
+        for task in self._launching:
+            task.cancel()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kernel.boot.keptfiles import forget_realm
+from kernel.boot.keptfiles import record_removal
 from kernel.boot.realmparts import RealmParts
 from kernel.named import etcd as etcds
 from kernel.named.keys import Keys
@@ -19,12 +19,13 @@ from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 from sigmaos_ray.sigmap import REALM, path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from kernel.boot.placing import Place
     from kernel.service import Service
     from kernel.shell import KernelArgs
     from sigmaos_ray.config import Config, ProcEnv
+    from sigmaos_ray.machine import OsProcess
 
 _log = debug.selector("BOOT")
 
@@ -45,8 +46,11 @@ class Realms:
         services: Sequence[Service],
         config: Config,
         on_change: Callable[[], None],
+        forget_removed: Callable[[], Awaitable[None]],
     ) -> None:
+        """``forget_removed`` returns once every host that is there has forgotten what is on record as removed."""
         self._root_args = root_args
+        self._forget_removed = forget_removed
         self._places = places
         self._services = services
         self._config = config
@@ -56,6 +60,10 @@ class Realms:
     def infos(self) -> dict[str, RealmInfo]:
         """Every realm whose named was seen to serve."""
         return {name: RealmInfo(named=parts.named) for name, parts in self._realms.items() if parts.named.addrs}
+
+    def processes(self) -> list[OsProcess]:
+        """Those of all parts that were last seen to run."""
+        return [process for parts in self._realms.values() for process in parts.processes()]
 
     async def follow(self, env: ProcEnv) -> None:
         """Brings realms up and down as the root's ``name/realm`` says. Goes on while named is away."""
@@ -128,7 +136,8 @@ class Realms:
             await etcd.transaction([], [etcds.delete_below(Keys(name).root)])
         finally:
             await etcd.close()
-        await asyncio.to_thread(forget_realm, Path(args.state_dir), name)
+        await asyncio.to_thread(record_removal, Path(args.state_dir), name)
+        await self._forget_removed()
 
     async def follow_nodes(self) -> None:
         """The nodes are others now."""

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,11 @@ from kernel.service import service_names
 from sigmaos_ray import extras, serr
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sigmaos_ray.instance import KernelNode
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -94,12 +99,16 @@ def status(as_json: Json = False) -> None:
     print(f"state      {running.state_dir}")
     if running.realms:
         print(f"tenants    {', '.join(sorted(running.realms))}")
-    rows = [
-        [node.id, name, f"{info.host}:{info.port}", str(info.pid)]
-        for node in running.kernel_nodes
-        for name, info in node.services.items()
-    ]
-    print_table(["KERNEL NODE", "SERVICE", "ADDRESS", "PID"], rows)
+    rows = [row for node in running.kernel_nodes for row in _rows(node)]
+    print_table(["KERNEL NODE", "SERVICE", "ADDRESS", "PID", "STATE"], rows)
+
+
+def _rows(node: KernelNode) -> Iterator[list[str]]:
+    for name in dict.fromkeys([*node.services, *node.parts]):
+        info, part = node.services.get(name), node.parts.get(name)
+        where = [f"{info.host}:{info.port}", str(info.pid)] if info is not None else [node.host, "-"]
+        state = f"{part.state}: {part.cause}" if part is not None and part.cause else part.state if part else "running"
+        yield [node.id or "-", name, *where, state]
 
 
 def doctor() -> None:

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 def second_node(box: Box, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
     """One more raylet in the instance's own Ray, on this machine; ``_end`` takes it away. The parameter: nameds."""
     box.ok("start", "--services", "named,ux", "--named-count", str(getattr(request, "param", 1)))
-    env = box.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(box.state_dir / "ray-auth-token")}
-    ray = str(Path(sys.executable).with_name("ray"))
-    joining = [ray, "start", f"--address={box.status()['ray_address']}", "--num-cpus=1", "--block"]
-    process = subprocess.Popen(joining, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with process:
+    with _joining(box) as process:
         yield process
         if process.poll() is None:
             _end(process)
+
+
+def _joining(box: Box) -> subprocess.Popen[bytes]:
+    env = box.env | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(box.state_dir / "ray-auth-token")}
+    ray = str(Path(sys.executable).with_name("ray"))
+    joining = [ray, "start", f"--address={box.status()['ray_address']}", "--num-cpus=1", "--block"]
+    return subprocess.Popen(joining, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -59,6 +62,41 @@ def test_a_kernel_node_on_every_ray_node(box: Box, second_node: subprocess.Popen
     _end(second_node)
     assert _wait_for_nodes(box, 1, second_node) == [first]
     assert box.ok("cat", "name/ux/~local/f") == "y"
+    # It comes back as another node of Ray's, and as the same one of ours.
+    with _joining(box) as again:
+        assert _wait_for_nodes(box, 2, again) == [first, second]
+        assert box.ok("cat", f"name/ux/{second}/f") == "x"
+        _end(again)
+    box.ok("stop")
+    box.ok("start", "--services", "named,ux")
+    assert _wait_for_nodes(box, 1, second_node) == [first]
+
+
+def test_a_part_that_fails_on_one_node_is_that_nodes_state(box: Box) -> None:
+    """The rest goes on, and the part runs as soon as it can."""
+    in_the_way = box.state_dir / "nodes" / "2" / "ux"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.write_text("a file where ux wants a directory")
+    box.ok("start", "--services", "named,ux")
+    with _joining(box) as joined:
+        while not _failed(box):
+            assert joined.poll() is None
+        second = box.status()["kernel_nodes"][1]
+        assert second["services"] == {}
+        assert "ux" in second["parts"]["ux"]["cause"]
+        assert f"{second['id']}  ux" in (printed := box.ok("status"))
+        assert f"failed: {second['parts']['ux']['cause']}" in printed
+        box.put("name/ux/~local/f", "x")
+        in_the_way.unlink()
+        while "ux" not in box.status()["kernel_nodes"][1]["services"]:
+            assert joined.poll() is None
+        box.put(f"name/ux/{second['id']}/f", "x")
+        _end(joined)
+
+
+def _failed(box: Box) -> bool:
+    nodes = box.status()["kernel_nodes"]
+    return len(nodes) == 2 and nodes[1]["parts"]["ux"]["state"] == "failed"
 
 
 def _roles(box: Box) -> list[list[str]]:

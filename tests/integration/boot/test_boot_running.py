@@ -45,6 +45,19 @@ def test_the_root_after_a_boot(running: Box) -> None:
     assert running.ok("ls", "name/ux").split()[0].rstrip("/") == running.status()["kernel_nodes"][0]["id"]
 
 
+def test_what_runs_where_is_shown_in_the_namespace(running: Box) -> None:
+    (node,) = running.status()["kernel_nodes"]
+    files = {f"{service}-{node['id']}" for service in node["services"]}
+    # A moment after the start is over: nobody has to wait for it then.
+    while not files <= {name.rstrip("/") for name in running.ok("ls", "name/kpids").split()}:
+        assert running.processes()
+    shown = json.loads(running.ok("cat", f"name/boot/{node['id']}"))
+    assert shown["services"].keys() == node["services"].keys()
+    assert all(part == {"state": "running", "cause": ""} for part in shown["parts"].values())
+    told = json.loads(running.ok("cat", f"name/kpids/ux-{node['id']}"))
+    assert (told["service"], told["pid"]) == ("ux", node["services"]["ux"]["pid"])
+
+
 def test_a_second_start_says_what_runs(running: Box) -> None:
     boot_pid = running.pid_of("boot")
     assert f"boot process {boot_pid}" in running.ok("start")

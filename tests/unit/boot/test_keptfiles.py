@@ -62,3 +62,30 @@ def test_a_clean_start_forgets_all_but_uploads_and_logs(tmp_path: Path, kept: di
 def test_a_realm_is_no_pattern(tmp_path: Path, kept: dict[str, list[Path]]) -> None:
     keptfiles.forget_realm(tmp_path, "tenan?")
     assert all(file.exists() for files in kept.values() for file in files)
+
+
+def test_a_host_that_was_away_forgets_what_was_removed_meanwhile(tmp_path: Path, kept: dict[str, list[Path]]) -> None:
+    boots, hosts = tmp_path / "boot", tmp_path
+    boots.mkdir()
+    keptfiles.record_removal(boots, "tenant")
+    keptfiles.forget_removed(hosts, keptfiles.removals(boots))
+    assert [file for file in kept["tenant"] if file.exists()] == []
+    assert all(file.exists() for realm in ("rootrealm", "tenant2") for file in kept[realm])
+    # A realm of that name that is made later is another one: what was forgotten once is not forgotten again.
+    anew = keep(hosts, "tenant", 1)
+    keptfiles.forget_removed(hosts, keptfiles.removals(boots))
+    assert all(file.exists() for file in anew)
+    keptfiles.record_removal(boots, "tenant")
+    assert len(keptfiles.removals(boots)) == 1
+    keptfiles.forget_removed(hosts, keptfiles.removals(boots))
+    assert not any(file.exists() for file in anew)
+
+
+def test_a_clean_start_is_for_hosts_that_join_later_too(tmp_path: Path, kept: dict[str, list[Path]]) -> None:
+    boots = tmp_path / "boot"
+    boots.mkdir()
+    keptfiles.record_removal(boots, "tenant")
+    keptfiles.record_removal(boots, keptfiles.EVERYTHING)
+    assert [removal.realm for removal in keptfiles.removals(boots)] == [keptfiles.EVERYTHING]
+    keptfiles.forget_removed(tmp_path, keptfiles.removals(boots))
+    assert not any(file.exists() for realm in REALMS for file in kept[realm])

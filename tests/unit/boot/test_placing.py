@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.boot.placing import host_for, named_port, numbered, place
+from kernel.boot.placing import host_for, named_port, numbered, place, why_unfit
 from sigmaos_ray.config import NAMED_PORT
 
 
@@ -18,6 +18,14 @@ def test_the_address_that_an_instance_binds() -> None:
     # A laptop on which somebody ran `ray start --head`, even with several nodes of one host.
     assert host_for("", "local", "10.0.0.1", ["10.0.0.1", "10.0.0.1"]) == "127.0.0.1"
     assert host_for("", "local", "127.0.0.1", []) == "127.0.0.1"
+
+
+def test_what_listens_on_loopback_has_no_parts_on_other_machines() -> None:
+    assert not why_unfit("10.0.0.1", is_beside=False)
+    assert not why_unfit("127.0.0.1", is_beside=True)
+    why = why_unfit("127.0.0.1", is_beside=False)
+    assert "127.0.0.1 only" in why
+    assert "sigmaos start" in why
 
 
 def test_one_per_node_first() -> None:

@@ -1,0 +1,59 @@
+"""What boot does on the host of each Ray node, by a task there: looks who it is, and forgets what was removed while it
+was away. Imports no Ray."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kernel.boot import keptfiles
+from kernel.boot.identity import Survey
+from sigmaos_ray.machine import OsProcess, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kernel.boot.keptfiles import Removal
+
+_FILE_NAME: Final = "kernel-id"
+
+
+def look(state_dir: str, removals: Sequence[Removal], raylets: Mapping[str, OsProcess]) -> Survey:
+    """Of this process's host. ``raylets``: of other Ray nodes, of which it tells those that have ended here. OSError if
+    the state directory cannot be made or read."""
+    directory = Path(state_dir)
+    directory.mkdir(parents=True, exist_ok=True)
+    keptfiles.forget_removed(directory, removals)
+    return Survey(
+        machine=machine(),
+        host_name=socket.gethostname(),
+        kernel_ids=_kernel_ids(directory),
+        raylet=OsProcess.of(os.getppid()),  # who starts Ray's workers
+        gone=tuple(node for node, raylet in raylets.items() if raylet.is_gone()),
+    )
+
+
+def _kernel_ids(state_dir: Path) -> dict[int, str]:
+    found = {}
+    for number, directory in keptfiles.node_dirs(state_dir).items():
+        try:
+            found[number] = (directory / _FILE_NAME).read_text().strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            continue
+    return found
+
+
+def keep(state_dir: str, number: int, kernel_id: str) -> None:
+    """Keeps the id of this host's node of that number, for the next time. OSError if the disk does not take it."""
+    directory = keptfiles.node_dir(Path(state_dir), number)
+    directory.mkdir(parents=True, exist_ok=True)
+    new = directory / f"{_FILE_NAME}.new"
+    new.write_text(f"{kernel_id}\n")
+    new.replace(directory / _FILE_NAME)
+
+
+def forget(state_dir: str, removals: Sequence[Removal]) -> None:
+    """What was removed just now, on this host."""
+    keptfiles.forget_removed(Path(state_dir), removals)
