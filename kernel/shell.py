@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -111,12 +112,15 @@ class KernelService(abc.ABC):
 
 def _is_still_nice() -> bool:
     """Every request waits for servers: they run as all else does, on every node. Whether the system forbids that."""
-    if os.getpriority(os.PRIO_PROCESS, 0) <= 0:
-        return False
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
-    except PermissionError:  # only root may take a niceness back
-        return True
+    # To Linux each thread is nice by itself, and new ones are as who starts them.
+    for thread in map(int, os.listdir("/proc/self/task")):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getpriority(os.PRIO_PROCESS, thread) <= 0:
+                continue
+            try:
+                os.setpriority(os.PRIO_PROCESS, thread, 0)
+            except PermissionError:  # only root may take a niceness back
+                return True
     return False
 
 

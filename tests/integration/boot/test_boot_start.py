@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import re
 import signal
 import socket
@@ -193,6 +194,10 @@ def test_a_ray_that_runs_is_joined_and_left_running(box: Box, foreign_ray: subpr
     printed = box.ok("start", "--services", "named,schedd,ux")
     del box.env["SIGMAOS_CONFIG"]
     assert "remote 40" in box.ok("spawn", "--wait", "tells_preset")
+    # Ray's workers are nice by default; a service that all wait for is not, as far as we may say so.
+    if os.geteuid() == 0:
+        threads = [int(name) for name in os.listdir(f"/proc/{box.pid_of('ux')}/task")]
+        assert [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads] == [0] * len(threads)
     assert f"at {address} (joined), 1 cores" in printed
     assert "ray_temp_dir" not in printed
     box.put("name/ux/~local/f", "x")
