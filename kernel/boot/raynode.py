@@ -16,6 +16,7 @@ from kernel.boot.placing import host_for, namespace_of
 from kernel.boot.raysession import core_processes, end_session, wait_any_end, wait_unreachable
 from kernel.raylib import own
 from sigmaos_ray import config, serr
+from sigmaos_ray.config import LOOPBACK
 
 if TYPE_CHECKING:
     from kernel.boot.request import BootRequest
@@ -32,7 +33,7 @@ class RayCluster:
     def __init__(self, request: BootRequest, join: str | None) -> None:
         self._request = request
         self._join = join
-        self.host = request.host if join is not None else host_for(request.host, request.config, _outward(), ())
+        self.host = request.host or (_outward() if join is None and request.config == "remote" else LOOPBACK)
         """The address that the instance binds and publishes on this machine; that of a Ray that is joined may say
         another one, once it has started."""
         self.address = ""
