@@ -10,12 +10,13 @@ import msgspec
 import ray
 
 from kernel.boot.aside import aside
-from kernel.boot.part import KernelPart
+from kernel.boot.part import RUNNING, KernelPart
 from kernel.boot.placing import named_port, numbered, place
 from kernel.named.descriptor import SERVICE
 from kernel.named.election import follow_candidates
 from kernel.raylib import whereis
 from sigmaos_ray import debug, serr
+from sigmaos_ray.instance import PartState
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
@@ -101,8 +102,7 @@ class Nameds:
             port = named_port(self._port, place.host, self._numbers[str(slot)])
             return msgspec.structs.replace(self._args_at(place), port=port)
 
-        name = SERVICE.name if not slot else f"{SERVICE.name}-{slot}"
-        return KernelPart(SERVICE, where, args_at, self._config, self._on_change, name=name)
+        return KernelPart(SERVICE, where, args_at, self._config, self._on_change, name=_name_of(slot))
 
     def _set_places(self, places: Sequence[Place]) -> None:
         # With those of nodes that are gone: a part that is about to start there asks for its place once more.
@@ -163,6 +163,14 @@ class Nameds:
                 services[STANDBY if not others else f"{STANDBY}-{others + 1}"] = part.info
         return services
 
+    def states_on(self, kernel_id: str) -> dict[str, PartState]:
+        """Of those that stand there, and of those that are to and do not run."""
+        states = dict.fromkeys(self.services_on(kernel_id), PartState(state=RUNNING))
+        for slot, part in enumerate(self._parts):
+            if part.info is None and self._places[self._slots[slot]].kernel_id == kernel_id:
+                states[_name_of(slot)] = part.state
+        return states
+
     def _leader_slot(self) -> int | None:
         if not self._candidates or not self._candidates[0].serves:
             return None
@@ -196,6 +204,10 @@ class Nameds:
             self._follower.cancel()
             await asyncio.wait({self._follower})
             self._follower = None
+
+
+def _name_of(slot: int) -> str:
+    return SERVICE.name if not slot else f"{SERVICE.name}-{slot}"
 
 
 def _endpoint_of(candidates: Sequence[Candidate]) -> Endpoint:

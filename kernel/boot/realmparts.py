@@ -11,7 +11,7 @@ import msgspec
 
 from kernel.boot.keptfiles import node_dir
 from kernel.boot.nameds import Nameds
-from kernel.boot.part import FAILED, RUNNING, KernelPart
+from kernel.boot.part import FAILED, KernelPart
 from sigmaos_ray import debug
 from sigmaos_ray.instance import KernelNode, PartState
 
@@ -213,10 +213,7 @@ class RealmParts:
                 ray_node_id=node.place.ray_node_id,
                 machine=node.place.machine,
                 services={**self._nameds.services_on(node.place.kernel_id), **node.services()},
-                parts={
-                    **dict.fromkeys(self._nameds.services_on(node.place.kernel_id), PartState(state=RUNNING)),
-                    **node.states(),
-                },
+                parts={**self._nameds.states_on(node.place.kernel_id), **node.states()},
             )
             for node in self._nodes.values()
         ]
