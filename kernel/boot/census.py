@@ -79,9 +79,9 @@ class Census:
                 self._surveys[node] = asyncio.create_task(self._look(node), name=f"survey-{node[:8]}")
 
     async def _look(self, node: str) -> Survey:
-        removals = await asyncio.to_thread(keptfiles.removals, self._state_dir)
+        recorded = await asyncio.to_thread(keptfiles.record, self._state_dir)
         others = {other: raylet for other, raylet in self._raylets.items() if other != node}
-        return await self._on(node, survey.look, str(self._state_dir), removals, others)
+        return await self._on(node, survey.look, str(self._state_dir), recorded, others)
 
     async def _on(self, node: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The call's result, on the host of that node. Error with the cause if it fails or takes too long."""
@@ -146,9 +146,9 @@ class Census:
 
     async def forget_removed(self) -> None:
         """Returns once every host that is there has forgotten what is on record as removed. Error if one does not."""
-        removals = await asyncio.to_thread(keptfiles.removals, self._state_dir)
+        recorded = await asyncio.to_thread(keptfiles.record, self._state_dir)
         of_machines = {identity.machine: node for node, identity in self._identities.items()}
-        forgetting = (self._on(node, survey.forget, str(self._state_dir), removals) for node in of_machines.values())
+        forgetting = (self._on(node, survey.forget, str(self._state_dir), recorded) for node in of_machines.values())
         await asyncio.gather(*forgetting)
 
     async def close(self) -> None:

@@ -17,7 +17,7 @@ from kernel.keeping import KeptFile, opening
 from kernel.service import all_services
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 ETCD_DIR_NAME: Final = "etcd"
@@ -64,40 +64,60 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
     realm: str
 
 
-def _removals_file(state_dir: Path) -> KeptFile[list[Removal]]:
-    return KeptFile(opening(state_dir), "removals", list[Removal], syncs=True)
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What was removed, in order."""
+
+    instance: str
+    """Whose record it is: a host that comes from another instance has nothing that was removed in this one."""
+    removals: tuple[Removal, ...] = ()
 
 
-def removals(state_dir: Path) -> list[Removal]:
-    """What was removed, in order; beside boot. Error if the record is damaged."""
-    return _removals_file(state_dir).read() or []
+class _Done(msgspec.Struct, frozen=True, kw_only=True):
+    """On each host: which removals of which instance it has done."""
+
+    instance: str
+    ids: tuple[str, ...]
+
+
+def _record_file(state_dir: Path) -> KeptFile[Record]:
+    return KeptFile(opening(state_dir), "removals", Record, syncs=True)
+
+
+def record(state_dir: Path) -> Record:
+    """Beside boot. Error if it is damaged."""
+    file = _record_file(state_dir)
+    if (present := file.read()) is not None:
+        return present
+    new = Record(instance=secrets.token_hex(8))
+    file.update(lambda present: present or new)
+    return new
 
 
 def record_removal(state_dir: Path, realm: str) -> None:
     """Of one realm, or of ``EVERYTHING``. A later one counts for the earlier: what is on record grows with names, not
     with removals."""
-
-    def recorded(present: list[Removal] | None) -> list[Removal]:
-        others = [removal for removal in present or [] if realm not in (removal.realm, EVERYTHING)]
-        return [*others, Removal(id=secrets.token_hex(8), realm=realm)]
-
-    _removals_file(state_dir).update(recorded)
+    before = record(state_dir)
+    others = [removal for removal in before.removals if realm not in (removal.realm, EVERYTHING)]
+    removals = (*others, Removal(id=secrets.token_hex(8), realm=realm))
+    _record_file(state_dir).update(lambda _: Record(instance=before.instance, removals=removals))
 
 
-def forget_removed(state_dir: Path, removals: Sequence[Removal]) -> None:
-    """On each host: removes what it has not removed yet, and keeps in mind that it did."""
-    done_file = KeptFile(opening(state_dir), "removals-done", list[str], syncs=False)
-    done = done_file.read() or []
-    for removal in removals:
-        if removal.id in done:
-            continue
-        if removal.realm == EVERYTHING:
-            _forget_files(state_dir)
-        else:
-            forget_realm(state_dir, removal.realm)
-    wanted = [removal.id for removal in removals]
-    if wanted != done:
-        done_file.update(lambda _: wanted)
+def forget_removed(state_dir: Path, recorded: Record) -> None:
+    """On each host: removes what it has not removed yet, and keeps in mind that it did. A host that was no part of the
+    instance so far removes nothing: what it has is somebody else's."""
+    done_file = KeptFile(opening(state_dir), "removals-done", _Done, syncs=False)
+    done = done_file.read()
+    if done is not None and done.instance == recorded.instance:
+        for removal in recorded.removals:
+            if removal.id in done.ids:
+                continue
+            if removal.realm == EVERYTHING:
+                _forget_files(state_dir)
+            else:
+                forget_realm(state_dir, removal.realm)
+    now = _Done(instance=recorded.instance, ids=tuple(removal.id for removal in recorded.removals))
+    if now != done:
+        done_file.update(lambda _: now)
 
 
 def forget_realm(state_dir: Path, realm: str) -> None:

@@ -13,19 +13,19 @@ from kernel.boot.identity import Survey
 from sigmaos_ray.machine import OsProcess, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from kernel.boot.keptfiles import Removal
+    from kernel.boot.keptfiles import Record
 
 _FILE_NAME: Final = "kernel-id"
 
 
-def look(state_dir: str, removals: Sequence[Removal], raylets: Mapping[str, OsProcess]) -> Survey:
+def look(state_dir: str, recorded: Record, raylets: Mapping[str, OsProcess]) -> Survey:
     """Of this process's host. ``raylets``: of other Ray nodes, of which it tells those that have ended here. OSError if
     the state directory cannot be made or read."""
     directory = Path(state_dir)
     directory.mkdir(parents=True, exist_ok=True)
-    keptfiles.forget_removed(directory, removals)
+    keptfiles.forget_removed(directory, recorded)
     return Survey(
         machine=machine(),
         host_name=socket.gethostname(),
@@ -54,6 +54,6 @@ def keep(state_dir: str, number: int, kernel_id: str) -> None:
     new.replace(directory / _FILE_NAME)
 
 
-def forget(state_dir: str, removals: Sequence[Removal]) -> None:
+def forget(state_dir: str, recorded: Record) -> None:
     """What was removed just now, on this host."""
-    keptfiles.forget_removed(Path(state_dir), removals)
+    keptfiles.forget_removed(Path(state_dir), recorded)

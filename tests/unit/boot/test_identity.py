@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 
 from kernel.boot import survey
 from kernel.boot.identity import Identity, Survey, identify
+from kernel.boot.keptfiles import Record
 from sigmaos_ray.machine import OsProcess, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+RECORD = Record(instance="i")
 
 
 def ids() -> Callable[[], str]:
@@ -75,11 +79,11 @@ unique = itertools.count()
 
 def test_a_host_remembers_the_ids_of_its_nodes(tmp_path: Path) -> None:
     directory = tmp_path / "state"
-    found = survey.look(str(directory), [], {})
+    found = survey.look(str(directory), RECORD, {})
     assert (found.machine, found.kernel_ids) == (machine(), {})
     survey.keep(str(directory), 1, "sigma-0000000a")
     survey.keep(str(directory), 2, "sigma-0000000b")
-    assert survey.look(str(directory), [], {}).kernel_ids == {1: "sigma-0000000a", 2: "sigma-0000000b"}
+    assert survey.look(str(directory), RECORD, {}).kernel_ids == {1: "sigma-0000000a", 2: "sigma-0000000b"}
     assert (directory / "kernel-id").read_text() == "sigma-0000000a\n"
 
 
@@ -88,4 +92,4 @@ def test_raylets_that_have_ended_are_told(tmp_path: Path) -> None:
     ended = OsProcess(alive.machine, alive.pid, alive.started_ticks - 1)
     elsewhere = OsProcess("another", alive.pid, 1)
     raylets = {"alive": alive, "ended": ended, "elsewhere": elsewhere}
-    assert survey.look(str(tmp_path), [], raylets).gone == ("ended",)
+    assert survey.look(str(tmp_path), RECORD, raylets).gone == ("ended",)

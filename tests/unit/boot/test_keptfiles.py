@@ -67,25 +67,42 @@ def test_a_realm_is_no_pattern(tmp_path: Path, kept: dict[str, list[Path]]) -> N
 def test_a_host_that_was_away_forgets_what_was_removed_meanwhile(tmp_path: Path, kept: dict[str, list[Path]]) -> None:
     boots, hosts = tmp_path / "boot", tmp_path
     boots.mkdir()
+    keptfiles.forget_removed(hosts, keptfiles.record(boots))
     keptfiles.record_removal(boots, "tenant")
-    keptfiles.forget_removed(hosts, keptfiles.removals(boots))
+    keptfiles.forget_removed(hosts, keptfiles.record(boots))
     assert [file for file in kept["tenant"] if file.exists()] == []
     assert all(file.exists() for realm in ("rootrealm", "tenant2") for file in kept[realm])
     # A realm of that name that is made later is another one: what was forgotten once is not forgotten again.
     anew = keep(hosts, "tenant", 1)
-    keptfiles.forget_removed(hosts, keptfiles.removals(boots))
+    keptfiles.forget_removed(hosts, keptfiles.record(boots))
     assert all(file.exists() for file in anew)
     keptfiles.record_removal(boots, "tenant")
-    assert len(keptfiles.removals(boots)) == 1
-    keptfiles.forget_removed(hosts, keptfiles.removals(boots))
+    assert len(keptfiles.record(boots).removals) == 1
+    keptfiles.forget_removed(hosts, keptfiles.record(boots))
     assert not any(file.exists() for file in anew)
 
 
-def test_a_clean_start_is_for_hosts_that_join_later_too(tmp_path: Path, kept: dict[str, list[Path]]) -> None:
+def test_a_clean_start_is_for_hosts_that_come_back_too(tmp_path: Path, kept: dict[str, list[Path]]) -> None:
     boots = tmp_path / "boot"
     boots.mkdir()
+    keptfiles.forget_removed(tmp_path, keptfiles.record(boots))
     keptfiles.record_removal(boots, "tenant")
     keptfiles.record_removal(boots, keptfiles.EVERYTHING)
-    assert [removal.realm for removal in keptfiles.removals(boots)] == [keptfiles.EVERYTHING]
-    keptfiles.forget_removed(tmp_path, keptfiles.removals(boots))
+    assert [removal.realm for removal in keptfiles.record(boots).removals] == [keptfiles.EVERYTHING]
+    keptfiles.forget_removed(tmp_path, keptfiles.record(boots))
     assert not any(file.exists() for realm in REALMS for file in kept[realm])
+
+
+@pytest.mark.parametrize("comes_from", ["nowhere", "another instance"])
+def test_a_host_that_was_no_part_of_the_instance_keeps_what_it_has(
+    tmp_path: Path, kept: dict[str, list[Path]], comes_from: str
+) -> None:
+    boots, others = tmp_path / "boot", tmp_path / "other"
+    boots.mkdir()
+    others.mkdir()
+    if comes_from == "another instance":
+        keptfiles.forget_removed(tmp_path, keptfiles.record(others))
+    keptfiles.record_removal(boots, "tenant")
+    keptfiles.record_removal(boots, keptfiles.EVERYTHING)
+    keptfiles.forget_removed(tmp_path, keptfiles.record(boots))
+    assert all(file.exists() for realm in REALMS for file in kept[realm])
