@@ -64,7 +64,7 @@ class Removal(msgspec.Struct, frozen=True, kw_only=True):
     realm: str
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class RemovalRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What was removed, in order."""
 
     instance: str
@@ -79,16 +79,16 @@ class _Done(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...]
 
 
-def _record_file(state_dir: Path) -> KeptFile[Record]:
-    return KeptFile(opening(state_dir), "removals", Record, syncs=True)
+def _record_file(state_dir: Path) -> KeptFile[RemovalRecord]:
+    return KeptFile(opening(state_dir), "removals", RemovalRecord, syncs=True)
 
 
-def record(state_dir: Path) -> Record:
+def record(state_dir: Path) -> RemovalRecord:
     """Beside boot. Error if it is damaged."""
     file = _record_file(state_dir)
     if (present := file.read()) is not None:
         return present
-    new = Record(instance=secrets.token_hex(8))
+    new = RemovalRecord(instance=secrets.token_hex(8))
     file.update(lambda present: present or new)
     return new
 
@@ -99,10 +99,10 @@ def record_removal(state_dir: Path, realm: str) -> None:
     before = record(state_dir)
     others = [removal for removal in before.removals if realm not in (removal.realm, EVERYTHING)]
     removals = (*others, Removal(id=secrets.token_hex(8), realm=realm))
-    _record_file(state_dir).update(lambda _: Record(instance=before.instance, removals=removals))
+    _record_file(state_dir).update(lambda _: RemovalRecord(instance=before.instance, removals=removals))
 
 
-def forget_removed(state_dir: Path, recorded: Record) -> None:
+def forget_removed(state_dir: Path, recorded: RemovalRecord) -> None:
     """On each host: removes what it has not removed yet, and keeps in mind that it did. A host that was no part of the
     instance so far removes nothing: what it has is somebody else's."""
     done_file = KeptFile(opening(state_dir), "removals-done", _Done, syncs=False)

@@ -52,7 +52,7 @@ def named_port(asked: int | None, host: str, number: int) -> int:
     return first + number - 1 if first else 0
 
 
-def host_for(wanted: str, preset: str, ours: str, addresses: Collection[str]) -> str:
+def host_for(wanted: str, preset: str, ours: str, addresses: Collection[str] = ()) -> str:
     """The address to bind and to publish: the one that is wanted, if any. Else that of our own Ray node where others
     are to reach it: of a Ray of several hosts, and with the preset for a network. Else loopback: a Ray of one node is
     most often somebody's own machine, which is to serve nobody else unasked."""

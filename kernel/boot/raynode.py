@@ -16,7 +16,6 @@ from kernel.boot.placing import host_for, namespace_of
 from kernel.boot.raysession import core_processes, end_session, wait_any_end, wait_unreachable
 from kernel.raylib import own
 from sigmaos_ray import config, serr
-from sigmaos_ray.config import LOOPBACK
 
 if TYPE_CHECKING:
     from kernel.boot.request import BootRequest
@@ -33,7 +32,8 @@ class RayCluster:
     def __init__(self, request: BootRequest, join: str | None) -> None:
         self._request = request
         self._join = join
-        self.host = request.host or (_outward() if join is None and request.config == "remote" else LOOPBACK)
+        is_of_network = join is None and request.config == "remote"
+        self.host = host_for(request.host, request.config if is_of_network else "", _outward() if is_of_network else "")
         """The address that the instance binds and publishes on this machine; that of a Ray that is joined may say
         another one, once it has started."""
         self.address = ""

@@ -15,12 +15,12 @@ from sigmaos_ray.machine import OsProcess, machine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kernel.boot.keptfiles import Record
+    from kernel.boot.keptfiles import RemovalRecord
 
 _FILE_NAME: Final = "kernel-id"
 
 
-def look(state_dir: str, recorded: Record, raylets: Mapping[str, OsProcess]) -> Survey:
+def look(state_dir: str, recorded: RemovalRecord, raylets: Mapping[str, OsProcess]) -> Survey:
     """Of this process's host. ``raylets``: of other Ray nodes, of which it tells those that have ended here. OSError if
     the state directory cannot be made or read."""
     directory = Path(state_dir)
@@ -54,6 +54,6 @@ def keep(state_dir: str, number: int, kernel_id: str) -> None:
     new.replace(directory / _FILE_NAME)
 
 
-def forget(state_dir: str, recorded: Record) -> None:
+def forget(state_dir: str, recorded: RemovalRecord) -> None:
     """What was removed just now, on this host."""
     keptfiles.forget_removed(Path(state_dir), recorded)

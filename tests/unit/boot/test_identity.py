@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kernel.boot import survey
 from kernel.boot.identity import Identity, Survey, identify
-from kernel.boot.keptfiles import Record
+from kernel.boot.keptfiles import RemovalRecord
 from sigmaos_ray.machine import OsProcess, machine
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-RECORD = Record(instance="i")
+RECORD = RemovalRecord(instance="i")
 
 
 def ids() -> Callable[[], str]:

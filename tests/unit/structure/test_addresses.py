@@ -11,6 +11,7 @@ LOOPBACK = {
     "sigmaos_ray/config.py": "what it is, and where a proc serves that was told nothing",
     "sigmaos_ray/instance.py": "of a client that has no way to the instance",
     "sigmaos_ray/protsrv/server.py": "the default of a server that is made by hand",
+    "kernel/boot/backup.py": "an etcd that only the restore itself uses",
     "kernel/boot/handle.py": "the host of an instance on one machine",
     "kernel/boot/placing.py": "the same",
     "kernel/shell.py": "the same",
