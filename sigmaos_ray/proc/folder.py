@@ -68,8 +68,9 @@ class ProgramFolder:
             return True
         if source:
             return Path(source).resolve().is_relative_to(self.path)
-        places = (self.path.joinpath(*module.split(".")) for module in modules)
-        return any(place.with_suffix(".py").is_file() or (place / "__init__.py").is_file() for place in places)
+        # Text alone, no Path: each spawn comes here.
+        places = [f"{self.path}/{module.replace('.', '/')}" for module in modules]
+        return any(os.path.isfile(f"{place}.py") or os.path.isfile(f"{place}/__init__.py") for place in places)
 
     def package(self) -> Package:
         """The folder as it is now. Inval if it is too large."""

@@ -7,11 +7,12 @@ hand it on to their children.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from sigmaos_ray import machine
-from sigmaos_ray.proc.folder import ProgramFolder
+from sigmaos_ray.proc.folder import VARIABLE, ProgramFolder
 from sigmaos_ray.proc.names import module_names
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Shipping:
         self._schedds = schedds
         self._env = env
         self._limits = limits
-        self._folders: dict[str, ProgramFolder] = {}
+        self._folders: dict[tuple[str, str], ProgramFolder | None] = {}
+        """By what names one, and the working directory."""
         self._wanted: dict[tuple[str, str], tuple[bool, float]] = {}
         """Whether a schedd wants a folder, and until when that counts."""
         self._put: dict[tuple[str, str], asyncio.Task[str]] = {}
@@ -67,14 +69,26 @@ class Shipping:
         """The folder that a proc needs. A proc that was not shipped has none of its own, unless it names one."""
         if "/" in proc.program:  # an executable, by its pathname
             return None
-        present = ProgramFolder.present()
-        if present is None or (self._env.schedd_id and not present.is_asked_for):
+        present = self._present_folder()
+        if present is None:
             return None
         if proc.pickled and not proc.source and not present.is_asked_for:
             return None
         if not present.holds(module_names(proc.program), proc.source):
             return None
-        return self._folders.setdefault(str(present.path), present)
+        return present
+
+    def _present_folder(self) -> ProgramFolder | None:
+        asked_for = os.environ.get(VARIABLE, "")
+        if self._env.schedd_id and not asked_for:
+            return None
+        try:
+            key = asked_for, os.getcwd()
+        except FileNotFoundError:  # somebody removed it
+            return None
+        if key not in self._folders:
+            self._folders[key] = ProgramFolder.present()
+        return self._folders[key]
 
     async def _is_wanted(self, kernel: str, folder: ProgramFolder) -> bool:
         key = kernel, str(folder.path)
