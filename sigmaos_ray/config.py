@@ -192,6 +192,8 @@ class Streams(msgspec.Struct, frozen=True):
     """Files of a directory that is copied."""
     removes_in_flight: int = 32
     """Entries of a directory that is removed."""
+    rereads_max: int = 8
+    """How often a file that changes while it is read is read once more."""
 
 
 class Locating(msgspec.Struct, frozen=True):

@@ -214,6 +214,8 @@ class MemFile(_MemNode):
         return len(self.data)
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
+        if self._is_gone and not self._open_count:  # with its contents
+            raise serr.NotFound(self._name)
         if how.mode & OTRUNC:
             self.fs.fences.check(how.fence)
             self.write(0, b"", replace=True)
@@ -297,6 +299,7 @@ class MemPipe(_MemNode):
 class MemDir(_MemNode, Dir):
     """A directory: nodes by name, and the names in order."""
 
+    short_is_last = True
     creates_whole = True
 
     def __init__(self, fs: MemFs, name: str, perm: Perm, path: int, parent: MemDir | None) -> None:

@@ -133,6 +133,7 @@ SERVERS: Final = {
         _s3,
         Capabilities(
             rename=False,
+            parents_come=True,
             append=False,
             read_write=False,
             writes_in_place=False,

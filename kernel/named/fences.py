@@ -52,13 +52,14 @@ class NamedFences:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self.table = FenceTable()
+        self.table = FenceTable(forgets=False)
         self._stored: dict[str, StoredFence] = {}
 
     def load(self, stored: Iterable[tuple[str, StoredFence]]) -> None:
         """Takes in what etcd has."""
         self._stored = dict(stored)
-        self.table = FenceTable(Fence(name, newest.epoch, newest.seqno) for name, newest in self._stored.items())
+        known = (Fence(name, newest.epoch, newest.seqno) for name, newest in self._stored.items())
+        self.table = FenceTable(known, forgets=False)
 
     def admit(self, *fences: Fence) -> Admitted:
         """Stale for a fence that a newer one has overtaken, and for one of a leader that there never was; then none of

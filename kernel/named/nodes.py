@@ -126,6 +126,7 @@ class _OpenNamedFile(OpenFile):
 class NamedDir(NamedNode, Dir):
     """A directory."""
 
+    short_is_last = True
     creates_whole = True
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:

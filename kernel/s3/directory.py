@@ -106,6 +106,13 @@ class S3Dir(Dir):
             raise serr.NotDir(dirs[depth].name)
         return list(dirs[:depth])
 
+    async def dir_to_come(self, caller: Caller, names: Sequence[str]) -> Dir | None:
+        """A put makes its directory: S3 has them as beginnings of keys only."""
+        if not all(state.is_shown(name) for name in names):
+            return None
+        prefix = self.folder.key_of("/".join(names)) if names else self.folder.prefix
+        return S3Dir(Folder(self._shared, self.folder.bucket, prefix, is_to_come=True))
+
     async def _is_object(self, account: Account, key: str) -> bool:
         return state.may_exist(key) and await account.head(self.folder.bucket, key) is not None
 
@@ -259,8 +266,6 @@ class S3Dir(Dir):
 
 class S3Bucket(S3Dir):
     """A bucket: a directory that stays."""
-
-    removes_all = False
 
     def __init__(self, shared: S3Shared, bucket: str) -> None:
         super().__init__(Folder(shared, bucket, ""))

@@ -37,6 +37,9 @@ CODES: Final[Mapping[str, type[serr.SigmaError]]] = {
     "412": serr.Exists,
     "PreconditionFailed": serr.Exists,
     "409": serr.Exists,
+    "BucketAlreadyExists": serr.Exists,
+    "BucketAlreadyOwnedByYou": serr.Exists,
+    "TooManyBuckets": serr.NoCreate,
     # A conditional write that met another one under way: tried again first, and Exists only if that does not help.
     "ConditionalRequestConflict": serr.Exists,
     "400": serr.Inval,

@@ -23,10 +23,12 @@ class Folder:
     """What lies below ``prefix`` in a bucket, without the slash at its end; ``""`` is the bucket itself. It holds
     nothing: any number may stand for the same place."""
 
-    def __init__(self, shared: S3Shared, bucket: str, prefix: str) -> None:
+    def __init__(self, shared: S3Shared, bucket: str, prefix: str, *, is_to_come: bool = False) -> None:
         self.shared = shared
         self.bucket = bucket
         self.prefix = prefix
+        self.is_to_come = is_to_come
+        """True if nothing was below when it was looked for: it comes with its first entry, and so may those above."""
 
     @property
     def name(self) -> str:
@@ -55,8 +57,12 @@ class Folder:
     ) -> None:
         """Lets an object appear: ``finish`` does it and returns the ETag. IsDir if there is a directory."""
         key = self.key_of(name)
-        # S3 has files and directories of one name; the lock keeps two clients of this server from making both.
-        async with self.shared.locks.hold(exclusive=[(self.bucket, key)]):
+        above = self._to_the_bucket() if self.is_to_come else []
+        # S3 has files and directories of one name; the lock keeps two clients of this server from making both. Those
+        # of directories that come keep two from being told of one.
+        held = [(self.bucket, key), *((self.bucket, folder.prefix) for folder in above)]
+        async with self.shared.locks.hold(exclusive=held):
+            coming = [folder for folder in above if not await folder.is_there(account)]
             # Side by side: each is a round trip, and the lock is held over both.
             old, has_below = await asyncio.gather(account.head(self.bucket, key), self.below(name).is_there(account))
             if old is not None and exclusive:
@@ -67,8 +73,17 @@ class Folder:
             self.shared.fences.check(fence)
             etag = await finish()
             self.shared.versions.move_object(self.bucket, key, etag, time.time_ns())
+            for folder in reversed(coming):
+                folder.above().has_come(folder.name)
             if old is None:
                 self.has_come(name)
+
+    def _to_the_bucket(self) -> list[Folder]:
+        """This one and those above, without the bucket, which does not come by itself."""
+        folders = [self]
+        while folders[-1].prefix:
+            folders.append(folders[-1].above())
+        return folders[:-1]
 
     def has_come(self, name: str) -> None:
         """An entry was made: moves the version, tells the watches."""

@@ -20,6 +20,8 @@ class ObjectReader(OpenFile):
     """Reads one object. If it is replaced meanwhile, a read at the beginning goes over to the new one, and one further
     on raises Version, so that nobody gets a mix."""
 
+    one_version = True
+
     def __init__(self, folder: Folder, account: Account, name: str, info: ObjectInfo) -> None:
         self._folder = folder
         self._account = account

@@ -58,6 +58,16 @@ def has_bucket(client: S3Client, bucket: str) -> bool:
     return True
 
 
+def make_bucket(client: S3Client, bucket: str) -> None:
+    """In the client's region."""
+    region = client.meta.region_name
+    # The oldest region is the one that may not be named.
+    if region and region != "us-east-1":
+        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})  # type: ignore[typeddict-item]
+    else:
+        client.create_bucket(Bucket=bucket)
+
+
 def head(client: S3Client, bucket: str, key: str) -> ObjectInfo | None:
     """None if there is no such object, or no such bucket."""
     try:

@@ -100,6 +100,15 @@ class Account:
         except serr.NotFound:  # no name for one
             return False
 
+    async def make_bucket(self, bucket: str) -> None:
+        """Exists for a name that any account has, Inval for one that no bucket may have, Perm without the right."""
+        call = partial(requests.make_bucket, bucket=bucket)
+        try:
+            # Not again: a second try would meet the bucket of the first.
+            await self._run(call, About(bucket, changes=True), repeats=False)
+        except serr.NotFound as error:
+            raise serr.Inval(bucket, error.msg) from error
+
     async def head(self, bucket: str, key: str) -> ObjectInfo | None:
         """None if there is no such object, or no such bucket."""
         call = partial(requests.head, bucket=bucket, key=key)

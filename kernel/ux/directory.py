@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 class UxDir(UxNode, Dir):
     """A directory, and the nodes of its entries that somebody holds."""
 
+    short_is_last = True
     creates_whole = True
 
     def __init__(self, shared: UxShared, name: str, host: HostStat, parent: Parent | None) -> None:
@@ -184,9 +185,14 @@ class UxDir(UxNode, Dir):
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         listings = self.shared.listings
         listing = listings.going_on(self.host.inode) if after else None
-        number = listings.next_number()
         names = listing.names if listing else None
-        page = await self.shared.store.page(self.way(), names, after, limit, self.shared.is_shown)
+        for is_last in (False, True):
+            number, version = listings.next_number(), self.version
+            page = await self.shared.store.page(self.way(), names, after, limit, self.shared.is_shown, now=is_last)
+            # A thread looks at one entry after the other: a file that is renamed meanwhile may be in it twice. What
+            # fits in a page is to be of one moment: so once more, and then without leaving the loop.
+            if after or len(page.entries) == limit or self.version == version:
+                break
         listings.read_from(self.host.inode, listing or NameList(number, page.names), is_end=not page.entries)
         return [self._stat_of_entry(name, host) for name, host in page.entries]
 

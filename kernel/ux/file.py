@@ -33,8 +33,10 @@ class UxFile(UxNode):
 
     def see(self, host: HostStat) -> None:
         super().see(host)
-        # The host's programs move no version, but each of their writes moves the inode's time.
-        self.version = max(self.version, host.ctime_ns)
+        # The host's programs move no version, but each of their writes moves the inode's time. So does the loss of a
+        # name: of a file that is gone, whoever has it open, the time says nothing.
+        if self.parent is not None:
+            self.version = max(self.version, host.ctime_ns)
 
     def _look(self) -> HostStat:
         # An open file is asked itself: its name may be gone by now, or stand for another one.

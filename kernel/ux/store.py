@@ -85,12 +85,22 @@ class UxStore:
         return directory
 
     async def page(
-        self, way: Sequence[str], names: list[str] | None, after: str, limit: int, is_shown: Callable[[HostStat], bool]
+        self,
+        way: Sequence[str],
+        names: list[str] | None,
+        after: str,
+        limit: int,
+        is_shown: Callable[[HostStat], bool],
+        *,
+        now: bool = False,
     ) -> Page:
-        """At most ``limit`` entries after a name, in order. ``names``: as an earlier page found them."""
+        """At most ``limit`` entries after a name, in order. ``names``: as an earlier page found them. ``now``: on the
+        loop, however long it takes."""
         with self.directory(way) as directory:
             # A later page of a long listing goes to a thread, too: each of its entries is looked at.
             if names is None and (names := directory.few_names(INLINE_NAMES_MAX)) is not None:
+                now = True
+            if now:
                 return _page(directory, way, names, after, limit, is_shown)
             return await self._threads.run(_page, directory, way, names, after, limit, is_shown)
 

@@ -151,8 +151,8 @@ class FsCalls(Face):
         return self.run(self._clnt.create_leader_file(pn, data, lease, fence))
 
     def get_file(self, pn: str) -> bytes:
-        """The whole contents, of any size; up to 1 MiB in one message. A link without ``/`` at the end gives what
-        the link itself holds."""
+        """The whole contents, of any size, as they were at one moment; up to 1 MiB in one message. A link without
+        ``/`` at the end gives what the link itself holds. Version for a larger file that changes all the time."""
         return self.run(self._clnt.get_file(pn))
 
     def put_file(self, pn: str, data: Data, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
@@ -207,7 +207,8 @@ class FsCalls(Face):
         return self.run(self._clnt.sprint_dir(pn))
 
     def rmdir(self, pn: str) -> None:
-        """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file."""
+        """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file. Inval for
+        what cannot be removed, ``.`` or the root of a server, before anything is."""
         self.run(self._clnt.rmdir(pn))
 
     def rmdir_entries(self, pn: str) -> None:
@@ -220,7 +221,8 @@ class FsCalls(Face):
         return self.run(self._clnt.move_dir_entries(src, dst))
 
     def fence_dir(self, directory: str, fence: Fence) -> None:
-        """From now on this client's changes below ``directory`` carry ``fence``; an empty fence takes it off."""
+        """From now on this client's changes below ``directory``, by whichever pathname, carry ``fence``; an empty fence
+        takes it off. The directory's links and unions are followed first, and their server asked."""
         self.run(self._clnt.fence_dir(directory, fence))
 
     def transact(self, changes: Sequence[Change]) -> list[Changed]:
@@ -283,7 +285,8 @@ class FsCalls(Face):
         return self.run(self._clnt.append_file_json(pn, value))
 
     def copy_file(self, src: str, dst: str) -> int:
-        """Copies contents, also across servers; ``dst`` must not exist. Returns the length."""
+        """Copies contents, also across servers; ``dst`` must not exist. Returns the length. Version if ``src`` changes
+        meanwhile, so that the copy may be a mixture. What was copied before an error stays, except on S3."""
         return self.run(self._clnt.copy_file(src, dst))
 
     def copy_dir(self, src: str, dst: str) -> int:

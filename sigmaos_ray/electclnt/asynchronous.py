@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from sigmaos_ray import debug, serr
 from sigmaos_ray.deadlines import within
 from sigmaos_ray.leaseclnt import leases_of
-from sigmaos_ray.sigmap import DEV_NAMED, DMDEVICE, FENCES, NAMED, NO_FENCE, Fence, path
+from sigmaos_ray.sigmap import DEV_NAMED, DMDEVICE, NAMED, NO_FENCE, Fence, path
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -42,6 +42,8 @@ class AsyncElectClnt:
         self._fence = NO_FENCE
         self._lease: AsyncLease | None = None
         """Ours alone. It rests while we do not lead, and is used again."""
+        self._object = 0
+        """The qid path of this candidate's last leader file."""
         self._watcher: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._lost_threaded = threading.Event()
@@ -127,10 +129,13 @@ class AsyncElectClnt:
         await self._sc.makedirs(parent)
         if (await self._sc.stat(parent)).dev != DEV_NAMED:
             raise serr.NotSupported(self._pathname, "elections are held in named, which keeps their epochs")
+        # Where links lead today: named knows the leader's fence by the pathname at which the file stands.
+        self._pathname = "/".join([*await self._sc.core.behind_links(parts[:-1]), parts[-1]])
 
     async def _make_leader_file(self, data: bytes, lease_id: int) -> int:
         """The epoch: the revision at which the file was made."""
         made = await self._sc.create_whole(self._pathname, data, LEADER_PERM, lease_id)
+        self._object = made.path
         return made.version
 
     async def _watch(self, lease: AsyncLease, fence: Fence) -> None:
@@ -138,7 +143,7 @@ class AsyncElectClnt:
         # The lease tells of trouble between this process and named; the file, that somebody else removed it.
         over = {
             asyncio.create_task(lease.lost.wait(), name="elect-lease"),
-            asyncio.create_task(self._wait_deposed(fence), name="elect-file"),
+            asyncio.create_task(self._wait_deposed(), name="elect-file"),
         }
         try:
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
@@ -154,12 +159,12 @@ class AsyncElectClnt:
         self.lost.set()
         self.lost_threaded.set()
 
-    async def _wait_deposed(self, fence: Fence) -> None:
+    async def _wait_deposed(self) -> None:
         directory, _, name = self._pathname.rpartition("/")
         while True:
             try:
                 async with self._sc.watch_dir(directory) as watch:
-                    while await self._leads(fence):
+                    while await self._leads():
                         while all(event.name != name for event in await watch.read()):
                             continue
                     return
@@ -169,16 +174,12 @@ class AsyncElectClnt:
             except serr.NotFound:
                 return
 
-    async def _leads(self, fence: Fence) -> bool:
-        """True while the file is there, and is this leadership's."""
-        shown = path.join(NAMED, FENCES, fence.pathname.replace("/", "-"))
-        # A file of that name may be the next leader's already: the newest fence tells whose it is.
+    async def _leads(self) -> bool:
+        """True while the file is there, and is this leadership's: one of that name may be the next leader's already."""
         try:
-            await self._sc.stat(self._pathname)
-            newest: int = (await self._sc.get_file_json(shown))["epoch"]
+            return (await self._sc.stat(self._pathname)).qid.path == self._object
         except serr.NotFound:
             return False
-        return newest == fence.epoch
 
     async def release_leadership(self) -> None:
         """Gives the leadership up at once; that it was over already is fine. ``fence`` stays what it was. If it fails,

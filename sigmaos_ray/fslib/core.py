@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
@@ -18,10 +19,10 @@ from sigmaos_ray.fslib.repeats import LOOKED, NEVER_RAN, Repeats
 from sigmaos_ray.fslib.stats import ClientStats
 from sigmaos_ray.fslib.union import UnionChooser
 from sigmaos_ray.fslib.walk import PathWalker
-from sigmaos_ray.sigmap import DMDIR, NO_FENCE, NO_LEASE, OEXCL, OREAD, OTRUNC, Fence, Mode, Perm, path
+from sigmaos_ray.sigmap import DMDIR, NO_FENCE, NO_LEASE, OREAD, OTRUNC, Fence, Mode, Perm, path
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from sigmaos_ray.config import Config, ProcEnv
     from sigmaos_ray.fslib.mounts import Mount
@@ -29,6 +30,18 @@ if TYPE_CHECKING:
     from sigmaos_ray.fslib.walk import Walked
 
 T = TypeVar("T")
+
+
+class Target(NamedTuple):
+    """Where one message of a call goes."""
+
+    fid: RemoteFid
+    names: list[str]
+    """Below the fid."""
+    way: list[str]
+    """The pathname by which this is reached, links followed."""
+    fence: Fence
+    """What changes there carry."""
 
 
 class FsCore:
@@ -76,27 +89,67 @@ class FsCore:
         self,
         parts: list[str],
         resolve: bool,
-        message: Callable[[RemoteFid, list[str]], Awaitable[T]],
-        walked: Callable[[], Awaitable[T]],
+        message: Callable[[Target], Awaitable[T]],
         errors: Errors,
     ) -> T:
-        """One message to the server of the longest mount; ``walked`` if it cannot do it alone (N-10). ``errors``: when
-        all of it is done again (``repeats``)."""
+        """One message to the server of the longest mount, with all names that are left, so that the server does all of
+        it at one moment (N-10, P-15). Where a link or a union is on the way, which only a client can follow, the
+        server refuses; the message is sent again, by the way that was found. ``errors``: when all of it is done again
+        (``repeats``)."""
 
-        # What a walk may mend is left to ``walked``: a link on the way, of which NotDir tells, and a union without an
-        # entry.
         async def once() -> T:
-            mount, rest = await self.mounts.longest(parts, exact=resolve)
-            try:
-                return await message(mount.fid, rest)
-            except serr.SigmaError as error:
-                self.walker.drop_if_lost(mount, error)
-                # The server restarted, or dropped this client: nothing ran, and a walk attaches anew.
-                if serr.is_session_error(error) or not serr.is_walk_ok(error):
-                    raise
-            return await walked()
+            way, links_count = parts, 0
+            while True:
+                mount, rest = await self.mounts.longest(way, exact=resolve)
+                try:
+                    return await message(Target(mount.fid, rest, way, self.fence_of(parts, way)))
+                except serr.SigmaError as error:
+                    self.walker.drop_if_lost(mount, error)
+                    if not _may_go_on(error):
+                        raise
+                    step = await self.walker.step(mount, way, rest, resolve)
+                    if step is None:
+                        raise
+                way, links_count = step.parts, links_count + step.is_link
+                self.walker.check_links(way, links_count)
 
         return await self.repeats.call(once, errors)
+
+    def fence_of(self, parts: list[str], way: list[str] | None = None) -> Fence:
+        """What a change at a pathname carries; ``way``: what its links have led to."""
+        if not self.fences:
+            return NO_FENCE
+        return self.fences.of(self.mounts.resolved(way or parts), parts)
+
+    async def fence_dir(self, directory: list[str], fence: Fence) -> None:
+        """From now on changes below a directory carry ``fence``, whichever way they come; an empty one takes it off."""
+        if not fence:
+            self.fences.take_off(directory)
+            return
+        way = await self.repeats.call(lambda: self.behind_links(directory), LOOKED)
+        self.fences.put(directory, self.mounts.resolved(way), fence)
+
+    async def behind_links(self, parts: list[str]) -> list[str]:
+        """The pathname that the links on the way to a pathname and at its end lead to; what is there, or not, last."""
+        way, links_count = parts, 0
+        while True:
+            mount, rest = await self.mounts.longest(way, exact=True)
+            step = await self.walker.step(mount, way, rest, resolve=True) if rest else None
+            if step is None:
+                return way
+            way, links_count = step.parts, links_count + step.is_link
+            self.walker.check_links(way, links_count)
+
+    @contextlib.contextmanager
+    def freeing(self, walked: Walked) -> Iterator[None]:
+        """A block that uses what was walked to; then it is freed."""
+        try:
+            yield
+        except serr.SigmaError as error:
+            self.walker.drop_if_lost(walked.mount, error)
+            raise
+        finally:
+            walked.fid.free()
 
     async def mount_of(self, parts: list[str]) -> Mount:
         """The mount that a walk goes through last, links followed."""
@@ -104,18 +157,23 @@ class FsCore:
         walked.fid.free()
         return walked.mount
 
+    async def is_server_root(self, parts: list[str]) -> bool:
+        """True if a pathname, links followed, leads to the root of a mount and not to an entry."""
+        way = await self.repeats.call(lambda: self.behind_links(parts), LOOKED)
+        return not (await self.mounts.longest(way, exact=True))[1]
+
     # -- fids by pathname; whoever gets one clunks it
 
     async def open_fid(self, pn: str, mode: Mode) -> RemoteFid:
-        """An open fid of what is there. NotLeading, and a session that ends between the walk and the open, are repeated
-        from the walk on; what truncates, only if it did not run."""
+        """An open fid of what is there. What truncates is repeated only if it did not run."""
         parts, resolve = parse(pn)
 
-        async def once() -> RemoteFid:
-            walked = await self.walker.walk_through(parts, resolve=resolve)
-            return await self._through(walked, partial(walked.fid.open, mode, self.fences.of(parts)))
+        async def send(to: Target) -> RemoteFid:
+            opened = await to.fid.open_file(to.names, mode, resolve=resolve, fence=to.fence)
+            opened.way = to.way
+            return opened
 
-        return await self.repeats.call(once, NEVER_RAN if mode & OTRUNC else LOOKED)
+        return await self.fast(parts, resolve, send, NEVER_RAN if mode & OTRUNC else LOOKED)
 
     async def _through(self, walked: Walked, call: Callable[[], Awaitable[object]]) -> RemoteFid:
         """The fid that was walked to, after a call on it; freed if that fails."""
@@ -144,7 +202,8 @@ class FsCore:
 
         async def once() -> RemoteFid:
             walked = await self.walker.walk_through(parts[:-1], resolve=True)
-            fence_of = fence or self.fences.of(parts)
+            walked.fid.way = way = [*walked.parts, parts[-1]]
+            fence_of = fence or self.fence_of(parts, way)
             return await self._through(
                 walked, partial(walked.fid.create, parts[-1], perm, mode, lease_id, fence_of, data)
             )
@@ -154,22 +213,17 @@ class FsCore:
     async def create_or_open_fid(self, pn: str, perm: Perm, mode: Mode, lease_id: int = NO_LEASE) -> RemoteFid:
         """An open fid of a file that is made if it is absent, and if it exists opened in ``mode``, unless OEXCL."""
         parts, resolve = parse(pn)
-        if resolve:
-            try:
-                return await self.open_fid(pn, mode)
-            except serr.NotFound:
-                pn = "/".join(parts)
-        # Two calls, and others may come between them in either order: it goes round until one of them fits.
-        while True:
-            try:
-                return await self.create_fid(pn, perm, mode, lease_id)
-            except serr.Exists:
-                if mode & OEXCL:
-                    raise
-            try:
-                return await self.open_fid(pn, mode)
-            except serr.NotFound:
-                continue
+        if len(parts) < 2:
+            raise serr.Inval(pn, "cannot be created")
+
+        async def send(to: Target) -> RemoteFid:
+            opened = await to.fid.open_file(
+                to.names, mode, resolve=resolve, makes=True, perm=perm, lease=lease_id, fence=to.fence
+            )
+            opened.way = to.way
+            return opened
+
+        return await self.fast(parts, resolve, send, NEVER_RAN)
 
     async def open_dir(self, pn: str) -> RemoteFid:
         """An open fid of a directory; NotDir for anything else."""
@@ -178,3 +232,8 @@ class FsCore:
             fid.free()
             raise serr.NotDir(pn)
         return fid
+
+
+def _may_go_on(error: serr.SigmaError) -> bool:
+    """What a server answers about a link on the way, or about a union: a client goes on from there."""
+    return isinstance(error, serr.NotDir) or (isinstance(error, serr.NotFound) and path.is_union(error.obj))

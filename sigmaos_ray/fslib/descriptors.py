@@ -9,7 +9,20 @@ from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import Data, FsPart, lease_id_of
 from sigmaos_ray.fslib.readers import AsyncReader
-from sigmaos_ray.sigmap import DMTMP, NO_FENCE, NO_LEASE, NO_OFFSET, OAPPEND, OREAD, OWRITE, Fence, Mode, Perm, Qid
+from sigmaos_ray.sigmap import (
+    DMTMP,
+    NO_FENCE,
+    NO_LEASE,
+    NO_OFFSET,
+    OAPPEND,
+    OREAD,
+    OWRITE,
+    Fence,
+    Mode,
+    Perm,
+    Qid,
+    path,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +101,7 @@ class DescriptorCalls(FsPart):
         """Writes all of ``data`` at the descriptor's offset, which moves on; returns its length. With OAPPEND: at the
         end of the file. A failure in the middle leaves what was written before it."""
         entry = self.core.fds.get(fd)
-        return await self._write(entry, data, self.core.fences.of_pathname(entry.pathname))
+        return await self._write(entry, data, self.core.fence_of(path.split(entry.pathname), entry.fid.way))
 
     async def write_fence(self, fd: int, data: Data, fence: Fence) -> int:
         """``write`` under ``fence``, instead of the one that changes there carry: Stale if the server knows a newer

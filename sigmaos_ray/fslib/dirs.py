@@ -117,13 +117,17 @@ class DirCalls(FsPart, NeedsEntries):
                     lines.append("  " * (depth + 1) + "(gone)")
 
     async def rmdir(self, pn: str) -> None:
-        """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file."""
+        """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file. Inval for
+        what cannot be removed, ``.`` or the root of a server, before anything is."""
         fences = self.core.fences
+        parts, resolve = parse(pn)
         with about(pn):
+            if len(parts) < 2 or parts[-1] == "." or (resolve and await self.core.is_server_root(parts)):
+                raise serr.Inval(pn, "what is no entry of a directory cannot be removed")
             fid = await self.core.open_dir(pn)
             # One request carries one fence: where entries below have others, they go one by one.
             if fid.removes_all and not fences.has_below(pn):
-                await fid.remove(fences.of_pathname(pn), everything=True)
+                await fid.remove(self.core.fence_of(parts, fid.way), everything=True)
                 return
             try:
                 stats = await self._collected(pn, dir_pages(fid, self.core.config))
@@ -169,8 +173,10 @@ class DirCalls(FsPart, NeedsEntries):
         return count
 
     async def fence_dir(self, directory: str, fence: Fence) -> None:
-        """From now on this client's changes below ``directory`` carry ``fence``; an empty fence takes it off."""
-        self.core.fences.put(directory, fence)
+        """From now on this client's changes below ``directory``, by whichever pathname, carry ``fence``; an empty fence
+        takes it off. The directory's links and unions are followed first, and their server asked."""
+        with about(directory):
+            await self.core.fence_dir(path.split(directory), fence)
 
 
 def names(stats: Iterable[Stat]) -> list[str]:

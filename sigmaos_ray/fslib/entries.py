@@ -39,19 +39,10 @@ class EntryCalls(FsPart):
         ``mount_tree`` mounted, is not asked: its name is then where it is (N-15)."""
         parts, resolve = parse(pn)
 
-        async def walked() -> Stat:
-            fid = await self.core.walker.walk(parts, resolve=resolve)
-            try:
-                return await fid.stat()
-            finally:
-                await fid.clunk_quietly()
-
         with about(pn):
             if not resolve and (endpoint := await self._mounted_at(parts)) is not None:
                 return Stat(name=",".join(endpoint.addrs), mode=_ROOT_PERM)
-            return await self.core.fast(
-                parts, resolve, lambda fid, rest: fid.stat(rest, resolve=resolve), walked, LOOKED
-            )
+            return await self.core.fast(parts, resolve, lambda to: to.fid.stat(to.names, resolve=resolve), LOOKED)
 
     async def _mounted_at(self, parts: list[str]) -> Endpoint | None:
         """The endpoint of a mount that no endpoint file is behind."""
@@ -66,12 +57,6 @@ class EntryCalls(FsPart):
         """Removes a file, a link, or an empty directory; NotEmpty for a full one. ``fence``: instead of the one that
         changes there carry."""
         parts, resolve = parse(pn)
-        fence = fence or self.core.fences.of(parts)
-
-        async def walked() -> None:
-            fid = await self.core.walker.walk(parts, resolve=resolve)
-            await fid.remove(fence)
-
         with about(pn):
             if len(parts) < 2:
                 raise serr.Inval(pn, "the root cannot be removed")
@@ -80,8 +65,7 @@ class EntryCalls(FsPart):
                 resolve,
                 # Never twice: if the first try worked, a second would find nothing, or take away what somebody made
                 # since.
-                lambda fid, rest: fid.remove_file(rest, resolve=resolve, fence=fence),
-                walked,
+                lambda to: to.fid.remove_file(to.names, resolve=resolve, fence=fence or to.fence),
                 NEVER_RAN,
             )
 
@@ -89,7 +73,6 @@ class EntryCalls(FsPart):
         """Removes the file that holds exactly ``data``, up to 1 MiB, which nobody else writes; NotFound if it is gone,
         also if another one has its name by now. Goes on by itself when an outcome is unknown: it is looked up."""
         parts, _ = parse(pn)
-        fence = self.core.fences.of(parts)
         is_asked = False
 
         async def once() -> None:
@@ -102,13 +85,14 @@ class EntryCalls(FsPart):
                 raise
             # Before the message leaves: whatever becomes of it, a file that is gone from now on may be gone by it.
             is_asked = True
-            await fid.remove(fence)
+            await fid.remove(self.core.fence_of(parts, fid.way))
 
         with about(pn):
             await self.core.repeats.call(once, MARKED)
 
     async def _walk_to_own(self, parts: list[str], data: bytes) -> RemoteFid:
-        fid = await self.core.walker.walk(parts, resolve=False)
+        fid = (walked := await self.core.walker.walk_through(parts, resolve=False)).fid
+        fid.way = walked.parts
         try:
             if await fid.get_file([], len(data) + 1) != data:
                 raise serr.NotFound(parts[-1], "another file has its name")
@@ -126,35 +110,34 @@ class EntryCalls(FsPart):
             if len(old_parts) < 2 or len(new_parts) < 2:
                 raise serr.Inval(old, "the root cannot be renamed")
             if old_parts[:-1] == new_parts[:-1]:
-                await self._rename_in_place(old_parts, new_parts[-1], self.core.fences.of(old_parts))
+                await self._rename_in_place(old_parts, new_parts[-1])
             else:
                 await self._rename_across(old_parts, new_parts)
 
-    async def _rename_in_place(self, old_parts: list[str], name: str, fence: Fence) -> None:
-        directory = await self.core.walker.walk(old_parts[:-1], resolve=True)
-        try:
-            await directory.rename_to(name, fence, old_parts[-1:])
-        finally:
-            await directory.clunk_quietly()
+    async def _rename_in_place(self, old_parts: list[str], name: str) -> None:
+        await self.core.fast(old_parts, False, lambda to: to.fid.rename_to(name, to.fence, to.names), NEVER_RAN)
 
     async def _rename_across(self, old_parts: list[str], new_parts: list[str]) -> None:
-        old_fence, fence = self.core.fences.of(old_parts), self.core.fences.of(new_parts)
-        source = await self.core.walker.walk(old_parts[:-1], resolve=True)
-        try:
-            target = await self.core.walker.walk(new_parts[:-1], resolve=True)
-            try:
-                if source.session is not target.session:
-                    raise serr.Inval("/".join(new_parts), "a rename stays within one server")
-                await source.rename_at(old_parts[-1], target, new_parts[-1], fence, old_fence)
-            except serr.Inval:
-                # Two ways to one directory, through a link: servers take that for a mistake.
-                if not await _are_one(source, target):
-                    raise
-                await self._rename_in_place(old_parts, new_parts[-1], fence or old_fence)
-            finally:
-                await target.clunk_quietly()
-        finally:
-            await source.clunk_quietly()
+        core = self.core
+
+        async def once() -> None:
+            source = await core.walker.walk_through(old_parts[:-1], resolve=True)
+            with core.freeing(source):
+                target = await core.walker.walk_through(new_parts[:-1], resolve=True)
+                with core.freeing(target):
+                    if source.fid.session is not target.fid.session:
+                        raise serr.Inval("/".join(new_parts), "a rename stays within one server")
+                    old_fence = core.fence_of(old_parts, [*source.parts, old_parts[-1]])
+                    fence = core.fence_of(new_parts, [*target.parts, new_parts[-1]])
+                    try:
+                        await source.fid.rename_at(old_parts[-1], target.fid, new_parts[-1], fence, old_fence)
+                    except serr.Inval:
+                        # Two ways to one directory, through a link: servers take that for a mistake.
+                        if not await _are_one(source.fid, target.fid):
+                            raise
+                        await source.fid.rename_to(new_parts[-1], fence or old_fence, old_parts[-1:])
+
+        await core.repeats.call(once, NEVER_RAN)
 
     async def new_pipe(self, pn: str, perm: Perm = 0o777) -> None:
         """Makes a pipe (R-12): bytes from those who open it to write, to those who open it to read; 8 KiB lie between
@@ -174,7 +157,7 @@ class EntryCalls(FsPart):
                 fid = await self.core.create_fid(pn, DMDEVICE | DMTMP | 0o777, OWRITE, lease_id, data, fence)
             except serr.NotSupported:  # by servers that cannot make a file with its contents: then in two steps
                 fid = await self.core.create_fid(pn, DMDEVICE | DMTMP | 0o777, OWRITE, lease_id, fence=fence)
-                await fid.write(0, data, fence or self.core.fences.of(parts))
+                await fid.write(0, data, fence or self.core.fence_of(parts, fid.way))
                 await fid.clunk()
             else:
                 await fid.clunk_quietly()

@@ -31,7 +31,7 @@ _log = debug.selector("SESSCLNT")
 class RemoteFid:
     """A fid that this client holds at a server. Whoever got it clunks it."""
 
-    __slots__ = ("_clnt", "made", "number", "perm", "removes_all", "seen", "session")
+    __slots__ = ("_clnt", "made", "number", "one_version", "perm", "removes_all", "seen", "session", "way")
 
     def __init__(self, clnt: FidClnt, session: ClientSession, number: int) -> None:
         self._clnt = clnt
@@ -41,8 +41,12 @@ class RemoteFid:
         """What ``create`` made."""
         self.perm: Perm = 0
         """What ``open`` opened: more than a qid's type tells."""
+        self.way: list[str] | None = None
+        """The pathname that the links on the way to what was opened led to."""
         self.seen = Qid()
         """What ``open`` opened, as it was then."""
+        self.one_version = False
+        """All reads of what was opened are of that version, or raise Version."""
         self.removes_all = False
         """What was opened is a directory that ``remove`` takes with all below it."""
 
@@ -69,10 +73,12 @@ class RemoteFid:
         """``fence``: for an open that changes the file (OTRUNC)."""
         request = pb.Topen(fid=self.number, mode=mode, fence=wire.fence_to_pb(fence))
         reply = await self._call(Request(open=request))
-        self.perm = reply.open.perm
-        self.removes_all = reply.open.removes_all
-        self.seen = wire.qid_from_pb(reply.open.qid)
+        self._see(reply.open)
         return self.seen
+
+    def _see(self, opened: pb.Ropen) -> None:
+        self.perm, self.removes_all, self.one_version = opened.perm, opened.removes_all, opened.one_version
+        self.seen = wire.qid_from_pb(opened.qid)
 
     async def open_file(
         self,
@@ -99,9 +105,7 @@ class RemoteFid:
             perm=perm,
             lease=lease,
         )
-        new.perm = (opened := (await self._call_for(new, Request(openfile=request))).open).perm
-        new.removes_all = opened.removes_all
-        new.seen = wire.qid_from_pb(opened.qid)
+        new._see((await self._call_for(new, Request(openfile=request))).open)
         if new.perm & DMNAMEDPIPE:
             try:
                 await new.open(mode, fence)
@@ -131,6 +135,11 @@ class RemoteFid:
     async def read(self, offset: int, count: int) -> bytes:
         reply = await self._call(Request(read=pb.Tread(fid=self.number, offset=offset, count=count)))
         return reply.read.data
+
+    async def read_entries(self, count: int) -> tuple[bytes, bool]:
+        """The next entries of an open directory; and whether they are known to be the last."""
+        reply = (await self._call(Request(read=pb.Tread(fid=self.number, count=count)))).read
+        return reply.data, reply.is_end
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         request = pb.Twrite(fid=self.number, offset=offset, data=data, fence=wire.fence_to_pb(fence))
@@ -209,8 +218,15 @@ class RemoteFid:
 
     async def get_file(self, names: Sequence[str], count: int, *, offset: int = 0, resolve: bool = False) -> bytes:
         """At most ``count`` bytes; fewer mean the file ends there."""
+        return (await self.get_part(names, count, offset=offset, resolve=resolve))[0]
+
+    async def get_part(
+        self, names: Sequence[str], count: int, *, offset: int = 0, resolve: bool = False
+    ) -> tuple[bytes, Qid]:
+        """Like ``get_file``; and, if the file may go on, what was read, as it was: empty where nobody can tell."""
         request = pb.Tgetfile(fid=self.number, mode=OREAD, offset=offset, count=count, names=names, resolve=resolve)
-        return (await self._call(Request(getfile=request))).getfile.data
+        reply = (await self._call(Request(getfile=request))).getfile
+        return reply.data, wire.qid_from_pb(reply.qid)
 
     async def put_file(
         self,

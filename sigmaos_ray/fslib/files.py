@@ -8,41 +8,57 @@ from sigmaos_ray import serr
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import Data, FsPart, NeedsEntries, lease_id_of
 from sigmaos_ray.fslib.pathnames import parse
-from sigmaos_ray.fslib.puts import put_whole
+from sigmaos_ray.fslib.puts import content_of, put_whole
 from sigmaos_ray.fslib.readers import AsyncReader
 from sigmaos_ray.fslib.repeats import LOOKED
-from sigmaos_ray.sigmap import DEV_S3, DMSYMLINK, DMTMP, NO_OFFSET, OAPPEND, OEXCL, OTRUNC, OWRITE, Mode, Perm
+from sigmaos_ray.sigmap import (
+    DEV_S3,
+    DMSYMLINK,
+    DMTMP,
+    NO_OFFSET,
+    OAPPEND,
+    OEXCL,
+    OREAD,
+    OTRUNC,
+    OWRITE,
+    Mode,
+    Perm,
+    Qid,
+    path,
+)
 
 
 class FileCalls(FsPart, NeedsEntries):
     """Calls that read or write a file from its beginning to its end."""
 
     async def get_file(self, pn: str) -> bytes:
-        """The whole contents, of any size; up to 1 MiB in one message. A link without ``/`` at the end gives what
-        the link itself holds."""
+        """The whole contents, of any size, as they were at one moment; up to 1 MiB in one message. A link without
+        ``/`` at the end gives what the link itself holds. Version for a larger file that changes all the time."""
         parts, resolve = parse(pn)
         core = self.core
         io_bytes_max = core.config.wire.io_bytes_max
 
-        async def walked() -> bytes:
-            fid = await core.walker.walk(parts, resolve=resolve)
+        with about(pn):
+            data, seen = await core.fast(
+                parts, resolve, lambda to: to.fid.get_part(to.names, io_bytes_max, resolve=resolve), LOOKED
+            )
+            return data if len(data) < io_bytes_max else await self._get_large(pn, data, seen)
+
+    async def _get_large(self, pn: str, first: bytes, seen: Qid) -> bytes:
+        """The file that ``first`` is the beginning of, if it is still what was ``seen``; else all of it, anew."""
+        for _ in range(self.core.config.streams.rereads_max + 1):
+            fid = await self.core.open_fid(pn, OREAD)
             try:
-                return await fid.get_file([], io_bytes_max)
+                begun = first if (fid.seen.path, fid.seen.version) == (seen.path, seen.version) else b""
+                async with AsyncReader(self.core, pn, len(begun), fid=fid, is_shared=True) as reader:
+                    data = begun + await reader.read()
+                    if await reader.is_of_one_version():
+                        return data
+            except serr.Version:
+                continue
             finally:
                 await fid.clunk_quietly()
-
-        with about(pn):
-            data = await core.fast(
-                parts,
-                resolve,
-                lambda fid, rest: fid.get_file(rest, io_bytes_max, resolve=resolve),
-                walked,
-                LOOKED,
-            )
-            if len(data) < io_bytes_max:
-                return data
-            async with AsyncReader(core, pn, len(data)) as reader:
-                return data + await reader.read()
+        raise serr.Version(pn, "it changed each time that it was read")
 
     async def put_file(self, pn: str, data: Data, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
         """Makes a file, or replaces its whole contents; returns the length written. OEXCL: it must not exist. OAPPEND:
@@ -64,14 +80,18 @@ class FileCalls(FsPart, NeedsEntries):
     async def put_file_atomic(self, pn: str, data: Data, perm: Perm = 0o777) -> int:
         """Replaces the whole contents at any size; readers see the old or the new, never a mix. Through a temporary
         file beside it, where the server can rename."""
+        data = content_of(data)
         if len(data) <= self.core.io_bytes_max:
             return await self.put_file(pn, data, perm)
         if await self._appears_at_close(pn):
             return await self.put_file(pn, data, perm)
-        pn = await self._behind_links(pn)
+        parts, resolve = parse(pn)
+        if resolve:
+            pn = "/".join(await self.core.behind_links(parts))
         fids = self.core.fids
         # Beside the file, as a rename stays within one server. Its name is this call's alone: client ids are random.
-        temporary = f"{pn.rstrip('/')}.{fids.client_id:x}.{fids.next_number()}"
+        directory, _, name = pn.rstrip("/").rpartition("/")
+        temporary = path.join(directory, _temporary_name(name, f".{fids.client_id:x}.{fids.next_number()}"))
         try:
             count = await self.put_file(temporary, data, perm, OWRITE | OEXCL)
             await self.rename(temporary, pn)
@@ -80,18 +100,6 @@ class FileCalls(FsPart, NeedsEntries):
             await asyncio.shield(self._remove_if_there(temporary))
             raise
         return count
-
-    async def _behind_links(self, pn: str) -> str:
-        """For a pathname that ends in ``/``, the one that the link at its end leads to."""
-        parts, resolve = parse(pn)
-        if not resolve:
-            return pn
-        try:
-            walked = await self.core.walker.walk_through(parts, resolve=True)
-        except serr.NotFound:
-            return "/".join(parts)
-        await walked.fid.clunk_quietly()
-        return "/".join(walked.parts)
 
     async def _appears_at_close(self, pn: str) -> bool:
         """True for files of servers that show a new object only when it is complete, and cannot rename: S3."""
@@ -107,3 +115,9 @@ class FileCalls(FsPart, NeedsEntries):
         """Makes a link to a pathname. Exists if the name is taken; the target need not exist."""
         parse(target)
         await put_whole(self.core, pn, target.encode(), DMSYMLINK | 0o777, OWRITE | OEXCL, 0)
+
+
+def _temporary_name(name: str, suffix: str) -> str:
+    """``name`` with a suffix, and cut where it would be too long for an entry with it."""
+    beginning = name.encode()[: path.NAME_BYTES_MAX - len(suffix)].decode(errors="ignore")
+    return beginning + suffix

@@ -11,7 +11,7 @@ import msgspec
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.fslib.repeats import UnreachableForGood
-from sigmaos_ray.sigmap import NAMED, Endpoint
+from sigmaos_ray.sigmap import NAMED, Endpoint, path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -243,6 +243,16 @@ class MountTable:
                 other.fid.free()  # where the session lives, the server keeps the fid
                 if not other.is_asked_for:
                     del self._mounts[prefix]
+
+    def resolved(self, parts: list[str]) -> list[str]:
+        """The pathname with each ``~any`` and ``~local`` that this client goes through replaced by its entry."""
+        if not any(map(path.is_union, parts)):
+            return parts
+        resolved = []
+        for place, part in enumerate(parts):
+            mount = self._mounts.get(tuple(parts[: place + 1])) if path.is_union(part) else None
+            resolved.append(mount.entry if mount is not None and mount.entry else part)
+        return resolved
 
     def at(self, prefix: Prefix) -> Mount | None:
         """The mount at the very prefix."""

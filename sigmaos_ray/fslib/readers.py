@@ -98,9 +98,14 @@ class AsyncReader:
         """``count`` bytes, fewer only at the end; all that is left for a negative count."""
         data: list[bytes] = []
         remaining = count
-        while remaining != 0 and await self._fill():
-            data.append(self._take(len(self._part) if remaining < 0 else remaining))
-            remaining -= len(data[-1]) if remaining > 0 else 0
+        try:
+            while remaining != 0 and await self._fill():
+                data.append(self._take(len(self._part) if remaining < 0 else remaining))
+                remaining -= len(data[-1]) if remaining > 0 else 0
+        except BaseException:
+            # Whoever reads on gets it: what is neither returned nor kept would be missing.
+            self._part, self._taken_bytes = b"".join(data), 0
+            raise
         return data[0] if len(data) == 1 else b"".join(data)
 
     def _take(self, count: int) -> bytes:
@@ -151,7 +156,13 @@ class AsyncReader:
         if not part.task.done():
             await asyncio.wait({part.task})
         self._ahead.popleft()
-        self._part = await self._result(fid, part)
+        try:
+            self._part = self._result(fid, part)
+        except BaseException:
+            # Whoever reads on begins with what could not be read: to go on behind it would leave it out.
+            self._next_offset = part.start
+            await self._drop_ahead()
+            raise
         self._parts_count += 1
         if not self._part:
             self._at_end = True
@@ -162,7 +173,7 @@ class AsyncReader:
         self._read_ahead(fid)
         return bool(self._part)
 
-    async def _result(self, fid: RemoteFid, part: _ReadAhead) -> bytes:
+    def _result(self, fid: RemoteFid, part: _ReadAhead) -> bytes:
         try:
             with about(self._pathname):
                 return part.task.result()
@@ -184,6 +195,16 @@ class AsyncReader:
             task = asyncio.create_task(fid.read(start, count), name="read-ahead")
             self._ahead.append(_ReadAhead(task, start, count))
             self._next_offset += count
+
+    async def is_of_one_version(self) -> bool:
+        """False if the file has changed since it was opened: what was read may be of several versions."""
+        fid = self._fid
+        if fid is None:
+            raise serr.Closed(self._pathname, "the reader is not open")
+        if fid.one_version or fid.perm & (DMNAMEDPIPE | DMDEVICE):
+            return True
+        with about(self._pathname):
+            return (await fid.stat()).qid.version == fid.seen.version
 
     async def _drop_ahead(self) -> None:
         tasks = [part.task for part in self._ahead]

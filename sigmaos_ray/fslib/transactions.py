@@ -84,24 +84,25 @@ class TransactionCalls(FsPart):
         places = [_parts_of(change) for change in changes]
         if short := [change.pathname for change, parts in zip(changes, places, strict=True) if len(parts) < 2]:
             raise serr.Inval(short[0], "the root cannot be changed")
-        fence = _the_one({self.core.fences.of(parts) for parts in places})
         try:
-            return await self._transact(changes, places, fence)
+            return await self._transact(changes, places)
         except serr.SigmaError as error:
             _name(error, changes, places)
             raise
 
-    async def _transact(self, changes: list[Change], places: list[list[str]], fence: Fence) -> list[Changed]:
+    async def _transact(self, changes: list[Change], places: list[list[str]]) -> list[Changed]:
         """Walks, and sends. Walks wait for servers that come back; the server that they led to may be gone when the
         changes are sent, and what never ran is then sent once more."""
         ways = ["/".join(parts[:-1]) for parts in places]
         for is_last in (False, True):
             with ExitStack() as stack:
                 directories: dict[str, RemoteFid] = {}
+                resolved: dict[str, list[str]] = {}
                 for way, parts in zip(ways, places, strict=True):
                     if way not in directories:
-                        directories[way] = await self.core.walker.walk(parts[:-1], resolve=True)
-                        stack.callback(directories[way].free)
+                        walked = await self.core.walker.walk_through(parts[:-1], resolve=True)
+                        directories[way], resolved[way] = walked.fid, walked.parts
+                        stack.callback(walked.fid.free)
                 first = directories[ways[0]]
                 if other := [way for way, fid in directories.items() if fid.session is not first.session]:
                     raise serr.Inval(other[0], f"a transaction stays within one server, that of {ways[0]}")
@@ -109,6 +110,10 @@ class TransactionCalls(FsPart):
                     _to_pb(change, directories[way], parts[-1])
                     for change, way, parts in zip(changes, ways, places, strict=True)
                 ]
+                fence_of = self.core.fence_of
+                fence = _the_one(
+                    {fence_of(parts, [*resolved[way], parts[-1]]) for way, parts in zip(ways, places, strict=True)}
+                )
                 try:
                     replies = await first.transact(requests, fence)
                 except serr.SigmaError as error:

@@ -22,10 +22,13 @@ class CopyCalls(FsPart, NeedsFiles, NeedsDirs, NeedsStreams):
     """Calls that copy."""
 
     async def copy_file(self, src: str, dst: str) -> int:
-        """Copies contents, also across servers; ``dst`` must not exist. Returns the length."""
+        """Copies contents, also across servers; ``dst`` must not exist. Returns the length. Version if ``src`` changes
+        meanwhile, so that the copy may be a mixture. What was copied before an error stays, except on S3."""
         async with self.open_reader(src) as reader, self.create_writer(dst, mode=OWRITE | OEXCL) as writer:
             async for part in reader:
                 await writer.write(part)
+            if not await reader.is_of_one_version():
+                raise serr.Version(src, "it changed while it was copied")
         return writer.written_bytes
 
     async def copy_dir(self, src: str, dst: str) -> int:

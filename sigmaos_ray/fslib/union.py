@@ -107,8 +107,11 @@ async def list_dir(fid: RemoteFid, config: Config) -> list[Stat]:
 
 async def dir_pages(fid: RemoteFid, config: Config) -> AsyncGenerator[list[Stat], None]:
     """The pages of an open directory. IOErr if the server sends the same one again: it would do so for ever."""
-    last = b""
-    while data := await fid.read(0, config.wire.io_bytes_max):
+    last, is_end = b"", False
+    while not is_end:
+        data, is_end = await fid.read_entries(config.wire.io_bytes_max)
+        if not data:
+            return
         if data == last:
             raise serr.IOErr(msg="the listing does not go on")
         yield list(wire.unpack_dir(data))

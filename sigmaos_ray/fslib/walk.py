@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.pathnames import COMPONENTS_MAX, too_long
 from sigmaos_ray.fslib.repeats import LOOKED, UnreachableForGood
-from sigmaos_ray.sigmap import ANY, OREAD, Endpoint, EndpointType, path
+from sigmaos_ray.sigmap import ANY, Endpoint, EndpointType, path
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
@@ -17,14 +17,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.fslib.repeats import Repeats
     from sigmaos_ray.fslib.stats import ClientStats
     from sigmaos_ray.fslib.union import UnionChooser
-
-
-class _Restart(Exception):
-    """The walk starts over, at another pathname or with a longer mount table."""
-
-    def __init__(self, parts: list[str], *, link: bool) -> None:
-        self.parts = parts
-        self.link = link
+    from sigmaos_ray.sigmap import Qid
 
 
 class _TargetFailed(Exception):
@@ -42,6 +35,24 @@ class Walked(NamedTuple):
     fid: RemoteFid
     mount: Mount
     parts: list[str]
+
+
+class Step(NamedTuple):
+    """How a pathname goes on that a server could not walk to its end."""
+
+    parts: list[str]
+    is_link: bool
+    """Through a symlink: those may go in circles."""
+
+
+class _Reached:
+    """How far a server walked: along ``way``, and what is ``beyond``."""
+
+    def __init__(self, fid: RemoteFid, parts: list[str], rest: list[str], qids: list[Qid]) -> None:
+        self.fid = fid
+        self.way = parts[: len(parts) - len(rest) + len(qids)]
+        self.beyond = rest[len(qids) :]
+        self.is_link = bool(qids) and qids[-1].is_symlink
 
 
 class PathWalker:
@@ -75,22 +86,58 @@ class PathWalker:
 
     async def _walk_once(self, parts: list[str], resolve: bool) -> Walked:
         self._stats.path["NwalkPath"] += 1
-        restarts = 0
+        links_count = 0
         while True:
             mount, rest = await self._mounts.longest(parts, exact=resolve)
             try:
-                return Walked(await self._walk_below(mount, parts, rest, resolve), mount, parts)
-            except _Restart as restart:
-                parts = restart.parts
-                # Endpoint files and unions do not count: each was mounted, and the next try begins behind it.
-                restarts += restart.link
-                if restarts > self._config.walk.symlink_restarts_max:
-                    raise UnreachableForGood("/".join(parts), "too many symlink cycles") from None
+                end = await self._walk_below(mount, parts, rest, resolve)
             except _TargetFailed as target:
                 raise target.error from None
             except serr.SigmaError as error:
                 self.drop_if_lost(mount, error)
                 raise
+            if not isinstance(end, Step):
+                return Walked(end, mount, parts)
+            # Endpoint files and unions do not count: each was mounted, and the next try begins behind it.
+            parts, links_count = end.parts, links_count + end.is_link
+            self.check_links(parts, links_count)
+
+    def check_links(self, parts: list[str], links_count: int) -> None:
+        """Unreachable, for good, after more symlinks than a way has that goes in no circle."""
+        if links_count > self._config.walk.symlink_restarts_max:
+            raise UnreachableForGood("/".join(parts), "too many symlink cycles")
+
+    async def step(self, mount: Mount, parts: list[str], rest: list[str], resolve: bool) -> Step | None:
+        """Follows the first link or union below a mount on the way to ``parts``, which ``rest`` is the end of; at the
+        end itself only to ``resolve`` it, but a union there becomes its entry. None if there is none."""
+        self._stats.path["NwalkPath"] += 1
+        try:
+            fid, qids = await mount.fid.walk(rest)
+            try:
+                return await self._step_from(_Reached(fid, parts, rest, qids), resolve)
+            finally:
+                fid.free()
+        except _TargetFailed as target:
+            raise target.error from None
+        except serr.SigmaError as error:
+            self.drop_if_lost(mount, error)
+            if isinstance(error, serr.IOErr):
+                # Whatever became of the walk: what the caller is going to do has not been sent.
+                raise serr.Unreachable(error.obj, error.msg) from error
+            raise
+
+    async def _step_from(self, reached: _Reached, resolve: bool) -> Step | None:
+        fid, way, beyond = reached.fid, reached.way, reached.beyond
+        if reached.is_link and (beyond or resolve):
+            return await self._follow(fid, way, beyond)
+        if not beyond or not path.is_union(beyond[0]):
+            return None
+        self._stats.path["NwalkUnion"] += 1
+        name, endpoint = await self._chooser.choose(fid, beyond[0])
+        if len(beyond) == 1 and not resolve:
+            return Step([*way, name], is_link=False)
+        await self._mount((*way, beyond[0]), endpoint, name)
+        return Step(way + beyond, is_link=False)
 
     def drop_if_lost(self, mount: Mount, error: serr.SigmaError) -> None:
         """An error of a call through a mount: if it says that its server is lost, or lost what it kept for this client,
@@ -103,32 +150,31 @@ class PathWalker:
         self._mounts.unmount(mount)
         self._chooser.failed(mount.endpoint)
 
-    async def _walk_below(self, mount: Mount, parts: list[str], rest: list[str], resolve: bool) -> RemoteFid:
+    async def _walk_below(self, mount: Mount, parts: list[str], rest: list[str], resolve: bool) -> RemoteFid | Step:
         fid, qids = await mount.fid.walk(rest)
-        reached = len(qids)
-        if reached == len(rest) and not (resolve and qids and qids[-1].is_symlink):
+        reached = _Reached(fid, parts, rest, qids)
+        if not reached.beyond and not (resolve and reached.is_link):
             return fid
-        way = parts[: len(parts) - len(rest) + reached]
-        beyond = rest[reached:]
         try:
             # Servers walk as far as they can: up to a link, a union, or what is not there.
-            if qids and qids[-1].is_symlink:
-                raise await self._follow(fid, way, beyond)
-            if path.is_union(beyond[0]):
-                return await self._enter_union(fid, way, beyond, resolve)
-            raise serr.NotFound(beyond[0])
+            step = await self._step_from(reached, resolve)
+            if step is None:
+                raise serr.NotFound(reached.beyond[0])
+            return step
         finally:
             fid.free()
 
-    async def _follow(self, link: RemoteFid, way: list[str], beyond: list[str]) -> _Restart:
+    async def _follow(self, link: RemoteFid, way: list[str], beyond: list[str]) -> Step:
         """Where the walk goes on behind a link: at the server an endpoint file names, or at a symlink's target."""
-        await link.open(OREAD)
-        contents = await link.read(0, self._config.wire.io_bytes_max)
+        try:
+            contents = await link.get_file([], self._config.wire.io_bytes_max)
+        except serr.NotFound:  # another one has its name by now
+            return Step(way + beyond, is_link=True)
         endpoint = Endpoint.from_bytes(contents)
         if endpoint is not None:
             self._stats.path["NwalkEP"] += 1
             await self._mount(tuple(way), endpoint)
-            return _Restart(way + beyond, link=False)
+            return Step(way + beyond, is_link=False)
         self._stats.path["Nsym"] += 1
         try:
             target = path.split(contents.decode())
@@ -138,18 +184,7 @@ class PathWalker:
             raise serr.NotFound("/".join(way), "an empty link")
         if len(target) + len(beyond) > COMPONENTS_MAX:
             raise too_long(target + beyond)
-        return _Restart(target + beyond, link=True)
-
-    async def _enter_union(self, fid: RemoteFid, way: list[str], beyond: list[str], resolve: bool) -> RemoteFid:
-        """Continues at an entry of a union; an entry that is last and not to be resolved is itself what is meant."""
-        self._stats.path["NwalkUnion"] += 1
-        name, endpoint = await self._chooser.choose(fid, beyond[0])
-        if len(beyond) == 1 and not resolve:
-            entry, _ = await fid.walk([name])
-            return entry
-        # The choice stays: the mount is at the union's own name, and later walks go through it.
-        await self._mount((*way, beyond[0]), endpoint, name)
-        raise _Restart(way + beyond, link=False)
+        return Step(target + beyond, is_link=True)
 
     async def _mount(self, prefix: tuple[str, ...], endpoint: Endpoint, entry: str = "") -> None:
         try:

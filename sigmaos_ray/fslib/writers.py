@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from sigmaos_ray import serr
 from sigmaos_ray.deadlines import is_cancelled
 from sigmaos_ray.fslib.naming import about
-from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_OFFSET, OAPPEND, Mode, Perm
+from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_OFFSET, OAPPEND, Mode, Perm, path
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -103,7 +103,7 @@ class AsyncWriter:
         await self._sent()
         offset = NO_OFFSET if self._mode & OAPPEND else self._offset
         self._offset += len(part)
-        fence = self._core.fences.of_pathname(self._pathname)
+        fence = self._core.fence_of(path.split(self._pathname), fid.way)
         self._sending = asyncio.create_task(fid.write(offset, part, fence), name="write-behind")
 
     async def _sent(self) -> None:

@@ -25,7 +25,7 @@ from sigmaos_ray import debug, decoding, serr
 from sigmaos_ray.ft.tuning import LEADING
 from sigmaos_ray.leaderclnt import AsyncLeaderClnt
 from sigmaos_ray.machine import OsProcess
-from sigmaos_ray.sigmap import FENCES, NAMED, Fence, path
+from sigmaos_ray.sigmap import Fence
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -149,9 +149,9 @@ async def unless_evicted(sc: AsyncSigmaClnt, work: Awaitable[Any]) -> bool:
 async def bury_dead(sc: AsyncSigmaClnt, pn: str) -> bool:
     """Removes the leader file ``pn`` if its process is gone, and was of this machine; True if it did."""
     try:
-        # The epoch before the contents: if a next leader comes in between, the fence is too old for its file.
-        shown = path.join(NAMED, FENCES, pn.replace("/", "-"))
-        epoch: int = (await sc.get_file_json(shown))["epoch"]
+        # The epoch, which is the file's first version, before the contents: if a next leader comes in between, the
+        # fence is too old for its file; if the file was written again, it is no fence.
+        epoch = (await sc.stat(pn)).qid.version
         leader = _decode(await sc.get_file(pn))
         if not leader.process.is_gone():
             return False

@@ -150,16 +150,18 @@ class Topen(_message.Message):
     def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
 
 class Ropen(_message.Message):
-    __slots__ = ("qid", "iounit", "perm", "removes_all")
+    __slots__ = ("qid", "iounit", "perm", "removes_all", "one_version")
     QID_FIELD_NUMBER: _ClassVar[int]
     IOUNIT_FIELD_NUMBER: _ClassVar[int]
     PERM_FIELD_NUMBER: _ClassVar[int]
     REMOVES_ALL_FIELD_NUMBER: _ClassVar[int]
+    ONE_VERSION_FIELD_NUMBER: _ClassVar[int]
     qid: Qid
     iounit: int
     perm: int
     removes_all: bool
-    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ..., perm: _Optional[int] = ..., removes_all: _Optional[bool] = ...) -> None: ...
+    one_version: bool
+    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ..., perm: _Optional[int] = ..., removes_all: _Optional[bool] = ..., one_version: _Optional[bool] = ...) -> None: ...
 
 class Topenfile(_message.Message):
     __slots__ = ("fid", "newfid", "names", "resolve", "mode", "fence", "makes", "perm", "lease")
@@ -220,10 +222,12 @@ class Tread(_message.Message):
     def __init__(self, fid: _Optional[int] = ..., offset: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Rread(_message.Message):
-    __slots__ = ("data",)
+    __slots__ = ("data", "is_end")
     DATA_FIELD_NUMBER: _ClassVar[int]
+    IS_END_FIELD_NUMBER: _ClassVar[int]
     data: bytes
-    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+    is_end: bool
+    def __init__(self, data: _Optional[bytes] = ..., is_end: _Optional[bool] = ...) -> None: ...
 
 class Twrite(_message.Message):
     __slots__ = ("fid", "offset", "data", "fence")

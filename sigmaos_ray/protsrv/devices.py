@@ -35,6 +35,7 @@ class ReadOnlyDir(Dir):
     """A directory whose entries are the server's matter: ``nodes`` says which there are now."""
 
     dev = DEV_STAT
+    short_is_last = True
 
     def __init__(self, name: str, path: int) -> None:
         self._name = name
@@ -138,6 +139,8 @@ class ReportNode(DeviceNode):
 class Snapshot(OpenFile):
     """A read-only file as it was when it was opened."""
 
+    one_version = True
+
     def __init__(self, name: str, data: bytes) -> None:
         self._name = name
         self._data = data
@@ -189,6 +192,7 @@ class OverlayRoot(Dir):
     def __init__(self, root: Dir, nodes: Sequence[Node]) -> None:
         self._root = root
         self.creates_whole = root.creates_whole
+        self.short_is_last = root.short_is_last
         self._nodes = {node.name: node for node in sorted(nodes, key=lambda node: node.name)}
 
     @property
@@ -221,14 +225,20 @@ class OverlayRoot(Dir):
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         """The server's own entries come first; a cursor that stands at one of them goes on with the rest."""
         own_names = list(self._nodes)
+        own: list[Stat] = []
         if after == "" or after in self._nodes:
             unlisted = own_names[own_names.index(after) + 1 :] if after else own_names
-            if unlisted:
-                return [await self._nodes[name].stat(caller) for name in unlisted[:limit]]
+            own = [await self._nodes[name].stat(caller) for name in unlisted[:limit]]
             after = ""
-        # Entries beneath that bear such a name are hidden by the server's own, as walks have it.
-        page = await self._root.entries(caller, after, limit)
-        return [stat for stat in page if stat.name not in self._nodes]
+        if len(own) == limit:
+            return own
+        while True:
+            page = await self._root.entries(caller, after, limit - len(own))
+            # Entries beneath that bear such a name are hidden by the server's own, as walks have it.
+            shown = [stat for stat in page if stat.name not in self._nodes]
+            if own or shown or not page:
+                return own + shown
+            after = page[-1].name
 
     async def open_entry(self, caller: Caller, name: str, how: OpenHow) -> tuple[Node, OpenFile | None]:
         if name in self._nodes:

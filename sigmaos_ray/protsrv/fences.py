@@ -7,6 +7,7 @@ leaders in again.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -29,12 +30,22 @@ _DIR_PATH: Final = 0x20
 _FIRST_PATH: Final = 0x1_0000
 
 
+FORGOTTEN: Final = "~forgotten"
+"""The pathname under which a table keeps the newest epoch of those that it has forgotten. No entry has such a name."""
+
+
 class FenceTable:
     """The newest fence per pathname. An older one is refused, a newer one remembered; no fence always passes.
+
+    It remembers so many, ``fences_max``. Beyond that the one that was not used for longest is forgotten, and its epoch
+    kept: a fence of an unknown pathname that is not newer may be of a leader that it shut out, and is Stale. Epochs are
+    revisions of one store, which grow from election to election, of whatever name: so whoever is elected after that
+    passes, and a leader that is refused for nothing is elected again.
 
     ``known``: what is remembered from before. ``on_change`` is called each time that something is remembered or
     forgotten, right after it: a server that keeps its fences writes them down there, before it makes the change that
     brought the fence. Otherwise it could restart after the change, and let an old leader undo it.
+    ``forgets``: False for a server that keeps them all (Retry for one too many).
     """
 
     def __init__(
@@ -42,44 +53,66 @@ class FenceTable:
         known: Iterable[Fence] = (),
         on_change: Callable[[], None] | None = None,
         limits: Store | None = None,
+        *,
+        forgets: bool = True,
     ) -> None:
         self._limits = limits or configuration.current().store
-        self._newest = {fence.pathname: fence for fence in known}
+        # In order of their last use, as far as that is known: of those from before, the newer elections last.
+        self._newest = {fence.pathname: fence for fence in sorted(known, key=lambda fence: fence.epoch)}
         self._on_change = on_change
+        self._forgets = forgets
 
     def check(self, *fences: Fence) -> None:
         """Raises Stale for a fence that is older than one seen before; remembers a newer one, but none if one of them
-        is refused. Call it before anything of the change is made. Retry or Inval if a new pathname is one too many, or
-        too long."""
+        is refused. Call it before anything of the change is made. Inval if a new pathname is too long."""
         for fence in fences:
             self._admit(fence)
-        for fence in fences:
-            newest = self._newest.get(fence.pathname)
-            if fence and (newest is None or fence > newest):
-                # Remembered first: if it cannot be written down the change is not made, and a fence too new does no
-                # harm.
-                self._newest[fence.pathname] = fence
+        is_changed = False
+        for fence in filter(None, fences):
+            # Taken out and put in again: the order is that of the last use.
+            newest = self._newest.pop(fence.pathname, None)
+            self._newest[fence.pathname] = newest if newest is not None and fence <= newest else fence
+            if newest is None or fence > newest:
                 _log(f"{fence.pathname} is at {fence.epoch}, {fence.seqno}")
-                self._changed()
+                is_changed = True
+        if is_changed:
+            self._forget_some()
+            # Remembered first: if it cannot be written down the change is not made, and a fence too new does no harm.
+            self._changed()
 
     def _admit(self, fence: Fence) -> None:
         if not fence:
             return
+        if fence.pathname == FORGOTTEN:
+            raise serr.Inval(fence.pathname, "servers keep this name for themselves")
         newest = self._newest.get(fence.pathname)
-        if newest is not None and fence < newest:
+        if newest is None:
+            self._check_unknown(fence)
+        elif fence < newest:
             _log(f"{fence.pathname}: refused {fence.epoch}, {fence.seqno}")
             raise stale(fence, newest)
-        # Never by forgetting another one to make room: its old leaders would be let in again.
-        if newest is None:
-            self._check_room(fence)
 
-    def _check_room(self, fence: Fence) -> None:
+    def _check_unknown(self, fence: Fence) -> None:
         size, limits = len(fence.pathname.encode()), self._limits
         if size > limits.fence_bytes_max:
             limit = f"{size} bytes: a fence's pathname has at most {limits.fence_bytes_max}"
             raise serr.Inval(fence.pathname, limit)
-        if len(self._newest) >= limits.fences_max:
+        if not self._forgets and len(self._newest) >= limits.fences_max:
             raise serr.Retry(fence.pathname, f"the server remembers {limits.fences_max} fences, its most")
+        forgotten = self._newest.get(FORGOTTEN)
+        if forgotten is not None and fence.epoch <= forgotten.epoch:
+            why = f"the server has forgotten fences up to epoch {forgotten.epoch}: be elected again"
+            raise serr.Stale(fence.pathname, why)
+
+    def _forget_some(self) -> None:
+        if not self._forgets:
+            return
+        forgotten = self._newest.pop(FORGOTTEN, Fence(FORGOTTEN))
+        while len(self._newest) > self._limits.fences_max:
+            oldest = self._newest.pop(next(iter(self._newest)))
+            forgotten = max(forgotten, Fence(FORGOTTEN, oldest.epoch))
+        if forgotten.epoch:
+            self._newest[FORGOTTEN] = forgotten
 
     def remember(self, fence: Fence) -> None:
         """Makes it the newest of its pathname, even if the one remembered is newer: where an election begins anew, its
@@ -114,6 +147,11 @@ def shown_name(fence: Fence) -> str:
     return fence.pathname.replace("/", "-")
 
 
+def full_name(fence: Fence) -> str:
+    """A name that no other fence's file has: for those that differ in ``/`` and ``-`` only."""
+    return fence.pathname.replace("%", "%25").replace("-", "%2D").replace("/", "-")
+
+
 class FencesDir(ReadOnlyDir):
     """``.fences``: a file per fence, JSON. Putting one there tells the server of a fence, as a change under it would;
     removing it forgets the fence (L-24). ``newest``, ``check`` and ``forget`` are those of the server's table, which
@@ -145,7 +183,20 @@ class FencesDir(ReadOnlyDir):
         return cls(table.newest, check, forget)
 
     def nodes(self) -> dict[str, Node]:
-        return {shown_name(fence): _ShownFence(fence, self._forget) for fence in self._newest()}
+        fences = self._newest()
+        counts = Counter(map(shown_name, fences))
+        names = {
+            fence: full_name(fence) if counts[shown_name(fence)] > 1 or "%" in fence.pathname else shown_name(fence)
+            for fence in fences
+        }
+        return {name: _ShownFence(name, fence, self._forget) for fence, name in names.items()}
+
+    async def lookup(self, caller: Caller, name: str) -> Node:
+        """By the full name also where a shorter one is shown."""
+        for fence in self._newest():
+            if full_name(fence) == name:
+                return _ShownFence(name, fence, self._forget)
+        return await super().lookup(caller, name)
 
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:
         """Stale for a fence older than the one that is known. Inval unless the data are a fence of that name."""
@@ -155,7 +206,7 @@ class FencesDir(ReadOnlyDir):
             raise serr.Inval(name, f"not a fence: {error}") from error
         if not all(0 <= number < 1 << 64 for number in (fence.epoch, fence.seqno)):
             raise serr.Inval(name, "epoch and seqno are numbers of 64 bits")
-        if not fence or shown_name(fence) != name:
+        if not fence or fence.pathname == FORGOTTEN or name not in (shown_name(fence), full_name(fence)):
             raise serr.Inval(name, f"the fence of {fence.pathname!r} has another name")
         await self._check(fence)
         return len(data)
@@ -166,10 +217,10 @@ class _ShownFence(ReportNode):
 
     dev = DEV_FENCE
 
-    def __init__(self, shown: Fence, forget: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, name: str, shown: Fence, forget: Callable[[str], Awaitable[None]]) -> None:
         # By the pathname, not by its place among the others: clients tell objects apart by it while fences come and go.
         path = _FIRST_PATH + hash(shown.pathname) % (1 << 30)
-        super().__init__(shown_name(shown), path, lambda: msgspec.json.encode(shown))
+        super().__init__(name, path, lambda: msgspec.json.encode(shown))
         self._shown = shown
         self._forget = forget
 

@@ -124,6 +124,9 @@ class OpenFile(abc.ABC):
     Calls on one OpenFile may overlap; each is atomic with respect to the others of the same object.
     """
 
+    one_version = False
+    """True if all reads are of one version of the file, and raise Version where that is no longer to be had."""
+
     @abc.abstractmethod
     async def read(self, offset: int, count: int) -> bytes:
         """At most ``count`` bytes from ``offset``; empty at and past the end."""
@@ -194,6 +197,8 @@ class Dir(Node):
 
     creates_whole = False
     """True if ``create`` can give a file its contents from the start: nobody sees it without them."""
+    short_is_last = False
+    """True if ``entries`` returns fewer than it may only at the end: a listing then needs no look behind it."""
     removes_all = False
     """True if ``remove_all`` is there: where an entry at a time would take too long."""
 

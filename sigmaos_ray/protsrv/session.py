@@ -258,6 +258,7 @@ class ProtSession:
         fid.version = qid.version
         opened = pb.Ropen(qid=wire.qid_to_pb(qid), iounit=self._config.wire.io_bytes_max, perm=fid.node.perm)
         opened.removes_all = isinstance(fid.node, Dir) and fid.node.removes_all
+        opened.one_version = fid.file is not None and fid.file.one_version
         return Reply(open=opened)
 
     async def _openfile(self, t: pb.Topenfile) -> Reply:
@@ -365,7 +366,7 @@ class ProtSession:
         if fid.mode is None:
             raise serr.Inval(fid.node.name, "the fid is not open")
         if fid.node.is_dir:
-            return Reply(read=pb.Rread(data=await self._read_entries(fid, count)))
+            return Reply(read=await self._read_entries(fid, count))
         file = fid.open_file()
         if fid.mode & OACCESS_MASK == OWRITE:
             raise serr.Perm(fid.node.name, "open for writing only")
@@ -380,16 +381,19 @@ class ProtSession:
         encoded = [pb.WatchEvent(kind=int(event.kind), name=event.name) for event in events]  # type: ignore[arg-type]
         return pb.WatchEventList(events=encoded).SerializeToString()
 
-    async def _read_entries(self, fid: Fid, count: int) -> bytes:
+    async def _read_entries(self, fid: Fid, count: int) -> pb.Rread:
         """The directory's next entries, in ``count`` bytes at most; the fid's cursor moves behind them. Inval if not
         even one fits."""
-        stats = await as_dir(fid.node).entries(fid.caller, fid.dir_cursor, self._config.wire.dir_page_entries)
+        directory, limit = as_dir(fid.node), self._config.wire.dir_page_entries
+        stats = await directory.entries(fid.caller, fid.dir_cursor, limit)
         data, entry_count = wire.pack_dir(stats, count)
         if stats and not entry_count:
             raise serr.Inval(fid.node.name, f"no entry fits in {count} bytes")
         if entry_count:
             fid.dir_cursor = stats[entry_count - 1].name
-        return data
+        # Said with the last entries: who lists what fits in one message sees it as it was at one moment.
+        is_end = directory.short_is_last and entry_count == len(stats) < limit
+        return pb.Rread(data=data, is_end=is_end)
 
     async def _write(self, t: pb.Twrite) -> Reply:
         fid = self._fids.get(t.fid)
@@ -509,15 +513,19 @@ class ProtSession:
         limits.check_io(fid.node.name, t.offset, 0, self._config)
         names = limits.checked_names(t.names, self._config)
         count = min(t.count, self._config.wire.io_bytes_max)
-        data = None
+        data, qid = None, None
         # Dots are walked by protsrv alone: no node ever sees one (see ``Dir.lookup``).
         if names and isinstance(fid.node, Dir) and not {".", ".."}.intersection(names):
             data = await fid.node.get(fid.caller, names, t.offset, count)
         if data is None:
             node = await walk_to(fid.node, names, fid.caller, resolve=t.resolve)
+            # Before the read: a version from behind it could be one that the data are not of.
+            qid = node.qid()
             data = await read_whole(node, fid.caller, t.offset, count)
         reply = Reply()
         reply.getfile.data = data
+        if qid is not None and len(data) == count:
+            reply.getfile.qid.CopyFrom(wire.qid_to_pb(qid))
         return reply
 
     async def _putfile(self, t: pb.Tputfile) -> Reply:

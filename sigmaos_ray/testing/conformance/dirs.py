@@ -95,6 +95,21 @@ class DirTests(Suite):
         assert await tree.names("d") == []
         await all_raise(serr.NotFound, tree.sc.rmdir(tree / "x"), tree.sc.rmdir_entries(tree / "x"))
 
+    async def test_what_rmdir_cannot_remove_it_leaves(self, tree: Tree) -> None:
+        """N-14: Inval for ``.``, for a root, and for a server behind a link, before anything below is removed."""
+        await tree.sc.mkdir(tree / "d")
+        await tree.sc.put_file(tree / "d/f", b"x")
+        server = await tree.sc.server_of(tree / "x")
+        await all_raise(
+            serr.Inval,
+            tree.sc.rmdir(tree / "d/."),
+            tree.sc.rmdir(tree / "d/./"),
+            tree.sc.rmdir(tree.root.partition("/")[0]),
+            tree.sc.rmdir(tree.root.partition("/")[0] + "/"),
+            tree.sc.rmdir(f"{server}/"),
+        )
+        assert await tree.sc.get_file(tree / "d/f") == b"x"
+
     async def test_a_new_directory_of_an_old_name_is_empty(self, tree: Tree) -> None:
         """P-11: nothing is left of the one before."""
         for _ in range(2):

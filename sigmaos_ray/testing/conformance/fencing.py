@@ -119,6 +119,41 @@ class FenceTests(Suite):
         )
         assert await tree.names() == ["d", "f"]
 
+    @needs("fences", "links")
+    async def test_a_fence_is_the_directorys_whichever_way_it_is_come_to(self, tree: Tree) -> None:
+        """L-24: through a link or not; the newer one counts, whichever name it was given by."""
+        await tree.sc.mkdir(tree / "d")
+        await tree.sc.symlink(tree / "d", tree / "l")
+        await tree.sc.symlink(tree.root, tree / "up")
+        one, other = await tree.client(), await tree.client()
+        await one.fence_dir(tree / "l/", fence(tree, 1))
+        await one.put_file(tree / "d/f", b"1")
+        await other.fence_dir(tree / "d", fence(tree, 2))
+        await other.put_file(tree / "d/f", b"2")
+        ways = [tree / "d/f", tree / "l/f", tree / "up/d/f", tree / "up/l/f"]
+        await all_raise(serr.Stale, *(one.put_file(way, b"x") for way in ways))
+        fd = await one.open(tree / "up/l/f", OWRITE)
+        await all_raise(serr.Stale, one.write(fd, b"x"))
+        await one.close_fd(fd)
+        await one.fence_dir(tree / "d", fence(tree, 3))
+        for way in ways:
+            await one.put_file(way, b"3")
+        await all_raise(serr.Stale, *(other.put_file(way, b"x") for way in ways))
+        await one.fence_dir(tree / "d", Fence())
+        await one.put_file(tree / "l/f", b"no leader's")
+
+    @needs("fences", "shows_fences")
+    async def test_fences_whose_names_are_alike(self, tree: Tree) -> None:
+        """L-24: in ``/`` and ``-`` only: each is shown, and can be forgotten."""
+        alike = [fence(tree, epoch, of=name) for epoch, name in ((5, "a-b"), (6, "a/b"), (7, "a%2Db"))]
+        for each in alike:
+            await tree.sc.fence_dir(tree.root, each)
+            await tree.sc.put_file(tree / "f", b"")
+        await tree.sc.fence_dir(tree.root, Fence())
+        assert set(alike) <= set(await tree.sc.get_fences(tree.root))
+        await tree.sc.remove_fence([tree.root])
+        assert not set(alike) & set(await tree.sc.get_fences(tree.root))
+
     @needs("fences")
     async def test_descriptors_that_were_open_before(self, tree: Tree) -> None:
         """L-21: a fence holds for them too. Where a file appears at its close, the close says so."""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import pytest
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import OREAD, OWRITE, Endpoint
+from sigmaos_ray.sigmap import OEXCL, OREAD, OWRITE, Endpoint
 from sigmaos_ray.testing.conformance.base import Suite, Tree, all_raise
 from sigmaos_ray.testing.conformance.refusals import needs
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sigmaos_ray.fslib import AsyncFsLib
 
 
 class LinkTests(Suite):
@@ -98,6 +106,46 @@ class LinkTests(Suite):
         )
         await tree.sc.put_file(tree / "later", b"now")
         assert await tree.sc.get_file(tree / "l/") == b"now"
+
+    @needs("links")
+    async def test_a_slash_behind_a_link_that_leads_nowhere(self, tree: Tree) -> None:
+        """N-3: what is put is the target; the link stays what it is."""
+        puts: list[Callable[[str], Awaitable[object]]] = [
+            partial(tree.sc.put_file, data=b"x"),
+            partial(tree.sc.put_file, data=b"x", mode=OWRITE | OEXCL),
+            partial(tree.sc.put_file_atomic, data=b"x"),
+            partial(_written, tree.sc, data=b"x"),
+        ]
+        for number, put in enumerate(puts):
+            await tree.sc.symlink(tree / f"t{number}", tree / f"l{number}")
+            await put(tree / f"l{number}/")
+            assert await tree.sc.get_file(tree / f"t{number}") == b"x"
+            assert await tree.sc.get_file(tree / f"l{number}") == (tree / f"t{number}").encode()
+
+    @needs("links")
+    async def test_a_slash_behind_a_link_and_what_must_not_be_there(self, tree: Tree) -> None:
+        """N-3: OEXCL is about the target, of puts, links, copies and writers; nothing is written."""
+        await tree.sc.put_file(tree / "t", b"old")
+        await tree.sc.put_file(tree / "src", b"new")
+        await tree.sc.symlink(tree / "t", tree / "l")
+        await all_raise(
+            serr.Exists,
+            tree.sc.put_file(tree / "l/", b"new", mode=OWRITE | OEXCL),
+            tree.sc.symlink("name/x", tree / "l/"),
+            tree.sc.copy_file(tree / "src", tree / "l/"),
+        )
+        assert await tree.sc.get_file(tree / "t") == b"old"
+        assert await tree.sc.get_file(tree / "l") == (tree / "t").encode()
+
+    @needs("links", "leases")
+    async def test_a_leased_file_behind_a_link(self, tree: Tree) -> None:
+        """N-3, L-2: the lease is the target's."""
+        lease = await tree.lease()
+        await tree.sc.symlink(tree / "t", tree / "l")
+        await tree.sc.put_leased_file(tree / "l/", b"x", lease)
+        await all_raise(serr.Exists, tree.sc.put_leased_file(tree / "l/", b"x", lease))
+        await lease.end()
+        assert await tree.names() == ["l"]
 
     @needs("links")
     async def test_links_in_circles(self, tree: Tree) -> None:
@@ -247,3 +295,8 @@ class LinkTests(Suite):
         assert [qid.is_symlink for qid in qids] == [False, True]
         for each in (end, fid):
             await each.clunk()
+
+
+async def _written(sc: AsyncFsLib, pn: str, data: bytes) -> None:
+    async with sc.create_writer(pn) as writer:
+        await writer.write(data)

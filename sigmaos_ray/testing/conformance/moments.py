@@ -3,10 +3,21 @@ or after it (P-11, P-15)."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING
+
 from sigmaos_ray import serr
 from sigmaos_ray.testing.conformance.base import Suite, Tree, outcomes
 from sigmaos_ray.testing.conformance.between import between_messages
 from sigmaos_ray.testing.conformance.refusals import needs
+
+if TYPE_CHECKING:
+    from sigmaos_ray.fslib import AsyncFsLib
+
+LARGE_BYTES = (3 << 20) + 5
+"""More than a message, so that it is read in several."""
 
 
 class MomentTests(Suite):
@@ -103,3 +114,150 @@ class MomentTests(Suite):
             assert removed is not renamed
             assert await tree.names() == (["g"] if renamed else [])
             await tree.sc.rmdir_entries(tree.root)
+
+    @needs("rename")
+    async def test_what_is_always_there_is_always_found(self, tree: Tree) -> None:
+        """P-15: opened, looked at and read while another file is renamed over it."""
+        other = await tree.client()
+        await self._always_found(tree, tree / "f", other)
+
+    @needs("rename", "links")
+    async def test_what_is_always_there_is_found_behind_a_link(self, tree: Tree) -> None:
+        """P-15: on the way, and at the end."""
+        other = await tree.client()
+        await tree.sc.symlink(tree.root, tree / "l")
+        await tree.sc.symlink(tree / "f", tree / "m")
+        for pn in (tree / "l/f", tree / "m/"):
+            await self._always_found(tree, pn, other)
+
+    async def _always_found(self, tree: Tree, pn: str, other: AsyncFsLib) -> None:
+        async def replace() -> None:
+            await other.put_file(tree / "new", b"new")
+            await other.rename(tree / "new", tree / "f")
+
+        async def opened() -> bytes:
+            fd = await tree.sc.open(pn)
+            try:
+                return await tree.sc.read(fd, 10)
+            finally:
+                await tree.sc.close_fd(fd)
+
+        async def looked_at() -> bytes:
+            return b"old" if (await tree.sc.stat(pn)).length == 3 else b""
+
+        for call in (opened, looked_at, lambda: tree.sc.get_file(pn)):
+            async for met in between_messages(tree.sc, lambda: tree.sc.put_file(tree / "f", b"old"), call, replace):
+                assert met.call in (b"old", b"new"), met
+
+    @needs("rename", "links")
+    async def test_a_link_that_is_replaced_while_it_is_followed(self, tree: Tree) -> None:
+        """P-15: what is put goes to one of the targets, and to no link."""
+        other = await tree.client()
+
+        async def prepare() -> None:
+            await tree.sc.rmdir_entries(tree.root)
+            for name in ("a", "b"):
+                await tree.sc.put_file(tree / name, b"")
+            await tree.sc.symlink(tree / "a", tree / "l")
+            await tree.sc.symlink(tree / "b", tree / "m")
+
+        async for met in between_messages(
+            tree.sc,
+            prepare,
+            lambda: tree.sc.put_file(tree / "l/", b"x"),
+            lambda: other.rename(tree / "m", tree / "l"),
+        ):
+            assert met.call == 1, met
+            assert await tree.sc.get_file(tree / "l") == (tree / "b").encode()
+            assert sorted([await tree.sc.get_file(tree / name) for name in ("a", "b")]) == [b"", b"x"]
+
+    @needs("rename")
+    async def test_a_listing_of_what_is_renamed(self, tree: Tree) -> None:
+        """P-12: the file is listed under one of its names, and under one only."""
+        other = await tree.client()
+        for old, new in (("a", "z"), ("z", "a")):
+            await tree.sc.rmdir_entries(tree.root)
+            await tree.sc.put_file(tree / "m", b"")
+            async for met in between_messages(
+                tree.sc,
+                partial(_only_one, tree, old, new),
+                tree.names,
+                partial(other.rename, tree / old, tree / new),
+            ):
+                assert met.call in (sorted(["m", old]), sorted(["m", new])), met
+
+    @needs("rename")
+    async def test_listings_while_a_file_is_renamed_again_and_again(self, tree: Tree) -> None:
+        """P-12: of more entries than a server may list in one go without a thread, say."""
+        await asyncio.gather(*(tree.sc.put_file(tree / f"k{number:03}", b"") for number in range(100)))
+        await tree.sc.put_file(tree / "a", b"")
+        other = await tree.client()
+
+        async def rename() -> None:
+            for _ in range(10 * tree.can.rounds_count):
+                for old, new in (("a", "z"), ("z", "a")):
+                    await other.rename(tree / old, tree / new)
+
+        renaming = tree.start(rename())
+        while not renaming.done():
+            names = await tree.names()
+            assert len(names) == 101, sorted({"a", "z"} & set(names))
+        await renaming
+
+    async def test_a_large_file_that_is_replaced_while_it_is_read(self, tree: Tree) -> None:
+        """P-15: what is read in several messages is one of the two contents."""
+        if tree.can.file_bytes_max is not None:
+            return
+        other = await tree.client()
+        old, new = b"o" * LARGE_BYTES, b"n" * (LARGE_BYTES - 7)
+
+        async def prepare() -> None:
+            await tree.sc.put_file_atomic(tree / "f", old)
+
+        async for met in between_messages(
+            tree.sc, prepare, lambda: tree.sc.get_file(tree / "f"), lambda: other.put_file_atomic(tree / "f", new)
+        ):
+            assert met.call in (old, new), f"a mixture, at step {met.step}"
+
+    async def test_a_large_file_that_is_put_small_while_it_is_read(self, tree: Tree) -> None:
+        """P-15: by a put of one message, which takes the place of the contents."""
+        if tree.can.file_bytes_max is not None:
+            return
+        other = await tree.client()
+        old, new = b"o" * LARGE_BYTES, b"n" * 100
+
+        async def prepare() -> None:
+            await tree.sc.put_file_atomic(tree / "f", old)
+
+        async for met in between_messages(
+            tree.sc, prepare, lambda: tree.sc.get_file(tree / "f"), lambda: other.put_file(tree / "f", new)
+        ):
+            assert met.call in (old, new), f"a mixture, at step {met.step}"
+
+    async def test_a_copy_of_what_is_replaced(self, tree: Tree) -> None:
+        """P-15: it is of one of the two contents, or Version."""
+        if tree.can.file_bytes_max is not None:
+            return
+        other = await tree.client()
+        old, new = b"o" * LARGE_BYTES, b"n" * 100
+
+        async def prepare() -> None:
+            await tree.sc.rmdir_entries(tree.root)
+            await tree.sc.put_file_atomic(tree / "f", old)
+
+        async for met in between_messages(
+            tree.sc,
+            prepare,
+            lambda: tree.sc.copy_file(tree / "f", tree / "copy"),
+            lambda: other.put_file(tree / "f", new),
+        ):
+            if isinstance(met.call, serr.SigmaError):
+                assert isinstance(met.call, serr.Version), met
+            else:
+                assert await tree.sc.get_file(tree / "copy") in (old, new), f"a mixture, at step {met.step}"
+
+
+async def _only_one(tree: Tree, there: str, not_there: str) -> None:
+    await tree.sc.put_file(tree / there, b"")
+    with contextlib.suppress(serr.NotFound):
+        await tree.sc.remove(tree / not_there)

@@ -92,8 +92,23 @@ class PutTests(Suite):
             await tree.sc.put_file(tree / "f", b"", perm=DMDIR | 0o777)
         assert await tree.names() == []
 
+    async def test_what_is_no_bytes(self, tree: Tree) -> None:
+        """A number is not so many zeros: TypeError, and nothing is made."""
+        for data in (5, "text", [1, 2], None):
+            for put in (tree.sc.put_file, tree.sc.set_file, tree.sc.put_file_atomic):
+                with pytest.raises(TypeError):
+                    await put(tree / "f", data)  # type: ignore[arg-type]
+        assert await tree.names() == []
+
     async def test_a_put_below_what_is_missing(self, tree: Tree) -> None:
-        """N-10, N-11: parents are not made."""
+        """N-10, N-11: parents are not made, or come with it."""
+        if tree.can.parents_come:
+            await tree.sc.put_file(tree / "no/deep/f", b"x")
+            assert (await tree.names(), await tree.names("no")) == (["no"], ["deep"])
+            async with tree.sc.create_writer(tree / "not/yet/f") as writer:
+                await writer.write(b"y")
+            assert await tree.sc.get_file(tree / "not/yet/f") == b"y"
+            return
         await all_raise(serr.NotFound, tree.sc.put_file(tree / "no/f", b""), tree.sc.set_file(tree / "no/f", b""))
         assert await tree.names() == []
 

@@ -64,6 +64,57 @@ async def test_everyone_leads_once(realm: Realm) -> None:
     assert led == sorted(led)
 
 
+async def test_an_election_through_a_linked_directory(realm: Realm) -> None:
+    """L-31: it is one with that of the directory itself; the leader leads on, and its fence is named's."""
+    first, second, third = [await realm.clnt() for _ in range(3)]
+    await first.mkdir("name/elections")
+    await first.symlink("name/elections", "name/linked")
+    leader = AsyncLeaderClnt(first, "name/linked/here")
+    fence = await leader.lead_and_fence(dirs=["name/linked/"])
+    assert fence.pathname == PN
+    with pytest.raises(serr.Timeout):
+        await AsyncElectClnt(second, PN).acquire_leadership(timeout_s=0.2)
+    assert not leader.lost.is_set()
+    await first.put_file("name/linked/f", b"the leader's")
+    waiting = asyncio.create_task(AsyncLeaderClnt(third, PN).lead_and_fence(dirs=["name/elections"]))
+    await second.remove(PN)
+    await asyncio.wait_for(leader.lost.wait(), 10)
+    await asyncio.wait_for(waiting, 10)
+    for pn in ("name/linked/f", "name/elections/f"):
+        with pytest.raises(serr.Stale):
+            await first.put_file(pn, b"a former leader's")
+
+
+async def test_elections_whose_names_are_alike(realm: Realm) -> None:
+    """L-31: in ``/`` and ``-`` only: each has its leader, and its fence."""
+    clients = [await realm.clnt() for _ in range(2)]
+    elections = [AsyncElectClnt(sc, pn) for sc, pn in zip(clients, ("name/a/b-c", "name/a-b/c"), strict=True)]
+    fences = [await elect.acquire_leadership() for elect in elections]
+    assert [elect.lost.is_set() for elect in elections] == [False, False]
+    assert set(fences) <= set(await clients[0].get_fences("name/"))
+    await elections[1].release_leadership()
+    assert not elections[0].lost.is_set()
+    await elections[0].release_leadership()
+
+
+async def test_a_leader_elected_again_is_not_stale(realm: Realm) -> None:
+    """L-24: whichever name its directory was fenced by before."""
+    sc, other = await realm.clnt(), await realm.clnt()
+    await sc.makedirs("name/dir")
+    await sc.symlink("name/dir", "name/way")
+    leader, rival = AsyncLeaderClnt(sc, PN), AsyncLeaderClnt(other, PN)
+    old = await leader.lead_and_fence(dirs=["name/way/"])
+    await sc.fence_dir("name/way/", old)
+    await leader.release_leadership()
+    await rival.lead_and_fence(dirs=["name/dir"])
+    with pytest.raises(serr.Stale):
+        await sc.put_file("name/way/f", b"")
+    await rival.release_leadership()
+    await leader.lead_and_fence(dirs=["name/dir"])
+    for pn in ("name/way/f", "name/dir/f"):
+        await sc.put_file(pn, b"elected again")
+
+
 async def test_a_dead_leader_is_replaced(realm: Realm) -> None:
     """L-31: within its lease. Closing a client leaves its leases to expire, as a crash does."""
     dying = await realm.clnt()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import secrets
 
 import pytest
 from s3tree import ME, S3Tree, names, put, read_all, requests_of
 
+from kernel.s3.directory import S3Dir
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import OpenHow
+from sigmaos_ray.protsrv.walk import walk_to_make
 from sigmaos_ray.protsrv.watch import Event, EventKind
 from sigmaos_ray.sigmap import DMDIR, DMSYMLINK, OREAD, OWRITE
-
-if TYPE_CHECKING:
-    from kernel.s3.directory import S3Dir
 
 
 async def make_dir(directory: S3Dir, name: str) -> S3Dir:
@@ -25,7 +25,7 @@ async def make_dir(directory: S3Dir, name: str) -> S3Dir:
 # -- the root
 
 
-async def test_the_root_lists_buckets_and_makes_none(tree: S3Tree) -> None:
+async def test_the_root_lists_buckets(tree: S3Tree) -> None:
     root = tree.fs.root
     listed = await root.entries(ME, "", 4096)
     assert tree.bucket in [stat.name for stat in listed]
@@ -33,11 +33,44 @@ async def test_the_root_lists_buckets_and_makes_none(tree: S3Tree) -> None:
     assert [stat.name for stat in listed] == sorted(stat.name for stat in listed)
     assert tree.bucket not in [stat.name for stat in await root.entries(ME, tree.bucket, 4096)]
     with pytest.raises(serr.NoCreate):
-        await root.create(ME, "new-bucket", OpenHow(OREAD, DMDIR | 0o777))
+        await root.create(ME, "file", OpenHow(OWRITE, 0o777))
     with pytest.raises(serr.NoCreate):
         await root.put(ME, "file", b"", OpenHow(OWRITE, 0o777))
-    with pytest.raises(serr.NoRemove):
-        await (await root.lookup(ME, tree.bucket)).remove(ME)
+
+
+async def test_a_bucket_is_made_and_stays(tree: S3Tree) -> None:
+    """B-1: by mkdir; a name for none is Inval, one that is taken Exists; none is removed, or emptied first."""
+    root, name = tree.fs.root, f"made-{secrets.token_hex(4)}"
+    watch = tree.watches.add(root.qid().path)
+    bucket, _ = await root.create(ME, name, OpenHow(OREAD, DMDIR | 0o777))
+    assert [event.name for event in await watch.read()] == [name]
+    assert isinstance(bucket, S3Dir)
+    await put(bucket, "file", b"x")
+    for taken in (name, tree.bucket):
+        with pytest.raises(serr.Exists):
+            await root.create(ME, taken, OpenHow(OREAD, DMDIR | 0o777))
+    with pytest.raises(serr.Inval):
+        await root.create(ME, "a", OpenHow(OREAD, DMDIR | 0o777))
+    for call in (root.remove_entry(ME, name), bucket.remove_all(ME)):
+        with pytest.raises(serr.NoRemove):
+            await call
+    assert bucket.removes_all, "clients ask for all at once, and so hear of it before they have removed anything"
+    assert [stat.name for stat in await bucket.entries(ME, "", 10)] == ["file"]
+
+
+async def test_a_put_makes_the_directories_above(tree: S3Tree) -> None:
+    """B-1: as S3 has them; each is told of once, and what is a file is NotDir."""
+    here = tree.watches.add(tree.top.qid().path)
+    directory = await walk_to_make(tree.fs.root, [tree.bucket, "a", "b"], ME)
+    assert isinstance(directory, S3Dir)
+    await asyncio.gather(put(directory, "f", b"x"), put(directory, "g", b"y"))
+    assert [event.name for event in await here.read()] == ["a"]
+    assert [stat.name for stat in await tree.dir("a").entries(ME, "", 10)] == ["b"]
+    with pytest.raises(serr.NotDir):
+        await walk_to_make(tree.fs.root, [tree.bucket, "a", "b", "f", "c"], ME)
+    missing = await walk_to_make(tree.fs.root, ["no-such-bucket", "a"], ME)
+    with pytest.raises(serr.NotFound):
+        await missing.put(ME, "f", b"", OpenHow(OWRITE, 0o777))
 
 
 @pytest.mark.parametrize("name", ["no-such-bucket", "not a name for a bucket", "~x", "a"])

@@ -79,15 +79,24 @@ async def test_an_object_by_pathname(named: Endpoint, s3_endpoint: str, boto: S3
         await sc.makedirs(f"name/s3/~any/{bucket}/new/er")
         assert await sc.is_dir(f"name/s3/~any/{bucket}/new")
         await sc.makedirs(f"name/s3/~any/{bucket}")
+        await sc.mkdir(f"name/s3/~any/{bucket}-more")
+        await sc.put_file(f"name/s3/~any/{bucket}-more/dir/deep/f", b"x")
+        async with sc.create_writer(f"name/s3/~any/{bucket}-more/other/f") as writer:
+            await writer.write(b"y")
+        assert [stat.name for stat in await sc.get_dir(f"name/s3/~any/{bucket}-more")] == ["dir", "other"]
         for refused, error in (
-            (sc.mkdir("name/s3/~any/new-bucket"), serr.NoCreate),
-            (sc.makedirs("name/s3/~any/new-bucket/x"), serr.NoCreate),
+            (sc.mkdir(f"name/s3/~any/{bucket}-more"), serr.Exists),
+            (sc.mkdir("name/s3/~any/a"), serr.Inval),
+            (sc.put_file("name/s3/~any/no-such-bucket/x/y", b""), serr.NotFound),
+            (sc.rmdir(f"name/s3/~any/{bucket}-more"), serr.NoRemove),
+            (sc.rmdir("name/s3/~any/"), serr.Inval),
             (sc.remove(f"name/s3/~any/{bucket}"), serr.NoRemove),
             (sc.rename(f"name/s3/~any/{bucket}/large", f"name/s3/~any/{bucket}/small"), serr.NotSupported),
             (sc.get_file("name/s3/~any/no-such-bucket/x"), serr.NotFound),
         ):
             with pytest.raises(error):
                 await refused
+        assert await sc.get_file(f"name/s3/~any/{bucket}-more/dir/deep/f") == b"x"
 
 
 async def test_a_session_that_ends_drops_what_it_wrote(
