@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fslib_servers import Servers
 
     from sigmaos_ray.fslib import AsyncFsLib
+    from sigmaos_ray.pb.sessp_pb2 import Request
 
 MIB = 1 << 20
 
@@ -209,6 +210,33 @@ async def test_a_cancelled_read_loses_nothing(sc: AsyncFsLib) -> None:
         assert await reader.read_part() == b"kept"
         await sc.close_fd(fd)
         assert await reader.read() == b""
+
+
+async def test_a_read_that_failed_is_read_again(sc: AsyncFsLib) -> None:
+    """What could not be read is not left out, nor what was read before it in the same call."""
+    data = os.urandom(5 * MIB + 7)
+    async with sc.create_writer("name/f") as writer:
+        await writer.write(data)
+    requests_count = 0
+
+    async def fail_some(request: Request) -> None:
+        nonlocal requests_count
+        if request.HasField("read"):
+            requests_count += 1
+            if requests_count % 3 == 0:
+                raise serr.Retry("name/f", "busy")
+
+    async with sc.open_reader("name/f") as reader:
+        sc.core.fids.before_sending = fail_some
+        got, failures_count = b"", 0
+        while len(got) < len(data):
+            try:
+                got += await reader.read()
+            except serr.Retry:
+                failures_count += 1
+        sc.core.fids.before_sending = None
+        assert got == data
+        assert failures_count > 0
 
 
 async def test_a_reader_that_waits_for_its_file(sc: AsyncFsLib) -> None:
