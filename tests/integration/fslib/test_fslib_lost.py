@@ -32,7 +32,7 @@ class Losing:
         monkeypatch.setattr(RemoteFid, method, losing)
 
 
-@pytest.mark.parametrize("method", ["open", "read"])
+@pytest.mark.parametrize("method", ["open_file", "read_entries"])
 async def test_a_directory_is_read_again(sc: AsyncFsLib, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     await sc.mkdir("name/d")
     await sc.put_file("name/d/f", b"")
@@ -41,7 +41,7 @@ async def test_a_directory_is_read_again(sc: AsyncFsLib, monkeypatch: pytest.Mon
     assert losing.lost_count == 1
 
 
-@pytest.mark.parametrize("method", ["open", "watch", "read"])
+@pytest.mark.parametrize("method", ["open_file", "watch", "read"])
 async def test_a_wait_goes_on(sc: AsyncFsLib, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     await sc.mkdir("name/d")
     losing = Losing(monkeypatch, method)
@@ -54,6 +54,6 @@ async def test_a_wait_goes_on(sc: AsyncFsLib, monkeypatch: pytest.MonkeyPatch, m
 
 async def test_a_server_that_is_lost_again_and_again_is_told(sc: AsyncFsLib, monkeypatch: pytest.MonkeyPatch) -> None:
     await sc.mkdir("name/d")
-    Losing(monkeypatch, "open", 1000)
+    Losing(monkeypatch, "open_file", 1000)
     with pytest.raises(serr.SESSION_ERRORS):
         await sc.get_dir("name/d")

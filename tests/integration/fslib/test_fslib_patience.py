@@ -115,10 +115,10 @@ class LostBetween:
 @pytest.mark.parametrize(
     ("method", "call"),
     [
-        ("open", lambda sc: sc.open("name/f")),
-        ("open", lambda sc: sc.open("name/f", OWRITE)),
-        ("open", lambda sc: sc.open_reader("name/f").open()),
-        ("open", lambda sc: sc.get_dir("name/d")),
+        ("open_file", lambda sc: sc.open("name/f")),
+        ("open_file", lambda sc: sc.open("name/f", OWRITE)),
+        ("open_file", lambda sc: sc.open_reader("name/f").open()),
+        ("open_file", lambda sc: sc.get_dir("name/d")),
         ("create", lambda sc: sc.create("name/new")),
         ("create", lambda sc: sc.mkdir("name/new")),
         ("get_file", lambda sc: sc.resolve_mounts("name/d/~any/f")),
