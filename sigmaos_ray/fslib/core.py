@@ -126,19 +126,23 @@ class FsCore:
         if not fence:
             self.fences.take_off(directory)
             return
-        way = await self.repeats.call(lambda: self.behind_links(directory), LOOKED)
+        way = await self.behind_links(directory)
         self.fences.put(directory, self.mounts.resolved(way), fence)
 
     async def behind_links(self, parts: list[str]) -> list[str]:
         """The pathname that the links on the way to a pathname and at its end lead to; what is there, or not, last."""
-        way, links_count = parts, 0
-        while True:
-            mount, rest = await self.mounts.longest(way, exact=True)
-            step = await self.walker.step(mount, way, rest, resolve=True) if rest else None
-            if step is None:
-                return way
-            way, links_count = step.parts, links_count + step.is_link
-            self.walker.check_links(way, links_count)
+
+        async def once() -> list[str]:
+            way, links_count = parts, 0
+            while True:
+                mount, rest = await self.mounts.longest(way, exact=True)
+                step = await self.walker.step(mount, way, rest, resolve=True) if rest else None
+                if step is None:
+                    return way
+                way, links_count = step.parts, links_count + step.is_link
+                self.walker.check_links(way, links_count)
+
+        return await self.repeats.call(once, LOOKED)
 
     @contextlib.contextmanager
     def freeing(self, walked: Walked) -> Iterator[None]:
@@ -159,7 +163,7 @@ class FsCore:
 
     async def is_server_root(self, parts: list[str]) -> bool:
         """True if a pathname, links followed, leads to the root of a mount and not to an entry."""
-        way = await self.repeats.call(lambda: self.behind_links(parts), LOOKED)
+        way = await self.behind_links(parts)
         return not (await self.mounts.longest(way, exact=True))[1]
 
     # -- fids by pathname; whoever gets one clunks it

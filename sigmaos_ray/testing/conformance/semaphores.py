@@ -55,6 +55,11 @@ class SemaphoreTests(Suite):
 
     @needs("watches")
     async def test_without_its_directory(self, tree: Tree) -> None:
-        """Y-5."""
+        """Y-5; where directories come with their first entry, a semaphore's does too."""
         semaphore = AsyncSemaphore(tree.sc, tree / "no/sem")
+        if tree.can.parents_come:
+            await all_raise(serr.NotFound, semaphore.down(PATIENCE_S))
+            await semaphore.init()
+            assert await tree.names("no") == ["sem"]
+            return
         await all_raise(serr.NotFound, semaphore.init(), semaphore.down(PATIENCE_S))
