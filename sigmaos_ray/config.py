@@ -316,6 +316,8 @@ class Procs(msgspec.Struct, frozen=True):
     wants to know."""
     collect_pause_s: float = 0.002
     """How long the word that a status was taken waits for others to travel with."""
+    interrupt_s: float = 30.0
+    """How long a blocking call that is interrupted waits for what it began to end: procs are given some seconds."""
     package_bytes_max: int = 240 << 20
     """Of the files of a folder of programs that is shipped: one RPC takes it, and Ray's control store keeps it."""
     package_wanted_s: float = 5.0

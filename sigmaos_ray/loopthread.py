@@ -12,7 +12,7 @@ import threading
 from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from sigmaos_ray import serr
+from sigmaos_ray import config, serr
 from sigmaos_ray.sessp.channel import FORKED, close_channels
 
 if TYPE_CHECKING:
@@ -129,8 +129,8 @@ class LoopThread:
 
     def run(self, coroutine: Coroutine[Any, Any, T], wait: Callable[[Call[T]], T] | None = None) -> T:
         """Runs a coroutine on the loop and blocks for its result, through ``wait`` if there is one. A
-        KeyboardInterrupt here cancels it there. Unreachable in a forked child, which the thread has not come along
-        to."""
+        KeyboardInterrupt here cancels it there, and blocks for what it ends then, which it began; a second one does
+        not. Unreachable in a forked child, which the thread has not come along to."""
         if self.is_forked:
             coroutine.close()
             raise serr.Unreachable("name", FORKED)
@@ -144,6 +144,8 @@ class LoopThread:
         except BaseException:
             if not call.done():
                 call.cancel()
+                # Whoever is interrupted closes the client next, without which nothing could be ended any more.
+                call.wait(config.current().procs.interrupt_s)
             raise
 
     @property

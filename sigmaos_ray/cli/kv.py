@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from sigmaos_ray import serr
-from sigmaos_ray.cli.context import client, print_json, print_table, shown
+from sigmaos_ray.cli.context import client, ending_on_signals, print_json, print_table, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,8 +37,10 @@ def _job(store: str) -> Iterator[KvJob]:
 
     with client() as sc:
         job = KvJob(sc, store)
-        yield job
-        job.close()
+        try:
+            yield job
+        finally:
+            job.close()
 
 
 @contextmanager
@@ -61,8 +63,8 @@ def start(
     mcpu: Annotated[float, typer.Option(min=1, help="Thousandths of a core that each server reserves.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """Start a store."""
-    with _job(store) as job:
+    """Start a store. What is interrupted half-way leaves none."""
+    with ending_on_signals(), _job(store) as job:
         groups = job.start(servers, members, auto, mcpu)
     print_json({"store": store, "groups": groups}) if as_json else print(f"{store}: {' '.join(groups)}")
 

@@ -48,6 +48,8 @@ class AsyncCacheJob:
         self._mcpu = mcpu
         self._servers = CacheServers(sc, self._paths)
         self._groups = ProcGroups(sc)
+        self._is_new = False
+        """Whether the cache was not there before."""
 
     @property
     def name(self) -> str:
@@ -56,13 +58,24 @@ class AsyncCacheJob:
 
     async def start(self) -> None:
         """Returns once the cache takes calls. Of one that runs already, the number of servers stays as it is. Raises
-        what a server that does not start is away with, after ``CacheJobTuning.follow_s``."""
+        what a server that does not start is away with, after ``CacheJobTuning.follow_s``. A cache that cannot start is
+        ended, also if this call is cancelled; one that ran before goes on."""
+        self._is_new = False
+        try:
+            await self._start()
+        except BaseException:
+            if self._is_new:
+                await self.stop()
+            raise
+
+    async def _start(self) -> None:
         await self._sc.makedirs(self._paths.servers)
         # Whoever starts it at the same time waits here, and then finds the servers of the one that was first.
         async with AsyncLock(self._sc, self._paths.lock):
             with contextlib.suppress(serr.Exists):
                 # Before any server starts: one that finds no configuration ends, as if there were no such cache.
                 await self._sc.put_file(self._paths.config, EMPTY.to_bytes(), mode=OWRITE | OEXCL)
+                self._is_new = True
             await self._servers.refresh()
             config = self._servers.config
             wanted = list(config.servers) or [f"{number}" for number in range(self._count)]

@@ -39,10 +39,10 @@ class AsyncFtTaskSrvMgr:
         return self._group
 
     async def start(self) -> None:
-        """Returns once a server answers. Unreachable, with what became of the servers, if none does: then they are
-        ended."""
-        await self._group.start()
+        """Returns once a server answers. Unreachable, with what became of the servers, if none does. They are ended
+        then, and also if this call is cancelled."""
         try:
+            await self._group.start()
             await AsyncFtTaskClnt(self._sc, self._service_id).ping()
         except serr.Unreachable as error:
             await self._group.stop()
@@ -50,6 +50,9 @@ class AsyncFtTaskSrvMgr:
             # why.
             ends = [str(member.status) for member in await self._group.wait() if member.status is not None]
             raise serr.Unreachable(error.obj, f"{error.msg}; servers ended: {'; '.join(ends) or 'none'}") from error
+        except BaseException:
+            await self._group.stop()
+            raise
 
     async def stop(self) -> None:
         """Ends the servers, and returns once they are gone. May be repeated."""

@@ -63,3 +63,23 @@ def test_cancelled_after_it_ended(loop: LoopThread) -> None:
     assert call.wait(WITHIN_S)
     call.cancel()
     assert call.result() == "done"
+
+
+def test_interrupted_it_is_waited_for_what_it_ends(loop: LoopThread) -> None:
+    """Whoever is interrupted closes the client next: what a call began must be ended by then."""
+    ended = []
+
+    async def begins_something() -> None:
+        try:
+            await for_ever()
+        finally:
+            await asyncio.sleep(0.05)
+            ended.append(True)
+
+    def interrupted(_call: object) -> None:
+        loop.run(asyncio.sleep(0))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(begins_something(), interrupted)
+    assert ended == [True]
