@@ -167,3 +167,12 @@ async def test_members_that_are_gone_for_good_are_given_up(trio: Trio) -> None:
         assert len((await trio.etcd.members())[1]) == 1
     finally:
         alone.child.end(10)
+
+
+async def test_the_lead_is_moved_from_the_member_that_has_it(trio: Trio) -> None:
+    target = trio.ids[HOSTS[1]]
+    assert await trio.etcd.leader() != target
+    await _until(lambda: trio.etcd.move_leader(target))
+    assert await trio.etcd.leader() == target
+    with pytest.raises(serr.SigmaError):
+        await trio.etcd.move_leader(trio.ids[HOSTS[2]])  # asked of one that leads no more
