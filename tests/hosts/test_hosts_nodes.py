@@ -13,6 +13,8 @@ from sigmaos_ray.testing.hosts import Host, Hosts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.soak  # four starts of Ray: two minutes
+
 ENV = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 STATE = ".local/state/sigmaos-ray"
 
@@ -62,7 +64,7 @@ def test_hosts_that_come_and_go(pair: Hosts) -> None:
     assert "listens on 127.0.0.1 only" in joined["parts"]["ux"]["cause"]
     assert "listens on 127.0.0.1 only" in run(head, "sigmaos status")
     # The rest goes on.
-    names = [f"{nodes(pair)[0]['id']}/"]
+    names = [nodes(pair)[0]["id"]]
     until(lambda: run(head, "sigmaos ls name/ux").split() == names)
 
     # What the cause says to do: now Ray has two hosts.
