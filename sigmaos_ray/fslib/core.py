@@ -126,7 +126,10 @@ class FsCore:
         if not fence:
             self.fences.take_off(directory)
             return
-        way = await self.behind_links(directory)
+        try:
+            way = await self.behind_links(directory)
+        except serr.NotFound:  # it may be made later, and is then what its pathname says
+            way = directory
         self.fences.put(directory, self.mounts.resolved(way), fence)
 
     async def behind_links(self, parts: list[str]) -> list[str]:
