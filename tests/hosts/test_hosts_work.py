@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from cluster import until
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def test_a_proc_ends_on_another_host_as_it_would_here(cluster: Cluster) -> None:
         assert EVERY_END[how] in status
 
 
+@pytest.mark.soak  # a minute and a half
 def test_a_host_that_falls_silent_is_noticed_and_comes_back(cluster: Cluster) -> None:
     lost = cluster.workers[1]
     lost_id = cluster.node_of(lost)["id"]
