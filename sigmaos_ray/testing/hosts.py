@@ -16,6 +16,7 @@ it reaches the outside: the network ends at a bridge that has no way out.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -195,7 +196,9 @@ class Host:
 
     def boot(self) -> None:
         """Power on. Blocks until the host takes ssh connections."""
-        command = ["ip", "netns", "exec", self._hosts.namespace(self.name), "unshare", "--mount", "--uts", "--ipc"]
+        # A maker that is killed takes its hosts along.
+        command = ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self._hosts.namespace(self.name)]
+        command += ["unshare", "--mount", "--uts", "--ipc"]
         command += ["--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private"]
         with (self._root / "boot.log").open("ab") as log:
             self._shell = subprocess.Popen(
@@ -394,6 +397,7 @@ class Hosts:
         self.down()
 
     def _up(self) -> None:
+        _forget_killed()
         _make_key(self.private_key)
         switch = self.namespace("switch")
         _ip("netns", "add", switch)
@@ -443,3 +447,12 @@ def _ip(*arguments: str) -> None:
     result = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise AssertionError(f"ip {' '.join(arguments)}: {result.stderr.strip()}")
+
+
+def _forget_killed() -> None:
+    """Removes the networks of makers that were killed, and could not do it themselves."""
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
+    for line in listed.splitlines():
+        maker = re.match(r"(sr(\d+)-\S+)", line)
+        if maker and not Path(f"/proc/{maker[2]}").exists():
+            subprocess.run(["ip", "netns", "del", maker[1]], capture_output=True, check=False)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import signal
 import socket
 import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +18,6 @@ from sigmaos_ray.testing.hosts import Host, Hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LISTEN = """exec python3 -c '
 import socket
@@ -123,3 +126,39 @@ def test_nothing_is_left(tmp_path: Path) -> None:
     namespaces = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
     assert hosts.namespace("only") not in namespaces
     assert hosts.namespace("switch") not in namespaces
+
+
+MAKER = """
+import os, sys, time
+from pathlib import Path
+from sigmaos_ray.testing.hosts import Hosts
+
+with Hosts(["one"], directory=Path(sys.argv[1]), network="10.78.2") as hosts:
+    hosts["one"].start("exec sleep 600")
+    while not any("sleep" in words for words in hosts["one"].processes().values()):
+        time.sleep(0.05)
+    print(os.readlink(f"/proc/{hosts['one']._first_pid}/ns/pid"), flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_maker_that_is_killed_takes_its_hosts_along(tmp_path: Path) -> None:
+    for name in ("hosts", "others"):
+        (tmp_path / name).mkdir()
+    maker = subprocess.run([sys.executable, "-c", MAKER, str(tmp_path / "hosts")], capture_output=True, text=True)
+    assert maker.returncode == -signal.SIGKILL
+    deadline_s = time.monotonic() + 30
+    while left := [pid for pid in Path("/proc").glob("[0-9]*") if _processes_of(pid) == maker.stdout.strip()]:
+        assert time.monotonic() < deadline_s, left
+        time.sleep(0.05)
+    with Hosts(["other"], directory=tmp_path / "others", network="10.78.2"):
+        listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert all(Path(f"/proc/{number}").exists() for number in re.findall(r"^sr(\d+)-", listed, re.MULTILINE))
+
+
+def _processes_of(process: Path) -> str:
+    """The namespace of processes that it is in."""
+    try:
+        return str((process / "ns" / "pid").readlink())
+    except OSError:
+        return ""
