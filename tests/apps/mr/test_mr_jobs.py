@@ -118,7 +118,8 @@ def test_input_without_a_word(sc: SigmaClnt, texts: Texts) -> None:
         ({"input": "name/s3/~any/mr-tests/nowhere"}, serr.NotFound, "nowhere"),
         ({"app": "no.such.app"}, serr.Inval, "No module named"),
         ({"local": "/nowhere"}, serr.NotFound, "local"),
-        ({"output": "name/s3/~any/no-such-bucket/out"}, serr.SigmaError, "no-such-bucket"),
+        # Which S3 does not make: a name of two characters is too short for a bucket.
+        ({"output": "name/s3/~any/no/out"}, serr.SigmaError, "/no"),
     ],
 )
 def test_a_job_that_cannot_begin(
