@@ -91,7 +91,7 @@ def test_stats_of_each_server(tstate_all: Tstate, sigmaos: Sigmaos, pathname: st
     output = ok(sigmaos, "stats", pathname)
     assert re.search(r"^up \d+ s, \d+ sessions, \d+ fids, \d+ watches$", output, re.MULTILINE)
     assert re.search(r"^load [\d. ]+ \(1, 10, 60 s\), \d+ in flight, \d+ % of a core$", output, re.MULTILINE)
-    assert re.search(r"^walk +\d+ +[\d.]+ +\d", output, re.MULTILINE)
+    assert re.search(r"^attach +\d+ +[\d.]+ +\d", output, re.MULTILINE)
     report = json.loads(ok(sigmaos, "stats", pathname, "--json"))
     assert report["latency"]["attach"]["count"] >= 1
     assert report["load"]["in_flight"] >= 1  # this read itself
