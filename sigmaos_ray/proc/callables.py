@@ -68,7 +68,8 @@ def _by_value() -> Iterator[None]:
 
     # The registration is the process's: somebody else's pickles must not begin to carry these modules.
     with _pickling:
-        lacked = [module for module in list(sys.modules.values()) if _is_lacked(module)]
+        shipped = _shipped_root()
+        lacked = [module for module in list(sys.modules.values()) if _is_lacked(module, shipped)]
         for module in lacked:
             cloudpickle.register_pickle_by_value(module)
         try:
@@ -78,15 +79,16 @@ def _by_value() -> Iterator[None]:
                 cloudpickle.unregister_pickle_by_value(module)
 
 
-def _is_lacked(module: object) -> bool:
-    """Whether workers do not find a module by its name."""
+def _is_lacked(module: object, shipped: str) -> bool:
+    """Whether workers do not find a module by its name; ``shipped`` is the folder that they are given."""
     if not isinstance(module, ModuleType) or module.__name__ == "__main__":
         return False
-    # By its name as well: some modules stand in the table under several.
-    if sys.modules.get(module.__name__) is not module:
-        return False
     root = _root_of(module)
-    return bool(root) and os.path.realpath(root) != _shipped_root() and not _is_installed(root)
+    # Of hundreds of modules nearly all are installed: the system is not asked for each of them at each spawn.
+    if not root or _is_installed(root) or _real(root) == shipped:
+        return False
+    # By its name as well: some modules stand in the table under several.
+    return sys.modules.get(module.__name__) is module
 
 
 def _root_of(module: ModuleType) -> str:
@@ -103,6 +105,9 @@ def _root(file: str, name: str) -> str:
     # As it is called: packages may be links to where they are shared, and count as where they are found.
     parents = Path(os.path.abspath(file)).parents
     return str(parents[depth]) if depth < len(parents) else ""
+
+
+_real: Final = functools.lru_cache(maxsize=1024)(os.path.realpath)
 
 
 @functools.lru_cache(maxsize=1024)
