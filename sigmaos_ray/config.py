@@ -239,7 +239,10 @@ class Named(msgspec.Struct, frozen=True):
     data_cache_bytes_max: int = 256 << 20
     """File contents that the leader keeps in memory; the rest is read from etcd on demand."""
     etcd_timeout_s: float = 3.0
-    """How long etcd may take to answer a request; shorter than the leader's lease, so that it can ask again."""
+    """How long etcd may take to answer a request; shorter than the leader's lease."""
+    extend_timeout_s_min: float = 0.5
+    """How long it may take at least to extend that lease: a third of what is left of it, so that there is time to ask
+    again, and others."""
     named_count: int = 1
     """One leads, the others stand by."""
     etcd_members_poll_s: float = 5.0

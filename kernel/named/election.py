@@ -114,6 +114,9 @@ class Election:
     async def stand(self, candidate: Candidate) -> None:
         """Enters the election, behind those that stand already. Unreachable without etcd."""
         self._candidate = candidate
+        await self._enter(candidate)
+
+    async def _enter(self, candidate: Candidate) -> None:
         # Before the call: etcd counts from some moment after it, so what we believe ends first.
         sent_s = _now_s()
         self._lease, granted_s = await self._etcd.grant(self._ttl_s)
@@ -121,35 +124,53 @@ class Election:
         self._keeper = asyncio.create_task(self._keep(granted_s), name="named-lease")
         try:
             await self._etcd.transaction([], [self._put(candidate)])
-        except UnknownOutcome as error:
-            # If the key stands all the same it goes with the lease, which `resign` revokes.
+        except (UnknownOutcome, serr.SigmaError) as error:
+            # If the key stands all the same it goes with the lease, which `resign` revokes, or which runs out.
+            self._keeper.cancel()
             raise serr.Unreachable("etcd", f"candidacy: {error}") from error
 
     def _put(self, candidate: Candidate) -> Any:
         return etcd_module.put(self._key, msgspec.json.encode(candidate), self._lease)
 
     async def win(self) -> LeaderKey:
-        """Blocks until this process leads. Closed if its lease ends before."""
+        """Blocks until this process leads. Who stands by promised nobody anything: if its lease ends before, it stands
+        again, behind the others. Closed once it resigned."""
         while True:
-            try:
-                oldest = await self._etcd.oldest(self._keys.election)
-            except serr.Unreachable as error:
-                _log(f"campaign: {error}")
-                oldest = None
+            oldest = await self._oldest()
+            if self._keeper is None:
+                raise serr.Closed("named", "resigned")
             # Looked at after each answer: if the lease went meanwhile, a key of ours that is the oldest is history.
-            if self._keeper is None or self._keeper.done():
-                raise serr.Closed("named", "the candidacy's lease is gone")
-            if oldest is None:
-                await asyncio.sleep(configuration.current().named.etcd_pause_s)
-            elif oldest.key == self._key:
+            if self._keeper.done():
+                await self._stand_again()
+            elif oldest is not None and oldest.key != self._key:
+                await self._wait_for(oldest, self._keeper)
+            elif oldest is not None and _now_s() < self._leads_until_s:
                 self._before_us = None
                 break
-            else:
-                await self._wait_for(oldest, self._keeper)
+            else:  # also while etcd has not said yet that our lease lives on
+                await asyncio.sleep(configuration.current().named.etcd_pause_s)
         self._leads = True
         self.guard()  # this process may have been stopped since etcd answered
         _log(f"leads, epoch {oldest.create_revision}")
         return LeaderKey(oldest.key, oldest.create_revision)
+
+    async def _oldest(self) -> KeyValue | None:
+        """None as well while etcd does not answer."""
+        try:
+            return await self._etcd.oldest(self._keys.election)
+        except serr.Unreachable as error:
+            _log(f"campaign: {error}")
+            return None
+
+    async def _stand_again(self) -> None:
+        """In a host that was cut off for longer than a lease lives, nobody may be left who would start another one."""
+        assert self._candidate is not None, "not stood"
+        try:
+            await self._enter(self._candidate)
+            _log("the candidacy's lease was gone: stands again")
+        except serr.SigmaError as error:
+            _log(f"stand again: {error}")
+            await asyncio.sleep(configuration.current().named.etcd_pause_s)
 
     async def announce(self, leader: LeaderKey) -> None:
         """From now on requests are answered, and everybody may know. Closed if the leadership is lost meanwhile."""
@@ -195,9 +216,8 @@ class Election:
         pause_s = granted_s / 3
         while True:
             await asyncio.sleep(pause_s)
-            sent_s = _now_s()
             try:
-                self._leads_until_s = sent_s + await self._etcd.extend(self._lease)
+                await self._extend()
                 pause_s = granted_s / 3
             except serr.NotFound:
                 self.lose("the lease is gone")
@@ -206,9 +226,16 @@ class Election:
                 _log(f"extend: {error}")
                 # More often than a third: the rest of the lease is all the time that is left for etcd to come back.
                 pause_s = configuration.current().named.extend_pause_s
-                if _now_s() >= self._leads_until_s:
+                if self._leads and _now_s() >= self._leads_until_s:
                     self.lose("etcd did not answer in time")
                     return
+
+    async def _extend(self) -> None:
+        limits, sent_s = configuration.current().named, _now_s()
+        # Of what is left a part only: a member that fell silent must leave time to ask the others.
+        timeout_s = max((self._leads_until_s - sent_s) / 3, limits.extend_timeout_s_min)
+        granted_s = await self._etcd.extend(self._lease, min(timeout_s, limits.etcd_timeout_s))
+        self._leads_until_s = sent_s + granted_s
 
     def lose(self, why: str) -> None:
         """The leadership is over, or in doubt: nothing is answered any more, and the lease runs out."""
@@ -267,23 +294,30 @@ async def follow_candidates(etcd_endpoints: Sequence[str], realm: str) -> AsyncG
     """The candidates of a realm's named, the leader first, and again each time that this changes. Goes on while etcd
     does not answer. Whoever iterates closes it (``contextlib.aclosing``)."""
     etcd = Etcd(etcd_endpoints, configuration.current().named.etcd_timeout_s)
-    prefix = Keys(realm).election
     try:
-        while True:
-            try:
-                # Before the list, which is read at this revision: a change since then is told by the watch.
-                revision = await etcd.revision()
-                keys = [kv async for kv in etcd.scan(prefix, revision)]
-                keys.sort(key=lambda kv: kv.create_revision)
-                yield [candidate for kv in keys if (candidate := _decode(kv.value)) is not None]
-                # The first change is enough, whatever it is: the list is read anew.
-                async for _ in etcd.watch(prefix, revision):
-                    break
-            except (serr.SigmaError, Compacted) as error:
-                _log(f"candidates: {error}")
-                await asyncio.sleep(configuration.current().named.etcd_pause_s)
+        async with contextlib.aclosing(candidates_of(etcd, realm)) as changes:
+            async for candidates in changes:
+                yield candidates
     finally:
         await etcd.close()
+
+
+async def candidates_of(etcd: Etcd, realm: str) -> AsyncGenerator[list[Candidate], None]:
+    """``follow_candidates``, over a connection that is there."""
+    prefix = Keys(realm).election
+    while True:
+        try:
+            # Before the list, which is read at this revision: a change since then is told by the watch.
+            revision = await etcd.revision()
+            keys = [kv async for kv in etcd.scan(prefix, revision)]
+            keys.sort(key=lambda kv: kv.create_revision)
+            yield [candidate for kv in keys if (candidate := _decode(kv.value)) is not None]
+            # The first change is enough, whatever it is: the list is read anew.
+            async for _ in etcd.watch(prefix, revision):
+                break
+        except (serr.SigmaError, Compacted) as error:
+            _log(f"candidates: {error}")
+            await asyncio.sleep(configuration.current().named.etcd_pause_s)
 
 
 async def read_leader(etcd_endpoints: Sequence[str], realm: str) -> Endpoint | None:

@@ -12,6 +12,7 @@ from aetcd import Client, rpc
 from aetcd import exceptions as aetcd_errors
 
 from sigmaos_ray import config, debug, serr
+from sigmaos_ray.deadlines import is_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
@@ -96,15 +97,21 @@ class EtcdMember(NamedTuple):
 class Etcd:
     """Connections to one or several endpoints (``host:port``); the next one is used when one fails. ``close`` it.
 
-    A connection stays open after it failed: other calls may be under way on it, and end by themselves.
+    A connection stays open after it failed: other calls may be under way on it, and end by themselves. Watches go on
+    where calls are made: a host that fell silent is noticed by calls alone, within their time.
     """
 
-    def __init__(self, endpoints: Sequence[str], timeout_s: float) -> None:
+    def __init__(self, endpoints: Sequence[str], timeout_s: float, near: str = "") -> None:
+        """``near``: the host whose endpoint comes first, if it has one. The caller's own: that goes when he goes."""
         if not endpoints:
             raise serr.Inval("etcd", "no endpoint")
-        self._endpoints = [_bare(endpoint) for endpoint in endpoints]
+        self._near = near
+        self._endpoints: list[str] = []
         self._timeout_s = timeout_s
         self._clients: dict[str, Client] = {}
+        self._watches: dict[Any, str] = {}
+        """Streams, and where each is."""
+        self.use(endpoints)
         self._connecting = asyncio.Lock()
         self._closed = False
         self._is_cut = False
@@ -133,6 +140,13 @@ class Etcd:
         """The next call goes to the next endpoint, unless another call has found that out already."""
         if self._endpoints[0] == endpoint:
             self._endpoints.append(self._endpoints.pop(0))
+            self._move_watches()
+
+    def _move_watches(self) -> None:
+        """Those that are elsewhere than where calls are made go on there."""
+        for stream, endpoint in self._watches.items():
+            if endpoint != self._endpoints[0]:
+                stream.cancel()
 
     async def cut(self) -> None:
         """Injects a fault: what is under way breaks, and nothing arrives from now on."""
@@ -273,9 +287,16 @@ class Etcd:
         await self._call("move the lead", "maintenancestub", "MoveLeader", rpc.MoveLeaderRequest(targetID=target_id))
 
     def use(self, endpoints: Sequence[str]) -> None:
-        """The cluster has these endpoints now. Those that are in use stay first, in their order."""
+        """The cluster has these endpoints now. Those that are in use stay first, in their order, but behind one of the
+        near host that is new."""
         there = [_bare(endpoint) for endpoint in endpoints]
-        self._endpoints = sorted(there, key=lambda each: _place_in(self._endpoints, each)) or self._endpoints
+        self._endpoints = sorted(there, key=self._place_of) or self._endpoints
+        self._move_watches()
+
+    def _place_of(self, endpoint: str) -> int:
+        if endpoint in self._endpoints:
+            return self._endpoints.index(endpoint)
+        return -1 if endpoint.rpartition(":")[0] == self._near else len(self._endpoints)
 
     async def snapshot(self) -> AsyncIterator[bytes]:
         """All that it holds at one moment, in pieces of the file that ``etcdutl snapshot restore`` takes. Unreachable
@@ -292,12 +313,12 @@ class Etcd:
         reply = await self._call("lease", "leasestub", "LeaseGrant", rpc.LeaseGrantRequest(TTL=ttl_s))
         return reply.ID, reply.TTL
 
-    async def extend(self, lease: int) -> int:
+    async def extend(self, lease: int, timeout_s: float | None = None) -> int:
         """The seconds that the lease lives on. NotFound if it is gone."""
         client, endpoint = await self._connected()
         try:
             requests = iter([rpc.LeaseKeepAliveRequest(ID=lease)])
-            async for reply in client.leasestub.LeaseKeepAlive(requests, timeout=self._timeout_s):
+            async for reply in client.leasestub.LeaseKeepAlive(requests, timeout=timeout_s or self._timeout_s):
                 # etcd refuses no keep-alive: of a lease that it does not know it says that no time is left.
                 if reply.TTL <= 0:
                     raise serr.NotFound(f"lease {lease:x}", "expired")
@@ -351,14 +372,24 @@ class Etcd:
         seen = after_revision
         while True:
             client, endpoint = await self._connected()
+            if endpoint != self._endpoints[0]:  # it failed while this one connected
+                continue
+            stream = rpc.WatchStub(client.channel).Watch(metadata=_HAS_LEADER)
+            self._watches[stream] = endpoint
             try:
-                async for changes, complete_to in _watch_once(client, prefix, seen, deletes_only):
+                async for changes, complete_to in _watch_once(stream, prefix, seen, deletes_only):
                     yield changes, complete_to
                     seen = complete_to
             except (rpc.AioRpcError, asyncio.InvalidStateError) as error:
                 # The second is what grpc raises for a write to a stream that has broken already.
                 _log(f"watch: {error}")
                 self._failed(endpoint)
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                _log(f"watch: {endpoint} is left")
+            finally:
+                self._watches.pop(stream, None)
             # Also after an end without an error: a member that is cut off from the others cancels its watches.
             await asyncio.sleep(config.current().named.etcd_pause_s)
 
@@ -378,12 +409,8 @@ def _bare(endpoint: str) -> str:
     return endpoint.removeprefix("http://")
 
 
-def _place_in(endpoints: Sequence[str], endpoint: str) -> int:
-    return endpoints.index(endpoint) if endpoint in endpoints else len(endpoints)
-
-
 async def _watch_once(
-    client: Client, prefix: bytes, after_revision: int, deletes_only: bool
+    stream: Any, prefix: bytes, after_revision: int, deletes_only: bool
 ) -> AsyncIterator[tuple[list[Change], int]]:
     """Changes as the messages bring them, and up to which revision they are all."""
     # In fragments: the changes of one revision may be more than gRPC takes in one message.
@@ -394,7 +421,6 @@ async def _watch_once(
         filters=[rpc.WatchCreateRequest.FilterType.NOPUT] if deletes_only else [],
         fragment=True,
     )
-    stream = rpc.WatchStub(client.channel).Watch(metadata=_HAS_LEADER)
     try:
         await stream.write(rpc.WatchRequest(create_request=create))
         async for reply in stream:

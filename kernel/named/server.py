@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from typing import TYPE_CHECKING
 
 from kernel.named.committer import Committer, LeaderKey
-from kernel.named.election import Candidate, Election, leader_of
+from kernel.named.election import Candidate, Election, candidates_of, leader_of
 from kernel.named.etcd import Compacted, Etcd, UnknownOutcome, is_created_at, put
 from kernel.named.follower import Follower
 from kernel.named.fs import NamedFs
@@ -22,6 +23,7 @@ from sigmaos_ray import config as configuration
 from sigmaos_ray import crash, debug, serr
 from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.server import FileServer
+from sigmaos_ray.protsrv.session import Signpost
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.realmclnt import is_name
 from sigmaos_ray.rpcsrv import Caller
@@ -54,7 +56,7 @@ class NamedServer(KernelService):
         self._args = args
         self._config = config or configuration.current()
         self._on_lost = on_lost
-        self._etcd = Etcd(args.etcd_endpoints, self._config.named.etcd_timeout_s)
+        self._etcd = Etcd(args.etcd_endpoints, self._config.named.etcd_timeout_s, near=args.host)
         self._keys = Keys(args.realm)
         self._election = Election(self._etcd, self._keys, self._config.lease.election_ttl_s, self._lost)
         self._follower = Follower(self._etcd, self._keys, self._config.named)
@@ -72,11 +74,14 @@ class NamedServer(KernelService):
             guard=self._election.guard_service,
             devices=self.fs.devices(),
             port=args.port,
-            named_of=self._named_of if args.realm == ROOT_REALM else None,
+            signpost=Signpost(lambda: self._standbys, self._named_of if args.realm == ROOT_REALM else None),
         )
         self._committer: Committer | None = None
         self._expiry: asyncio.Task[None] | None = None
         self._members: asyncio.Task[None] | None = None
+        self._standbys: tuple[str, ...] = ()
+        """Where those answer of whom one leads next."""
+        self._follows_standbys: asyncio.Task[None] | None = None
         self._partition: crash.Armed | None = None
         self._is_lost = False
         self.etcd_version = ""
@@ -129,6 +134,12 @@ class NamedServer(KernelService):
                 _log(f"members of etcd: {error}")
             await asyncio.sleep(self._config.named.etcd_members_poll_s)
 
+    async def _follow_standbys(self) -> None:
+        async with contextlib.aclosing(candidates_of(self._etcd, self._args.realm)) as changes:
+            async for candidates in changes:
+                addrs = dict.fromkeys(address for candidate in candidates for address in candidate.endpoint.addrs)
+                self._standbys = tuple(address for address in addrs if address not in self.endpoint.addrs)
+
     def _arm_partition(self) -> None:
         loop = asyncio.get_running_loop()
         self._partition = crash.arm(
@@ -143,6 +154,7 @@ class NamedServer(KernelService):
         began_s = time.monotonic()
         await self._take_over(leader)
         await self._make_root_dirs(self.endpoint)
+        self._follows_standbys = asyncio.create_task(self._follow_standbys(), name="named-standbys")
         await self._election.announce(leader)  # last: from here on requests are answered
         took_s = time.monotonic() - began_s
         count = len(self.fs.tree.inodes)
@@ -261,10 +273,10 @@ class NamedServer(KernelService):
             await asyncio.to_thread(self._partition.close)
         await self._bridge.stop()
         await self._follower.stop()
-        for task in filter(None, (self._expiry, self._members)):
+        for task in filter(None, (self._expiry, self._members, self._follows_standbys)):
             task.cancel()
             await asyncio.wait({task})
-        self._expiry = self._members = None
+        self._expiry = self._members = self._follows_standbys = None
         # Requests first, then what they wait for: no write is cut off that may be answered. The lease goes last of what
         # leads, so that the next leader finds nothing under way.
         await self._files.stop()

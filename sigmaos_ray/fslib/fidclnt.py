@@ -31,7 +31,7 @@ _log = debug.selector("SESSCLNT")
 class RemoteFid:
     """A fid that this client holds at a server. Whoever got it clunks it."""
 
-    __slots__ = ("_clnt", "made", "number", "one_version", "perm", "removes_all", "seen", "session", "way")
+    __slots__ = ("_clnt", "made", "number", "one_version", "perm", "removes_all", "seen", "session", "standbys", "way")
 
     def __init__(self, clnt: FidClnt, session: ClientSession, number: int) -> None:
         self._clnt = clnt
@@ -49,6 +49,8 @@ class RemoteFid:
         """All reads of what was opened are of that version, or raise Version."""
         self.removes_all = False
         """What was opened is a directory that ``remove`` takes with all below it."""
+        self.standbys: tuple[str, ...] = ()
+        """Of named's root: the addresses of those of whom one leads next."""
 
     async def _call(self, request: Request) -> Reply:
         return await self._clnt.call(self.session, request)
@@ -331,7 +333,8 @@ class FidClnt:
             secrets=[wire.secret_to_pb(secret) for secret in env.secrets if secret.service == service],
             seeks_named=seeks_named,
         )
-        await self.call(session, Request(attach=request), fid.free)
+        reply = await self.call(session, Request(attach=request), fid.free)
+        fid.standbys = tuple(reply.attach.standbys)
         return fid
 
     async def detach(self, session: ClientSession) -> None:

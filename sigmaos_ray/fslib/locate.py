@@ -42,6 +42,8 @@ class NamedLocator:
         self._last_seen = proc_env.named
         self._is_told = False
         """Whether ``_last_seen`` is what the instance says now, the leader first, and no guess."""
+        self._heard: tuple[str, ...] = ()
+        """What named itself said of the addresses of all, its own first."""
         self._asking: asyncio.Task[Endpoint | None] | None = None
         self._hook_call_s = 0.0
         self._read: tuple[int, int] | None = None
@@ -60,8 +62,8 @@ class NamedLocator:
         """Looks again, after named did not answer where it was thought to be."""
         endpoint = self._from_state_file()
         self._is_told = endpoint is not None
-        if endpoint is None:
-            endpoint = named_addresses()
+        if endpoint is None and (endpoint := named_addresses()) is not None:
+            endpoint = self._with_heard(endpoint)
         if endpoint is None and _hook is not None:
             endpoint = await self._ask(_hook)
             self._is_told = endpoint is not None and bool(endpoint.addrs)
@@ -70,6 +72,16 @@ class NamedLocator:
             if endpoint != self._last_seen:
                 _log(f"named is at {endpoint.addrs}")
             self._last_seen = endpoint
+
+    def heard(self, endpoint: Endpoint) -> None:
+        """A named that leads answered there, and told of those who stand by: they are asked, too, from now on, where
+        the instance does not say who leads."""
+        self._heard = endpoint.addrs
+        if not self._is_told:
+            self._last_seen = endpoint
+
+    def _with_heard(self, configured: Endpoint) -> Endpoint:
+        return msgspec.structs.replace(configured, addrs=tuple(dict.fromkeys((*configured.addrs, *self._heard))))
 
     async def _ask(self, hook: Callable[[], Endpoint | None]) -> Endpoint | None:
         """What the hook says; None if it takes long: Ray's control store may be gone, which it waits for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _log = debug.selector("MOUNT")
 
 Prefix = tuple[str, ...]
+
+_NAMEDS_MAX: Final = 16
+"""Addresses of nameds that a client keeps."""
 
 
 class Mount:
@@ -124,8 +127,10 @@ class MountTable:
         fid = await self._fids.attach(endpoint, seeks_named=True)
         leader = fid.session.address
         # The one that leads first: so it can be compared with what the instance says.
-        others = (address for address in endpoint.addrs if address != leader)
-        return self._keep((NAMED,), fid, msgspec.structs.replace(endpoint, addrs=(leader, *others)))
+        addrs = dict.fromkeys((leader, *endpoint.addrs, *fid.standbys))
+        endpoint = msgspec.structs.replace(endpoint, addrs=tuple(addrs)[:_NAMEDS_MAX])
+        self._locator.heard(endpoint)
+        return self._keep((NAMED,), fid, endpoint)
 
     def add_root(self, first: str, find: Callable[[], Awaitable[Endpoint]]) -> None:
         """Pathnames may begin with ``first`` from now on; ``find`` is asked when it is first needed, and again after

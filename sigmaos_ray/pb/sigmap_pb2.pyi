@@ -118,10 +118,12 @@ class Tattach(_message.Message):
     def __init__(self, fid: _Optional[int] = ..., aname: _Optional[str] = ..., client_id: _Optional[int] = ..., realm: _Optional[str] = ..., principal: _Optional[str] = ..., token: _Optional[str] = ..., secrets: _Optional[_Iterable[_Union[Secret, _Mapping]]] = ..., seeks_named: _Optional[bool] = ...) -> None: ...
 
 class Rattach(_message.Message):
-    __slots__ = ("qid",)
+    __slots__ = ("qid", "standbys")
     QID_FIELD_NUMBER: _ClassVar[int]
+    STANDBYS_FIELD_NUMBER: _ClassVar[int]
     qid: Qid
-    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ...) -> None: ...
+    standbys: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., standbys: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Twalk(_message.Message):
     __slots__ = ("fid", "newfid", "names")

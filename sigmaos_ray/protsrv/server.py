@@ -17,7 +17,7 @@ from sigmaos_ray.protsrv.fences import FencesDir
 from sigmaos_ray.protsrv.leases import LeaseSrv
 from sigmaos_ray.protsrv.observe import Observe
 from sigmaos_ray.protsrv.rpcdev import RpcDevice
-from sigmaos_ray.protsrv.session import ProtSession
+from sigmaos_ray.protsrv.session import ProtSession, Signpost
 from sigmaos_ray.protsrv.stats import ServerStats
 from sigmaos_ray.sessp.allocator import keep_freed_memory
 from sigmaos_ray.sessp.channel import server_options
@@ -25,7 +25,7 @@ from sigmaos_ray.sessp.server import SessionServer
 from sigmaos_ray.sigmap import ROOT_REALM, STATSD, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from sigmaos_ray.protsrv.fences import FenceTable
     from sigmaos_ray.protsrv.health import Health
@@ -43,8 +43,8 @@ class FileServer:
     offered as ``Class.method``; every server offers ``Observe`` besides. ``guard`` is called before each request, and
     again before what was read goes out; it raises to refuse: a server that lost its role. ``fences``: shown as
     ``.fences``. ``leases``: offered as ``LeaseSrv``, and kept while this serves. ``devices``: files of the server's own
-    beside ``.statsd``. ``port`` 0: one that the system chooses. ``named_of``: where the named of another realm is, for
-    clients that look for theirs here.
+    beside ``.statsd``. ``port`` 0: one that the system chooses. ``signpost``: of a named, for clients that look for
+    theirs here.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class FileServer:
         fences: FenceTable | None = None,
         leases: LeaseKeeper | None = None,
         devices: Sequence[Node] = (),
-        named_of: Callable[[str], Awaitable[Sequence[str]]] | None = None,
+        signpost: Signpost | None = None,
     ) -> None:
         self.stats = ServerStats()
         self.watches = watches
@@ -71,7 +71,7 @@ class FileServer:
         self._port = port
         self._guard = guard
         self._leases = leases
-        self._named_of = named_of
+        self._signpost = signpost
         services = [*services, Observe()]
         if leases is not None:
             services = [*services, LeaseSrv(leases)]
@@ -90,7 +90,7 @@ class FileServer:
 
     def _make_session(self, session_id: int) -> ProtSession:
         return ProtSession(
-            session_id, self.root, self.watches, self.stats, self._config, self._guard, self._realm, self._named_of
+            session_id, self.root, self.watches, self.stats, self._config, self._guard, self._realm, self._signpost
         )
 
     async def start(self) -> Endpoint:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
@@ -50,11 +50,20 @@ _LOOKS: Final = frozenset({"walk", "read", "stat", "getfile"})
 """Requests that change nothing but fids."""
 
 
+class Signpost(NamedTuple):
+    """What a named tells clients that look for their realm's."""
+
+    standbys: Callable[[], Sequence[str]]
+    """Where those answer of whom one leads next."""
+    named_of: Callable[[str], Awaitable[Sequence[str]]] | None = None
+    """Where another realm's named is, of a named that knows."""
+
+
 class ProtSession:
     """One session's fids, and what its requests do: a ``SessionHandler`` of ``sessp.server``, which closes it.
 
     ``guard`` raises to refuse a request, before it runs and before what it read goes out. ``stats`` and ``watches`` are
-    the server's, shared by its sessions. ``named_of`` says where another realm's named is, to its clients.
+    the server's, shared by its sessions. ``signpost``: of a named.
     """
 
     def __init__(
@@ -66,7 +75,7 @@ class ProtSession:
         config: Config,
         guard: Callable[[], None] | None,
         realm: str,
-        named_of: Callable[[str], Awaitable[Sequence[str]]] | None = None,
+        signpost: Signpost | None = None,
     ) -> None:
         self._session_id = session_id
         self._root = root
@@ -75,7 +84,7 @@ class ProtSession:
         self._config = config
         self._guard = guard
         self._realm = realm
-        self._named_of = named_of
+        self._signpost = signpost
         self._fids = FidTable(config.session.fids_per_session_max)
         self._watch_count = 0
         self._ops: dict[str, Callable[[Any], Coroutine[Any, Any, Reply]]] = {
@@ -170,15 +179,17 @@ class ProtSession:
 
     async def _attach(self, t: pb.Tattach) -> Reply:
         """Binds a fid to a directory of the tree. Who the client is stays with this fid and all that come of it."""
-        if t.seeks_named and t.realm != self._realm and self._named_of is not None:
-            await self._send_on(t.realm, self._named_of)
+        signpost = self._signpost if t.seeks_named else None
+        if signpost is not None and t.realm != self._realm and signpost.named_of is not None:
+            await self._send_on(t.realm, signpost.named_of)
         limits.check_attach(t, self._config, self._realm)
         secrets = tuple(wire.secret_from_pb(secret) for secret in t.secrets)
         caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token, secrets)
         self._fids.check_free(t.fid)
         node = await walk_to(self._root, limits.checked_names(path.split(t.aname), self._config), caller)
         self._add(t.fid, Fid(node, caller))
-        return Reply(attach=pb.Rattach(qid=wire.qid_to_pb(node.qid())))
+        standbys = signpost.standbys() if signpost is not None else ()
+        return Reply(attach=pb.Rattach(qid=wire.qid_to_pb(node.qid()), standbys=standbys))
 
     async def _send_on(self, realm: str, named_of: Callable[[str], Awaitable[Sequence[str]]]) -> None:
         """NotLeading for a client that looks for its realm's named, if that is elsewhere and it is known where."""

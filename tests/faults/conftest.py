@@ -1,4 +1,4 @@
-"""Nameds without Ray; the cutter of the sessions' tests."""
+"""Nameds without Ray."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from etcd_child import EtcdChild
     from nameds import Nameds
 
-sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1] / "integration" / "sessions")]
+sys.path.append(str(Path(__file__).parent))
 
 
 @pytest_asyncio.fixture

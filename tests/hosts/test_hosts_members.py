@@ -37,7 +37,7 @@ class ClusterOfMembers(Cluster):
         text = super().cluster_yaml()
         for before, after in (
             ("sigmaos start\n", "sigmaos start --etcd-members 3 --named-count 2\n"),
-            ("SIGMAOS_CONFIG=remote", "SIGMAOS_CONFIG=remote RAY_gcs_rpc_server_reconnect_timeout_s=600"),
+            ("RAY_USAGE_STATS_ENABLED=0\n", "RAY_USAGE_STATS_ENABLED=0 RAY_gcs_rpc_server_reconnect_timeout_s=600\n"),
         ):
             assert before in text
             text = text.replace(before, after)

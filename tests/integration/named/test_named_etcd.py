@@ -192,18 +192,3 @@ async def test_expired_leases_are_found_after_a_compaction(realm: Realm, monkeyp
         assert (event.kind, event.name) == ("removed", "f")
     assert [stat.name for stat in await sc.get_dir(f"name/named-election-{realm.name}")] == ["sigma-1"]
     await etcd.close()
-
-
-async def test_a_candidate_whose_lease_ends_gives_up(realm: Realm) -> None:
-    await realm.named("sigma-1", election_ttl_s=20)
-    second = asyncio.create_task(realm.named("sigma-2"))
-    etcd = Etcd([realm.endpoint], 5)
-    prefix = Keys(realm.name).election
-    candidates = [kv async for kv in etcd.scan(prefix)]
-    while len(candidates) < 2:
-        await asyncio.sleep(0.02)
-        candidates = [kv async for kv in etcd.scan(prefix)]
-    await etcd.revoke(max(candidates, key=lambda kv: kv.create_revision).lease)
-    with pytest.raises(serr.Closed):
-        await asyncio.wait_for(second, 10)
-    await etcd.close()

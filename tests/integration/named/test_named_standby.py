@@ -208,3 +208,20 @@ async def test_one_that_lost_its_key_does_not_begin_to_serve(realm: Realm) -> No
         await named._election.announce(leader)
     await named.stop()
     await etcd.close()
+
+
+async def test_a_client_that_knew_one_address_follows(realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that leads told it who stands by; nothing else does from outside of an instance."""
+    first = await realm.named("sigma-1")
+    monkeypatch.setenv("SIGMAOS_NAMED", first.endpoint.addrs[0])
+    second = standby(realm)
+    await second.stand()
+    leading = asyncio.create_task(second.lead())
+    while not first._standbys:
+        await asyncio.sleep(0.02)
+    sc = await realm.clnt(first)
+    await sc.put_file("name/ux/f", b"x")
+    await first.stop()
+    assert await sc.get_file("name/ux/f") == b"x"
+    await leading
+    await second.stop()
