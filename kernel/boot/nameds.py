@@ -111,10 +111,18 @@ class Nameds:
         }
         hosts = {node: each.host for node, each in self._places.items()}
         nodes = [each.ray_node_id for each in places]
-        self._slots = place(self._count, nodes, self._slots, self._leader_slot(), hosts)
+        self._slots = place(self._count, nodes, self._slots, self._staying(), hosts)
         before, self._hosts = self._hosts, {str(slot): hosts[node] for slot, node in self._slots.items()}
         stayed = {slot: number for slot, number in self._numbers.items() if self._hosts.get(slot) == before[slot]}
         self._numbers = numbered(self._hosts, stayed, "0")
+
+    def _staying(self) -> set[int]:
+        """Who moves to no other host: whoever has the first port of his, since that is what clients know. Even if the
+        leader goes instead: who is asked to stop hands over at once. Where ports are any, the leader."""
+        if any(named_port(self._port, host, 1) for host in self._hosts.values()):
+            return {int(slot) for slot, number in self._numbers.items() if number == 1}
+        leader = self._leader_slot()
+        return set() if leader is None else {leader}
 
     async def follow_nodes(self, places: Sequence[Place]) -> None:
         """The nodes are others now. Who lost his node starts again elsewhere by himself; a standby that shares a node

@@ -70,12 +70,12 @@ def place(
     count: int,
     nodes: Sequence[str],
     present: Mapping[int, str],
-    stays: int | None = None,
+    stays: Collection[int] = (),
     hosts: Mapping[str, str] | None = None,
 ) -> dict[int, str]:
     """Slot -> node, for ``count`` slots. Who runs on a living node stays there, but for one that shares a host while
-    another has none, or a node while another of its host has none; ``stays`` (the leader) never moves from a living
-    node. No nodes: nowhere. ``hosts``: node -> host, where several nodes may have one."""
+    another has none, or a node while another of its host has none; who ``stays`` never moves from a living node. No
+    nodes: nowhere. ``hosts``: node -> host, where several nodes may have one."""
     if not nodes:
         return {}
     load = _Load(nodes, hosts or {})
@@ -88,7 +88,7 @@ def place(
             load.add(placed[slot])
     for slot in sorted(placed, reverse=True):
         target = load.better_than(placed[slot])
-        if slot != stays and target is not None:
+        if slot not in stays and target is not None:
             load.remove(placed[slot])
             load.add(target)
             placed[slot] = target

@@ -36,8 +36,8 @@ def test_one_per_node_first() -> None:
 
 
 def test_a_node_comes_and_goes() -> None:
-    assert place(2, ["a", "b"], {0: "a", 1: "a"}, stays=0) == {0: "a", 1: "b"}
-    assert place(2, ["a", "b"], {0: "a", 1: "a"}, stays=1) == {0: "b", 1: "a"}
+    assert place(2, ["a", "b"], {0: "a", 1: "a"}, stays={0}) == {0: "a", 1: "b"}
+    assert place(2, ["a", "b"], {0: "a", 1: "a"}, stays={1}) == {0: "b", 1: "a"}
     assert place(2, ["b"], {0: "a", 1: "b"}) == {0: "b", 1: "b"}
     assert place(2, ["a", "b", "c"], {0: "c", 1: "b"}) == {0: "c", 1: "b"}
 
@@ -53,10 +53,10 @@ def test_one_per_host_first() -> None:
 
 def test_a_standby_moves_to_another_host_than_the_leaders() -> None:
     assert place(2, ["a", "b"], {}, hosts=HOSTS) == {0: "a", 1: "b"}
-    assert place(2, ["a", "b", "c"], {0: "a", 1: "b"}, 1, HOSTS) == {0: "c", 1: "b"}
-    assert place(2, ["a", "b", "c"], {0: "a", 1: "b"}, 0, HOSTS) == {0: "a", 1: "c"}
-    assert place(2, ["a", "c", "d"], {0: "a", 1: "c"}, 0, HOSTS) == {0: "a", 1: "c"}
-    assert place(3, ["a", "c", "d"], {0: "a", 1: "c", 2: "c"}, 0, HOSTS) == {0: "a", 1: "c", 2: "d"}
+    assert place(2, ["a", "b", "c"], {0: "a", 1: "b"}, {1}, HOSTS) == {0: "c", 1: "b"}
+    assert place(2, ["a", "b", "c"], {0: "a", 1: "b"}, {0}, HOSTS) == {0: "a", 1: "c"}
+    assert place(2, ["a", "c", "d"], {0: "a", 1: "c"}, {0}, HOSTS) == {0: "a", 1: "c"}
+    assert place(3, ["a", "c", "d"], {0: "a", 1: "c", 2: "c"}, {0}, HOSTS) == {0: "a", 1: "c", 2: "d"}
 
 
 def test_the_steady_port_of_named() -> None:
@@ -74,8 +74,8 @@ def test_never_two_where_one_has_none_and_nobody_moves_for_nothing(
     count: int, before: list[str], after: list[str], leader: int
 ) -> None:
     stays = leader % count
-    first = place(count, before, {}, None)
-    second = place(count, after, first, stays)
+    first = place(count, before, {})
+    second = place(count, after, first, {stays})
     load = Counter(second.values())
     assert set(second) == set(range(count))
     assert set(load) <= set(after)
