@@ -132,14 +132,16 @@ class EmbeddedEtcd:
     def is_healthy(self) -> bool:
         """Whether it serves. Blocks for a second at most."""
         # The port answers before etcd has a leader and serves: its health is what counts.
-        return b"true" in self._ask("health")
+        return b"true" in self._ask(f"http://{self.endpoint}/health")
 
     def _listens(self) -> bool:
-        return b"etcdserver" in self._ask("version")
+        # Where the other members reach it: clients are let in once enough of them are up, and those may be waiting for
+        # this one.
+        return b"etcdserver" in self._ask(f"{self.peer_url}/version")
 
-    def _ask(self, what: str) -> bytes:
+    def _ask(self, url: str) -> bytes:
         try:
-            with urllib.request.urlopen(f"http://{self.endpoint}/{what}", timeout=1) as answer:
+            with urllib.request.urlopen(url, timeout=1) as answer:
                 said: bytes = answer.read()
                 return said
         except OSError:

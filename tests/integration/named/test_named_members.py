@@ -39,10 +39,16 @@ class Trio:
         self.etcd = Etcd([self.own.endpoint], 3)
         self.others: dict[str, MemberServer] = {}
         self.ids: dict[str, int] = {}
+        self.joins: dict[str, EtcdJoin] = {}
 
     def alone(self) -> EmbeddedEtcd:
         """boot's own on the same data, with the others given up."""
         membership = Membership(ports=PORTS, forgets_others=True)
+        return EmbeddedEtcd(HOSTS[0], self.state_dir(HOSTS[0]), self._directory, config.LOCAL, membership)
+
+    def again(self) -> EmbeddedEtcd:
+        """boot's own on the same data, as one of several."""
+        membership = Membership(ports=PORTS, is_several=True)
         return EmbeddedEtcd(HOSTS[0], self.state_dir(HOSTS[0]), self._directory, config.LOCAL, membership)
 
     def state_dir(self, host: str) -> Path:
@@ -60,15 +66,19 @@ class Trio:
     async def start(self, host: str, *, is_new: bool) -> None:
         _, members = await self.etcd.members()
         names = {member.peer_urls[0]: member.name or f"sigmaos-{host}" for member in members}
-        join = EtcdJoin(
+        self.joins[host] = EtcdJoin(
             member_id=self.ids[host],
             name=f"sigmaos-{host}",
             is_new=is_new,
             initial_cluster=",".join(f"{name}={url}" for url, name in names.items()),
             port=PORTS.client,
         )
+        await self.launch(host)
+
+    async def launch(self, host: str) -> None:
+        """As boot last said."""
         state_dir = str(self.state_dir(host))
-        args = KernelArgs(kernel_id=host, host=host, state_dir=state_dir, log_dir=state_dir, etcd_join=join)
+        args = KernelArgs(kernel_id=host, host=host, state_dir=state_dir, log_dir=state_dir, etcd_join=self.joins[host])
         self.others[host] = MemberServer(args, lambda: None)
         await self.others[host].start()
 
@@ -150,6 +160,24 @@ async def test_a_member_that_comes_back_has_its_data_and_a_new_one_sets_others_a
     assert (state_dir / "etcd" / "data.before").is_dir()
     assert not has_data_of(str(state_dir), before)
     assert len((await trio.etcd.members())[1]) == 3
+
+
+async def test_a_member_comes_up_before_the_others(trio: Trio) -> None:
+    """After a loss of power: boot starts its own one first, and the others once Ray runs."""
+    await trio.etcd.transaction([], [put(b"key", b"value")])
+    await asyncio.gather(*(member.stop() for member in trio.others.values()))
+    trio.own.child.end(10)
+    again = trio.again()
+    again.start()
+    try:
+        await asyncio.to_thread(again.wait)
+        assert not again.is_healthy()
+        await trio.launch(HOSTS[1])
+        kept = await _until(lambda: trio.etcd.get(b"key"))
+        assert kept is not None
+        assert kept.value == b"value"
+    finally:
+        again.child.end(10)
 
 
 async def test_members_that_are_gone_for_good_are_given_up(trio: Trio) -> None:
