@@ -218,6 +218,7 @@ async def test_a_client_that_knew_one_address_follows(realm: Realm, monkeypatch:
     await second.stand()
     leading = asyncio.create_task(second.lead())
     while not first._standbys:
+        assert not leading.done()
         await asyncio.sleep(0.02)
     sc = await realm.clnt(first)
     await sc.put_file("name/ux/f", b"x")
