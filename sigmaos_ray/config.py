@@ -158,7 +158,7 @@ class Store(msgspec.Struct, frozen=True):
     memfs_bytes_max: int = 4 << 30
     """All files of one memfs; each counts 1 KiB more than its contents."""
     fences_max: int = 16_384
-    """Pathnames whose newest fence a server remembers."""
+    """Pathnames whose newest fence a server remembers; named also those of all leaders that lead."""
     fence_bytes_max: int = 1024
     """Of a fence's pathname."""
     watch_events_max: int = 100_000
@@ -234,6 +234,8 @@ class Named(msgspec.Struct, frozen=True):
     """The largest contents of a file in named: etcd takes requests of about 1.5 MiB."""
     commit_ops_max: int = 100
     """Operations in one etcd transaction; etcd's own limit is 128."""
+    fences_forgotten_max: int = 8
+    """Fences that one change takes along to forget them (``Store.fences_max``)."""
     commit_bytes_max: int = 1_400_000
     """Keys and values of one etcd transaction; etcd's own limit is 1.5 MiB, with its framing."""
     data_cache_bytes_max: int = 256 << 20

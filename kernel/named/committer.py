@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from kernel.named.keys import Keys, Ops
     from kernel.named.state import Plan
-    from sigmaos_ray.config import Named
+    from sigmaos_ray.config import Named, Store
     from sigmaos_ray.sigmap import Fence
 
 Held: TypeAlias = tuple[tuple[bytes, int], ...]
@@ -94,6 +94,7 @@ class Committer:
         config: Named,
         guard: Callable[[], None],
         on_lost: Callable[[str], None],
+        limits: Store | None = None,
     ) -> None:
         self._etcd = etcd
         self._keys = keys
@@ -101,7 +102,7 @@ class Committer:
         self._config = config
         self._guard = guard
         self._on_lost = on_lost
-        self.fences = NamedFences(keys)
+        self.fences = NamedFences(keys, config, limits)
         self._queue: list[_Waiting] = []
         self._under_way: list[_Waiting] = []
         self._runner: asyncio.Task[None] | None = None
@@ -136,10 +137,17 @@ class Committer:
         take effect, and then it is applied.
         """
         admitted = self.fences.admit(*fences)
+        forgetting = self.fences.forgetting()
         ops = self._keys.operations(plan)
+        ops.update(forgetting.ops)
         ops.update(admitted.ops)
         ops.update(beside or {})
-        return await self._commit(ops, fences, admitted.held, apply)
+
+        def apply_all(revision: int) -> None:
+            self.fences.forgot(forgetting)
+            apply(revision)
+
+        return await self._commit(ops, fences, admitted.held, apply_all if forgetting.ops else apply)
 
     async def forget_fence(self, pathname: str) -> None:
         """Forgets the newest fence of a pathname. NotFound if there is none; else raises like ``commit``."""

@@ -21,7 +21,7 @@ from sigmaos_ray import serr
 from sigmaos_ray.protsrv.devices import ReportNode
 from sigmaos_ray.protsrv.fences import FencesDir
 from sigmaos_ray.protsrv.locks import LockTable
-from sigmaos_ray.sigmap import DMDEVICE, DMTMP, PSTATSD, Fence
+from sigmaos_ray.sigmap import DMDEVICE, DMTMP, NO_LEASE, PSTATSD, Fence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,14 @@ class NamedFs:
         self.tree = tree
         self._contents = contents
         self._committer = committer
+        committer.fences.is_there = self._is_leased
+
+    def _is_leased(self, entry_key: bytes) -> bool:
+        """Whether there is a leased file by that key of its entry: a leader's, who leads as long."""
+        place = self.keys.parse_entry_key(entry_key)
+        directory = self.tree.inodes.get(place[0]) if place is not None else None
+        inode = directory.children.get(place[1]) if directory is not None and place is not None else None
+        return inode is not None and inode.lease != NO_LEASE
 
     @property
     def committer(self) -> Committer:

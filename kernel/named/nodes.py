@@ -280,14 +280,14 @@ class NamedDir(NamedNode, Dir):
         return await node.write_held(data, offset, replace=replace, fence=how.fence, lease=how.lease)
 
     async def transact(
-        self, caller: Caller, changes: Sequence[EntryChange], fence: Fence = NO_FENCE
+        self, caller: Caller, changes: Sequence[EntryChange], fences: Sequence[Fence] = ()
     ) -> list[ChangeOutcome]:
         wanted = []
         for change in changes:
             if not isinstance(change.directory, NamedDir):
                 raise serr.Inval(change.name, "a transaction is about the files of named alone")
             wanted.append(transactions.Wanted(change, change.directory.inode))
-        return await transactions.transact(self.fs, wanted, fence)
+        return await transactions.transact(self.fs, wanted, fences)
 
 
 class NamedRoot(NamedDir):

@@ -177,7 +177,7 @@ class NamedServer(KernelService):
         revision = await self._mark(leader)
         tree, contents, revision, strays = await self._follower.hand_over(revision, election.guard)
         # After the mark: it reads what the last transaction was, and nobody else makes one any more.
-        committer = Committer(self._etcd, self._keys, leader, config, election.guard, election.lose)
+        committer = Committer(self._etcd, self._keys, leader, config, election.guard, election.lose, self._config.store)
         await committer.start()
         self._committer = committer
         self.fs.lead(tree, contents, committer)

@@ -35,7 +35,7 @@ class Wanted(NamedTuple):
         return None if self.change.sequential else self.directory.children.get(self.change.name)
 
 
-async def transact(fs: NamedFs, wanted: Sequence[Wanted], fence: Fence) -> list[ChangeOutcome]:
+async def transact(fs: NamedFs, wanted: Sequence[Wanted], fences: Sequence[Fence]) -> list[ChangeOutcome]:
     """Makes all changes, or none (see ``Dir.transact``)."""
     _refuse_tangled(wanted)
     while True:
@@ -48,15 +48,17 @@ async def transact(fs: NamedFs, wanted: Sequence[Wanted], fence: Fence) -> list[
                 continue
             # Last, as nothing waits from here until the plan is with the committer: smaller numbers are stored first.
             names = [await _name(fs, each, stack) for each in wanted]
-            return await _commit(fs, wanted, names, fence)
+            return await _commit(fs, wanted, names, fences)
 
 
-async def _commit(fs: NamedFs, wanted: Sequence[Wanted], names: Sequence[str], fence: Fence) -> list[ChangeOutcome]:
+async def _commit(
+    fs: NamedFs, wanted: Sequence[Wanted], names: Sequence[str], fences: Sequence[Fence]
+) -> list[ChangeOutcome]:
     """``names``: what each change is about in the end. All locks are held."""
     prepared = [_prepare(fs, each, name) for each, name in zip(wanted, names, strict=True)]
     whole = _joined(fs, [one for one in prepared if one is not None])
-    _check_room(fs, whole, fence)
-    await fs.committer.commit(whole.plan, [fence], whole.apply, whole.beside)
+    _check_room(fs, whole, fences)
+    await fs.committer.commit(whole.plan, fences, whole.apply, whole.beside)
     return [_outcome(each, name, one) for each, name, one in zip(wanted, names, prepared, strict=True)]
 
 
@@ -141,9 +143,9 @@ def _joined(fs: NamedFs, prepared: Sequence[Prepared]) -> Prepared:
     return Prepared(plan, apply, fs.tree.root, beside)
 
 
-def _check_room(fs: NamedFs, whole: Prepared, fence: Fence) -> None:
+def _check_room(fs: NamedFs, whole: Prepared, fences: Sequence[Fence]) -> None:
     """Inval for what one transaction of etcd does not take."""
-    count = len(fs.keys.operations(whole.plan)) + len(whole.beside or {}) + bool(fence)
+    count = len(fs.keys.operations(whole.plan)) + len(whole.beside or {}) + len(fences)
     if count > fs.config.commit_ops_max:
         raise serr.Inval("transaction", f"{count} keys: one has at most {fs.config.commit_ops_max}")
 

@@ -107,7 +107,7 @@ class S3Dir(Dir):
         return list(dirs[:depth])
 
     async def dir_to_come(self, caller: Caller, names: Sequence[str]) -> Dir | None:
-        """A put makes its directory: S3 has them as beginnings of keys only."""
+        """What is made makes its directory, and those above: S3 has them as beginnings of keys only."""
         if not all(state.is_shown(name) for name in names):
             return None
         prefix = self.folder.key_of("/".join(names)) if names else self.folder.prefix
@@ -173,13 +173,15 @@ class S3Dir(Dir):
     async def _make_dir(self, account: Account, name: str, fence: Fence) -> S3Dir:
         folder = self.folder.below(name)
         state.check_new_key(name, folder.prefix, extra_bytes=len(f"/{MARKER}"))
-        async with self._shared.locks.hold(exclusive=[(folder.bucket, folder.prefix)]):
+        held = [(folder.bucket, folder.prefix), *self.folder.locks_to_come()]
+        async with self._shared.locks.hold(exclusive=held):
             if await self._find(account, name) is not None:
                 raise serr.Exists(name)
+            coming = await self.folder.coming(account)
             self._shared.fences.check(fence)
             # Not exclusive: under the lock nobody else of this server makes it, and another server's mark is the same.
             await account.put(folder.bucket, folder.key_of(MARKER), [b""], exclusive=False)
-            self.folder.has_come(name)
+            self.folder.has_come(name, coming)
         return S3Dir(folder)
 
     async def put(self, caller: Caller, name: str, data: bytes, how: OpenHow, offset: int = 0) -> int:

@@ -12,7 +12,7 @@ from sigmaos_ray import serr
 from sigmaos_ray.sigmap import Qid
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from kernel.s3.shared import S3Shared
     from kernel.s3.store import Account
@@ -57,12 +57,9 @@ class Folder:
     ) -> None:
         """Lets an object appear: ``finish`` does it and returns the ETag. IsDir if there is a directory."""
         key = self.key_of(name)
-        above = self._to_the_bucket() if self.is_to_come else []
-        # S3 has files and directories of one name; the lock keeps two clients of this server from making both. Those
-        # of directories that come keep two from being told of one.
-        held = [(self.bucket, key), *((self.bucket, folder.prefix) for folder in above)]
-        async with self.shared.locks.hold(exclusive=held):
-            coming = [folder for folder in above if not await folder.is_there(account)]
+        # S3 has files and directories of one name; the lock keeps two clients of this server from making both.
+        async with self.shared.locks.hold(exclusive=[(self.bucket, key), *self.locks_to_come()]):
+            coming = await self.coming(account)
             # Side by side: each is a round trip, and the lock is held over both.
             old, has_below = await asyncio.gather(account.head(self.bucket, key), self.below(name).is_there(account))
             if old is not None and exclusive:
@@ -73,20 +70,36 @@ class Folder:
             self.shared.fences.check(fence)
             etag = await finish()
             self.shared.versions.move_object(self.bucket, key, etag, time.time_ns())
-            for folder in reversed(coming):
-                folder.above().has_come(folder.name)
             if old is None:
-                self.has_come(name)
+                self.has_come(name, coming)
 
-    def _to_the_bucket(self) -> list[Folder]:
-        """This one and those above, without the bucket, which does not come by itself."""
-        folders = [self]
-        while folders[-1].prefix:
-            folders.append(folders[-1].above())
-        return folders[:-1]
+    def _to_come(self) -> list[Folder]:
+        """What may come with an entry: this one and those above, the uppermost first, without the bucket, which does
+        not come by itself. Empty if the directory was there."""
+        folders: list[Folder] = []
+        here = self
+        while self.is_to_come and here.prefix:
+            folders.insert(0, here)
+            here = here.above()
+        return folders
 
-    def has_come(self, name: str) -> None:
-        """An entry was made: moves the version, tells the watches."""
+    def locks_to_come(self) -> list[tuple[str, str]]:
+        """To be held while an entry is made, so that of a directory that comes with two of them the watches are told
+        once."""
+        return [(self.bucket, folder.prefix) for folder in self._to_come()]
+
+    async def coming(self, account: Account) -> list[Folder]:
+        """The directories that come with the first entry made now, for ``has_come``."""
+        return [folder for folder in self._to_come() if not await folder.is_there(account)]
+
+    def has_come(self, name: str, coming: Sequence[Folder] = ()) -> None:
+        """An entry was made, and with it the directories that were ``coming``."""
+        for folder in coming:
+            folder.above()._entry_has_come(folder.name)
+        self._entry_has_come(name)
+
+    def _entry_has_come(self, name: str) -> None:
+        """Moves the version, tells the watches."""
         self.shared.versions.move_dir(self.bucket, self.prefix, time.time_ns())
         self.shared.watches.created(self.qid().path, name)
 

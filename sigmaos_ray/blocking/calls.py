@@ -170,8 +170,9 @@ class FsCalls(Face):
         return self.run(self._clnt.put_leased_file(pn, data, lease, perm, mode))
 
     def put_file_atomic(self, pn: str, data: Data, perm: Perm = 0o777) -> int:
-        """Replaces the whole contents at any size; readers see the old or the new, never a mix. Through a temporary
-        file beside it, where the server can rename."""
+        """Replaces the whole contents at any size; readers see the old or the new, never a mix. What is there keeps
+        its permissions. Past 1 MiB through a temporary file beside it, where the server can rename: NotSupported then
+        for a leased file, which would not go with its lease any more, and for pipes and devices."""
         return self.run(self._clnt.put_file_atomic(pn, data, perm))
 
     def symlink(self, target: str, pn: str) -> None:
@@ -179,7 +180,8 @@ class FsCalls(Face):
         self.run(self._clnt.symlink(target, pn))
 
     def mkdir(self, pn: str, perm: Perm = 0o777) -> None:
-        """Makes a directory. Exists if the name is taken; NotFound if its parent is missing."""
+        """Makes a directory. Exists if the name is taken; NotFound if its parent is missing, except on S3, where
+        directories come with what is below them."""
         self.run(self._clnt.mkdir(pn, perm))
 
     def makedirs(self, pn: str, perm: Perm = 0o777) -> None:
@@ -197,8 +199,9 @@ class FsCalls(Face):
         return self.run(self._clnt.is_dir(pn))
 
     def get_dir(self, pn: str) -> list[Stat]:
-        """All entries, in order of name. NotDir for what is no directory: ``pn/`` follows a link. Inval for one with
-        more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
+        """All entries, in order of name, as they were at one moment. NotDir for what is no directory: ``pn/`` follows a
+        link. Version for one that is too large for a message (4096 entries) and changes each time that it is read,
+        Inval for one with more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
         return self.run(self._clnt.get_dir(pn))
 
     def sprint_dir(self, pn: str) -> str:
@@ -208,11 +211,13 @@ class FsCalls(Face):
 
     def rmdir(self, pn: str) -> None:
         """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file. Inval for
-        what cannot be removed, ``.`` or the root of a server, before anything is."""
+        what cannot be removed, ``.`` or the root of a server, before anything is. NotEmpty if something came, or was
+        put in the place of what was there, meanwhile: that stays."""
         self.run(self._clnt.rmdir(pn))
 
     def rmdir_entries(self, pn: str) -> None:
-        """Empties a directory, several entries at a time. What others remove at the same time is not missed."""
+        """Empties a directory, several entries at a time. What others remove at the same time is not missed; what
+        comes meanwhile stays."""
         self.run(self._clnt.rmdir_entries(pn))
 
     def move_dir_entries(self, src: str, dst: str) -> int:
@@ -230,7 +235,7 @@ class FsCalls(Face):
 
         All are on one server, and none depends on another: a name stands in one of them, and no change is below a
         directory that another one makes or removes (Inval). At most 32 changes, with 1 MiB of data. NotSupported by
-        servers other than named; Stale as for any change; IOErr: sent, fate unknown."""
+        servers other than named; Stale if the fence of any of the directories is over; IOErr: sent, fate unknown."""
         return self.run(self._clnt.transact(changes))
 
     def wait_create(self, pn: str, timeout_s: float | None = None) -> None:

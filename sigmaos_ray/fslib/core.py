@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sigmaos_ray import config as configuration
@@ -164,11 +163,6 @@ class FsCore:
         walked.fid.free()
         return walked.mount
 
-    async def is_server_root(self, parts: list[str]) -> bool:
-        """True if a pathname, links followed, leads to the root of a mount and not to an entry."""
-        way = await self.behind_links(parts)
-        return not (await self.mounts.longest(way, exact=True))[1]
-
     # -- fids by pathname; whoever gets one clunks it
 
     async def open_fid(self, pn: str, mode: Mode) -> RemoteFid:
@@ -177,21 +171,10 @@ class FsCore:
 
         async def send(to: Target) -> RemoteFid:
             opened = await to.fid.open_file(to.names, mode, resolve=resolve, fence=to.fence)
-            opened.way = to.way
+            opened.way, opened.is_root = to.way, not to.names
             return opened
 
         return await self.fast(parts, resolve, send, NEVER_RAN if mode & OTRUNC else LOOKED)
-
-    async def _through(self, walked: Walked, call: Callable[[], Awaitable[object]]) -> RemoteFid:
-        """The fid that was walked to, after a call on it; freed if that fails."""
-        try:
-            await call()
-        except BaseException as error:
-            walked.fid.free()
-            if isinstance(error, serr.SigmaError):
-                self.walker.drop_if_lost(walked.mount, error)
-            raise
-        return walked.fid
 
     async def create_fid(
         self,
@@ -207,15 +190,12 @@ class FsCore:
         if len(parts) < 2 or path.is_union(parts[-1]):
             raise serr.Inval(pn, "cannot be created")
 
-        async def once() -> RemoteFid:
-            walked = await self.walker.walk_through(parts[:-1], resolve=True)
-            walked.fid.way = way = [*walked.parts, parts[-1]]
-            fence_of = fence or self.fence_of(parts, way)
-            return await self._through(
-                walked, partial(walked.fid.create, parts[-1], perm, mode, lease_id, fence_of, data)
-            )
+        async def send(to: Target) -> RemoteFid:
+            made = await to.fid.create_file(to.names, perm, mode, lease_id, fence or to.fence, data)
+            made.way = to.way
+            return made
 
-        return await self.repeats.call(once, NEVER_RAN)
+        return await self.fast(parts, False, send, NEVER_RAN)
 
     async def create_or_open_fid(self, pn: str, perm: Perm, mode: Mode, lease_id: int = NO_LEASE) -> RemoteFid:
         """An open fid of a file that is made if it is absent, and if it exists opened in ``mode``, unless OEXCL."""

@@ -53,7 +53,7 @@ class DescriptorCalls(FsPart):
         with about(pn):
             perm |= DMTMP if lease_id else 0
             fid = await self.core.create_fid(pn, perm, OWRITE, lease_id, data, fence)
-            await fid.clunk_quietly()
+            fid.free()
             return fid.made
 
     async def open(self, pn: str, mode: Mode = OREAD) -> int:

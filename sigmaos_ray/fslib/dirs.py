@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.makedirs import make_dirs
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import FsPart, NeedsEntries
 from sigmaos_ray.fslib.pathnames import parse
-from sigmaos_ray.fslib.repeats import LOOKED
+from sigmaos_ray.fslib.repeats import LOOKED, NEVER_RAN
+from sigmaos_ray.fslib.treeremoval import DirectoryPlace, TreeRemoval
 from sigmaos_ray.fslib.union import dir_pages
 from sigmaos_ray.sigmap import DMDIR, NO_FENCE, OREAD, Fence, Perm, Stat, path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
+
+_NO_ENTRY: Final = "what is no entry of a directory cannot be removed"
+
 
 class DirCalls(FsPart, NeedsEntries):
     """Directory calls."""
 
     async def mkdir(self, pn: str, perm: Perm = 0o777) -> None:
-        """Makes a directory. Exists if the name is taken; NotFound if its parent is missing."""
+        """Makes a directory. Exists if the name is taken; NotFound if its parent is missing, except on S3, where
+        directories come with what is below them."""
         with about(pn):
             fid = await self.core.create_fid(pn, DMDIR | perm, OREAD)
             fid.free()
@@ -51,26 +56,34 @@ class DirCalls(FsPart, NeedsEntries):
         return (await self.stat(pn)).is_dir
 
     async def get_dir(self, pn: str) -> list[Stat]:
-        """All entries, in order of name. NotDir for what is no directory: ``pn/`` follows a link. Inval for one with
-        more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
+        """All entries, in order of name, as they were at one moment. NotDir for what is no directory: ``pn/`` follows a
+        link. Version for one that is too large for a message (4096 entries) and changes each time that it is read,
+        Inval for one with more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
 
         async def once() -> list[Stat]:
-            fid = await self.core.open_dir(pn)
-            try:
-                return await self._collected(pn, dir_pages(fid, self.core.config))
-            finally:
-                fid.free()
+            for _ in range(self.core.config.streams.rereads_max + 1):
+                fid = await self.core.open_dir(pn)
+                try:
+                    if (stats := await self._listed_at_once(pn, fid)) is not None:
+                        return stats
+                finally:
+                    fid.free()
+            raise serr.Version(pn, "it changed each time that it was listed: scan_dir reads it as it changes")
 
         with about(pn):
             return await self.core.repeats.call(once, LOOKED)
 
-    async def _collected(self, pn: str, pages: AsyncIterator[list[Stat]]) -> list[Stat]:
+    async def _listed_at_once(self, pn: str, fid: RemoteFid) -> list[Stat] | None:
+        """All entries of an open directory, as they were at one moment; None if it changed from page to page."""
         stats: list[Stat] = []
-        entries_max = self.core.config.wire.listing_entries_max
-        async for page in pages:
+        pages_count, entries_max = 0, self.core.config.wire.listing_entries_max
+        async for page in dir_pages(fid, self.core.config):
             stats.extend(page)
+            pages_count += 1
             if len(stats) > entries_max:
                 raise serr.Inval(pn, f"over {entries_max} entries: read them with scan_dir")
+        if pages_count > 1 and (await fid.stat()).qid.version != fid.seen.version:
+            return None
         return stats
 
     async def scan_dir(self, pn: str) -> AsyncIterator[Stat]:
@@ -118,50 +131,44 @@ class DirCalls(FsPart, NeedsEntries):
 
     async def rmdir(self, pn: str) -> None:
         """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file. Inval for
-        what cannot be removed, ``.`` or the root of a server, before anything is."""
-        fences = self.core.fences
-        parts, resolve = parse(pn)
-        with about(pn):
-            if len(parts) < 2 or parts[-1] == "." or (resolve and await self.core.is_server_root(parts)):
-                raise serr.Inval(pn, "what is no entry of a directory cannot be removed")
-            fid = await self.core.open_dir(pn)
-            # One request carries one fence: where entries below have others, they go one by one.
-            if fid.removes_all and not fences.has_below(pn):
-                await fid.remove(self.core.fence_of(parts, fid.way), everything=True)
-                return
+        what cannot be removed, ``.`` or the root of a server, before anything is. NotEmpty if something came, or was
+        put in the place of what was there, meanwhile: that stays."""
+        parts, _ = parse(pn)
+        if len(parts) < 2 or parts[-1] == ".":
+            raise serr.Inval(pn, _NO_ENTRY)
+        is_begun = False
+
+        async def once() -> None:
+            nonlocal is_begun
             try:
-                stats = await self._collected(pn, dir_pages(fid, self.core.config))
-            finally:
-                fid.free()
-        await self._remove_entries(pn, stats)
-        try:
-            await self.remove(pn)
-        except serr.NotFound:
-            # A prefix in S3 goes with its last key; anywhere else somebody was quicker. A directory that was missing
-            # from the start never comes here: its listing raises.
-            return
+                with about(pn):
+                    fid = await self.core.open_dir(pn)
+                if fid.is_root:
+                    fid.free()
+                    raise serr.Inval(pn, _NO_ENTRY)
+                is_begun = True
+                await TreeRemoval(self.core).directory(fid, DirectoryPlace(pn, parts, fid.way or parts))
+            except serr.NotFound:
+                # A prefix in S3 goes with its last key; anywhere else somebody was quicker.
+                if not is_begun:
+                    raise
+
+        await self.core.repeats.call(once, NEVER_RAN)
 
     async def rmdir_entries(self, pn: str) -> None:
-        """Empties a directory, several entries at a time. What others remove at the same time is not missed."""
-        await self._remove_entries(pn, await self.get_dir(pn))
+        """Empties a directory, several entries at a time. What others remove at the same time is not missed; what
+        comes meanwhile stays."""
+        parts, _ = parse(pn)
 
-    async def _remove_entries(self, pn: str, stats: list[Stat]) -> None:
-        base = pn.rstrip("/")
-        count = self.core.config.streams.removes_in_flight
-        for start in range(0, len(stats), count):
-            some = stats[start : start + count]
-            # All of them end before the first error is raised: none goes on behind the caller's back.
-            outcomes = await asyncio.gather(
-                *(self._remove_all(f"{base}/{stat.name}", stat) for stat in some), return_exceptions=True
-            )
-            for error in filter(None, outcomes):
-                raise error
+        async def once() -> None:
+            with about(pn):
+                fid = await self.core.open_dir(pn)
+            try:
+                await TreeRemoval(self.core).entries(fid, DirectoryPlace(pn, parts, fid.way or parts))
+            finally:
+                fid.free()
 
-    async def _remove_all(self, pn: str, stat: Stat) -> None:
-        try:
-            await (self.rmdir(pn) if stat.is_dir else self.remove(pn))
-        except serr.NotFound:
-            return
+        await self.core.repeats.call(once, NEVER_RAN)
 
     async def move_dir_entries(self, src: str, dst: str) -> int:
         """Renames each entry of one directory into another one of the same server; returns how many. Stops at the

@@ -97,7 +97,7 @@ class EntryCalls(FsPart):
             if await fid.get_file([], len(data) + 1) != data:
                 raise serr.NotFound(parts[-1], "another file has its name")
         except BaseException:
-            await fid.clunk_quietly()
+            fid.free()
             raise
         return fid
 
@@ -144,7 +144,7 @@ class EntryCalls(FsPart):
         them. Exists if the name is taken; NotSupported on servers without pipes."""
         with about(pn):
             fid = await self.core.create_fid(pn, DMNAMEDPIPE | perm, ORDWR)
-            await fid.clunk_quietly()
+            fid.free()
 
     async def create_leader_file(self, pn: str, data: bytes, lease: object, fence: Fence = NO_FENCE) -> Qid:
         """Makes a leased device file that holds ``data``, and the directories above it; returns what it was made as:
@@ -160,7 +160,7 @@ class EntryCalls(FsPart):
                 await fid.write(0, data, fence or self.core.fence_of(parts, fid.way))
                 await fid.clunk()
             else:
-                await fid.clunk_quietly()
+                fid.free()
             return fid.made
 
 

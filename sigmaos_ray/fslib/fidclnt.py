@@ -20,7 +20,7 @@ from sigmaos_ray.sessp.client import ClientSession
 from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from sigmaos_ray.config import Config, Locating, ProcEnv
     from sigmaos_ray.fslib.stats import ClientStats
@@ -31,7 +31,19 @@ _log = debug.selector("SESSCLNT")
 class RemoteFid:
     """A fid that this client holds at a server. Whoever got it clunks it."""
 
-    __slots__ = ("_clnt", "made", "number", "one_version", "perm", "removes_all", "seen", "session", "standbys", "way")
+    __slots__ = (
+        "_clnt",
+        "is_root",
+        "made",
+        "number",
+        "one_version",
+        "perm",
+        "removes_all",
+        "seen",
+        "session",
+        "standbys",
+        "way",
+    )
 
     def __init__(self, clnt: FidClnt, session: ClientSession, number: int) -> None:
         self._clnt = clnt
@@ -45,6 +57,8 @@ class RemoteFid:
         """The pathname that the links on the way to what was opened led to."""
         self.seen = Qid()
         """What ``open`` opened, as it was then."""
+        self.is_root = False
+        """What was opened by its pathname is the root of a server, and no entry of a directory."""
         self.one_version = False
         """All reads of what was opened are of that version, or raise Version."""
         self.removes_all = False
@@ -112,8 +126,33 @@ class RemoteFid:
             try:
                 await new.open(mode, fence)
             except BaseException:
-                await new.clunk_quietly()
+                new.free()
                 raise
+        return new
+
+    async def create_file(
+        self,
+        names: Sequence[str],
+        perm: Perm,
+        mode: Mode,
+        lease: int = NO_LEASE,
+        fence: Fence = NO_FENCE,
+        data: bytes = b"",
+    ) -> RemoteFid:
+        """A new fid of what is made under the last name, open unless it is a pipe. ``data``: as for ``create``."""
+        new = self._new()
+        request = pb.Tcreate(
+            fid=self.number,
+            newfid=new.number,
+            names=names[:-1],
+            name=names[-1],
+            perm=perm,
+            mode=mode,
+            lease=lease,
+            fence=wire.fence_to_pb(fence),
+            data=data,
+        )
+        new.made = wire.qid_from_pb((await self._call_for(new, Request(create=request))).create.qid)
         return new
 
     async def create(
@@ -183,8 +222,13 @@ class RemoteFid:
         request = pb.Tremove(fid=self.number, fence=wire.fence_to_pb(fence), all=everything, version=version)
         await self._call(Request(remove=request))
 
-    async def remove_file(self, names: Sequence[str], *, resolve: bool, fence: Fence = NO_FENCE) -> None:
-        request = pb.Tremovefile(fid=self.number, names=names, resolve=resolve, fence=wire.fence_to_pb(fence))
+    async def remove_file(
+        self, names: Sequence[str], *, resolve: bool, fence: Fence = NO_FENCE, qid_path: int = 0
+    ) -> None:
+        """Removes what the last name stands for then; ``qid_path``: if it is that object (else NotFound)."""
+        request = pb.Tremovefile(
+            fid=self.number, names=names, resolve=resolve, fence=wire.fence_to_pb(fence), path=qid_path
+        )
         await self._call(Request(removefile=request))
 
     async def stat(self, names: Sequence[str] = (), *, resolve: bool = False) -> Stat:
@@ -210,9 +254,10 @@ class RemoteFid:
         )
         await self._call(Request(renameat=request))
 
-    async def transact(self, changes: Sequence[pb.Change], fence: Fence = NO_FENCE) -> Sequence[pb.Changed]:
+    async def transact(self, changes: Sequence[pb.Change], fences: Iterable[Fence] = ()) -> Sequence[pb.Changed]:
         """Changes below fids of this session, at one moment."""
-        request = Request(transact=pb.Ttransact(changes=changes, fence=wire.fence_to_pb(fence)))
+        carried = [wire.some_fence_to_pb(fence) for fence in fences]
+        request = Request(transact=pb.Ttransact(changes=changes, fences=carried))
         changed = (await self._call(request)).transact.changed
         if len(changed) != len(changes):
             raise serr.IOErr(self.session.address, f"the server tells of {len(changed)} of {len(changes)} changes")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import Data, FsPart, NeedsEntries, lease_id_of
@@ -13,6 +11,8 @@ from sigmaos_ray.fslib.readers import AsyncReader
 from sigmaos_ray.fslib.repeats import LOOKED
 from sigmaos_ray.sigmap import (
     DEV_S3,
+    DMDEVICE,
+    DMNAMEDPIPE,
     DMSYMLINK,
     DMTMP,
     NO_OFFSET,
@@ -24,6 +24,7 @@ from sigmaos_ray.sigmap import (
     Mode,
     Perm,
     Qid,
+    Stat,
     path,
 )
 
@@ -57,7 +58,7 @@ class FileCalls(FsPart, NeedsEntries):
             except serr.Version:
                 continue
             finally:
-                await fid.clunk_quietly()
+                fid.free()
         raise serr.Version(pn, "it changed each time that it was read")
 
     async def put_file(self, pn: str, data: Data, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
@@ -78,32 +79,38 @@ class FileCalls(FsPart, NeedsEntries):
         return await put_whole(self.core, pn, data, perm | DMTMP, mode | OWRITE, 0, lease_id_of(pn, lease))
 
     async def put_file_atomic(self, pn: str, data: Data, perm: Perm = 0o777) -> int:
-        """Replaces the whole contents at any size; readers see the old or the new, never a mix. Through a temporary
-        file beside it, where the server can rename."""
+        """Replaces the whole contents at any size; readers see the old or the new, never a mix. What is there keeps
+        its permissions. Past 1 MiB through a temporary file beside it, where the server can rename: NotSupported then
+        for a leased file, which would not go with its lease any more, and for pipes and devices."""
         data = content_of(data)
         if len(data) <= self.core.io_bytes_max:
             return await self.put_file(pn, data, perm)
-        if await self._appears_at_close(pn):
-            return await self.put_file(pn, data, perm)
         parts, resolve = parse(pn)
-        if resolve:
-            pn = "/".join(await self.core.behind_links(parts))
+        pn = "/".join(await self.core.behind_links(parts) if resolve else parts)
+        there = await self._stat_if_there(pn)
+        if (there or await self.stat(pn.rpartition("/")[0] + "/")).dev == DEV_S3:
+            # Shown only when it is complete, and cannot be renamed.
+            return await self.put_file(pn, data, perm)
+        if there is not None:
+            perm = _perm_to_keep(pn, there)
         fids = self.core.fids
         # Beside the file, as a rename stays within one server. Its name is this call's alone: client ids are random.
-        directory, _, name = pn.rstrip("/").rpartition("/")
+        directory, _, name = pn.rpartition("/")
         temporary = path.join(directory, _temporary_name(name, f".{fids.client_id:x}.{fids.next_number()}"))
         try:
             count = await self.put_file(temporary, data, perm, OWRITE | OEXCL)
             await self.rename(temporary, pn)
         except BaseException:
-            # Shielded: whoever is cancelled twice would leave the temporary file for good.
-            await asyncio.shield(self._remove_if_there(temporary))
+            # Behind the caller, if need be: who is cancelled waits for no server, and the file is to go all the same.
+            await self.core.behind.settle(self._remove_if_there(temporary), "remove-temporary")
             raise
         return count
 
-    async def _appears_at_close(self, pn: str) -> bool:
-        """True for files of servers that show a new object only when it is complete, and cannot rename: S3."""
-        return (await self.stat(pn.rstrip("/").rpartition("/")[0] + "/")).dev == DEV_S3
+    async def _stat_if_there(self, pn: str) -> Stat | None:
+        try:
+            return await self.stat(pn)
+        except serr.NotFound:
+            return None
 
     async def _remove_if_there(self, pn: str) -> None:
         try:
@@ -115,6 +122,15 @@ class FileCalls(FsPart, NeedsEntries):
         """Makes a link to a pathname. Exists if the name is taken; the target need not exist."""
         parse(target)
         await put_whole(self.core, pn, target.encode(), DMSYMLINK | 0o777, OWRITE | OEXCL, 0)
+
+
+def _perm_to_keep(pn: str, there: Stat) -> Perm:
+    """The permissions of a file that another one is to take the place of, by a rename."""
+    if there.is_dir:
+        raise serr.IsDir(pn)
+    if there.mode & (DMTMP | DMDEVICE | DMNAMEDPIPE):
+        raise serr.NotSupported(pn, "a leased file, a pipe or a device is not replaced by another file")
+    return there.mode
 
 
 def _temporary_name(name: str, suffix: str) -> str:

@@ -62,7 +62,7 @@ async def _put_in_parts(
                 part = content[start : start + core.io_bytes_max]
                 await fid.write(NO_OFFSET if mode & OAPPEND else offset + start, part, fence)
         except BaseException:
-            await fid.abort_quietly()
+            fid.free(abort=True)
             raise
         await fid.clunk()
     return len(content)

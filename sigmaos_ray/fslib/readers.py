@@ -222,7 +222,7 @@ class AsyncReader:
         fid, self._fid = self._fid, None
         await self._drop_ahead()
         if fid is not None and not self._is_shared:
-            await fid.clunk_quietly()
+            fid.free()
 
 
 class AsyncParallelReader:
@@ -285,4 +285,4 @@ class AsyncParallelReader:
         """Frees the file; chunks that are still read end with an error. May be repeated."""
         fid, self._fid = self._fid, None
         if fid is not None:
-            await fid.clunk_quietly()
+            fid.free()

@@ -11,13 +11,15 @@ import msgspec
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.part import FsPart, lease_id_of
 from sigmaos_ray.fslib.pathnames import parse
+from sigmaos_ray.fslib.repeats import NEVER_RAN
 from sigmaos_ray.pb import sigmap_pb2 as pb
-from sigmaos_ray.sigmap import DMDIR, DMTMP, NO_FENCE, NO_LEASE, Fence, Perm
+from sigmaos_ray.sigmap import DMDIR, DMTMP, NO_LEASE, Perm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.fslib.fidclnt import RemoteFid
+    from sigmaos_ray.fslib.walk import Walked
 
 
 class Create(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ class TransactionCalls(FsPart):
 
         All are on one server, and none depends on another: a name stands in one of them, and no change is below a
         directory that another one makes or removes (Inval). At most 32 changes, with 1 MiB of data. NotSupported by
-        servers other than named; Stale as for any change; IOErr: sent, fate unknown."""
+        servers other than named; Stale if the fence of any of the directories is over; IOErr: sent, fate unknown."""
         changes = list(changes)
         if not changes:
             return []
@@ -85,43 +87,33 @@ class TransactionCalls(FsPart):
         if short := [change.pathname for change, parts in zip(changes, places, strict=True) if len(parts) < 2]:
             raise serr.Inval(short[0], "the root cannot be changed")
         try:
-            return await self._transact(changes, places)
+            return await self.core.repeats.call(lambda: self._transact(changes, places), NEVER_RAN)
         except serr.SigmaError as error:
             _name(error, changes, places)
             raise
 
     async def _transact(self, changes: list[Change], places: list[list[str]]) -> list[Changed]:
-        """Walks, and sends. Walks wait for servers that come back; the server that they led to may be gone when the
-        changes are sent, and what never ran is then sent once more."""
+        """Walks to the directories, and sends all in one message, with the fence of each of them."""
         ways = ["/".join(parts[:-1]) for parts in places]
-        for is_last in (False, True):
-            with ExitStack() as stack:
-                directories: dict[str, RemoteFid] = {}
-                resolved: dict[str, list[str]] = {}
-                for way, parts in zip(ways, places, strict=True):
-                    if way not in directories:
-                        walked = await self.core.walker.walk_through(parts[:-1], resolve=True)
-                        directories[way], resolved[way] = walked.fid, walked.parts
-                        stack.callback(walked.fid.free)
-                first = directories[ways[0]]
-                if other := [way for way, fid in directories.items() if fid.session is not first.session]:
-                    raise serr.Inval(other[0], f"a transaction stays within one server, that of {ways[0]}")
-                requests = [
-                    _to_pb(change, directories[way], parts[-1])
-                    for change, way, parts in zip(changes, ways, places, strict=True)
-                ]
-                fence_of = self.core.fence_of
-                fence = _the_one(
-                    {fence_of(parts, [*resolved[way], parts[-1]]) for way, parts in zip(ways, places, strict=True)}
-                )
-                try:
-                    replies = await first.transact(requests, fence)
-                except serr.SigmaError as error:
-                    if is_last or not _never_ran(error):
-                        raise
-                    continue
-            return [Changed(f"{way}/{reply.name}", reply.version) for way, reply in zip(ways, replies, strict=True)]
-        raise AssertionError("unreachable: the last try returns or raises")
+        with ExitStack() as stack:
+            walked: dict[str, Walked] = {}
+            for way, parts in zip(ways, places, strict=True):
+                if way not in walked:
+                    walked[way] = await self.core.walker.walk_through(parts[:-1], resolve=True)
+                    stack.enter_context(self.core.freeing(walked[way]))
+            first = walked[ways[0]].fid
+            if other := [way for way, there in walked.items() if there.fid.session is not first.session]:
+                raise serr.Inval(other[0], f"a transaction stays within one server, that of {ways[0]}")
+            requests = [
+                _to_pb(change, walked[way].fid, parts[-1])
+                for change, way, parts in zip(changes, ways, places, strict=True)
+            ]
+            fences = {
+                self.core.fence_of(parts, [*walked[way].parts, parts[-1]])
+                for way, parts in zip(ways, places, strict=True)
+            }
+            replies = await first.transact(requests, sorted(filter(None, fences)))
+        return [Changed(f"{way}/{reply.name}", reply.version) for way, reply in zip(ways, replies, strict=True)]
 
 
 def _parts_of(change: Change) -> list[str]:
@@ -129,14 +121,6 @@ def _parts_of(change: Change) -> list[str]:
     # ``name/q/`` asks for a bare number: its last component is empty, and the server fills it in.
     is_bare = isinstance(change, Create) and change.sequential and change.pathname.endswith("/")
     return [*parts, ""] if is_bare else parts
-
-
-def _the_one(fences: set[Fence]) -> Fence:
-    """A transaction is one request, and a request carries one fence at most."""
-    carried = fences - {NO_FENCE}
-    if len(carried) > 1:
-        raise serr.Inval("transaction", "its pathnames are under different fences")
-    return carried.pop() if carried else NO_FENCE
 
 
 def _to_pb(change: Change, directory: RemoteFid, name: str) -> pb.Change:
@@ -167,8 +151,3 @@ def _name(error: serr.SigmaError, changes: Sequence[Change], places: Sequence[li
             error.obj = change.pathname
             error.args = (error.obj, error.msg)
             return
-
-
-def _never_ran(error: BaseException) -> bool:
-    """True if the server did not get the request, or refused it without looking at it."""
-    return isinstance(error, serr.Unreachable | serr.UnknownFid | serr.NotLeading)

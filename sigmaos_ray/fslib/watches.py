@@ -217,7 +217,7 @@ class WatchCalls(FsPart, NeedsEntries, NeedsFiles, NeedsDirs):
         except BaseException:
             # The time may have run out, or the caller been cancelled, once it was open: while the watch was closed.
             for fid in fids:
-                await fid.abort_quietly()
+                fid.free(abort=True)
             raise
         return fids[0]
 

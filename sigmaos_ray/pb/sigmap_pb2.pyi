@@ -188,7 +188,7 @@ class Topenfile(_message.Message):
     def __init__(self, fid: _Optional[int] = ..., newfid: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ..., mode: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., makes: _Optional[bool] = ..., perm: _Optional[int] = ..., lease: _Optional[int] = ...) -> None: ...
 
 class Tcreate(_message.Message):
-    __slots__ = ("fid", "name", "perm", "mode", "lease", "fence", "data")
+    __slots__ = ("fid", "name", "perm", "mode", "lease", "fence", "data", "newfid", "names")
     FID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PERM_FIELD_NUMBER: _ClassVar[int]
@@ -196,6 +196,8 @@ class Tcreate(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
+    NEWFID_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
     fid: int
     name: str
     perm: int
@@ -203,7 +205,9 @@ class Tcreate(_message.Message):
     lease: int
     fence: Fence
     data: bytes
-    def __init__(self, fid: _Optional[int] = ..., name: _Optional[str] = ..., perm: _Optional[int] = ..., mode: _Optional[int] = ..., lease: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
+    newfid: int
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, fid: _Optional[int] = ..., name: _Optional[str] = ..., perm: _Optional[int] = ..., mode: _Optional[int] = ..., lease: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., data: _Optional[bytes] = ..., newfid: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Rcreate(_message.Message):
     __slots__ = ("qid", "iounit")
@@ -278,16 +282,18 @@ class Rremove(_message.Message):
     def __init__(self) -> None: ...
 
 class Tremovefile(_message.Message):
-    __slots__ = ("fid", "names", "resolve", "fence")
+    __slots__ = ("fid", "names", "resolve", "fence", "path")
     FID_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
     RESOLVE_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
     fid: int
     names: _containers.RepeatedScalarFieldContainer[str]
     resolve: bool
     fence: Fence
-    def __init__(self, fid: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+    path: int
+    def __init__(self, fid: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., resolve: _Optional[bool] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., path: _Optional[int] = ...) -> None: ...
 
 class Tstat(_message.Message):
     __slots__ = ("fid", "names", "resolve")
@@ -426,12 +432,12 @@ class Changed(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class Ttransact(_message.Message):
-    __slots__ = ("changes", "fence")
+    __slots__ = ("changes", "fences")
     CHANGES_FIELD_NUMBER: _ClassVar[int]
-    FENCE_FIELD_NUMBER: _ClassVar[int]
+    FENCES_FIELD_NUMBER: _ClassVar[int]
     changes: _containers.RepeatedCompositeFieldContainer[Change]
-    fence: Fence
-    def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
+    fences: _containers.RepeatedCompositeFieldContainer[Fence]
+    def __init__(self, changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., fences: _Optional[_Iterable[_Union[Fence, _Mapping]]] = ...) -> None: ...
 
 class Rtransact(_message.Message):
     __slots__ = ("changed",)

@@ -45,7 +45,8 @@ class FenceTable:
     ``known``: what is remembered from before. ``on_change`` is called each time that something is remembered or
     forgotten, right after it: a server that keeps its fences writes them down there, before it makes the change that
     brought the fence. Otherwise it could restart after the change, and let an old leader undo it.
-    ``forgets``: False for a server that keeps them all (Retry for one too many).
+    ``is_held``: tells of a fence that its leader is known to lead; such a one is not forgotten, however long it was not
+    used. ``on_forget`` is called with the pathname of each that is, before ``on_change``.
     """
 
     def __init__(
@@ -54,13 +55,15 @@ class FenceTable:
         on_change: Callable[[], None] | None = None,
         limits: Store | None = None,
         *,
-        forgets: bool = True,
+        is_held: Callable[[Fence], bool] | None = None,
+        on_forget: Callable[[str], None] | None = None,
     ) -> None:
         self._limits = limits or configuration.current().store
         # In order of their last use, as far as that is known: of those from before, the newer elections last.
         self._newest = {fence.pathname: fence for fence in sorted(known, key=lambda fence: fence.epoch)}
         self._on_change = on_change
-        self._forgets = forgets
+        self._is_held = is_held
+        self._on_forget = on_forget
 
     def check(self, *fences: Fence) -> None:
         """Raises Stale for a fence that is older than one seen before; remembers a newer one, but none if one of them
@@ -97,27 +100,32 @@ class FenceTable:
         if size > limits.fence_bytes_max:
             limit = f"{size} bytes: a fence's pathname has at most {limits.fence_bytes_max}"
             raise serr.Inval(fence.pathname, limit)
-        if not self._forgets and len(self._newest) >= limits.fences_max:
-            raise serr.Retry(fence.pathname, f"the server remembers {limits.fences_max} fences, its most")
         forgotten = self._newest.get(FORGOTTEN)
         if forgotten is not None and fence.epoch <= forgotten.epoch:
             why = f"the server has forgotten fences up to epoch {forgotten.epoch}: be elected again"
             raise serr.Stale(fence.pathname, why)
 
     def _forget_some(self) -> None:
-        if not self._forgets:
-            return
         forgotten = self._newest.pop(FORGOTTEN, Fence(FORGOTTEN))
-        while len(self._newest) > self._limits.fences_max:
+        for _ in range(len(self._newest) - 1):  # not the last one, which is about to be relied on
+            if len(self._newest) <= self._limits.fences_max:
+                break
             oldest = self._newest.pop(next(iter(self._newest)))
+            if self._is_held is not None and self._is_held(oldest):
+                self._newest[oldest.pathname] = oldest  # as if it had been used now
+                continue
             forgotten = max(forgotten, Fence(FORGOTTEN, oldest.epoch))
+            if self._on_forget is not None:
+                self._on_forget(oldest.pathname)
         if forgotten.epoch:
             self._newest[FORGOTTEN] = forgotten
 
     def remember(self, fence: Fence) -> None:
         """Makes it the newest of its pathname, even if the one remembered is newer: where an election begins anew, its
         epochs do too."""
+        self._newest.pop(fence.pathname, None)
         self._newest[fence.pathname] = fence
+        self._forget_some()
         self._changed()
 
     def forget(self, pathname: str) -> None:
@@ -126,9 +134,18 @@ class FenceTable:
             raise serr.NotFound(pathname)
         self._changed()
 
+    @property
+    def forgotten_epoch(self) -> int:
+        """The newest epoch of those that were forgotten; 0 if none was."""
+        return self._newest.get(FORGOTTEN, NO_FENCE).epoch
+
     def _changed(self) -> None:
         if self._on_change is not None:
             self._on_change()
+
+    def knows(self, pathname: str) -> bool:
+        """True if a fence of that pathname is remembered."""
+        return pathname in self._newest
 
     def newest(self) -> list[Fence]:
         """All that are remembered, by pathname."""

@@ -303,7 +303,7 @@ class Dir(Node):
         raise serr.NotSupported(name, "put")
 
     async def transact(
-        self, caller: Caller, changes: Sequence[EntryChange], fence: Fence = NO_FENCE
+        self, caller: Caller, changes: Sequence[EntryChange], fences: Sequence[Fence] = ()
     ) -> list[ChangeOutcome]:
         """Makes all changes at one moment, in directories of this server, or none. A name stands in one of them at
         most, and none is below a directory that another one makes or removes (Inval). Version if an object has

@@ -339,12 +339,14 @@ class ProtSession:
             fid.opening = None
 
     async def _create(self, t: pb.Tcreate) -> Reply:
-        """Makes an entry, and of the directory's fid one of the new object. If the fid is clunked meanwhile the entry
-        is there all the same: only what was open on it is closed."""
+        """Makes an entry, and a fid of it, or of the directory's fid one of the new object. If that is clunked
+        meanwhile the entry is there all the same: only what was open on it is closed."""
         fid = self._fids.get(t.fid)
-        directory = as_dir(fid.node)
-        if fid.is_open:
+        if t.newfid:
+            self._fids.check_free(t.newfid)  # before anything is made; ``add`` looks again
+        elif fid.is_open:
             raise serr.Inval(fid.node.name, "the fid is open: entries are made through one that is not")
+        directory = await walk_to_make(fid.node, limits.checked_names(t.names, self._config), fid.caller)
         limits.check_new_name(t.name)
         limits.check_mode(t.name, t.mode)
         limits.check_io(t.name, 0, len(t.data), self._config)
@@ -353,18 +355,27 @@ class ProtSession:
             raise serr.NotSupported(t.name, "this server makes files empty: put them whole, or write them")
         how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), t.data)
         node, file = await directory.create(fid.caller, t.name, how)
-        if not self._fids.has(t.fid, fid):
-            # The entry stays: it was made, and others may have seen it.
-            if file is not None:
-                await file.abort()
-            raise serr.UnknownFid(t.fid, "clunked, or used for something else, while the entry was made")
         created = Fid(node, fid.caller, directory)
         # A pipe is not open by having been made: its first open waits for the other end.
         created.mode = None if t.perm & DMNAMEDPIPE else OREAD if t.perm & DMDIR else t.mode
+        try:
+            self._bind_created(t, fid, created)
+        except serr.SigmaError:
+            # The entry stays: it was made, and others may have seen it.
+            if file is not None:
+                await file.abort()
+            raise
         created.file = file
-        self._fids.replace(t.fid, created)
         qid = wire.qid_to_pb(node.qid())
         return Reply(create=pb.Rcreate(qid=qid, iounit=self._config.wire.io_bytes_max))
+
+    def _bind_created(self, t: pb.Tcreate, fid: Fid, created: Fid) -> None:
+        if t.newfid:
+            self._add(t.newfid, created)
+            return
+        if not self._fids.has(t.fid, fid):
+            raise serr.UnknownFid(t.fid, "clunked, or used for something else, while the entry was made")
+        self._fids.replace(t.fid, created)
 
     # -- contents
 
@@ -452,11 +463,13 @@ class ProtSession:
         fid = self._fids.get(t.fid)
         names = limits.checked_names(t.names, self._config)
         fence = wire.fence_from_pb(t.fence)
-        directory, name, expected = await self._entry_of(fid, names, follows=t.resolve)
+        directory, name, expected = await self._entry_of(fid, names, follows=t.resolve, qid_path=t.path)
         await directory.remove_entry(fid.caller, name, fence, expected)
         return Reply(remove=pb.Rremove())
 
-    async def _entry_of(self, fid: Fid, names: list[str], *, follows: bool = False) -> tuple[Dir, str, Expected]:
+    async def _entry_of(
+        self, fid: Fid, names: list[str], *, follows: bool = False, qid_path: int = 0
+    ) -> tuple[Dir, str, Expected]:
         """The entry that a change is about: its directory, its name, and what it must be. Without ``names`` the fid's
         own. Inval for names that are no entry's."""
         if not names:
@@ -466,7 +479,7 @@ class ProtSession:
             raise serr.Inval(".", "'.' cannot be removed or renamed")
         if path.is_union(last):
             raise serr.NotFound(last)
-        return await walk_to_dir(fid.node, names[:-1], fid.caller), last, Expected(follows=follows)
+        return await walk_to_dir(fid.node, names[:-1], fid.caller), last, Expected(qid_path, follows=follows)
 
     async def _wstat(self, t: pb.Twstat) -> Reply:
         """Renames an object within its directory: nothing else of a stat can be set."""
@@ -505,7 +518,7 @@ class ProtSession:
             fid = self._fids.get(change.dirfid)
             caller = fid.caller
             changes.append(change_from_pb(change, own_dir(as_dir(fid.node), change.name)))
-        outcomes = await changes[0].directory.transact(caller, changes, wire.fence_from_pb(t.fence))
+        outcomes = await changes[0].directory.transact(caller, changes, _fences(*t.fences))
         changed = [pb.Changed(name=outcome.name, version=outcome.version) for outcome in outcomes]
         return Reply(transact=pb.Rtransact(changed=changed))
 

@@ -90,7 +90,12 @@ def stat_from_pb(stat: pb.Stat) -> Stat:
 
 def fence_to_pb(fence: Fence) -> pb.Fence | None:
     """None for no fence, so that a message without one carries no bytes for it."""
-    return pb.Fence(pathname=fence.pathname, epoch=fence.epoch, seqno=fence.seqno) if fence else None
+    return some_fence_to_pb(fence) if fence else None
+
+
+def some_fence_to_pb(fence: Fence) -> pb.Fence:
+    """For a fence that is one."""
+    return pb.Fence(pathname=fence.pathname, epoch=fence.epoch, seqno=fence.seqno)
 
 
 def fence_from_pb(fence: pb.Fence) -> Fence:

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -20,6 +21,7 @@ from sigmaos_ray.sessp.channel import close_channels
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 
+    from sigmaos_ray.config import Config
     from sigmaos_ray.sigmap import Endpoint
     from sigmaos_ray.testing.conformance.capabilities import Capabilities
 
@@ -46,15 +48,20 @@ class Tree:
         """The names that a directory lists, in order."""
         return names(await self.sc.get_dir(self / rest if rest else self.root))
 
-    async def client(self) -> AsyncFsLib:
+    async def client(self, config: Config | None = None) -> AsyncFsLib:
         """One more client, with a session of its own. Closed at the end of the test, if not before."""
-        sc = AsyncFsLib(self.sc.proc_env, self.sc.config)
+        sc = AsyncFsLib(self.sc.proc_env, config or self.sc.config)
         self._stack.push_async_callback(sc.close_fs)
         return sc
 
     async def clients(self, count: int) -> list[AsyncFsLib]:
         """As many more clients. See ``client``."""
         return [await self.client() for _ in range(count)]
+
+    async def client_of_short_messages(self, io_bytes_max: int = 1500) -> AsyncFsLib:
+        """Like ``client``; it reads and lists in many messages what others do in one."""
+        wire = msgspec.structs.replace(self.sc.config.wire, io_bytes_max=io_bytes_max)
+        return await self.client(msgspec.structs.replace(self.sc.config, wire=wire))
 
     async def lease(self, sc: AsyncFsLib | None = None, ttl_s: float = 60.0) -> AsyncLease:
         """A client's lease of the server. Ended at the end of the test, if not before."""

@@ -16,7 +16,7 @@ class Capabilities:
     read_write: bool = True
     """ORDWR."""
     parents_come: bool = False
-    """A put, or a writer, makes the directories above it, as in S3; elsewhere they are NotFound."""
+    """Whatever is made makes the directories above it, as in S3; elsewhere they are NotFound."""
     writes_in_place: bool = True
     """False: what is opened for writing is written from 0 on, without gaps (Inval), takes the place of the file, and
     is seen at the close (B-2). Then ``append`` and ``read_write`` are false too."""

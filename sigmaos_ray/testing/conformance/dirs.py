@@ -26,7 +26,7 @@ class DirTests(Suite):
     """Calls on directories, and ``.`` (N-14)."""
 
     async def test_mkdir(self, tree: Tree) -> None:
-        """Exists if present, be it a file; the parent is not made."""
+        """Exists if present, be it a file; the parent is not made, except where it comes with what is below it."""
         await tree.sc.mkdir(tree / "d")
         await tree.sc.put_file(tree / "f", b"")
         assert await tree.sc.is_dir(tree / "d")
@@ -36,9 +36,27 @@ class DirTests(Suite):
             with pytest.raises(serr.Exists):
                 await tree.sc.mkdir(tree / name)
         with pytest.raises(serr.NotFound):
-            await tree.sc.mkdir(tree / "x/y")
-        with pytest.raises(serr.NotFound):
             await tree.sc.is_dir(tree / "x")
+        if tree.can.parents_come:
+            await tree.sc.mkdir(tree / "x/y")
+            assert (await tree.names(), await tree.names("x")) == (["d", "f", "x"], ["y"])
+            return
+        with pytest.raises(serr.NotFound):
+            await tree.sc.mkdir(tree / "x/y")
+        assert await tree.names() == ["d", "f"]
+
+    async def test_a_file_is_in_the_way(self, tree: Tree) -> None:
+        """N-10: NotDir, whatever is to be made below it."""
+        await tree.sc.put_file(tree / "f", b"here")
+        await all_raise(
+            serr.NotDir,
+            tree.sc.mkdir(tree / "f/d"),
+            tree.sc.mkdir(tree / "f/d/e"),
+            tree.sc.create(tree / "f/g"),
+            tree.sc.put_file(tree / "f/g", b""),
+            tree.sc.makedirs(tree / "f/d"),
+        )
+        assert (await tree.names(), await tree.sc.get_file(tree / "f")) == (["f"], b"here")
 
     async def test_mkdir_path(self, tree: Tree) -> None:
         """Existing ones are fine, except the last."""
@@ -107,6 +125,7 @@ class DirTests(Suite):
             tree.sc.rmdir(tree.root.partition("/")[0]),
             tree.sc.rmdir(tree.root.partition("/")[0] + "/"),
             tree.sc.rmdir(f"{server}/"),
+            tree.sc.rmdir(f"{server}/."),
         )
         assert await tree.sc.get_file(tree / "d/f") == b"x"
 

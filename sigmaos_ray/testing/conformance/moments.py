@@ -8,6 +8,8 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sigmaos_ray import serr
 from sigmaos_ray.testing.conformance.base import Suite, Tree, outcomes
 from sigmaos_ray.testing.conformance.between import between_messages
@@ -15,6 +17,7 @@ from sigmaos_ray.testing.conformance.refusals import needs
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncFsLib
+    from sigmaos_ray.pb.sessp_pb2 import Request
 
 LARGE_BYTES = (3 << 20) + 5
 """More than a message, so that it is read in several."""
@@ -203,6 +206,88 @@ class MomentTests(Suite):
             names = await tree.names()
             assert len(names) == 101, sorted({"a", "z"} & set(names))
         await renaming
+
+    async def test_a_listing_of_many_messages(self, tree: Tree) -> None:
+        """P-12: it shows the directory as it was at one moment."""
+        sc = await tree.client_of_short_messages()
+        stay = [f"k{number:03}" for number in range(min(tree.can.entries_count, 60))]
+        await asyncio.gather(*(tree.sc.put_file(tree / name, b"") for name in stay))
+
+        async def prepare() -> None:
+            await _only_one(tree, "a", "z")
+
+        async def move() -> None:
+            await tree.sc.remove(tree / "a")
+            await tree.sc.put_file(tree / "z", b"")
+
+        async for met in between_messages(sc, prepare, lambda: sc.get_dir(tree.root), move):
+            assert isinstance(met.call, list), met
+            assert [stat.name for stat in met.call] in (["a", *stay], [*stay, "z"]), f"a mixture, at step {met.step}"
+        assert met.step > 2
+
+    async def test_a_listing_of_what_changes_all_the_time(self, tree: Tree) -> None:
+        """P-12: Version, if it takes many messages; read one by one, what stays is there once."""
+        sc = await tree.client_of_short_messages()
+        stay = [f"k{number:03}" for number in range(min(tree.can.entries_count, 60))]
+        await asyncio.gather(*(tree.sc.put_file(tree / name, b"") for name in stay))
+        number = 0
+
+        async def change(request: Request) -> None:
+            nonlocal number
+            if request.HasField("read"):
+                await tree.sc.put_file(tree / f"a{number}", b"")
+                number += 1
+
+        sc.core.fids.before_sending = change
+        with pytest.raises(serr.Version):
+            await sc.get_dir(tree.root)
+        assert [stat.name async for stat in sc.scan_dir(tree.root) if stat.name.startswith("k")] == stay
+
+    @needs("rename")
+    async def test_a_directory_that_is_saved_while_it_is_removed(self, tree: Tree) -> None:
+        """P-15: what stands under its name by then stays, with all that is below."""
+        other = await tree.client()
+
+        async def prepare() -> None:
+            await tree.sc.rmdir_entries(tree.root)
+            await tree.sc.mkdir_path(tree.root, "d/e")
+            for name in ("d/f", "d/e/g"):
+                await tree.sc.put_file(tree / name, b"old")
+
+        async def save() -> None:
+            with contextlib.suppress(serr.NotFound):
+                await other.rename(tree / "d", tree / "saved")
+            await other.mkdir_path(tree.root, "d/e")
+            for name in ("d/f", "d/e/g"):
+                await other.put_file(tree / name, b"new")
+
+        async for met in between_messages(tree.sc, prepare, lambda: tree.sc.rmdir(tree / "d"), save):
+            if met.step:  # before the first message it is the new one that is removed
+                assert [await tree.sc.get_file(tree / name) for name in ("d/f", "d/e/g")] == [b"new"] * 2, met
+
+    @needs("rename")
+    async def test_a_file_that_is_replaced_while_its_directory_is_removed(self, tree: Tree) -> None:
+        """P-15: what was not below when it was listed stays, and the directory with it: NotEmpty."""
+        other = await tree.client()
+        kept_count = 0
+
+        async def prepare() -> None:
+            await tree.sc.rmdir_entries(tree.root)
+            await tree.sc.mkdir(tree / "d")
+            await tree.sc.put_file(tree / "d/f", b"old")
+
+        async def replace() -> None:
+            await other.put_file(tree / "new", b"new")
+            await other.rename(tree / "new", tree / "d/f")
+
+        async for met in between_messages(tree.sc, prepare, lambda: tree.sc.rmdir(tree / "d"), replace):
+            if isinstance(met.call, serr.NotEmpty):
+                assert await tree.sc.get_file(tree / "d/f") == b"new", met
+                kept_count += 1
+            else:
+                assert met.call is None, met
+                assert await tree.names() == []
+        assert kept_count
 
     async def test_a_large_file_that_is_replaced_while_it_is_read(self, tree: Tree) -> None:
         """P-15: what is read in several messages is one of the two contents."""

@@ -86,6 +86,32 @@ class PutTests(Suite):
         await tree.sc.put_file(tree / "f", b"2", perm=0o600)
         assert (await tree.sc.stat(tree / "f")).perm == before
 
+    async def test_a_large_put_that_is_seen_whole_keeps_permissions(self, tree: Tree) -> None:
+        """P-9: and there is no name that is too long for it."""
+        if tree.can.file_bytes_max is not None:
+            return
+        name, data = "n" * 240, bytes(range(256)) * 5000
+        await tree.sc.put_file(tree / name, b"1", perm=0o640)
+        before = (await tree.sc.stat(tree / name)).mode
+        assert await tree.sc.put_file_atomic(tree / name, data) == len(data)
+        assert await tree.sc.get_file(tree / name) == data
+        assert (await tree.sc.stat(tree / name)).mode == before
+        assert await tree.names() == [name]
+        await tree.sc.mkdir(tree / "d")
+        await all_raise(serr.IsDir, tree.sc.put_file_atomic(tree / "d", data))
+
+    @needs("leases", "rename")
+    async def test_a_large_put_leaves_a_leased_file_on_its_lease(self, tree: Tree) -> None:
+        """L-2: it is refused where another file would take its place."""
+        if tree.can.file_bytes_max is not None:
+            return
+        lease = await tree.lease()
+        await tree.sc.put_leased_file(tree / "f", b"1", lease)
+        await all_raise(serr.NotSupported, tree.sc.put_file_atomic(tree / "f", bytes(2 << 20)))
+        assert (await tree.names(), await tree.sc.get_file(tree / "f")) == (["f"], b"1")
+        await lease.end()
+        assert await tree.names() == []
+
     async def test_a_put_makes_no_directory(self, tree: Tree) -> None:
         """P-9: with a directory's permissions it is a mistake."""
         with pytest.raises(serr.Inval):
@@ -108,8 +134,17 @@ class PutTests(Suite):
             async with tree.sc.create_writer(tree / "not/yet/f") as writer:
                 await writer.write(b"y")
             assert await tree.sc.get_file(tree / "not/yet/f") == b"y"
+            fd = await tree.sc.create(tree / "nor/this/f")
+            await tree.sc.write(fd, b"z")
+            await tree.sc.close_fd(fd)
+            assert await tree.sc.get_file(tree / "nor/this/f") == b"z"
             return
-        await all_raise(serr.NotFound, tree.sc.put_file(tree / "no/f", b""), tree.sc.set_file(tree / "no/f", b""))
+        await all_raise(
+            serr.NotFound,
+            tree.sc.put_file(tree / "no/f", b""),
+            tree.sc.set_file(tree / "no/f", b""),
+            tree.sc.create(tree / "no/f"),
+        )
         assert await tree.names() == []
 
     async def test_puts_of_one_message_are_seen_whole(self, tree: Tree) -> None:

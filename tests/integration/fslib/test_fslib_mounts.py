@@ -43,6 +43,23 @@ async def test_mount_tree(servers: Servers, sc: AsyncFsLib) -> None:
         await sc.mount_tree(Endpoint(addrs=("127.0.0.1:1",)), "", "name/dead")
 
 
+async def test_a_server_is_not_removed_whatever_leads_to_it(servers: Servers, sc: AsyncFsLib) -> None:
+    """N-14: Inval, and nothing of it is, by its endpoint, by a union, by a link or by a mount."""
+    server = await servers.another()
+    await sc.mkdir("name/u")
+    await sc.mk_endpoint_file("name/u/srv", server.endpoint)
+    await sc.symlink("name/u/srv/", "name/l")
+    await sc.mount_tree(server.endpoint, "", "name/m")
+    await sc.put_file("name/m/f", b"x")
+    for pn in ("name/u/srv/", "name/u/~any/", "name/l/", "name/m/", "name/u/srv/."):
+        with pytest.raises(serr.Inval):
+            await sc.rmdir(pn)
+    for pn in ("name/u/srv", "name/u/~any", "name/l"):
+        with pytest.raises(serr.NotDir):
+            await sc.rmdir(pn)
+    assert await sc.get_file("name/m/f") == b"x"
+
+
 async def test_a_client_has_one_session_with_a_server(servers: Servers, sc: AsyncFsLib) -> None:
     """S-1: for all of its mounts there; another client has its own."""
     server = await servers.another()

@@ -42,11 +42,14 @@ class Realm:
         election_ttl_s: int = 2,
         limits: config.Named | None = None,
         endpoints: tuple[str, ...] = (),
+        store: config.Store | None = None,
     ) -> NamedServer:
         """A candidate that leads when this returns. etcd grants leases of two seconds at least."""
         args = KernelArgs(kernel_id=kernel_id, realm=self.name, etcd_endpoints=endpoints or (self.endpoint,))
         lease = config.Leases(ttl_s=2, election_ttl_s=election_ttl_s)
-        changed = msgspec.structs.replace(config.LOCAL, lease=lease, named=limits or config.LOCAL.named)
+        changed = msgspec.structs.replace(
+            config.LOCAL, lease=lease, named=limits or config.LOCAL.named, store=store or config.LOCAL.store
+        )
         server = NamedServer(args, config=changed)
         self._stack.push_async_callback(server.stop)
         await server.start()

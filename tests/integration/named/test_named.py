@@ -13,7 +13,8 @@ from kernel.named import election as elections
 from kernel.named.etcd import Etcd
 from kernel.named.keys import Keys
 from kernel.named.state import Plan
-from sigmaos_ray import serr
+from sigmaos_ray import config, serr
+from sigmaos_ray.electclnt import AsyncElectClnt
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
 from sigmaos_ray.pb.rpc_pb2 import LeaseReply, LeaseRequest
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
@@ -259,6 +260,31 @@ async def test_fenced_writes(realm: Realm) -> None:
     await again.remove("name/.fences/name-leader")
     await again.put_file("name/ux/f", b"any again")
     assert await again.get_file_json("name/.fences/name-leader") == {"pathname": "name/leader", "epoch": 7, "seqno": 9}
+
+
+async def test_a_leader_that_leads_is_not_forgotten(realm: Realm) -> None:
+    """L-21: however many fences named hears of, its own leaders go on; those that are over are forgotten, and stay
+    out."""
+    few = config.Store(fences_max=3)
+    named = await realm.named(store=few)
+    sc, over = await realm.clnt(named), await realm.clnt(named)
+    await sc.mkdir("name/d")
+    for clnt, pn in ((sc, "name/leads"), (over, "name/over")):
+        candidate = AsyncElectClnt(clnt, pn)
+        await clnt.fence_dir("name/d", await candidate.acquire_leadership())
+        await clnt.put_file("name/d/f", b"")
+    await candidate.release_leadership()
+    for number in range(8):
+        async with AsyncElectClnt(await realm.clnt(named), f"name/other{number}"):
+            continue
+    shown = [entry.name for entry in await sc.get_dir("name/.fences")]
+    assert "name-leads" in shown
+    assert len(shown) == 3 + 1
+    await sc.put_file("name/d/f", b"leads")
+    with pytest.raises(serr.Stale):
+        await over.put_file("name/d/f", b"over")
+    assert await sc.get_file("name/d/f") == b"leads"
+    assert len([key for key in await realm.keys() if b"/f/name/" in key]) == 3
 
 
 async def end_lease(sc: AsyncSigmaClnt, lease_id: int) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sigmaos_ray import serr
+from sigmaos_ray.electclnt import AsyncElectClnt
 from sigmaos_ray.fslib import Check, Create, Put, Remove
 from sigmaos_ray.leaseclnt import AsyncLeaseClnt
 from sigmaos_ray.sigmap import DMDIR, Fence
@@ -119,6 +120,30 @@ async def test_a_fence_holds_for_all(realm: Realm) -> None:
         await sc.transact([Create("name/db/c"), Put("name/ux/a", b"2")])
     assert await newer.get_file("name/ux/a") == b"1"
     assert [entry.name for entry in await sc.get_dir("name/db")] == ["b"]
+
+
+async def test_the_fences_of_all_directories_hold(realm: Realm) -> None:
+    """Of a transaction, and of a rename, between two leaderships: who lost one of them changes nothing in either."""
+    named = await realm.named()
+    sc, newer = await realm.clnt(named), await realm.clnt(named)
+    candidates = [AsyncElectClnt(sc, f"name/leader-{number}") for number in (1, 2)]
+    for directory, candidate in zip(("name/one", "name/two"), candidates, strict=True):
+        await sc.mkdir(directory)
+        await sc.fence_dir(directory, await candidate.acquire_leadership())
+    await sc.transact([Create("name/one/a", b"1"), Create("name/two/b", b"1"), Create("name/free")])
+    await sc.rename("name/one/a", "name/two/a")
+    await candidates[1].release_leadership()
+    await sc.put_file("name/one/f", b"")
+    with pytest.raises(serr.Stale, match="name/leader-2"):
+        await sc.transact([Create("name/one/c"), Put("name/two/b", b"2")])
+    for here, there in (("name/one/f", "name/two/f"), ("name/two/a", "name/one/a")):
+        with pytest.raises(serr.Stale, match="name/leader-2"):
+            await sc.rename(here, there)
+    async with AsyncElectClnt(newer, "name/leader-2"):
+        with pytest.raises(serr.Stale, match="name/leader-2"):
+            await sc.transact([Create("name/one/c"), Put("name/two/b", b"2")])
+    assert await listing(newer, "name/one") == {"f": b""}
+    assert await listing(newer, "name/two") == {"a": b"1", "b": b"1"}
 
 
 async def test_of_two_with_one_version_one_wins(realm: Realm) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,8 @@ from kernel.named.fences import StoredFence
 from kernel.named.keys import Keys
 from kernel.named.state import Contents, Meta, Plan
 from sigmaos_ray import serr
-from sigmaos_ray.config import Named
+from sigmaos_ray.config import Named, Store
+from sigmaos_ray.protsrv.fences import FORGOTTEN
 from sigmaos_ray.sigmap import Fence
 
 if TYPE_CHECKING:
@@ -27,18 +29,19 @@ UNKNOWN = [Fate.LOST, Fate.UNANSWERED, Fate.LATE]
 class Leader:
     """A committer on a fake etcd, and what it tells of its leadership."""
 
-    def __init__(self, config: Named) -> None:
+    def __init__(self, config: Named, limits: Store | None = None) -> None:
         self.etcd = FakeEtcd()
         self.key = KEYS.election + b"1"
         self.lost: list[str] = []
         self.applied: list[int] = []
         created = self.etcd.put_directly(self.key, b"")
         self.config = config
+        self.limits = limits
         self.leader_key = LeaderKey(self.key, created)
         self.committer = self.successor()
 
     def successor(self) -> Committer:
-        return Committer(self.etcd, KEYS, self.leader_key, self.config, self._guard, self._lose)
+        return Committer(self.etcd, KEYS, self.leader_key, self.config, self._guard, self._lose, self.limits)
 
     def _guard(self) -> None:
         if self.lost:
@@ -132,6 +135,45 @@ async def test_the_next_leader_knows_the_fences(leader: Leader) -> None:
             await successor.commit(Plan(), [old])
     await successor.commit(Plan(), [Fence("gone", 0)])
     await successor.close()
+
+
+async def test_fences_are_forgotten_in_etcd_too() -> None:
+    """With the changes that come next, a few at a time; the next leader keeps the old ones out as well."""
+    config = Named(fences_forgotten_max=2, etcd_timeout_s=0.2, etcd_pause_s=0)
+    leader = Leader(config, Store(fences_max=2))
+    await leader.committer.start()
+    leader.etcd.fates.append(Fate.FULL)
+    for number in range(1, 7):
+        with contextlib.suppress(serr.Error):
+            await leader.write(number, fence=Fence(f"f{number}", number))
+    for number in range(7, 10):
+        await leader.write(number)
+    stored = {number for number in range(1, 7) if leader.etcd.value(KEYS.fence(f"f{number}")) is not None}
+    assert stored == {5, 6}
+    successor = leader.successor()
+    await successor.start()
+    for committer in (leader.committer, successor):
+        assert committer.fences.table.newest() == [Fence("f5", 5), Fence("f6", 6), Fence(FORGOTTEN, 4)]
+        for out in (Fence("f1", 1), Fence("f4", 4), Fence("unknown", 4)):
+            with pytest.raises(serr.Stale):
+                await committer.commit(Plan(), [out])
+        await committer.close()
+
+
+async def test_a_fence_that_is_used_again_while_it_is_forgotten() -> None:
+    leader = Leader(Named(fences_forgotten_max=1, etcd_timeout_s=0.2, etcd_pause_s=0), Store(fences_max=2))
+    await leader.committer.start()
+    fences = [Fence(f"f{number}", number) for number in range(1, 6)]
+    await asyncio.gather(*(leader.write(fence.epoch, fence=fence) for fence in fences))
+    await asyncio.gather(leader.write(8), leader.write(9, fence=Fence("f1", 9)), leader.write(10))
+    for number in range(11, 15):
+        await leader.write(number)
+    successor = leader.successor()
+    await successor.start()
+    assert successor.fences.table.newest() == leader.committer.fences.table.newest()
+    assert Fence("f1", 9) in successor.fences.table.newest()
+    for committer in (leader.committer, successor):
+        await committer.close()
 
 
 async def test_a_newer_fence_is_stored_with_the_change_that_carries_it(leader: Leader) -> None:
