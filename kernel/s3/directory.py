@@ -180,7 +180,9 @@ class S3Dir(Dir):
             coming = await self.folder.coming(account)
             self._shared.fences.check(fence)
             # Not exclusive: under the lock nobody else of this server makes it, and another server's mark is the same.
-            await account.put(folder.bucket, folder.key_of(MARKER), [b""], exclusive=False)
+            # Those above have marks too: what is made as a directory does not go with what is below it.
+            for made in (*coming, folder):
+                await account.put(folder.bucket, made.key_of(MARKER), [b""], exclusive=False)
             self.folder.has_come(name, coming)
         return S3Dir(folder)
 

@@ -97,7 +97,7 @@ class WatchesFace(FsCalls):
     def read_dir_watch(self, pn: str, wanted: Callable[[list[Stat]], bool], timeout_s: float | None = None) -> None:
         """Hands ``wanted`` the entries, again after each change, for as long as it returns true (it wants to see more).
         Timeout past ``timeout_s`` (0: look once). It runs in the calling thread, and may use the client."""
-        self.wait_until(pn, lambda: not wanted(self.get_dir(pn)), timeout_s)
+        self.wait_until(pn, lambda: not wanted(self.run(self._clnt.core.list_dir(pn, at_once=False))), timeout_s)
 
 
 def _left_s(ends_s: float | None) -> float | None:

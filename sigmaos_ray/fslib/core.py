@@ -16,7 +16,7 @@ from sigmaos_ray.fslib.mounts import MountTable
 from sigmaos_ray.fslib.pathnames import parse
 from sigmaos_ray.fslib.repeats import LOOKED, NEVER_RAN, Repeats
 from sigmaos_ray.fslib.stats import ClientStats
-from sigmaos_ray.fslib.union import UnionChooser
+from sigmaos_ray.fslib.union import UnionChooser, dir_pages
 from sigmaos_ray.fslib.walk import PathWalker
 from sigmaos_ray.sigmap import DMDIR, NO_FENCE, NO_LEASE, OREAD, OTRUNC, Fence, Mode, Perm, path
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.fslib.mounts import Mount
     from sigmaos_ray.fslib.repeats import Errors
     from sigmaos_ray.fslib.walk import Walked
+    from sigmaos_ray.sigmap import Stat
 
 T = TypeVar("T")
 
@@ -219,6 +220,35 @@ class FsCore:
             fid.free()
             raise serr.NotDir(pn)
         return fid
+
+    async def list_dir(self, pn: str, *, at_once: bool) -> list[Stat]:
+        """All entries of a directory, in order of name; ``at_once``: as they were at one moment, and Version for one of
+        many messages that changes each time. Otherwise those that are there all along are in it once. Inval for one
+        with more than are held in memory."""
+
+        async def once() -> list[Stat]:
+            for _ in range(self.config.streams.rereads_max + 1):
+                fid = await self.open_dir(pn)
+                try:
+                    stats, pages_count = await self._collected(pn, fid)
+                    if not at_once or pages_count < 2 or (await fid.stat()).qid.version == fid.seen.version:
+                        return stats
+                finally:
+                    fid.free()
+            raise serr.Version(pn, "it changed each time that it was listed: scan_dir reads it as it changes")
+
+        return await self.repeats.call(once, LOOKED)
+
+    async def _collected(self, pn: str, fid: RemoteFid) -> tuple[list[Stat], int]:
+        """The entries of an open directory, and in how many messages they came."""
+        stats: list[Stat] = []
+        pages_count, entries_max = 0, self.config.wire.listing_entries_max
+        async for page in dir_pages(fid, self.config):
+            stats.extend(page)
+            pages_count += 1
+            if len(stats) > entries_max:
+                raise serr.Inval(pn, f"over {entries_max} entries: read them with scan_dir")
+        return stats, pages_count
 
 
 def _may_go_on(error: serr.SigmaError) -> bool:

@@ -91,7 +91,7 @@ class AsyncDirCache(Generic[V]):
         """From a reading of the directory to the end of its watch. Raises what makes the reading impossible."""
         # The watch first: what changes while the directory is read is then told twice, which does no harm.
         async with self._sc.watch_dir(self._pathname) as watch:
-            self._view.replace([stat.name for stat in await self._sc.get_dir(self._pathname)])
+            self._view.replace([stat.name for stat in await self._sc.core.list_dir(self._pathname, at_once=False)])
             self._is_read = True
             self._tell()
             while True:

@@ -10,15 +10,13 @@ from sigmaos_ray.fslib.makedirs import make_dirs
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import FsPart, NeedsEntries
 from sigmaos_ray.fslib.pathnames import parse
-from sigmaos_ray.fslib.repeats import LOOKED, NEVER_RAN
+from sigmaos_ray.fslib.repeats import NEVER_RAN
 from sigmaos_ray.fslib.treeremoval import DirectoryPlace, TreeRemoval
 from sigmaos_ray.fslib.union import dir_pages
 from sigmaos_ray.sigmap import DMDIR, NO_FENCE, OREAD, Fence, Perm, Stat, path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
-
-    from sigmaos_ray.fslib.fidclnt import RemoteFid
 
 _NO_ENTRY: Final = "what is no entry of a directory cannot be removed"
 
@@ -60,31 +58,8 @@ class DirCalls(FsPart, NeedsEntries):
         link. Version for one that is too large for a message (4096 entries) and changes each time that it is read,
         Inval for one with more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
 
-        async def once() -> list[Stat]:
-            for _ in range(self.core.config.streams.rereads_max + 1):
-                fid = await self.core.open_dir(pn)
-                try:
-                    if (stats := await self._listed_at_once(pn, fid)) is not None:
-                        return stats
-                finally:
-                    fid.free()
-            raise serr.Version(pn, "it changed each time that it was listed: scan_dir reads it as it changes")
-
         with about(pn):
-            return await self.core.repeats.call(once, LOOKED)
-
-    async def _listed_at_once(self, pn: str, fid: RemoteFid) -> list[Stat] | None:
-        """All entries of an open directory, as they were at one moment; None if it changed from page to page."""
-        stats: list[Stat] = []
-        pages_count, entries_max = 0, self.core.config.wire.listing_entries_max
-        async for page in dir_pages(fid, self.core.config):
-            stats.extend(page)
-            pages_count += 1
-            if len(stats) > entries_max:
-                raise serr.Inval(pn, f"over {entries_max} entries: read them with scan_dir")
-        if pages_count > 1 and (await fid.stat()).qid.version != fid.seen.version:
-            return None
-        return stats
+            return await self.core.list_dir(pn, at_once=True)
 
     async def scan_dir(self, pn: str) -> AsyncIterator[Stat]:
         """The entries one by one, read page by page; those that are there all along come exactly once, in order."""

@@ -239,7 +239,7 @@ class WatchCalls(FsPart, NeedsEntries, NeedsFiles, NeedsDirs):
         """Returns once the directory has no entries."""
 
         async def reached() -> bool:
-            return not await self.get_dir(pn)
+            return not await self._listed(pn)
 
         await self._wait_until(pn, pn, reached, timeout_s)
 
@@ -250,7 +250,7 @@ class WatchCalls(FsPart, NeedsEntries, NeedsFiles, NeedsDirs):
         Timeout past ``timeout_s`` (0: look once)."""
 
         async def reached() -> bool:
-            more = wanted(await self.get_dir(pn))
+            more = wanted(await self._listed(pn))
             return not (await more if inspect.isawaitable(more) else more)
 
         await self._wait_until(pn, pn, reached, timeout_s)
@@ -261,11 +261,16 @@ class WatchCalls(FsPart, NeedsEntries, NeedsFiles, NeedsDirs):
         stats: list[Stat] = []
 
         async def reached() -> bool:
-            stats[:] = await self.get_dir(pn)
+            stats[:] = await self._listed(pn)
             return len(stats) >= n
 
         await self._wait_until(pn, pn, reached, timeout_s)
         return [stat.name for stat in stats]
+
+    async def _listed(self, pn: str) -> list[Stat]:
+        """The entries, however fast they change: who waits looks again after each change."""
+        with about(pn):
+            return await self.core.list_dir(pn, at_once=False)
 
     async def _exists(self, pn: str) -> bool:
         try:

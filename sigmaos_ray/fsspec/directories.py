@@ -9,6 +9,7 @@ from sigmaos_ray.fsspec import entries
 from sigmaos_ray.fsspec.bridge import on_client_loop
 from sigmaos_ray.fsspec.part import FsspecPart
 from sigmaos_ray.sigmap import NAMED, Stat
+from sigmaos_ray.sigmap import path as paths
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,6 +26,8 @@ class DirectoryCalls(FsspecPart):
         path = self._strip_protocol(path)
         if entries.is_top(path):
             raise serr.Exists(path)
+        if not create_parents:
+            await self._info(paths.dirname(path))  # NotFound also on S3, where directories come with what is in them
         await self._with_parents(path, lambda: self._make(path), make=create_parents)
 
     @on_client_loop
@@ -53,7 +56,7 @@ class DirectoryCalls(FsspecPart):
     @on_client_loop
     async def _list(self, path: str) -> list[Entry]:
         try:
-            stats = await self._sc.get_dir(entries.followed(path))
+            stats = await self._sc.core.list_dir(entries.followed(path), at_once=False)
         except serr.NotDir:
             return [await self._info(path)]
         links = [stat for stat in stats if stat.is_symlink]

@@ -344,9 +344,9 @@ class ProtSession:
         fid = self._fids.get(t.fid)
         if t.newfid:
             self._fids.check_free(t.newfid)  # before anything is made; ``add`` looks again
-        elif fid.is_open:
-            raise serr.Inval(fid.node.name, "the fid is open: entries are made through one that is not")
         directory = await walk_to_make(fid.node, limits.checked_names(t.names, self._config), fid.caller)
+        if fid.is_open and not t.newfid:
+            raise serr.Inval(fid.node.name, "the fid is open: entries are made through one that is not")
         limits.check_new_name(t.name)
         limits.check_mode(t.name, t.mode)
         limits.check_io(t.name, 0, len(t.data), self._config)

@@ -15,67 +15,50 @@ from typing import TYPE_CHECKING
 
 import pytest
 from nameds import WITHIN_S, Nameds
+from waits import GIVEN_UP, LEADING, WAITS
 
 from sigmaos_ray import serr
-from sigmaos_ray.barrierclnt import AsyncBarrier
 from sigmaos_ray.electclnt import AsyncElectClnt
-from sigmaos_ray.lockclnt import AsyncLock
-from sigmaos_ray.semclnt import AsyncSemaphore
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from etcd_child import EtcdChild
+    from waits import Wait
 
     from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
-
-    Wait = Callable[[AsyncSigmaClnt, str, float], Awaitable[object]]
 
 TIMEOUT_S = 1.0
 SLACK_S = 3.0
 FOLLOWED_S = 12.0
 """How long a client may take to find the next leader once it leads. On an idle machine it is about a second."""
 
-WAITS: dict[str, Wait] = {
-    "wait_create": lambda sc, d, t: sc.wait_create(f"{d}/none", t),
-    "wait_remove": lambda sc, d, t: sc.wait_remove(f"{d}/f", t),
-    "wait_entries": lambda sc, d, t: sc.wait_entries(f"{d}/", 1000, t),
-    "open_wait": lambda sc, d, t: sc.open_wait(f"{d}/none", timeout_s=t),
-    "get_file_watch": lambda sc, d, t: sc.get_file_watch(f"{d}/none", t),
-    "Semaphore.down": lambda sc, d, t: AsyncSemaphore(sc, f"{d}/f").down(t),
-    "Lock.acquire": lambda sc, d, t: AsyncLock(sc, f"{d}/f").acquire(t),
-    "a free Lock.acquire": lambda sc, d, t: AsyncLock(sc, f"{d}/free").acquire(t),
-    "Barrier.enter": lambda sc, d, t: AsyncBarrier(sc, f"{d}/barrier", 2).enter(t),
-}
-"""``d`` is a directory of the server, with a file ``f``."""
-
 
 async def check(
-    sc: AsyncSigmaClnt, directory: str, process: asyncio.subprocess.Process, calls: dict[str, Wait] = WAITS
+    sc: AsyncSigmaClnt, directory: str, process: asyncio.subprocess.Process, waits: dict[str, Wait] = WAITS
 ) -> None:
-    """All waits at a time: under a server that was stopped before, and one that is stopped meanwhile."""
+    """All calls at a time under a server that was stopped before, and all waits under one that is stopped meanwhile."""
     await sc.put_file(f"{directory}/f", b"")
-    for pause_s in (0.0, TIMEOUT_S / 2):
+    await sc.mkdir_path(directory, "full/d")
+    for pause_s, calls in ((0.0, waits | GIVEN_UP), (TIMEOUT_S / 2, waits)):
         await sc.get_file(f"{directory}/f")
         took_s: dict[str, float] = {}
         if not pause_s:
             process.send_signal(signal.SIGSTOP)
-        waits = {
+        tasks = {
             name: asyncio.create_task(timed(name, call(sc, directory, TIMEOUT_S), took_s))
             for name, call in calls.items()
         }
         try:
-            await asyncio.wait(waits.values(), timeout=pause_s or None)
+            await asyncio.wait(tasks.values(), timeout=pause_s or None)
             process.send_signal(signal.SIGSTOP)
-            await asyncio.wait(waits.values())
+            await asyncio.wait(tasks.values())
         finally:
             process.send_signal(signal.SIGCONT)
-        errors = {name: wait.exception() for name, wait in waits.items()}
+        errors = {name: task.exception() for name, task in tasks.items()}
         assert {name: took for name, took in took_s.items() if took > TIMEOUT_S + SLACK_S} == {}
-        # Of those alone that the server can answer before it is stopped nobody need be told of a time-out.
-        answered = {"a free Lock.acquire"} if pause_s else set()
-        assert {name for name, error in errors.items() if not isinstance(error, serr.Timeout)} <= answered
+        assert {name: error for name, error in errors.items() if not isinstance(error, serr.Timeout)} == {}
 
 
 async def timed(name: str, call: Awaitable[object], took_s: dict[str, float]) -> None:
@@ -92,8 +75,7 @@ async def test_named_is_stopped(etcd: EtcdChild, tmp_path: Path) -> None:
         leader = await nameds.leader()
         first, second = await nameds.clnt(), await nameds.clnt()
         await AsyncElectClnt(first, "name/leader").acquire_leadership()
-        more = {"acquire_leadership": lambda sc, _, t: AsyncElectClnt(sc, "name/leader").acquire_leadership(b"", t)}
-        await check(second, "name", leader.process, WAITS | more)
+        await check(second, "name", leader.process, WAITS | LEADING)
 
 
 @pytest.mark.parametrize("kind", ["ux", "memfs"])

@@ -74,7 +74,7 @@ async def test_a_lost_answer_costs_nothing_else(realm: Realm, monkeypatch: pytes
     with pytest.raises(serr.Timeout):
         await AsyncLock(await realm.clnt(), "name/b").acquire(timeout_s=0)
     await check_held(realm, sc, lock, leader)
-    losing = Losing(monkeypatch, "create", runs=runs, names={"second"})
+    losing = Losing(monkeypatch, "create_file", runs=runs, names={"second"})
     other = AsyncElectClnt(sc, "name/second")
     fence = await other.acquire_leadership(timeout_s=20)
     assert not losing.names

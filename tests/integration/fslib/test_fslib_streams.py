@@ -191,6 +191,7 @@ async def test_a_reader_that_was_left_early_frees_its_fid(servers: Servers, sc: 
         await reader.read_part()
         await reader.read_part()
         assert servers.root.stats.fid_count == before + 1
+    await sc.stat("name/f")  # what is sent later finds it freed
     assert servers.root.stats.fid_count == before
     with pytest.raises(serr.Closed):
         await reader.read(1)
