@@ -57,6 +57,7 @@ async def _watched(sc: AsyncSigmaClnt, directory: str) -> None:
 
 
 async def _cached(sc: AsyncSigmaClnt, directory: str) -> None:
+    cache: AsyncDirCache[None]
     async with AsyncDirCache(sc, f"{directory}/") as cache:
         await cache.wait_entry_created("none")
 

@@ -31,11 +31,11 @@ ROUNDS: Final = 15
 class Side:
     """The client of one checkout, and its servers. They end with ``stack``."""
 
-    def __init__(self, stack: ExitStack, checkout: Path | str, directory: Path) -> None:
+    def __init__(self, stack: ExitStack, checkout: str, directory: Path) -> None:
         etcd = stack.enter_context(EtcdChild())
         directory.mkdir()
-        servers = self._start(stack, "servers", str(checkout), etcd.endpoint, str(directory))
-        self._client = self._start(stack, "client", str(checkout), *self._line_of(servers).split())
+        servers = self._start(stack, "servers", checkout, etcd.endpoint, str(directory))
+        self._client = self._start(stack, "client", checkout, *self._line_of(servers).split())
         assert self._line_of(self._client) == "ready"
 
     def _start(self, stack: ExitStack, *args: str) -> subprocess.Popen[str]:
@@ -62,7 +62,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Side]]:
     with ExitStack() as stack:
         yield [
             Side(stack, checkout, directory / str(number))
-            for number, checkout in enumerate(filter(None, (HERE, BEFORE)))
+            for number, checkout in enumerate([str(HERE), *([BEFORE] if BEFORE else [])])
         ]
 
 
