@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import secrets
 import tempfile
@@ -93,13 +94,14 @@ class RayCluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         own.set_environment()
         os.environ.pop("RAY_ADDRESS", None)
-        ray.init(
-            address="local",
-            num_cpus=self._request.num_cpus,
-            include_dashboard=self._request.dashboard,
-            **own.init_options(self.temp_dir, self.host),
-            **options,
-        )
+        with contextlib.nullcontext() if self._request.dashboard else own.without_dashboard():
+            ray.init(
+                address="local",
+                num_cpus=self._request.num_cpus,
+                include_dashboard=self._request.dashboard,
+                **own.init_options(self.temp_dir, self.host),
+                **options,
+            )
 
     def line(self) -> str:
         # Not from Ray's state: that may hang where this line is made.

@@ -12,17 +12,23 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import psutil
 
+from sigmaos_ray.instance import STATE_FILE_NAME
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 _MARK = "SIGMAOS_TEST_BOX"
 TIMEOUT_S = 120
 END_WAIT_S = 10.0
+LOOK_AGAIN_S = 0.05
 
 
 class Box:
@@ -99,19 +105,34 @@ class Box:
     # -- the instance
 
     def status(self) -> dict[str, Any]:
-        described: dict[str, Any] = json.loads(self.ok("status", "--json"))
+        """What ``sigmaos status --json`` prints: the state file, read without a process for it, since tests ask until
+        something has come."""
+        described: dict[str, Any] = json.loads((self.state_dir / STATE_FILE_NAME).read_bytes())
         return described
 
+    def until(self, holds: Callable[[], T]) -> T:
+        """Looks until something holds, and returns what it was: nobody announces what the state file says.
+        AssertionError once boot is gone, or if it does not come."""
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not (value := holds()):
+            assert psutil.pid_exists(self.status()["boot_pid"]), "the instance is gone"
+            assert time.monotonic() < deadline_s, self.status()
+            time.sleep(LOOK_AGAIN_S)
+        return value
+
     def pid_of(self, part: str) -> int:
-        """The process of ``boot``, of a child (``etcd``, ``emulator``), of a kernel service, or of Ray (``raylet``)."""
+        """The process of ``boot``, of a child (``etcd``, ``emulator``), of a kernel service, or of Ray (``raylet``);
+        waits for a part that is started again."""
+        return self.until(lambda: self._pids().get(part, 0))
+
+    def _pids(self) -> dict[str, int]:
         status = self.status()
-        pids = {
+        pids: dict[str, int] = {
             node_part: info["pid"] for node in status["kernel_nodes"] for node_part, info in node["services"].items()
         }
         pids |= {"emulator" if child["name"] == "s3" else child["name"]: child["pid"] for child in status["children"]}
         pids |= {child.name(): child.pid for child in psutil.Process(status["boot_pid"]).children()} | pids
-        pid: int = status["boot_pid"] if part == "boot" else pids[part]
-        return pid
+        return pids | {"boot": status["boot_pid"]}
 
     def kill(self, part: str) -> None:
         """kill -9; returns once the process is gone."""
@@ -135,5 +156,5 @@ class Box:
         _, alive = psutil.wait_procs(self.processes(), timeout=END_WAIT_S)
         survivors = [f"{process.pid} {' '.join(process.cmdline())[:100]}" for process in alive if process.is_running()]
         assert not survivors, f"processes outlived their instance: {survivors}"
-        assert not (self.state_dir / "instance.json").exists()
+        assert not (self.state_dir / STATE_FILE_NAME).exists()
         assert list(self.temp_dir.iterdir()) == []

@@ -19,8 +19,12 @@ def box() -> Iterator[Box]:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Box]:
-    """A box with a whole instance, shared by the tests of a module."""
+def started() -> Iterator[tuple[Box, str]]:
+    """A box with a whole instance, shared by the tests of a module, and what its start printed."""
     with Box() as box:
-        box.ok("start", "--num-cpus", "2")
-        yield box
+        yield box, box.ok("start", "--num-cpus", "2")
+
+
+@pytest.fixture
+def running(started: tuple[Box, str]) -> Box:
+    return started[0]

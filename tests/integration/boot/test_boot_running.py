@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +18,29 @@ if TYPE_CHECKING:
     from bootbox import Box
 
 
+def test_it_says_what_it_starts(started: tuple[Box, str]) -> None:
+    lines = started[1].splitlines()
+    expected = [
+        r"etcd \d.* at 127.0.0.1:\d+, data in .*",
+        r"ray \d.* \(started\), 2 cores",
+        r"named at .*:\d+",
+        r"s3 emulator .* at http://127.0.0.1:\d+; .*",
+        rf"kernel node sigma-\w+: {' '.join(sorted(set(service_names()) - {'named'}))}",
+        r"ready in \d+\.\d s",
+    ]
+    for pattern, line in zip(expected, lines, strict=True):
+        assert re.fullmatch(pattern, line)
+
+
+def test_ray_has_no_servers_that_nobody_asked_for(running: Box) -> None:
+    commands = [process.cmdline() for process in psutil.Process(running.pid_of("boot")).children(recursive=True)]
+    assert any("raylet" in command[0] for command in commands if command)
+    assert not [command for command in commands for word in command if word.endswith(("dashboard.py", "monitor.py"))]
+
+
 def test_status_tells_where_everything_is(running: Box) -> None:
     status = running.status()
+    assert status == json.loads(running.ok("status", "--json"))
     assert status["realm"] == "rootrealm"
     assert status["state_dir"] == str(running.state_dir)
     (node,) = status["kernel_nodes"]
@@ -49,8 +71,7 @@ def test_what_runs_where_is_shown_in_the_namespace(running: Box) -> None:
     (node,) = running.status()["kernel_nodes"]
     files = {f"{service}-{node['id']}" for service in node["services"]}
     # A moment after the start is over: nobody has to wait for it then.
-    while not files <= {name.rstrip("/") for name in running.ok("ls", "name/kpids").split()}:
-        assert running.processes()
+    running.until(lambda: files <= {name.rstrip("/") for name in running.ok("ls", "name/kpids").split()})
     shown = json.loads(running.ok("cat", f"name/boot/{node['id']}"))
     assert shown["services"].keys() == node["services"].keys()
     assert all(part == {"state": "running", "cause": ""} for part in shown["parts"].values())
@@ -114,18 +135,10 @@ def test_another_ray_replaces_one_that_was_lost(running: Box, part: str) -> None
     boot = psutil.Process(before["boot_pid"])
     log = running.state_dir / "logs" / "boot.log"
     running.kill(part)
-    _wait_until_ready(running, before["ray_address"])
+    running.until(lambda: running.status()["ray_address"] != before["ray_address"] and running.status()["ready"])
     assert f"{part} ended: Ray is started again" in log.read_text(errors="replace")
     assert running.ok("cat", "name/ux/~local/kept") == "on disk"
     after = running.status()
     assert boot.is_running()
     assert after["s3_endpoint"] == before["s3_endpoint"]
     assert not Path(before["ray_temp_dir"]).exists()
-
-
-def _wait_until_ready(running: Box, old_address: str) -> None:
-    """boot writes its state file anew with each change: that is what is waited for."""
-    status = running.status()
-    while not status["ready"] or status["ray_address"] == old_address:
-        assert psutil.Process(status["boot_pid"]).is_running()
-        status = running.status()
