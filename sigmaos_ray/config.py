@@ -438,6 +438,8 @@ class BootTimes(msgspec.Struct, frozen=True):
     """Between two looks at a process that is to start or to end, where nobody announces it."""
     ray_end_grace_s: float = 1.0
     """How long the processes of an own Ray may take to end by themselves, and then to be killed."""
+    ray_remove_timeout_s: float = 10.0
+    """How long the directory of an own Ray is removed anew, while processes that are about to end write there."""
     ray_leave_timeout_s: float = 5.0
     """How long Ray may take to let go of boot, or to finish a start that is not wanted any more: then boot goes without
     a word."""

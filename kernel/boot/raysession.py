@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -64,8 +65,15 @@ def _link(path: str) -> str:
 
 def end_session(directory: str) -> None:
     """Ends what lives of a session and removes its directory. May be repeated."""
-    end_processes(processes_of(directory), config.current().boot.ray_end_grace_s)
-    shutil.rmtree(directory, ignore_errors=True)
+    limits = config.current().boot
+    deadline_s = time.monotonic() + limits.ray_remove_timeout_s
+    while True:
+        end_processes(processes_of(directory), limits.ray_end_grace_s)
+        shutil.rmtree(directory, ignore_errors=True)
+        if not os.path.lexists(directory) or time.monotonic() > deadline_s:
+            return
+        # One that started after the look, or that takes long to die, wrote there meanwhile.
+        time.sleep(limits.look_again_s)
 
 
 async def wait_any_end(processes: Mapping[str, OsProcess]) -> str:
