@@ -35,7 +35,7 @@ def test_it_says_what_it_starts(started: tuple[Box, str]) -> None:
 def test_ray_has_no_servers_that_nobody_asked_for(running: Box) -> None:
     commands = [process.cmdline() for process in psutil.Process(running.pid_of("boot")).children(recursive=True)]
     assert any("raylet" in command[0] for command in commands if command)
-    assert not [command for command in commands for word in command if word.endswith(("dashboard.py", "monitor.py"))]
+    assert not [command for command in commands for word in command if word.endswith(("/dashboard.py", "/monitor.py"))]
 
 
 def test_status_tells_where_everything_is(running: Box) -> None:
