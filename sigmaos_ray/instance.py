@@ -283,12 +283,12 @@ def _of_section(file: str, section: str) -> Secret:
 
 def _of_profile(profile: str, environ: Mapping[str, str]) -> Secret:
     # AWS's two files call the section of one profile differently; the credentials file counts first, as it does there.
-    files = {
-        environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"): profile,
-        environ.get("AWS_CONFIG_FILE", "~/.aws/config"): f"profile {profile}",
-    }
-    for file, section in files.items():
+    files = (
+        (environ.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), profile),
+        (environ.get("AWS_CONFIG_FILE", "~/.aws/config"), profile if profile == "default" else f"profile {profile}"),
+    )
+    for file, section in files:
         with contextlib.suppress(configparser.Error, KeyError, UnicodeDecodeError):
             return _of_section(file, section)
-    named = " or ".join(files)
+    named = " or ".join(file for file, _ in files)
     raise serr.Perm(profile, f"{S3_PROFILE}: no aws_access_key_id and aws_secret_access_key of this profile in {named}")

@@ -197,9 +197,10 @@ class AsyncProcGroupMgr:
         await asyncio.gather(*(self._evict(pid) for pid in self.pids() if pid))
         reports = await self.wait()
         if self._persisted:
-            self._persisted = False
             with contextlib.suppress(serr.NotFound):
                 await self._sc.remove(f"{DIR}/{self._job}")
+            # Only now: what could not be removed, a second call removes.
+            self._persisted = False
         return reports
 
     async def _evict(self, pid: Tpid) -> None:

@@ -183,8 +183,11 @@ def take(
             raise serr.Exists("profile", str(error)) from error
         except extras.MissingExtra as error:
             raise serr.NotSupported("profile", str(error)) from error
-        wait(seconds)
-        return ProfileResult(recording.stop(), recording.how)
+        try:
+            wait(seconds)
+        finally:  # also for who is interrupted meanwhile: it would go on sampling
+            profile = recording.stop()
+        return ProfileResult(profile, recording.how)
     finally:
         _taking.release()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -13,17 +14,16 @@ from sigmaos_ray.runner import proclog
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
+    from typing import TextIO
 
 _libc = ctypes.CDLL(None)
 
 
-def flush() -> None:
-    """Empties the buffers of Python and of the C library."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
+def flush(*more: TextIO) -> None:
+    """Empties the buffers of Python, ``more`` of them included, and of the C library."""
+    for stream in (sys.stdout, sys.stderr, *more):
+        with contextlib.suppress(Exception):  # the program closed it, or put one of its own in its place
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # the program closed or replaced it
-            continue
     _libc.fflush(None)
 
 
@@ -69,8 +69,8 @@ class Redirect:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         global _current
-        flush()
-        # After the flush: what was still in the program's own streams belongs to the log as well.
+        # What is still in the program's own streams, and in those that it has replaced, belongs to the log as well.
+        flush(*self._streams[1:])
         sys.stdin, sys.stdout, sys.stderr = self._streams
         for fd, saved in zip((1, 2), self._saved, strict=False):
             os.dup2(saved, fd)

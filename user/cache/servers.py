@@ -54,10 +54,12 @@ class CacheServers:
             clnt = self._clnts.setdefault(server, InstanceRPCClnt(self._sc, pn, endpoint))
         return clnt
 
-    def forget(self, server: str) -> InstanceRPCClnt | None:
-        """Gives up the connection to a server that did not answer: another one may have its name by now. The caller
-        closes it, if it was there."""
-        return self._clnts.pop(server, None)
+    async def forget(self, server: str) -> None:
+        """Gives up the connection to a server that did not answer: another one may have its name by now. It is closed
+        behind the caller, since its server may be silent."""
+        clnt = self._clnts.pop(server, None)
+        if clnt is not None:
+            self._sc.core.behind.start(clnt.close(), f"cache-close-{server}")
 
     async def call(
         self, method: str, requests: Mapping[str, Message], reply_class: type[R]
@@ -71,7 +73,7 @@ class CacheServers:
         try:
             return await (await self.clnt_of(server)).rpc(f"CacheSrv.{method}", request, reply_class, CLNT.attempt_s)
         except (*serr.SESSION_ERRORS, serr.Timeout) as error:
-            self.forget(server)
+            await self.forget(server)
             return error
 
     async def close(self) -> None:
@@ -140,7 +142,7 @@ class ThreadCacheServers:
         calls = self._calls.pop(server, None)
         if calls is not None:
             calls.close()
-        self._servers.forget(server)
+        self._sc.run(self._servers.forget(server))
 
     def close(self) -> None:
         """May be repeated."""

@@ -148,7 +148,9 @@ class TaskJournal:
         for stat in await self._sc.get_dir(self._snapshots):
             if not stat.name.startswith(f"{last:012}"):
                 await self._sc.remove(f"{self._snapshots}/{stat.name}")
-        await asyncio.gather(*(self._sc.remove(f"{self._logs}/{n:012}") for n in range(self._first, last + 1)))
+        # By what is there: a server that was killed at this point has removed some of them.
+        names = [stat.name for stat in await self._sc.get_dir(self._logs) if int(stat.name) <= last]
+        await asyncio.gather(*(self._sc.remove(f"{self._logs}/{name}") for name in names))
         self._first = last + 1
         _log(f"snapshot at {last}")
 

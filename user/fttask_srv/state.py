@@ -166,7 +166,7 @@ class TaskTable:
         for number in ids:
             output = self._task(number).output
             if output is None:
-                raise serr.NotFound(str(number), "no output yet")
+                raise serr.NotFound(_object_of(number), "no output yet")
             outputs.append(output)
         return outputs
 
@@ -182,7 +182,7 @@ class TaskTable:
     def _task(self, number: int) -> _Task:
         task = self._tasks.get(number)
         if task is None:
-            raise serr.NotFound(str(number), "no such task")
+            raise serr.NotFound(_object_of(number), "no such task")
         return task
 
     def _check_ids(self, ids: Iterable[int]) -> None:
@@ -242,3 +242,8 @@ class TaskTable:
 def _check_status(status: int) -> None:
     if status not in STATUSES:
         raise serr.Inval("status", f"{status} is none of TODO, WIP, DONE, ERROR")
+
+
+def _object_of(number: int) -> str:
+    """What errors call a task: no component of a pathname, or a service of that name would seem to be away."""
+    return f"task/{number}"

@@ -237,8 +237,11 @@ class Balancer:
             await self._join(group)
         # Written before anything moves: a balancer that takes over ends these moves, and plans no others for their
         # shards.
-        await self._post(lambda config: config.planned(self._next_number()))
-        while self._config.moves:
+        # Planned again when they have ended: moves that were under way may have led to a group that leaves.
+        while True:
+            await self._post(lambda config: config.planned(self._next_number()))
+            if not self._config.moves:
+                break
             await self._move(self._config.moves)
         for group in self._config.of_state(cfg.LEAVING):
             await self._let_go(group)
@@ -280,10 +283,14 @@ class Balancer:
         batches: dict[tuple[str, str, Number], list[ShardMove]] = {}
         for move in moves:
             batches.setdefault((move.src, move.dst, move.number), []).append(move)
-        async with asyncio.TaskGroup() as group:
-            for batch in batches.values():
-                # Given up when another one fails, its mover goes on by itself: what it does, the next mover finds done.
-                group.create_task(self._run_mover(batch), name="kv-mover")
+        try:
+            async with asyncio.TaskGroup() as group:
+                for batch in batches.values():
+                    # Given up when another one fails, its mover goes on by itself: what it does, the next mover finds
+                    # done.
+                    group.create_task(self._run_mover(batch), name="kv-mover")
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def _run_mover(self, batch: list[ShardMove]) -> None:
         """Starts one mover after the other, until one has moved the whole batch."""

@@ -68,12 +68,17 @@ class AsyncKvJob:
             raise serr.Inval(self._paths.job, f"{servers} groups of {members} servers")
         await self._sc.makedirs(self._paths.dir)
         config = cfg.KvConfig(mcpu=mcpu, auto=cfg.Auto(groups_max, members))
+        # Whoever makes this file starts the store: of several that try at one time the others hear that it is there.
+        claim = asyncio.create_task(
+            self._sc.put_file(self._paths.config, cfg.encode(config), mode=OWRITE | OEXCL), name="kv-claim"
+        )
         try:
-            # Whoever makes this file starts the store: of several that try at one time the others are told that it is
-            # there.
-            await self._sc.put_file(self._paths.config, cfg.encode(config), mode=OWRITE | OEXCL)
+            await asyncio.shield(claim)
         except serr.Exists as error:
             raise serr.Exists(self._paths.job, "this kv store is there already") from error
+        except asyncio.CancelledError:
+            await self._sc.core.behind.settle(self._undo(claim), "kv-start-undo")
+            raise
         try:
             await start_balancers(self._sc, self._paths)
             return [await self.add(members, f"grp-{number}") for number in range(servers)]
@@ -81,6 +86,14 @@ class AsyncKvJob:
             # Also if the caller is cancelled: nobody else knows that the store is there by half.
             await self.stop()
             raise
+
+    async def _undo(self, claim: asyncio.Task[int]) -> None:
+        """After a start that was given up before it was known whether it is this one that starts the store."""
+        try:
+            await claim
+        except serr.SigmaError:  # somebody else's, or nobody's
+            return
+        await self.stop()
 
     async def config(self) -> KvConfig:
         """The present configuration."""

@@ -270,9 +270,9 @@ class KvJournal:
 
     async def close(self) -> None:
         """Waits for what is being written. No ``add`` may follow."""
-        for task in (self._writer, self._snapshot):
-            if task is not None:
-                await asyncio.wait({task})
+        # Until neither is under way: a snapshot waits for the writer, and begins it again when it has ended.
+        while tasks := {task for task in (self._writer, self._snapshot) if task is not None and not task.done()}:
+            await asyncio.wait(tasks)
         if self._number and self._failed is None:
             await self._files.close_file(_log_name(self._number))
 

@@ -130,6 +130,22 @@ def test_credentials_from_the_environment(tmp_path: Path) -> None:
         instance.s3_secrets({**files, instance.S3_PROFILE: "other"})
 
 
+def test_aws_calls_the_section_of_the_default_profile_differently(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "".join(
+            f"[{name}]\naws_access_key_id = {name}\naws_secret_access_key = s\n"
+            for name in ("default", "profile other", "other")
+        )
+    )
+    files = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"), "AWS_CONFIG_FILE": str(config)}
+    for profile, section in (("default", "default"), ("other", "profile other")):
+        assert instance.s3_secrets({**files, instance.S3_PROFILE: profile}) == (Secret("s3", section, "s"),)
+    # One file for both, as some have it.
+    files["AWS_SHARED_CREDENTIALS_FILE"] = str(config)
+    assert instance.s3_secrets({**files, instance.S3_PROFILE: "other"}) == (Secret("s3", "other", "s"),)
+
+
 def test_secrets_are_not_shown() -> None:
     secret = Secret("s3", "key-id", "hidden-word", "hidden-token")
     assert "hidden" not in repr(secret)

@@ -34,6 +34,14 @@ def do(table: TaskTable, change: TaskChange | None) -> None:
         table.apply(change)
 
 
+def test_what_is_told_of_a_task_is_no_name_of_a_service() -> None:
+    """Clients take NotFound of a component of their service's pathname for the server's being away."""
+    for call in (submitted(1).data_of, submitted(1).outputs_of):
+        with pytest.raises(serr.NotFound, match="7") as caught:
+            call([7])
+        assert "/" in caught.value.obj
+
+
 def test_what_was_submitted_before_is_left_as_it_is() -> None:
     table = submitted(1, 2)
     do(table, table.acquire("me", 0))
