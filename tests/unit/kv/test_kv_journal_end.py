@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
-from sigmaos_ray import serr
 from user.kv.journal import KvJournal
 from user.kv.state import EMPTY, ShardTable
+
+if TYPE_CHECKING:
+    from sigmaos_ray import serr
 
 
 class MemoryFiles:
