@@ -14,7 +14,7 @@ from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.leases import LeaseKeeper
-from sigmaos_ray.protsrv.node import WHATEVER, Dir, Expected, Node, OpenFile, OpenHow, check_opening, opens_apart
+from sigmaos_ray.protsrv.node import WHATEVER, ChangeHow, Dir, Node, OpenFile, OpenHow, check_opening, opens_apart
 from sigmaos_ray.protsrv.pipe import Pipe
 from sigmaos_ray.sigmap import (
     DEV_MEMFS,
@@ -37,8 +37,6 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sigmaos_ray.config import Store
     from sigmaos_ray.protsrv.watch import WatchTable
     from sigmaos_ray.rpcsrv import Caller
@@ -376,35 +374,27 @@ class MemDir(_MemNode, Dir):
         # Of a file that is opened nothing waits.
         return node, None if opens_apart(node) else await node.open(caller, how)
 
-    def _entry(self, name: str, expected: Expected) -> _MemNode:
+    def _entry(self, name: str, how: ChangeHow) -> _MemNode:
         node = self.nodes.get(name)
         if node is None:
             raise serr.NotFound(name)
-        expected.check(name, node.qid())
+        how.check(name, node.qid())
         return node
 
-    async def remove_entry(
-        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
-    ) -> None:
-        node = self._entry(name, expected)
-        self.fs.fences.check(fence)
+    async def remove_entry(self, caller: Caller, name: str, how: ChangeHow = WHATEVER) -> None:
+        node = self._entry(name, how)
+        self.fs.fences.check(*how.fences)
         if isinstance(node, MemDir) and node.names:
             raise serr.NotEmpty(name)
         self.take_out(node)
 
     async def rename_entry(
-        self,
-        caller: Caller,
-        name: str,
-        new_dir: Dir,
-        new_name: str,
-        fences: Sequence[Fence] = (),
-        expected: Expected = WHATEVER,
+        self, caller: Caller, name: str, new_dir: Dir, new_name: str, how: ChangeHow = WHATEVER
     ) -> None:
-        node = self._entry(name, expected)
+        node = self._entry(name, how)
         if not isinstance(new_dir, MemDir) or new_dir.fs is not self.fs:
             raise serr.Inval(new_name, "a rename stays within one server")
-        self.fs.fences.check(*fences)
+        self.fs.fences.check(*how.fences)
         new_dir.check_alive()
         # Below itself it would be a ring that no walk from the root leads to, and that nobody could remove.
         if isinstance(node, MemDir) and new_dir.is_below(node):

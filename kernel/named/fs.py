@@ -178,5 +178,5 @@ class NamedFs:
 
         return Prepared(self.tree.plan_remove(inode, now), apply, inode)
 
-    async def commit(self, prepared: Prepared, fence: Fence) -> None:
-        await self.committer.commit(prepared.plan, [fence], prepared.apply, prepared.beside)
+    async def commit(self, prepared: Prepared, *fences: Fence) -> None:
+        await self.committer.commit(prepared.plan, fences, prepared.apply, prepared.beside)

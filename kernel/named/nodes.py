@@ -12,10 +12,10 @@ from kernel.named.state import Inode, merged, page
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import (
     WHATEVER,
+    ChangeHow,
     ChangeOutcome,
     Dir,
     EntryChange,
-    Expected,
     Node,
     OpenFile,
     OpenHow,
@@ -171,41 +171,33 @@ class NamedDir(NamedNode, Dir):
             await node.write_held(b"", 0, replace=True, fence=how.fence)
         return node, _OpenNamedFile(node)
 
-    async def remove_entry(
-        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
-    ) -> None:
+    async def remove_entry(self, caller: Caller, name: str, how: ChangeHow = WHATEVER) -> None:
         fs, directory = self.fs, self.inode
         while True:
-            inode = self._entry(name, expected)
+            inode = self._entry(name, how)
             exclusive = [(directory.ino, name), (inode.ino, "" if inode.is_dir else CONTENTS)]
             async with fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, "")]):
                 # Which locks are needed the entry said before they were waited for: another one needs others.
                 if directory.children.get(name) is inode:
-                    self._entry(name, expected)
-                    await fs.commit(fs.prepare_remove(inode), fence)
+                    self._entry(name, how)
+                    await fs.commit(fs.prepare_remove(inode), *how.fences)
                     return
 
-    def _entry(self, name: str, expected: Expected) -> Inode:
+    def _entry(self, name: str, how: ChangeHow) -> Inode:
         inode = self.inode.children.get(name)
         if inode is None:
             raise serr.NotFound(name)
-        expected.check(name, node_of(self.fs, inode).qid())
+        how.check(name, node_of(self.fs, inode).qid())
         return inode
 
     async def rename_entry(
-        self,
-        caller: Caller,
-        name: str,
-        new_dir: Dir,
-        new_name: str,
-        fences: Sequence[Fence] = (),
-        expected: Expected = WHATEVER,
+        self, caller: Caller, name: str, new_dir: Dir, new_name: str, how: ChangeHow = WHATEVER
     ) -> None:
         if not isinstance(new_dir, NamedDir):
             raise serr.Inval(new_name, "a rename stays within one server")
         directory, target = self.inode, new_dir.inode
         while True:
-            inode, victim = self._entry(name, expected), target.children.get(new_name)
+            inode, victim = self._entry(name, how), target.children.get(new_name)
             exclusive: list[Key] = [(directory.ino, name), (target.ino, new_name)]
             # The lock of all renames of directories. No object has the number 0.
             if inode.is_dir:
@@ -216,8 +208,8 @@ class NamedDir(NamedNode, Dir):
             async with self.fs.locks.hold(exclusive=exclusive, shared=[(directory.ino, ""), (target.ino, "")]):
                 # By now other objects may have the names: then they are what is renamed, and replaced, or not.
                 if directory.children.get(name) is inode and target.children.get(new_name) is victim:
-                    self._entry(name, expected)
-                    await self._rename_held(inode, victim, target, new_name, fences)
+                    self._entry(name, how)
+                    await self._rename_held(inode, victim, target, new_name, how.fences)
                     return
 
     async def _rename_held(

@@ -14,17 +14,15 @@ from kernel.ux.node import UxNode
 from kernel.ux.pipe import UxPipe
 from kernel.ux.workshop import HIDDEN
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import WHATEVER, Dir, Expected, Node, OpenFile, OpenHow, check_opening
+from sigmaos_ray.protsrv.node import WHATEVER, ChangeHow, Dir, Node, OpenFile, OpenHow, check_opening
 from sigmaos_ray.sigmap import (
     DMDIR,
     DMNAMEDPIPE,
     DMSYMLINK,
     DMTMP,
-    NO_FENCE,
     NO_LEASE,
     OEXCL,
     OTRUNC,
-    Fence,
     Stat,
     path,
 )
@@ -359,40 +357,32 @@ class UxDir(UxNode, Dir):
 
     # -- removing and renaming
 
-    def _expected_entry(self, directory: HostDir, name: str, expected: Expected) -> UxNode:
+    def _expected_entry(self, directory: HostDir, name: str, how: ChangeHow) -> UxNode:
         self._check_name(name)
         node = self._entry(directory, name)
-        expected.check(name, node.qid())
+        how.check(name, node.qid())
         return node
 
-    async def remove_entry(
-        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
-    ) -> None:
+    async def remove_entry(self, caller: Caller, name: str, how: ChangeHow = WHATEVER) -> None:
         with self.open_dir() as directory:
-            node = self._expected_entry(directory, name, expected)
-            self.shared.check(fence)
+            node = self._expected_entry(directory, name, how)
+            self.shared.check(*how.fences)
             directory.remove(name, is_dir=node.is_dir)
         self.taken_out(name, node)
         await self.settle()
 
     async def rename_entry(
-        self,
-        caller: Caller,
-        name: str,
-        new_dir: Dir,
-        new_name: str,
-        fences: Sequence[Fence] = (),
-        expected: Expected = WHATEVER,
+        self, caller: Caller, name: str, new_dir: Dir, new_name: str, how: ChangeHow = WHATEVER
     ) -> None:
         with self.open_dir() as source:
-            node = self._expected_entry(source, name, expected)
+            node = self._expected_entry(source, name, how)
         if not isinstance(new_dir, UxDir) or new_dir.shared is not self.shared:
             raise serr.Inval(new_name, "a rename stays within one server")
         new_dir._check_name(new_name)
         # The host would refuse it too, with an error (EINVAL) that says nothing of the reason.
         if node.is_dir and new_dir._is_below(node):
             raise serr.Inval(new_name, "a directory cannot move into itself")
-        self.shared.check(*fences)
+        self.shared.check(*how.fences)
         # Without this the file would be taken for two names of one file, of which one goes.
         if new_dir is self and new_name == name:
             return

@@ -6,7 +6,7 @@ import abc
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import WHATEVER, Dir, Expected, Node, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import WHATEVER, ChangeHow, Dir, Node, OpenFile, OpenHow
 from sigmaos_ray.sigmap import (
     DEV_STAT,
     DMDEVICE,
@@ -245,27 +245,19 @@ class OverlayRoot(Dir):
             return await super().open_entry(caller, name, how)
         return await self._root.open_entry(caller, name, how)
 
-    async def remove_entry(
-        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
-    ) -> None:
+    async def remove_entry(self, caller: Caller, name: str, how: ChangeHow = WHATEVER) -> None:
         if name in self._nodes:
-            await super().remove_entry(caller, name, fence, expected)
+            await super().remove_entry(caller, name, how)
         else:
-            await self._root.remove_entry(caller, name, fence, expected)
+            await self._root.remove_entry(caller, name, how)
 
     async def rename_entry(
-        self,
-        caller: Caller,
-        name: str,
-        new_dir: Dir,
-        new_name: str,
-        fences: Sequence[Fence] = (),
-        expected: Expected = WHATEVER,
+        self, caller: Caller, name: str, new_dir: Dir, new_name: str, how: ChangeHow = WHATEVER
     ) -> None:
         if name in self._nodes:
-            await super().rename_entry(caller, name, new_dir, new_name, fences, expected)
+            await super().rename_entry(caller, name, new_dir, new_name, how)
         else:
-            await self._root.rename_entry(caller, name, new_dir, new_name, fences, expected)
+            await self._root.rename_entry(caller, name, new_dir, new_name, how)
 
     async def dir_to_come(self, caller: Caller, names: Sequence[str]) -> Dir | None:
         return None if names and names[0] in self._nodes else await self._root.dir_to_come(caller, names)

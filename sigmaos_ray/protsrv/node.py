@@ -61,9 +61,12 @@ class OpenHow(msgspec.Struct, frozen=True):
     """By ``open_entry`` and ``put``: a link is not meant itself, and is refused (NotDir): the client follows it."""
 
 
-class Expected(msgspec.Struct, frozen=True):
-    """What a change of an entry counts on: else it is refused, and nothing is changed."""
+class ChangeHow(msgspec.Struct, frozen=True):
+    """What a request asks for when it removes or renames an entry, beside the names: under which fences, and what the
+    entry must be. Otherwise it is refused, and nothing is changed."""
 
+    fences: tuple[Fence, ...] = ()
+    """Those of all directories that change."""
     path: int = 0
     """The entry is the object of that qid path (else NotFound); 0: any."""
     version: int = 0
@@ -72,7 +75,7 @@ class Expected(msgspec.Struct, frozen=True):
     """It is no link, as that is to be followed (else NotDir)."""
 
     def check(self, name: str, qid: Qid) -> None:
-        """``qid``: of what has the name now."""
+        """Whether the entry is what it must be; ``qid``: of what has the name now."""
         if self.follows and qid.is_symlink:
             raise serr.NotDir(name)
         if self.path and qid.path != self.path:
@@ -81,7 +84,7 @@ class Expected(msgspec.Struct, frozen=True):
             raise serr.Version(name)
 
 
-WHATEVER: Final = Expected()
+WHATEVER: Final = ChangeHow()
 
 
 class ChangeKind(enum.IntEnum):
@@ -258,23 +261,15 @@ class Dir(Node):
                 check_opening(node, name, how)
                 return node, None if opens_apart(node) else await node.open(caller, how)
 
-    async def remove_entry(
-        self, caller: Caller, name: str, fence: Fence = NO_FENCE, expected: Expected = WHATEVER
-    ) -> None:
-        """Takes out what has that name at that moment. NotFound if nothing has, or it is not as ``expected``; NotEmpty
+    async def remove_entry(self, caller: Caller, name: str, how: ChangeHow = WHATEVER) -> None:
+        """Takes out what has that name at that moment. NotFound if nothing has, or it is not what it must be; NotEmpty
         for a full directory. What is open stays readable where the server can do it."""
         node = await self.lookup(caller, name)
-        expected.check(name, node.qid())
-        await node.remove(caller, fence)
+        how.check(name, node.qid())
+        await node.remove(caller, *how.fences)
 
     async def rename_entry(
-        self,
-        caller: Caller,
-        name: str,
-        new_dir: Dir,
-        new_name: str,
-        fences: Sequence[Fence] = (),
-        expected: Expected = WHATEVER,
+        self, caller: Caller, name: str, new_dir: Dir, new_name: str, how: ChangeHow = WHATEVER
     ) -> None:
         """Moves what has that name at that moment to ``new_dir/new_name``. A file takes the place of a file, a
         directory that of an empty directory; else IsDir, NotDir or NotEmpty. NotFound as for ``remove_entry``; Inval

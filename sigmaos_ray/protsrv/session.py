@@ -17,7 +17,7 @@ from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.protsrv import limits
 from sigmaos_ray.protsrv.devices import own_dir
 from sigmaos_ray.protsrv.fids import Fid, FidTable
-from sigmaos_ray.protsrv.node import Dir, Expected, OpenFile, OpenHow, check_opening, opens_apart
+from sigmaos_ray.protsrv.node import ChangeHow, Dir, OpenFile, OpenHow, check_opening, opens_apart
 from sigmaos_ray.protsrv.stats import WAITS_OF
 from sigmaos_ray.protsrv.transact import change_from_pb
 from sigmaos_ray.protsrv.walk import as_dir, read_whole, walk, walk_to, walk_to_dir, walk_to_make
@@ -444,12 +444,11 @@ class ProtSession:
         """Frees the fid, as 9P has it also if the object cannot be removed; then removes the object."""
         fid = self._fids.take(t.fid)
         await self._free(fid, abort=False)
-        fence = wire.fence_from_pb(t.fence)
         if t.all:
-            await as_dir(fid.node).remove_all(fid.caller, fence)
+            await as_dir(fid.node).remove_all(fid.caller, wire.fence_from_pb(t.fence))
         else:
-            expected = Expected(fid.node.qid().path, t.version)
-            await self._parent_of(fid).remove_entry(fid.caller, fid.name, fence, expected)
+            how = ChangeHow(_fences(t.fence), fid.node.qid().path, t.version)
+            await self._parent_of(fid).remove_entry(fid.caller, fid.name, how)
         return Reply(remove=pb.Rremove())
 
     def _parent_of(self, fid: Fid) -> Dir:
@@ -462,24 +461,22 @@ class ProtSession:
     async def _removefile(self, t: pb.Tremovefile) -> Reply:
         fid = self._fids.get(t.fid)
         names = limits.checked_names(t.names, self._config)
-        fence = wire.fence_from_pb(t.fence)
-        directory, name, expected = await self._entry_of(fid, names, follows=t.resolve, qid_path=t.path)
-        await directory.remove_entry(fid.caller, name, fence, expected)
+        how = ChangeHow(_fences(t.fence), t.path, follows=t.resolve)
+        directory, name, how = await self._entry_of(fid, names, how)
+        await directory.remove_entry(fid.caller, name, how)
         return Reply(remove=pb.Rremove())
 
-    async def _entry_of(
-        self, fid: Fid, names: list[str], *, follows: bool = False, qid_path: int = 0
-    ) -> tuple[Dir, str, Expected]:
-        """The entry that a change is about: its directory, its name, and what it must be. Without ``names`` the fid's
-        own. Inval for names that are no entry's."""
+    async def _entry_of(self, fid: Fid, names: list[str], how: ChangeHow) -> tuple[Dir, str, ChangeHow]:
+        """The entry that a change is about: its directory, its name, and how it is changed. Without ``names`` it is the
+        fid's own, if it still is that. Inval for names that are no entry's."""
         if not names:
-            return self._parent_of(fid), fid.name, Expected(fid.node.qid().path)
+            return self._parent_of(fid), fid.name, ChangeHow(how.fences, fid.node.qid().path)
         last = names[-1]
         if last == ".":
             raise serr.Inval(".", "'.' cannot be removed or renamed")
         if path.is_union(last):
             raise serr.NotFound(last)
-        return await walk_to_dir(fid.node, names[:-1], fid.caller), last, Expected(qid_path, follows=follows)
+        return await walk_to_dir(fid.node, names[:-1], fid.caller), last, how
 
     async def _wstat(self, t: pb.Twstat) -> Reply:
         """Renames an object within its directory: nothing else of a stat can be set."""
@@ -489,9 +486,9 @@ class ProtSession:
         if not new_name:
             raise serr.Inval(names[-1] if names else fid.name, "of a stat only the name can be changed")
         limits.check_new_name(new_name)
-        directory, name, expected = await self._entry_of(fid, names)
+        directory, name, how = await self._entry_of(fid, names, ChangeHow(_fences(t.fence)))
         target = own_dir(directory, new_name)
-        await directory.rename_entry(fid.caller, name, target, new_name, _fences(t.fence), expected)
+        await directory.rename_entry(fid.caller, name, target, new_name, how)
         if not names:
             fid.name = new_name
         return Reply(wstat=pb.Rwstat())
@@ -506,8 +503,8 @@ class ProtSession:
         if directory.qid().path == target.qid().path:
             raise serr.Inval(t.old_name, "a rename within one directory is a wstat")
         target = own_dir(target, t.new_name)
-        fences = _fences(t.fence, t.old_fence)
-        await directory.rename_entry(old.caller, t.old_name, target, t.new_name, fences)
+        how = ChangeHow(_fences(t.fence, t.old_fence))
+        await directory.rename_entry(old.caller, t.old_name, target, t.new_name, how)
         return Reply(renameat=pb.Rrenameat())
 
     async def _transact(self, t: pb.Ttransact) -> Reply:
@@ -615,6 +612,6 @@ class ProtSession:
         return Reply(watch=pb.Rwatch())
 
 
-def _fences(*carried: pb.Fence) -> list[Fence]:
+def _fences(*carried: pb.Fence) -> tuple[Fence, ...]:
     """Those that a request carries, without those that are none."""
-    return [fence for fence in map(wire.fence_from_pb, carried) if fence]
+    return tuple(filter(None, map(wire.fence_from_pb, carried)))

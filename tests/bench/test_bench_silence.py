@@ -55,7 +55,7 @@ async def measure(
 ) -> None:
     """One call after the other: each for itself, as a program makes it."""
     await sc.put_file(f"{directory}/f", b"")
-    await sc.mkdir_path(directory, "full/d")
+    await sc.makedirs(f"{directory}/full/d")
     worst: dict[str, float] = {}
     for pause_s in (0.0, TIMEOUT_S / 2):
         for name, call in calls.items():
@@ -86,7 +86,9 @@ async def test_time_outs_under_silence(etcd: EtcdChild, tmp_path: Path, kind: st
             if kind == "named":
                 await AsyncElectClnt(leader, "name/leader").acquire_leadership()
                 await sc.mkdir("name/d")
-                await measure(kind, sc, "name/d", named, LEADING | WAITS | GIVEN_UP)
+                # By themselves: a leader whose named is stopped half of the time loses its lease in the end.
+                await measure(kind, sc, "name/d", named, LEADING)
+                await measure(kind, sc, "name/d", named, WAITS | GIVEN_UP)
                 return
             script = BENCH.parent / "faults" / "server_process.py"
             server, address = await started(script, kind, REALM, str(tmp_path / "files"))

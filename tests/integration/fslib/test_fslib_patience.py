@@ -12,15 +12,15 @@ from fslib_servers import until
 
 from sigmaos_ray import serr
 from sigmaos_ray.config import LOCAL
+from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.fslib.fidclnt import RemoteFid
+from sigmaos_ray.semclnt import AsyncSemaphore
 from sigmaos_ray.sigmap import OWRITE, Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from fslib_servers import Servers
-
-    from sigmaos_ray.fslib import AsyncFsLib
 
 DEAD = Endpoint(addrs=("127.0.0.1:1",))
 SHORT = msgspec.structs.replace(LOCAL, walk=msgspec.structs.replace(LOCAL.walk, patience_s=0.5))
@@ -152,13 +152,16 @@ async def test_what_any_stands_for_is_where_the_walk_went(servers: Servers) -> N
         assert (await other.get_file("name/u/~any/who")).decode() == entry.rpartition("/")[2]
 
 
-async def test_an_entry_is_told_from_the_way_to_it(servers: Servers) -> None:
+@pytest.mark.parametrize("wait", [AsyncFsLib.wait_remove, lambda sc, pn: AsyncSemaphore(sc, pn).down()])
+async def test_an_entry_is_told_from_the_way_to_it(
+    servers: Servers, wait: Callable[[AsyncFsLib, str], Coroutine[None, None, None]]
+) -> None:
     """A server that went takes its name along, and its files are not known to be removed."""
     sc, other = servers.clnt(config=SHORT), servers.clnt()
     server = await servers.another()
     await other.mk_endpoint_file("name/srv", server.endpoint)
     await other.put_file("name/srv/f", b"")
-    waiting = asyncio.create_task(sc.wait_remove("name/srv/f"))
+    waiting = asyncio.create_task(wait(sc, "name/srv/f"))
     await until(lambda: server.stats.ops["watch"] == 1)
     await server.stop()
     await other.remove("name/srv")

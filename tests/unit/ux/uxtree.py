@@ -10,7 +10,7 @@ from kernel.ux.fs import UxFs
 from kernel.ux.pipe import UxPipe
 from kernel.ux.store import UxStore
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import Expected, OpenFile, OpenHow
+from sigmaos_ray.protsrv.node import ChangeHow, OpenFile, OpenHow
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sigmap import DMDIR, DMNAMEDPIPE, NO_LEASE, OREAD, OTRUNC, OWRITE, Fence, Mode, Perm
@@ -96,11 +96,15 @@ def _parent_of(node: UxNode) -> UxDir:
     return node.parent
 
 
+def _same(node: UxNode, fence: Fence | None) -> ChangeHow:
+    return ChangeHow((fence,) if fence else (), node.qid().path)
+
+
 async def remove(node: UxNode, fence: Fence | None = None) -> None:
     """Removes the entry of a node, as a Tremove of its fid does."""
-    await _parent_of(node).remove_entry(ME, node.name, fence or Fence(), Expected(node.qid().path))
+    await _parent_of(node).remove_entry(ME, node.name, _same(node, fence))
 
 
 async def rename(node: UxNode, new_dir: UxDir, new_name: str, fence: Fence | None = None) -> None:
     """Renames the entry of a node."""
-    await _parent_of(node).rename_entry(ME, node.name, new_dir, new_name, [fence or Fence()], Expected(node.qid().path))
+    await _parent_of(node).rename_entry(ME, node.name, new_dir, new_name, _same(node, fence))
