@@ -29,7 +29,7 @@ class Session(msgspec.Struct, frozen=True):
     resume_pause_s: float = 0.05
     """Between two tries to resume a session."""
     keepalive_s: float = 5.0
-    """gRPC keepalive pings on idle streams, both ends."""
+    """Pings on idle connections."""
     keepalive_timeout_s: float = 10.0
     """A stream whose ping is not answered for so long is dead. Generous: a busy process is not a dead one."""
     requests_in_flight_max: int = 16384
@@ -63,9 +63,15 @@ class Session(msgspec.Struct, frozen=True):
     last_replies_s: float = 0.02
     """How long a request that is worked on may hold such a server's goodbye up."""
     greetings_max: int = 1000
-    """Streams of one server that have not said hello yet."""
+    """Connections of one server that have not said hello yet."""
+    unbound_s: float = 60.0
+    """How long a plain connection may stay with the server between two sessions."""
     sessions_max: int = 10_000
-    """Of one server; one more client is answered with Retry. Also the connections of its lines and trunks."""
+    """Of one server; one more client is answered with Retry."""
+    connections_per_session_max: int = 256
+    """Bound beside the main one; one more is answered with Retry."""
+    key_bytes_max: int = 64
+    """Of a session's secret."""
     fids_per_session_max: int = 65_536
     """Files, directories and watches that one session has open; one more is Inval."""
     fids_max: int = 1_000_000

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+from sigmaos_ray.sigmap import Endpoint
+
+if TYPE_CHECKING:
+    from sigmaos_ray.protsrv.server import FileServer
+
+
+def door(server: FileServer, kind: str) -> str:
+    """Where a server takes connections of a kind."""
+    [address] = server.endpoint.addrs
+    return address if kind == "grpc" else dict(server.endpoint.plain)[address]
+
+
+def through(cutter: Cutter) -> Endpoint:
+    """The server behind a cutter, for clients that are to make connections of one kind."""
+    return Endpoint(addrs=(cutter.address,), plain=((cutter.address, cutter.address),))
 
 
 class Cutter:

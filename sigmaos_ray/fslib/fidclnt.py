@@ -321,6 +321,8 @@ class FidClnt:
         self._stats = stats
         self._numbers = itertools.count(1)
         self._sessions: dict[str, ClientSession] = {}
+        self._plain: dict[str, str] = {}
+        """By the addresses of servers: where they take plain connections, as far as endpoints told."""
         self._dialling: dict[str, asyncio.Task[ClientSession]] = {}
         self._closed = False
         self.before_sending: Callable[[Request], Awaitable[None]] | None = None
@@ -352,6 +354,8 @@ class FidClnt:
         Inval if an address is none and no other serves.
         ``service``: whose secrets of this client's the server is shown. ``seeks_named``: goes where a named that is
         not the one sends it, but for the address ``but_not``."""
+
+        self._plain.update(endpoint.plain)
 
         async def attach_at(address: str) -> RemoteFid:
             session = await self._session(address)
@@ -408,7 +412,7 @@ class FidClnt:
             task.exception()  # those who waited have it; all of them may have gone
 
     async def _dial(self, address: str) -> ClientSession:
-        session = ClientSession(address, self._config)
+        session = ClientSession(address, self._config, self._plain.get(address, ""))
         await session.dial()
         if self._closed:  # meanwhile: ``close`` did not know of this session yet
             await session.close()

@@ -100,27 +100,35 @@ class Reply(_message.Message):
     def __init__(self, seqno: _Optional[int] = ..., error: _Optional[_Union[_sigmap_pb2.Rerror, _Mapping]] = ..., version: _Optional[_Union[_sigmap_pb2.Rversion, _Mapping]] = ..., auth: _Optional[_Union[_sigmap_pb2.Rauth, _Mapping]] = ..., attach: _Optional[_Union[_sigmap_pb2.Rattach, _Mapping]] = ..., walk: _Optional[_Union[_sigmap_pb2.Rwalk, _Mapping]] = ..., open: _Optional[_Union[_sigmap_pb2.Ropen, _Mapping]] = ..., create: _Optional[_Union[_sigmap_pb2.Rcreate, _Mapping]] = ..., read: _Optional[_Union[_sigmap_pb2.Rread, _Mapping]] = ..., write: _Optional[_Union[_sigmap_pb2.Rwrite, _Mapping]] = ..., clunk: _Optional[_Union[_sigmap_pb2.Rclunk, _Mapping]] = ..., remove: _Optional[_Union[_sigmap_pb2.Rremove, _Mapping]] = ..., stat: _Optional[_Union[_sigmap_pb2.Rstat, _Mapping]] = ..., wstat: _Optional[_Union[_sigmap_pb2.Rwstat, _Mapping]] = ..., renameat: _Optional[_Union[_sigmap_pb2.Rrenameat, _Mapping]] = ..., getfile: _Optional[_Union[_sigmap_pb2.Rgetfile, _Mapping]] = ..., watch: _Optional[_Union[_sigmap_pb2.Rwatch, _Mapping]] = ..., detach: _Optional[_Union[_sigmap_pb2.Rdetach, _Mapping]] = ..., writeread: _Optional[_Union[_sigmap_pb2.Rwriteread, _Mapping]] = ..., transact: _Optional[_Union[_sigmap_pb2.Rtransact, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("session_id", "resume", "outstanding")
+    __slots__ = ("session_id", "resume", "outstanding", "key", "bind", "numbered_to")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     OUTSTANDING_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    BIND_FIELD_NUMBER: _ClassVar[int]
+    NUMBERED_TO_FIELD_NUMBER: _ClassVar[int]
     session_id: int
     resume: bool
     outstanding: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, session_id: _Optional[int] = ..., resume: _Optional[bool] = ..., outstanding: _Optional[_Iterable[int]] = ...) -> None: ...
+    key: bytes
+    bind: bool
+    numbered_to: int
+    def __init__(self, session_id: _Optional[int] = ..., resume: _Optional[bool] = ..., outstanding: _Optional[_Iterable[int]] = ..., key: _Optional[bytes] = ..., bind: _Optional[bool] = ..., numbered_to: _Optional[int] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("server_id", "accepted", "error")
+    __slots__ = ("server_id", "accepted", "error", "plain")
     SERVER_ID_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    PLAIN_FIELD_NUMBER: _ClassVar[int]
     server_id: int
     accepted: bool
     error: _sigmap_pb2.Rerror
-    def __init__(self, server_id: _Optional[int] = ..., accepted: _Optional[bool] = ..., error: _Optional[_Union[_sigmap_pb2.Rerror, _Mapping]] = ...) -> None: ...
+    plain: str
+    def __init__(self, server_id: _Optional[int] = ..., accepted: _Optional[bool] = ..., error: _Optional[_Union[_sigmap_pb2.Rerror, _Mapping]] = ..., plain: _Optional[str] = ...) -> None: ...
 
 class Frames(_message.Message):
-    __slots__ = ("hello", "welcome", "requests", "replies", "acks", "bye", "all_answered")
+    __slots__ = ("hello", "welcome", "requests", "replies", "acks", "bye", "all_answered", "unbind", "ping", "pong", "error")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +136,10 @@ class Frames(_message.Message):
     ACKS_FIELD_NUMBER: _ClassVar[int]
     BYE_FIELD_NUMBER: _ClassVar[int]
     ALL_ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    UNBIND_FIELD_NUMBER: _ClassVar[int]
+    PING_FIELD_NUMBER: _ClassVar[int]
+    PONG_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     welcome: Welcome
     requests: _containers.RepeatedCompositeFieldContainer[Request]
@@ -135,4 +147,8 @@ class Frames(_message.Message):
     acks: _containers.RepeatedScalarFieldContainer[int]
     bye: bool
     all_answered: bool
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., requests: _Optional[_Iterable[_Union[Request, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., acks: _Optional[_Iterable[int]] = ..., bye: _Optional[bool] = ..., all_answered: _Optional[bool] = ...) -> None: ...
+    unbind: bool
+    ping: bool
+    pong: bool
+    error: _sigmap_pb2.Rerror
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., welcome: _Optional[_Union[Welcome, _Mapping]] = ..., requests: _Optional[_Iterable[_Union[Request, _Mapping]]] = ..., replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., acks: _Optional[_Iterable[int]] = ..., bye: _Optional[bool] = ..., all_answered: _Optional[bool] = ..., unbind: _Optional[bool] = ..., ping: _Optional[bool] = ..., pong: _Optional[bool] = ..., error: _Optional[_Union[_sigmap_pb2.Rerror, _Mapping]] = ...) -> None: ...

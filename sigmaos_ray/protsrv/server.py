@@ -1,4 +1,4 @@
-"""A file server: a tree of nodes, served as sigmap over gRPC with health and reflection."""
+"""A file server: a tree of nodes, served as sigmap over gRPC, with health and reflection, and plain connections."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from sigmaos_ray.protsrv.observe import Observe
 from sigmaos_ray.protsrv.rpcdev import RpcDevice
 from sigmaos_ray.protsrv.session import ProtSession, Signpost
 from sigmaos_ray.protsrv.stats import ServerStats
+from sigmaos_ray.sessp import grpcdoor
 from sigmaos_ray.sessp.allocator import keep_freed_memory
 from sigmaos_ray.sessp.channel import server_options
+from sigmaos_ray.sessp.plaindoor import PlainDoor
 from sigmaos_ray.sessp.server import SessionServer
 from sigmaos_ray.sigmap import ROOT_REALM, STATSD, Endpoint
 
@@ -84,6 +86,7 @@ class FileServer:
             own.append(FencesDir.of(fences))
         self.root = OverlayRoot(root, own)
         self._sessions = SessionServer(self._make_session, self._config)
+        self._plain = PlainDoor(self._sessions, self._config)
         self._server: grpc.aio.Server | None = None
         self._health: Health | None = None
         self.endpoint = Endpoint()
@@ -102,12 +105,14 @@ class FileServer:
         keep_freed_memory()
         options: list[tuple[str, Any]] = list(server_options(self._config))
         server = grpc.aio.server(options=options)
-        self._sessions.add_to(server)
+        grpcdoor.add_to(server, self._sessions, self._config)
         self._health = Health(server, _SERVICE_NAME)
         try:
             port = server.add_insecure_port(f"{self._host}:{self._port}")
         except RuntimeError as error:
             raise serr.Unreachable(f"{self._host}:{self._port}", _why_not_bound(self._host, self._port)) from error
+        address = f"{self._host}:{port}"
+        self._sessions.plain_address = await self._plain.open(address)
         await server.start()
         self._server = server
         self.stats.start()
@@ -115,7 +120,8 @@ class FileServer:
             self._leases.start()
         # Last: whoever asks whether it serves may send requests in the same moment.
         await self._health.serves()
-        self.endpoint = Endpoint(addrs=(f"{self._host}:{port}",), realm=self._realm)
+        plain = ((address, self._sessions.plain_address),)
+        self.endpoint = Endpoint(addrs=(address,), realm=self._realm, plain=plain)
         return self.endpoint
 
     async def drain(self, timeout_s: float) -> None:
@@ -139,6 +145,7 @@ class FileServer:
         # Sessions before the port: closed first, it would cut the streams that the goodbyes go over.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._sessions.close(), drain_s)
+        self._plain.close()
         await server.stop(grace=min(drain_s, 0.1))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from sigmaos_ray import serr
+from sigmaos_ray.sessp.plainlink import close_kept
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
@@ -104,7 +105,9 @@ def channel_to(address: str, config: Config) -> grpc.aio.Channel:
 
 
 async def close_channels() -> None:
-    """Closes all channels of the running loop. Call it before the loop ends."""
+    """Closes all channels of the running loop, and the plain connections that no session uses. Call it before the loop
+    ends."""
+    await close_kept()
     channels = _by_loop.pop(asyncio.get_running_loop(), None)
     if channels is not None:
         for channel in channels.by_address.values():

@@ -1,10 +1,10 @@
-"""A session from its client's side: calls in, one gRPC stream out, resumed when it breaks.
+"""A session from its client's side: calls in, one main connection out, replaced when it breaks.
 
-All calls of one loop turn travel in one message. Whoever calls waits for a future; one task owns the stream.
+All calls of one loop turn travel in one message. Whoever calls waits for a future; one task owns the connection.
 
-How it ends. A stream that breaks is replaced by another one, and nobody who waits notices, as long as the same life of
-the server answers within ``resume_timeout_s``. Otherwise the session is over for good: it is never dialled again, and
-what was outstanding fails as ``sessp.state`` says. Whoever owns the mount makes a new session then.
+How it ends. A connection that breaks is replaced by another one, and nobody who waits notices, as long as the same life
+of the server answers within ``resume_timeout_s``. Otherwise the session is over for good: it is never dialled again,
+and what was outstanding fails as ``sessp.state`` says. Whoever owns the mount makes a new session then.
 """
 
 from __future__ import annotations
@@ -13,49 +13,29 @@ import asyncio
 import os
 import secrets
 import weakref
-from typing import TYPE_CHECKING, Final, TypeAlias
-
-import grpc
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.pb import sessp_pb2
-from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
-from sigmaos_ray.sessp.channel import (
-    FORKED,
-    channel_to,
-    check_address,
-    hold_channel,
-    release_channel,
-)
+from sigmaos_ray.sessp.channel import FORKED, check_address
+from sigmaos_ray.sessp.dialling import dial
+from sigmaos_ray.sessp.link import LinkLost
 from sigmaos_ray.sessp.state import ClientState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmaos_ray.config import Config
-
-    _Stream: TypeAlias = grpc.aio.StreamStreamCall[Frames, bytes]
+    from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
+    from sigmaos_ray.sessp.link import Link
 
 _log = debug.selector("SESSCLNT")
 
-_SERVICE: Final = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"]
-_METHOD: Final = f"/{_SERVICE.full_name}/Session"
+_KEY_BYTES: Final = 16
 
 _REPLY_NAMES: Final = {"putfile": "write", "removefile": "remove", "openfile": "open"}
 """Replies that are named otherwise than their requests."""
-
-
-class _StreamLost(Exception):
-    """The stream ended; ``final`` if there is no use in resuming; ``none_ran`` if the server said that no request
-    without a reply ran."""
-
-    def __init__(self, why: str, *, final: bool = False, none_ran: bool = False) -> None:
-        super().__init__(why)
-        self.why = why
-        self.final = final
-        self.none_ran = none_ran
 
 
 class ClientSession:
@@ -65,29 +45,37 @@ class ClientSession:
     ``call`` may be used by any number of tasks of the loop it was dialled on.
     """
 
-    def __init__(self, address: str, config: Config) -> None:
+    def __init__(self, address: str, config: Config, plain_address: str = "") -> None:
+        """``plain_address``: where the server takes plain connections, if it is known already."""
         self.address = address
+        self.plain_address = plain_address
+        """Where connections beside the main one may be had."""
+        self._main_plain_address = plain_address
         self._config = config
-        # A random number: two clients with the same one would get into each other's session. 0 is no session.
         _all.add(self)
+        # A random number: two clients with the same one would get into each other's session. 0 is no session.
         self._state = ClientState(
-            secrets.randbits(64) or 1, ack_batch=config.session.ack_batch, acks_max=config.session.acks_max
+            secrets.randbits(64) or 1,
+            key=secrets.token_bytes(_KEY_BYTES),
+            ack_batch=config.session.ack_batch,
+            acks_max=config.session.acks_max,
         )
         self._waiters: dict[int, asyncio.Future[Reply]] = {}
         """By request number, oldest first."""
         self._on_late: dict[int, Callable[[], None]] = {}
         """What to do about replies that nobody waits for any more."""
-        self._wake: asyncio.Future[None] | None = None
-        """What the writer sleeps on while there is nothing to send; None between streams."""
+        self._link: Link | None = None
+        """The main connection; None between two."""
         self._owner: asyncio.Task[None] | None = None
-        """The task that dials, resumes, reads and writes; it lives as long as the session."""
-        self._closing = False
+        """The task that dials, resumes, and runs the connection; it lives as long as the session."""
+        self.is_closing = False
+        """What is queued is the last: the goodbye follows."""
         self._on_slow: Callable[[], None] | None = None
         self._on_end: list[Callable[[], None]] = []
         self._slow_timer: asyncio.TimerHandle | None = None
         self._streamed = False
-        """True if the last stream was of use: it brought a reply, or lasted. Then the time for resuming starts anew; a
-        server that welcomes each stream and ends it does not hold its clients for ever."""
+        """True if the last connection was of use: it brought a reply, or lasted. Then the time for resuming starts
+        anew; a server that welcomes each and ends it does not hold its clients for ever."""
 
     @property
     def ended(self) -> bool:
@@ -99,9 +87,14 @@ class ClientSession:
         """Which life of the server this is with: a random number; 0 before it was welcomed."""
         return self._state.server_id or 0
 
+    @property
+    def kind(self) -> str:
+        """The kind of the main connection: grpc or plain; empty while there is none."""
+        return self._link.kind if self._link is not None else ""
+
     async def dial(self) -> None:
-        """Opens the stream; blocks until the server welcomed it. Unreachable, and the session is over, if it does not
-        within ``dial_timeout_s``, or refuses; Inval at once for an address that is none. Called once."""
+        """Opens the main connection; blocks until the server welcomed it. Unreachable, and the session is over, if it
+        does not within ``dial_timeout_s``, or refuses; Inval at once for an address that is none. Called once."""
         check_address(self.address)
         keep_freed_memory()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -132,7 +125,7 @@ class ClientSession:
         self._waiters[seqno] = waiter
         if self._on_slow is not None and self._slow_timer is None:
             self._look_later()
-        self._wake_writer()
+        self._wake()
         if on_late is not None:
             self._on_late[seqno] = on_late
         try:
@@ -157,7 +150,7 @@ class ClientSession:
         nothing once the session is over: then the server has freed it."""
         if not self.ended:
             self._state.request(request)
-            self._wake_writer()
+            self._wake()
 
     def _check_kind(self, request: Request, reply: Reply) -> None:
         """IOErr for a reply to another kind of request: who reads it would take absent fields for zeros."""
@@ -175,17 +168,17 @@ class ClientSession:
         """Ends the session: the server drops its fids and watches. What is outstanding fails. Waits about a second at
         most for a server that does not read the goodbye; that one finds out by the session time-out. May be repeated.
         """
-        self._closing = True
+        self.is_closing = True
         if self._owner is not None and not self.ended:
             # The writer sends the goodbye: without one the server keeps fids and watches for its session time-out.
-            self._wake_writer()
+            self._wake()
             await asyncio.wait({self._owner}, timeout=self._config.session.close_timeout_s)
         self._end(serr.Unreachable(self.address, "session closed"))
         await self._stop_owner()
 
     def forked(self) -> None:
         """This process is a forked child: the session is its parent's. Later calls are Unreachable."""
-        self._state.end(serr.Unreachable(self.address, FORKED))
+        self._state.forked(serr.Unreachable(self.address, FORKED))
 
     def tell_end(self, on_end: Callable[[], None]) -> None:
         """``on_end`` is called on the loop when the session ends; at once if it has."""
@@ -225,10 +218,9 @@ class ClientSession:
         if self._owner is not None:
             self._owner.cancel()
 
-    def _wake_writer(self) -> None:
-        wake = self._wake
-        if wake is not None and not wake.done():
-            wake.set_result(None)
+    def _wake(self) -> None:
+        if self._link is not None:
+            self._link.wake()
 
     def _end(self, error: serr.SigmaError, *, none_ran: bool = False) -> None:
         """Fails what is outstanding and tells who asked. May be repeated: the first error stays."""
@@ -240,7 +232,7 @@ class ClientSession:
             waiter = self._waiters.get(seqno)
             if waiter is not None and not waiter.done():
                 waiter.set_exception(failure)
-        self._wake_writer()
+        self._wake()
         callbacks, self._on_end = self._on_end, []
         for on_end in callbacks:
             on_end()
@@ -251,18 +243,17 @@ class ClientSession:
             await asyncio.wait({self._owner})
 
     async def _run(self, opened: asyncio.Future[None]) -> None:
-        """Owns the stream: opens it, and opens it again after a loss, until the session ends."""
+        """Owns the connection: opens it, and another one after a loss, until the session ends."""
         loop = asyncio.get_running_loop()
         lost_at_s: float | None = None
-        hold_channel(self.address)
         try:
-            while not self._closing:
+            while not self.is_closing:
                 try:
-                    await self._one_stream(opened)
+                    await self._one_link(opened)
                     return
-                except _StreamLost as lost:
-                    _log(f"{self.address}: stream lost: {lost.why}")
-                    # A first stream that fails is not tried again here: nothing was sent yet, so whoever dials may go
+                except LinkLost as lost:
+                    _log(f"{self.address}: connection lost: {lost.why}")
+                    # A first one that fails is not tried again here: nothing was sent yet, so whoever dials may go
                     # elsewhere.
                     if lost.final or not opened.done():
                         self._fail(opened, lost.why, none_ran=lost.none_ran)
@@ -280,7 +271,6 @@ class ClientSession:
         finally:
             # Whatever ended this task, a bug included: nobody would answer those who wait.
             self._end(serr.Unreachable(self.address, "session closed"))
-            await release_channel(self.address, failed=not self._closing)
 
     def _fail(self, opened: asyncio.Future[None], why: str, *, none_ran: bool = False) -> None:
         error = serr.Unreachable(self.address, why)
@@ -289,114 +279,65 @@ class ClientSession:
             opened.set_exception(error)
             opened.exception()  # looked at: whoever dialled may have given up, and nobody else asks
 
-    async def _one_stream(self, opened: asyncio.Future[None]) -> None:
-        """One stream from hello to its end. Returns when the session was closed; raises _StreamLost otherwise."""
+    async def _one_link(self, opened: asyncio.Future[None]) -> None:
+        """One connection from hello to its end. Returns when the session was closed; raises LinkLost otherwise."""
         self._streamed = False
-        channel = channel_to(self.address, self._config)
-        stream: _Stream = channel.stream_stream(_METHOD, request_serializer=Frames.SerializeToString)()
         loop = asyncio.get_running_loop()
+        link = await dial(self.address, self._main_plain_address, self._config)
+        is_over = False
         try:
-            await self._greet(stream)
+            await self._greet(link)
+            self._link = link
             if not opened.done():
                 opened.set_result(None)
             welcomed_s = loop.time()
             try:
-                await self._pump(stream)
+                await link.run(self)
+                is_over = True
             finally:
                 self._streamed |= loop.time() - welcomed_s >= self._config.session.resume_timeout_s
-        except grpc.aio.AioRpcError as error:
-            error.with_traceback(None)  # gRPC keeps it with the call: its frames would keep the channel open
-            is_foreign = error.code() is grpc.StatusCode.UNIMPLEMENTED  # the server's port has another owner by now
-            raise _StreamLost(f"{error.code().name.lower()}: {error.details()}", final=is_foreign) from error
-        except asyncio.InvalidStateError as error:  # grpc.aio says so of a write on a stream that has just ended
-            raise _StreamLost("the stream ended") from error
         finally:
-            # Between streams calls are only queued: the next stream's writer looks at the queue before it sleeps.
-            self._wake = None
-            stream.cancel()
+            # Between connections calls are only queued: the next one looks at the queue first.
+            self._link = None
+            await link.close(keep=is_over)
 
-    async def _greet(self, stream: _Stream) -> None:
-        """Hello and welcome. _StreamLost, final if the server knows the session no more."""
+    async def _greet(self, link: Link) -> None:
+        """Hello and welcome. LinkLost, final if the server knows the session no more."""
         try:
             async with asyncio.timeout(self._config.session.dial_timeout_s):
-                await stream.write(self._state.hello())
-                first = await self._next(stream)
+                first = await link.greet(self._state.hello())
         except TimeoutError as error:
-            raise _StreamLost("no answer") from error
+            raise LinkLost("no answer") from error
         if not first.HasField("welcome"):
-            raise _StreamLost("the server's first message is no welcome", final=True)
+            raise LinkLost("the server's first message is no welcome", final=True)
         if not self._state.welcomed(first.welcome):
-            raise _StreamLost(_why_refused(first.welcome), final=True)
+            raise LinkLost(_why_refused(first.welcome), final=True)
+        # Not for the next main connection: the way that led here may be the only one, through a tunnel say.
+        self.plain_address = self.plain_address or first.welcome.plain
+        _log(f"{self.address}: over {link.kind}")
 
-    async def _next(self, stream: _Stream) -> Frames:
-        """The next message. _StreamLost at the end, and for what is no message."""
-        data = await stream.read()
-        if data is grpc.aio.EOF:
-            raise _StreamLost("the server closed the stream")
-        try:
-            return wire.frames_from(data)
-        except serr.UnknownMsg as error:
-            raise _StreamLost(str(error), final=True) from error
+    # -- what the connection asks for
 
-    async def _pump(self, stream: _Stream) -> None:
-        """Writes and reads side by side until one of them ends; the other ends with it."""
-        writer = asyncio.create_task(self._write(stream), name="session-writer")
-        reader = asyncio.create_task(self._read(stream), name="session-reader")
-        tasks = {writer, reader}
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if self._closing and not reader.done():
-                # The server ends the stream when it has read the goodbye; a cancel now could overtake that.
-                await asyncio.wait({reader}, timeout=self._config.session.goodbye_read_s)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        if self._closing:
-            return
-        errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
-        try:
-            if errors:
-                raise errors[0]
-        finally:
-            # What this frame holds would hold it, by the error's traceback, and so keep the channel open.
-            del writer, reader, task, tasks, errors
+    def take(self) -> Frames | None:
+        """See ``LinkUser``."""
+        return self._state.take(self._config.wire.frames_bytes_target)
 
-    async def _write(self, stream: _Stream) -> None:
-        """Sends what is queued, for as long as the stream takes it; returns after the goodbye."""
-        loop = asyncio.get_running_loop()
-        bytes_target = self._config.wire.frames_bytes_target
-        take = self._state.take
-        while True:
-            # Before looking: a call that comes while a write waits is then not slept over.
-            self._wake = loop.create_future()
-            while (frames := take(bytes_target)) is not None:
-                await stream.write(frames)
-            if self._closing:
-                await stream.write(Frames(bye=True))
-                await stream.done_writing()
-                return
-            if not self._wake.done():
-                await self._wake
-
-    async def _read(self, stream: _Stream) -> None:
-        """Hands replies to those who wait. Ends by _StreamLost only."""
-        while True:
-            frames = await self._next(stream)
-            for reply in self._state.received(frames.replies):
-                self._streamed = True
-                waiter = self._waiters.get(reply.seqno)
-                if waiter is not None and not waiter.done():
-                    waiter.set_result(reply)
-                else:
-                    self._came_late(reply)
-            # They travel with requests, as a rule; a client that sends none for long would have the server keep all
-            # replies.
-            if self._state.owes_acks:
-                self._wake_writer()
-            # After the replies of the message: what was answered must not fail by the goodbye that came with it.
-            if frames.bye:
-                raise _StreamLost("the server shut down", final=True, none_ran=frames.all_answered)
+    def received(self, frames: Frames) -> None:
+        """Hands replies to those who wait. See ``LinkUser``."""
+        for reply in self._state.received(frames.replies):
+            self._streamed = True
+            waiter = self._waiters.get(reply.seqno)
+            if waiter is not None and not waiter.done():
+                waiter.set_result(reply)
+            else:
+                self._came_late(reply)
+        # They travel with requests, as a rule; a client that sends none for long would have the server keep all
+        # replies.
+        if self._state.owes_acks:
+            self._wake()
+        # After the replies of the message: what was answered must not fail by the goodbye that came with it.
+        if frames.bye:
+            raise LinkLost("the server shut down", final=True, none_ran=frames.all_answered)
 
 
 _all: weakref.WeakSet[ClientSession] = weakref.WeakSet()

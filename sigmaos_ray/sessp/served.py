@@ -1,37 +1,27 @@
-"""One session at its server: it decides on requests, runs them, and sends what they answer.
+"""One session at its server: it decides on requests, runs them, and says what they answer.
 
-The session outlives its streams. Whatever finishes while there is none is kept by ``ServerState``; a stream that takes
-over is sent what its client asks for again. So nothing here needs to know whether a reply that was written arrived.
+The session outlives its connections. What is answered is kept by ``ServerState`` and sent on the connection that the
+request came by last; if that is lost, the client asks again on another one. So nothing here needs to know whether a
+reply that was written arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import TYPE_CHECKING, Final, Protocol
-
-import grpc
+from typing import TYPE_CHECKING, Protocol
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import eager, wire
-from sigmaos_ray.sessp.outbox import Cost, Outbox, RequestLoad
+from sigmaos_ray.sessp.outbox import Cost, RequestLoad
 from sigmaos_ray.sessp.state import KeptBytes, ServerState, Treatment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable
     from typing import Any
 
     from sigmaos_ray.config import Config
-
-_log = debug.selector("SESSSRV")
-
-STREAM_ERRORS: Final = (grpc.aio.BaseError, grpc.aio.UsageError, asyncio.InvalidStateError)
-"""What gRPC raises for a write on a stream that has ended."""
-
-_SHARED_BYTES_MAX: Final = 4096
-"""Requests of a message up to here stay parts of it; of a larger one each is copied, so that one which runs for long
-does not keep all others in memory."""
+    from sigmaos_ray.sessp.connection import ServedConnection
 
 
 class SessionHandler(Protocol):
@@ -49,131 +39,117 @@ class SessionHandler(Protocol):
 
 
 class ServedSession:
-    """One session, with or without a stream. ``SessionServer`` owns it and calls ``end``; it owns its handler.
+    """One session, with connections or without. ``SessionServer`` owns it and calls ``end``; it owns its handler.
 
-    Requests are taken by the task of the present stream, one message at a time. Those that do not wait are answered
-    within that task; each of the others has a task of its own, which outlives the stream.
+    Requests that do not wait are answered where their connection takes them; each of the others has a task of its own,
+    which outlives the connection.
     """
 
-    def __init__(self, session_id: int, handler: SessionHandler, config: Config, kept: KeptBytes) -> None:
+    def __init__(self, session_id: int, key: bytes, handler: SessionHandler, config: Config, kept: KeptBytes) -> None:
         self.session_id = session_id
+        self.key = key
         self.handler = handler
         limits = config.session
         self.state = ServerState(
             ahead_max=limits.requests_ahead_max, kept_bytes_max=limits.replies_kept_bytes_max, of_server=kept
         )
-        self.stream: grpc.aio.ServicerContext | None = None
-        """The one that replies go to; None while there is none, or a new one is being welcomed."""
-        self._lost: grpc.aio.ServicerContext | None = None
-        """The last stream that could not be written to. Its reader has yet to notice."""
+        self.main: ServedConnection | None = None
+        """The one that the session lives by; None while there is none."""
+        self.connections: set[ServedConnection] = set()
+        """With those that were bound beside it."""
         self._config = config
-        self._reader: asyncio.Task[None] | None = None
-        """The task of the newest stream."""
         self._expiry: asyncio.TimerHandle | None = None
         self._running: dict[asyncio.Task[Reply], tuple[int, Cost]] = {}
         """By task: the request's number, and what it counts for."""
+        self._came_by: dict[int, ServedConnection] = {}
+        """Of requests that run: where they came from last, and their reply goes."""
         self._load = RequestLoad(limits)
-        self._outbox = Outbox()
-        self._writing = False
-        self._flusher: asyncio.Task[None] | None = None
-        self._room_made: asyncio.Future[None] | None = None
-        """What the reader waits for while the session holds too much."""
         self._is_over = False
         self._takes = True
         """False once the server shuts down: what still comes is left unseen, and the goodbye says so."""
-        # Above 1 a lost stream may have taken replies with it, and the goodbye must not say that all were answered.
-        self._streams_count = 0
+        self._may_lack_replies = False
+        """True once a connection was lost, which may have taken replies with it: the goodbye must not say then that
+        all were answered."""
 
-    # -- streams
+    # -- connections
 
-    def take_over(self) -> asyncio.Task[None] | None:
-        """The current task has a new stream for the session. Returns the task of an older one, which may not have
-        noticed its end, for the caller to cancel.
-
-        From here until ``attach`` the session has no stream: an old one must take no more requests and no replies,
-        though its connection may be half alive (the client gave it up; the server has not heard)."""
+    def take_over(self, connection: ServedConnection, outstanding: Iterable[int], numbered_to: int) -> None:
+        """The client has a new main connection, and waits there for the replies of ``outstanding``. An older one, which
+        may not have noticed its end, takes no more requests and no replies."""
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
-        older, self._reader = self._reader, asyncio.current_task()
-        # Its write may hang for as long as the old connection is half alive, and all others would wait behind it. What
-        # it had taken from the outbox is not lost: the state keeps each reply until it is acknowledged.
-        flusher, self._flusher = self._flusher, None
-        self.stream = None
-        if flusher is not None:
-            flusher.cancel()
-        return older if older is not None and not older.done() else None
+        older = self.main
+        if older is not None:
+            self.leave(older)
+            older.close("another connection of the session took over")
+        self.main = connection
+        self.bind(connection)
+        self.state.resumed(outstanding, numbered_to)
 
-    def is_taken_over(self) -> bool:
-        """True while the session is for the current task: not over, nor taken over by yet another one."""
-        return not self._is_over and self._reader is asyncio.current_task()
+    def bind(self, connection: ServedConnection) -> None:
+        """One more connection."""
+        self.connections.add(connection)
+        connection.session = self
 
-    def attach(self, stream: grpc.aio.ServicerContext, outstanding: Iterable[int]) -> None:
-        """The stream was welcomed; its client waits for the replies of ``outstanding``."""
-        self._streams_count += 1
-        self.stream = stream
-        # What waited for the old stream is kept by the state, and the client asks for it again: sent from here too it
-        # would go out twice.
-        self._outbox.clear()
-        self.state.resumed(outstanding)
+    def leave(self, connection: ServedConnection, *, cleanly: bool = False) -> None:
+        """A connection is not for this session any more. ``cleanly``: nothing was outstanding on it."""
+        self.connections.discard(connection)
+        connection.session = None
+        connection.outbox.clear()
+        self._may_lack_replies |= not cleanly
+        if self.main is connection:
+            self.main = None
+        self.make_room()
 
     def expire_in(self, timeout_s: float, on_expiry: Callable[[ServedSession], None]) -> None:
-        """The session has no stream any more: ``on_expiry`` is called with it unless another one takes over in time."""
-        self._expiry = asyncio.get_running_loop().call_later(timeout_s, on_expiry, self)
+        """The session has no main connection any more: ``on_expiry`` is called with it unless one takes over in
+        time."""
+        if not self._is_over:
+            self._expiry = asyncio.get_running_loop().call_later(timeout_s, on_expiry, self)
 
     # -- requests
 
-    async def take(self, requests: Sequence[Request], message_bytes: int) -> None:
-        """Decides on the requests of one message, and runs each as far as it goes without waiting. Makes way for
-        other sessions from time to time, and waits while the client does not read. Stops if the stream is lost: the
-        client sends what was not taken again."""
-        stream = self.stream
-        copies = len(requests) > 1 and message_bytes > _SHARED_BYTES_MAX
-        slice_s = self._config.session.slice_s
-        ends_s = time.monotonic() + slice_s
-        for request in requests:
-            # Before each request: those of a single message may already ask for more than a session may hold.
-            if self._load.is_full(self._outbox.size_bytes):
-                await self._wait_for_room()
-            if self._lost is stream or self.stream is not stream or not self._takes:
-                return  # the rest has not been seen: on its next stream the client sends it again
-            self._take_request(_copy(request) if copies else request, 0 if copies else message_bytes)
-            if time.monotonic() > ends_s:
-                # A message may hold thousands of requests: other sessions of the loop get their turn in between.
-                await self.flush()
-                await asyncio.sleep(0)
-                ends_s = time.monotonic() + slice_s
+    @property
+    def is_full(self) -> bool:
+        """True if no further request is to be taken: so many bytes are under way, or wait to be read."""
+        return self._load.is_full(sum(connection.outbox.size_bytes for connection in self.connections))
 
-    def _take_request(self, request: Request, message_bytes: int) -> None:
+    def take(self, request: Request, size_bytes: int, connection: ServedConnection) -> None:
+        """Decides on a request, and runs it as far as it goes without waiting. ``size_bytes``: what it keeps in memory,
+        0 for its own size."""
+        if not self._takes:
+            return
         seqno = request.seqno
         treatment = self.state.arrived(seqno)
         if treatment is Treatment.RUN:
-            self._run(request, message_bytes)
+            self._run(request, size_bytes, connection)
         elif treatment is Treatment.RESEND:
-            self._outbox.put(self.state.kept(seqno))
-        elif treatment is Treatment.REFUSE:
-            self._outbox.put(wire.reply_frame(_failure(self.state.refusal(seqno), seqno)))
-        # WAIT: its task runs, and will answer on whatever stream there is then.
+            connection.outbox.put(self.state.kept(seqno))
+        elif treatment is Treatment.WAIT:
+            self._came_by[seqno] = connection
+        else:
+            connection.outbox.put(wire.reply_frame(_failure(self.state.refusal(seqno), seqno)))
 
-    def _run(self, request: Request, message_bytes: int) -> None:
+    def _run(self, request: Request, size_bytes: int, connection: ServedConnection) -> None:
         seqno = request.seqno
         busy = self._why_busy(request)
         if busy is not None:
             # Through the state, too: for that the number runs by now, and a repeat of it would wait for ever.
-            self._answer(seqno, _failure(serr.Retry("session", busy)))
+            self._answer(seqno, _failure(serr.Retry("session", busy)), connection)
             return
-        # Started here, in the reader's task: requests that do not wait are answered in the order in which they came.
+        # Started here: requests that do not wait are answered in the order in which they came.
         try:
             started = eager.start(self.handler.handle(request))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # what a handler raises is the client's answer
-            self._answer(seqno, _failure(error))
+            self._answer(seqno, _failure(error), connection)
             return
         if isinstance(started, eager.Done):
-            self._answer(seqno, started.value)
+            self._answer(seqno, started.value, connection)
         else:
-            reply_bytes = self.handler.reply_bytes_max(request)
-            cost = self._load.started(message_bytes or request.ByteSize(), reply_bytes)
+            cost = self._load.started(size_bytes or request.ByteSize(), self.handler.reply_bytes_max(request))
             self._running[started] = (seqno, cost)
+            self._came_by[seqno] = connection
             started.add_done_callback(self._finished)
 
     def _why_busy(self, request: Request) -> str | None:
@@ -188,16 +164,17 @@ class ServedSession:
 
     def _finished(self, task: asyncio.Task[Reply]) -> None:
         seqno, cost = self._running.pop(task)
+        connection = self._came_by.pop(seqno)
         self._load.ended(cost)
         if self._is_over:
             if not task.cancelled():
                 task.exception()  # looked at: nobody is left to hear of it
             return
-        self._answer(seqno, _reply_of(task))
-        self._make_room()
-        self._flush_soon()
+        self._answer(seqno, _reply_of(task), connection)
+        self.make_room()
+        connection.flush_soon()
 
-    def _answer(self, seqno: int, reply: Reply) -> None:
+    def _answer(self, seqno: int, reply: Reply, connection: ServedConnection) -> None:
         """Keeps a reply, and queues it; the caller sees to it that it is sent soon."""
         reply.seqno = seqno
         frame = wire.reply_frame(reply)
@@ -206,68 +183,31 @@ class ServedSession:
             limit = f"{len(frame)} bytes: a message has at most {self._config.wire.message_bytes_max}"
             frame = wire.reply_frame(_failure(serr.Inval("reply", limit), seqno))
         self.state.replied(seqno, frame)
-        self._outbox.put(frame)
+        if connection.session is self:  # else it is lost by now, and the client asks again
+            connection.outbox.put(frame)
 
-    # -- replies
+    def make_room(self) -> None:
+        """Less is under way, or unread: what waited for that may go on."""
+        for connection in list(self.connections):
+            if connection.has_untaken:
+                connection.go_on()
 
-    async def _wait_for_room(self) -> None:
-        """Until the client has read enough of its replies, and enough of what runs has ended; or the stream is lost."""
-        stream = self.stream
-        while self._load.is_full(self._outbox.size_bytes):
-            await self.flush()
-            if self.stream is not stream or self._lost is stream:
-                return
-            # Once more: what ended during the flush made room when nobody waited for it, and would wake nobody later.
-            if self._load.is_full(self._outbox.size_bytes):
-                self._room_made = asyncio.get_running_loop().create_future()
-                await self._room_made
-
-    def _make_room(self) -> None:
-        if self._room_made is not None and not self._room_made.done():
-            self._room_made.set_result(None)
-
-    def _flush_soon(self) -> None:
-        """Sends once the loop has nothing else to do first: requests that end together share a message."""
-        scheduled = self._flusher is not None and not self._flusher.done()
-        if not (self._writing or scheduled) and self.stream is not None:
-            self._flusher = asyncio.get_running_loop().create_task(self.flush())
-
-    async def flush(self) -> None:
-        """Sends what is in the outbox, all of it in as few messages as fit. Returns at once if that is being done
-        already: gRPC takes one write at a time, and whoever writes also takes what is queued meanwhile."""
-        if self._writing:
-            return
-        self._writing = True
-        try:
-            # The present stream for each message: another one may have taken over during the last write.
-            while self._outbox and (stream := self.stream) is not None:
-                message = self._outbox.take(self._config.wire.frames_bytes_target)
-                try:
-                    await stream.write(message)
-                except STREAM_ERRORS as error:
-                    _log(f"session {self.session_id:x}: write: {type(error).__name__}")
-                    # The stream is gone: its reader notices too, and a resume sends the kept replies again.
-                    self._lost = stream
-                    return
-                self._make_room()
-        finally:
-            self._writing = False
-            self._make_room()  # also after a loss: the reader must wake to see that its stream is gone
-            if self._outbox and self.stream is not self._lost:
-                self._flush_soon()  # another stream took over meanwhile
+    # -- the end
 
     async def take_no_more(self, grace_s: float) -> bool:
         """Before the goodbye: no request runs any more that does not now, and what is answered within ``grace_s`` is
         sent. True if every request that ran had its reply sent.
 
-        Always False for a session that was resumed: a reply that a lost stream took with it counts as sent here, while
-        its client still waits, and must not hear that its request never ran."""
+        Always False for a session that lost a connection: a reply that this took with it counts as sent here, while its
+        client still waits, and must not hear that its request never ran."""
         self._takes = False
         if self._running:
             await asyncio.wait(set(self._running), timeout=grace_s)
-            await asyncio.sleep(0)  # their callbacks put the replies into the outbox
-        await self.flush()
-        return not (self._running or self._outbox or self._writing or self._streams_count > 1)
+            await asyncio.sleep(0)  # their callbacks put the replies into the outboxes
+        connections = list(self.connections)
+        await asyncio.gather(*(connection.flushed() for connection in connections))
+        are_sent = all(connection.is_flushed() for connection in connections)
+        return are_sent and not (self._running or self._may_lack_replies)
 
     async def end(self) -> None:
         """Cancels what runs and waits for it, then closes the handler: no request is at work on fids that are freed.
@@ -276,22 +216,15 @@ class ServedSession:
         self._is_over = True
         if self._expiry is not None:
             self._expiry.cancel()
-        self.stream = None
-        self._make_room()
-        ending: list[asyncio.Task[Any]] = [*self._running, *([self._flusher] if self._flusher is not None else [])]
-        for task in ending:
+        for connection in list(self.connections):
+            self.leave(connection)
+            connection.close("the session ended")
+        for task in self._running:
             task.cancel()
-        if ending:
-            await asyncio.wait(ending)
-        self._outbox.clear()
+        if self._running:
+            await asyncio.wait(set(self._running))
         self.state.end()
         await self.handler.close()
-
-
-def _copy(request: Request) -> Request:
-    copied = Request()
-    copied.CopyFrom(request)
-    return copied
 
 
 def _reply_of(task: asyncio.Task[Reply]) -> Reply:

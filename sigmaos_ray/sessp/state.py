@@ -1,8 +1,10 @@
-"""The rules of a session, pure: messages in, messages out; no stream, no loop, no clock (S-1 to S-6).
+"""The rules of a session, pure: messages in, messages out; no connection, no loop, no clock (S-1 to S-6).
 
-A session is one client's stream of numbered requests to one server. Replies come in any order. The server keeps each
-reply until the client acknowledges it, so that a client that lost the stream can send its outstanding requests again:
-what ran is answered from the cache, what still runs is waited for, what never arrived runs now. Nothing runs twice.
+A session is one client's numbered requests to one server. They travel on one main connection, and on any number of
+others beside it; replies come in any order. The server keeps each reply until the client acknowledges it, so that a
+client that lost a connection can send what was outstanding there again, on another: what ran is answered from the
+cache, what still runs is waited for, what never arrived runs now. Nothing runs twice. (So does NFSv4.1: RFC 8881, 2.10,
+with its reply cache and trunking.)
 
 A server that does not know the session (it is another life of the server, or the session timed out) must not run
 anything again: the client fails what it had sent with IOErr, since it may have run, and what it had not sent
@@ -16,6 +18,7 @@ forgets that a number was seen, since that alone keeps a late repeat from runnin
 from __future__ import annotations
 
 import enum
+import threading
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
@@ -34,42 +37,79 @@ class ClientState:
     """One session as its client sees it: which requests are to be sent, which wait for replies, what to acknowledge.
 
     A request is kept, and belongs to this object, until its reply came or the session ended: it may be sent again.
+    The main connection's requests are numbered, sent and answered by one thread. Those that go ``aside``, on other
+    connections, may be so by any thread.
     """
 
-    def __init__(self, session_id: int, *, ack_batch: int = 64, acks_max: int = 65_536) -> None:
+    def __init__(self, session_id: int, *, key: bytes = b"", ack_batch: int = 64, acks_max: int = 65_536) -> None:
         self.session_id = session_id
+        self.key = key
         self._acks_max = acks_max
         self.server_id: int | None = None
         self.ended: serr.SigmaError | None = None
         self._ack_batch = ack_batch
+        self._numbering = threading.Lock()
+        """A number is given and its request outstanding in one step: a hello that names the one tells of the other."""
         self._last_seqno = 0
-        self._sent_to = 0
-        """The highest number that any stream carried; they go out in order, so lower ones were sent before."""
         self._unsent: dict[int, Request] = {}
-        """To be sent on the present stream, in order of their numbers; also those that an earlier stream carried."""
+        """To be sent on the present main connection, in order of their numbers; also those that went out before."""
         self._sent: dict[int, Request] = {}
-        """Sent on the present stream."""
+        """Sent on the present main connection."""
+        self._carried: set[int] = set()
+        """Those of ``_unsent`` that an earlier connection carried."""
+        self._aside: dict[int, Request] = {}
+        """On other connections."""
         self._acks: list[int] = []
 
     def request(self, request: Request) -> int:
         """Numbers a request and queues it; returns the number. Raises the error that the session ended with."""
+        with self._numbering:
+            seqno = self._number(request)
+            self._unsent[seqno] = request
+        return seqno
+
+    def request_aside(self, request: Request) -> int:
+        """Numbers a request that goes out on another connection than the main one. Raises as ``request``."""
+        with self._numbering:
+            seqno = self._number(request)
+            self._aside[seqno] = request
+        return seqno
+
+    def _number(self, request: Request) -> int:
         if self.ended is not None:
             # A new one each time: callers add to an error what they know, such as the pathname.
             raise type(self.ended)(self.ended.obj, self.ended.msg)
         self._last_seqno = seqno = self._last_seqno + 1
         request.seqno = seqno
-        self._unsent[seqno] = request
         return seqno
 
+    def answered_aside(self, seqno: int) -> None:
+        """The reply came on the connection that the request went out on, which also acknowledges it."""
+        self._aside.pop(seqno, None)
+
+    def take_back(self, seqno: int) -> bool:
+        """The other connection is lost: the request goes out again on the main one. False if the session has ended."""
+        request = self._aside.pop(seqno, None)
+        if request is None:
+            return False
+        self._unsent[seqno] = request
+        self._carried.add(seqno)
+        return True
+
     def hello(self) -> Frames:
-        """The first message of each stream. A resume names all requests that wait for replies: acknowledgements may
-        have been lost with the last stream, and by this the server learns which replies it need not keep."""
-        resume = self.server_id is not None
-        outstanding = sorted((*self._sent, *self._unsent)) if resume else ()
-        return Frames(hello=Hello(session_id=self.session_id, resume=resume, outstanding=outstanding))
+        """The first message of a main connection. A resume names all requests that wait for replies:
+        acknowledgements may have been lost with a connection, and by this the server learns which replies it need not
+        keep."""
+        hello = Hello(session_id=self.session_id, key=self.key)
+        if self.server_id is not None:
+            with self._numbering:
+                hello.resume, hello.numbered_to = True, self._last_seqno
+                hello.outstanding.extend(sorted((*self._sent, *self._unsent, *self._aside)))
+        return Frames(hello=hello)
 
     def welcomed(self, welcome: Welcome) -> bool:
-        """Takes the server's answer to a hello; True if the session goes on. All outstanding requests are queued again.
+        """Takes the server's answer to a hello; True if the session goes on. What is outstanding on the main connection
+        is queued again.
 
         False too for another life of the server behind the same address, even if it accepts: it has no replies of the
         one before, and would run again what that one ran.
@@ -79,6 +119,7 @@ class ClientState:
             return False
         self.server_id = welcome.server_id
         if self._sent:
+            self._carried.update(self._sent)
             # In order of their numbers, as they went out first: the server bounds how far ahead a number may be.
             self._unsent = dict(sorted((self._sent | self._unsent).items()))
             self._sent = {}
@@ -87,7 +128,7 @@ class ClientState:
 
     def take(self, bytes_target: int) -> Frames | None:
         """The next message to send, of about ``bytes_target`` at most or one request; None if there is nothing to say.
-        Its requests count as sent from now on, whether the stream then takes them or not."""
+        Its requests count as sent from now on, whether the connection then takes them or not."""
         if self._unsent:
             # Before it is written: a write that fails may have reached the server all the same.
             requests = self._take_requests(bytes_target)
@@ -109,19 +150,19 @@ class ClientState:
         if len(self._unsent) == 1:  # one call at a time, mostly: no sizes need be added up
             seqno, request = self._unsent.popitem()
             self._sent[seqno] = request
-            self._sent_to = max(self._sent_to, seqno)
+            self._carried.discard(seqno)
             return [request]
         requests: list[Request] = []
         size_bytes = 0
-        # From the oldest on, and none left out: ``_sent_to`` says of all numbers below it that they were sent.
         for request in self._unsent.values():
             size_bytes += request.ByteSize()
             if requests and size_bytes > bytes_target:
                 break
             requests.append(request)
         for request in requests:
-            self._sent[request.seqno] = self._unsent.pop(request.seqno)
-        self._sent_to = max(self._sent_to, requests[-1].seqno)
+            seqno = request.seqno
+            self._sent[seqno] = self._unsent.pop(seqno)
+            self._carried.discard(seqno)
         return requests
 
     def received(self, replies: Iterable[Reply]) -> list[Reply]:
@@ -132,31 +173,39 @@ class ClientState:
         first_replies = []
         for reply in replies:
             seqno = reply.seqno
-            if self._sent.pop(seqno, None) is not None or self._unsent.pop(seqno, None) is not None:
-                self._acks.append(seqno)
-                first_replies.append(reply)
+            if self._sent.pop(seqno, None) is None:
+                if self._unsent.pop(seqno, None) is None:
+                    continue
+                self._carried.discard(seqno)
+            self._acks.append(seqno)
+            first_replies.append(reply)
         return first_replies
 
     def end(self, error: serr.SigmaError, *, none_ran: bool = False) -> dict[int, serr.SigmaError]:
         """Ends the session. Returns how each outstanding request fails: IOErr if it may have run, else Unreachable;
-        later ones fail with ``error``. ``none_ran``: the server said so of those that it did not answer. May be
-        repeated: the first error stays."""
-        if self.ended is None:
-            self.ended = error
+        later ones fail with ``error``. ``none_ran``: the server said so of those on the main connection that it did not
+        answer. May be repeated: the first error stays."""
         cause = error.msg or error.text
-        failed: dict[int, serr.SigmaError] = {}
-        for seqno in (*self._sent, *self._unsent):
-            # One that waits to be sent again may have run already, for the stream that it was first sent on.
-            may_have_run = seqno <= self._sent_to and not none_ran
-            failed[seqno] = (serr.IOErr if may_have_run else serr.Unreachable)(error.obj, cause)
-        self._sent.clear()
-        self._unsent.clear()
-        return failed
+        with self._numbering:
+            if self.ended is None:
+                self.ended = error
+            may_have_run = {*self._aside, *self._carried, *(() if none_ran else self._sent)}
+            outstanding = (*self._sent, *self._unsent, *self._aside)
+            self._sent, self._unsent, self._aside, self._carried = {}, {}, {}, set()
+        return {
+            seqno: (serr.IOErr if seqno in may_have_run else serr.Unreachable)(error.obj, cause)
+            for seqno in outstanding
+        }
+
+    def forked(self, error: serr.SigmaError) -> None:
+        """In a forked child: the session is its parent's, and every request here fails with ``error``."""
+        self._numbering = threading.Lock()  # a thread that is not here may have held the other one
+        self.ended = error
 
     @property
     def outstanding_count(self) -> int:
         """Requests without a reply."""
-        return len(self._sent) + len(self._unsent)
+        return len(self._sent) + len(self._unsent) + len(self._aside)
 
 
 class Treatment(enum.Enum):
@@ -164,7 +213,7 @@ class Treatment(enum.Enum):
 
     RUN = enum.auto()
     WAIT = enum.auto()
-    """A repeat of one that still runs: its reply will go to the present stream."""
+    """A repeat of one that still runs: its reply will go to the connection of the repeat."""
     RESEND = enum.auto()
     """A repeat of one that is answered: the reply goes out again."""
     REFUSE = enum.auto()
@@ -183,7 +232,7 @@ class ServerState:
     """One session as its server sees it: what was seen, what runs, which replies are kept.
 
     A reply is kept as the bytes that were sent. A client that acknowledges none has the oldest of them forgotten, so
-    that it cannot fill the server: their requests do not run again, but after a lost stream have an unknown outcome.
+    that it cannot fill the server: their requests do not run again, but after a loss have an unknown outcome.
     """
 
     _FAIR_BYTES: Final = 64 << 10
@@ -205,7 +254,7 @@ class ServerState:
         """Whether replies were dropped that nobody had acknowledged."""
 
     def arrived(self, seqno: int) -> Treatment:
-        """Decides on a request that came, on whichever stream. After RUN the caller runs it and says ``replied``."""
+        """Decides on a request that came, whichever way. After RUN the caller runs it and says ``replied``."""
         # Repeats first: their numbers are seen, too. Refused is what was seen, does not run, and is not kept.
         if seqno in self._running:
             return Treatment.WAIT
@@ -277,10 +326,12 @@ class ServerState:
         for seqno in seqnos:
             self._forget(seqno)
 
-    def resumed(self, outstanding: Iterable[int]) -> None:
-        """The client came back and waits for these: it has all other replies, whatever acknowledgements were lost."""
+    def resumed(self, outstanding: Iterable[int], numbered_to: int = 0) -> None:
+        """The client came back and waits for these: it has all other replies to requests up to ``numbered_to`` (0: to
+        any), whatever acknowledgements were lost."""
         for seqno in self._kept.keys() - set(outstanding):
-            self._forget(seqno)
+            if not numbered_to or seqno <= numbered_to:
+                self._forget(seqno)
 
     def kept(self, seqno: int) -> bytes:
         """The reply of a request for which ``arrived`` said RESEND."""

@@ -131,6 +131,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     root: str = ""
     realm: str = ""
     type: EndpointType = EndpointType.INTERNAL
+    plain: tuple[tuple[str, str], ...] = ()
+    """Of some of the addresses: where the same server takes plain connections, as ``host:port``."""
 
     def to_bytes(self) -> bytes:
         """The contents of an endpoint file."""

@@ -1,4 +1,5 @@
-"""Clients in a child of the process that made them: gRPC does not survive a fork, so they say so instead of hanging."""
+"""Clients in a child of the process that made them, which have no loop there: they say so instead of hanging. New ones
+work over plain connections; gRPC does not survive a fork."""
 
 from __future__ import annotations
 
@@ -31,6 +32,8 @@ if os.fork() == 0:
             call()
         except serr.Unreachable as error:
             os.write(writer, ("told " if "fork" in str(error) else str(error)).encode())
+        else:
+            os.write(writer, b"done ")
     sc.close()
     os.write(writer, b"closed")
     os._exit(0)
@@ -48,10 +51,11 @@ def server() -> Iterator[ServerThread]:
         yield running
 
 
-def test_a_client_used_after_a_fork_says_so(server: ServerThread) -> None:
-    """At once, also a new one; the parent's goes on."""
+@pytest.mark.parametrize(("kind", "new"), [("grpc", "told told"), ("plain", "done done")])
+def test_a_client_used_after_a_fork_says_so(server: ServerThread, kind: str, new: str) -> None:
+    """At once; the parent's goes on."""
     command = [sys.executable, "-c", SCRIPT, server.endpoint.addrs[0]]
     # Without gRPC's own attempts at a fork, which crash the child now and then.
-    environ = os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+    environ = os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "0", "SIGMAOS_TRANSPORT": kind}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
-    assert ended.stdout.split("\n")[:2] == ["told told told closed", "parent"], ended.stderr
+    assert ended.stdout.split("\n")[:2] == [f"told {new} closed", "parent"], ended.stderr

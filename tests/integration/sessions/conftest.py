@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import pytest_asyncio
 
 from sigmaos_ray.config import ProcEnv
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+@pytest.fixture(params=["grpc", "plain"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The kind of the connections that clients make."""
+    monkeypatch.setenv("SIGMAOS_TRANSPORT", request.param)
+    return str(request.param)
+
+
 @pytest_asyncio.fixture
-async def server() -> AsyncIterator[FileServer]:
+async def server(kind: str) -> AsyncIterator[FileServer]:
     watches = WatchTable()
     served = FileServer(MemFs(watches).root, watches)
     await served.start()

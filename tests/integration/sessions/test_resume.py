@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from cutter import Cutter
+from cutter import Cutter, door, through
 
 from sigmaos_ray import config, serr
 from sigmaos_ray.config import ProcEnv
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def client_through(cutter: Cutter) -> AsyncFsLib:
-    return AsyncFsLib(ProcEnv(pid="test", named=Endpoint(addrs=(cutter.address,))))
+    return AsyncFsLib(ProcEnv(pid="test", named=through(cutter)))
 
 
 async def until(condition: object, within_s: float = 5.0) -> None:
@@ -31,9 +31,9 @@ async def until(condition: object, within_s: float = 5.0) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_fds_and_watches_survive_a_cut(server: FileServer) -> None:
+async def test_fds_and_watches_survive_a_cut(server: FileServer, kind: str) -> None:
     """S-3: the server still has the session, so fids and watches are intact, and no event is lost."""
-    async with Cutter(server.endpoint.addrs[0]) as cutter:
+    async with Cutter(door(server, kind)) as cutter:
         sc = client_through(cutter)
         fd = await sc.create("name/f", mode=ORDWR)
         await sc.write(fd, b"before ")
@@ -48,9 +48,9 @@ async def test_fds_and_watches_survive_a_cut(server: FileServer) -> None:
         await sc.close_fs()
 
 
-async def test_appends_through_cuts_take_effect_once_each(server: FileServer) -> None:
+async def test_appends_through_cuts_take_effect_once_each(server: FileServer, kind: str) -> None:
     """Nothing runs twice: 300 appends, while the connection is cut again and again, leave 300 lines in order."""
-    async with Cutter(server.endpoint.addrs[0]) as cutter:
+    async with Cutter(door(server, kind)) as cutter:
         sc = client_through(cutter)
         await sc.put_file("name/log", b"")
 
@@ -75,9 +75,9 @@ async def test_appends_through_cuts_take_effect_once_each(server: FileServer) ->
         await sc.close_fs()
 
 
-async def test_a_lost_server_fails_what_was_sent_with_io_error(server: FileServer) -> None:
+async def test_a_lost_server_fails_what_was_sent_with_io_error(server: FileServer, kind: str) -> None:
     """S-3: a blocked request whose server went away has an unknown outcome; later ones were never sent."""
-    async with Cutter(server.endpoint.addrs[0]) as cutter:
+    async with Cutter(door(server, kind)) as cutter:
         sc = client_through(cutter)
         fd = await sc.open("name", OREAD)
         async with sc.watch_dir("name") as watch:
@@ -92,9 +92,9 @@ async def test_a_lost_server_fails_what_was_sent_with_io_error(server: FileServe
         await sc.close_fs()
 
 
-async def test_a_session_without_a_stream_times_out(server: FileServer) -> None:
+async def test_a_session_without_a_stream_times_out(server: FileServer, kind: str) -> None:
     """S-4, S-5: its fids are clunked and its watches dropped, once the time is over."""
-    async with Cutter(server.endpoint.addrs[0]) as cutter:
+    async with Cutter(door(server, kind)) as cutter:
         sc = client_through(cutter)
         await sc.create("name/f")
         async with sc.watch_dir("name"):
@@ -164,12 +164,12 @@ async def test_a_cancelled_call_does_not_disturb_the_others(server: FileServer, 
     assert await sc.get_file("name/f") == b"x"
 
 
-async def test_a_port_that_another_server_has_by_now(server: FileServer) -> None:
+async def test_a_port_that_another_server_has_by_now(server: FileServer, kind: str) -> None:
     """The session ends at once, and nothing of ours goes on talking to the stranger."""
     stranger = grpc.aio.server()
     port = stranger.add_insecure_port("127.0.0.1:0")
     await stranger.start()
-    async with Cutter(server.endpoint.addrs[0]) as cutter:
+    async with Cutter(door(server, kind)) as cutter:
         sc = client_through(cutter)
         fd = await sc.create("name/f", mode=ORDWR)
         cutter.lead_to(f"127.0.0.1:{port}")
@@ -184,9 +184,10 @@ async def test_a_port_that_another_server_has_by_now(server: FileServer) -> None
     await stranger.stop(None)
 
 
-async def test_channels_are_kept_for_the_next_session(server: FileServer) -> None:
-    """A channel stays after a good end, and while another session uses it."""
-    async with Cutter(server.endpoint.addrs[0]) as cutter:
+async def test_connections_are_kept_for_the_next_session(server: FileServer, kind: str) -> None:
+    """A channel stays after a good end, and while another session uses it; a plain connection is one session's, and
+    then the next one's."""
+    async with Cutter(door(server, kind)) as cutter:
         for _ in range(3):
             sc = client_through(cutter)
             await sc.put_file("name/f", b"")
@@ -196,6 +197,6 @@ async def test_channels_are_kept_for_the_next_session(server: FileServer) -> Non
         await second.get_file("name/f")
         (await first.core.mount_of(["name"])).fid.session.abandon("cut by the test")
         assert await second.get_file("name/f") == b""
-        assert cutter.connections_count == 1
+        assert cutter.connections_count == (1 if kind == "grpc" else 2)
         await first.close_fs()
         await second.close_fs()

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from cutter import Cutter
+from cutter import Cutter, door, through
 
 from sigmaos_ray import config, serr
 from sigmaos_ray.barrierclnt import AsyncBarrier
@@ -22,7 +22,6 @@ from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.semclnt import AsyncSemaphore
 from sigmaos_ray.sessp.channel import close_channels
-from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -47,14 +46,16 @@ SLACK_S = 3.0
 
 
 @contextlib.asynccontextmanager
-async def silenced(limits: config.Config = config.LOCAL) -> AsyncIterator[tuple[FileServer, Cutter, AsyncFsLib]]:
+async def silenced(
+    kind: str, limits: config.Config = config.LOCAL
+) -> AsyncIterator[tuple[FileServer, Cutter, AsyncFsLib]]:
     """A server with leases, and a client of it through a cutter."""
     fs = MemFs(WatchTable())
     server = FileServer(fs.root, fs.watches, fences=fs.fences, leases=fs.leases, config=limits)
     await server.start()
     try:
-        async with Cutter(server.endpoint.addrs[0]) as cutter:
-            sc = AsyncFsLib(ProcEnv(pid="test", named=Endpoint(addrs=(cutter.address,))), limits)
+        async with Cutter(door(server, kind)) as cutter:
+            sc = AsyncFsLib(ProcEnv(pid="test", named=through(cutter)), limits)
             yield server, cutter, sc
             cutter.silent = False
             await sc.close_fs()
@@ -65,9 +66,9 @@ async def silenced(limits: config.Config = config.LOCAL) -> AsyncIterator[tuple[
 
 @pytest.mark.parametrize("at", ["before", "meanwhile"])
 @pytest.mark.parametrize("call", WAITS)
-async def test_waits_end_in_time_under_a_silent_server(call: str, at: str) -> None:
+async def test_waits_end_in_time_under_a_silent_server(call: str, at: str, kind: str) -> None:
     """However far they had come, and with all that they clean up."""
-    async with silenced() as (_, cutter, sc):
+    async with silenced(kind) as (_, cutter, sc):
         await sc.put_file("name/f", b"")
         if at == "before":
             cutter.silent = True
@@ -83,8 +84,8 @@ async def test_waits_end_in_time_under_a_silent_server(call: str, at: str) -> No
             assert isinstance(waiting.exception(), serr.Timeout)
 
 
-async def test_a_call_that_is_cancelled_waits_for_no_server() -> None:
-    async with silenced() as (server, cutter, sc):
+async def test_a_call_that_is_cancelled_waits_for_no_server(kind: str) -> None:
+    async with silenced(kind) as (server, cutter, sc):
         await sc.put_file("name/f", b"x" * (3 << 20))
         fids = server.stats.fid_count
 
@@ -111,10 +112,10 @@ async def test_a_call_that_is_cancelled_waits_for_no_server() -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_keepalive_finds_a_silent_peer() -> None:
+async def test_keepalive_finds_a_silent_peer(kind: str) -> None:
     """By default gRPC waits for a minute, whatever its keepalive time-out says."""
     session = config.Session(keepalive_s=1.0, keepalive_timeout_s=1.0, session_timeout_s=1.0)
-    async with silenced(config.Config(session=session)) as (server, cutter, sc), sc.watch_dir("name") as watch:
+    async with silenced(kind, config.Config(session=session)) as (server, cutter, sc), sc.watch_dir("name") as watch:
         cutter.silent = True
         began_s = time.monotonic()
         with pytest.raises(serr.SESSION_ERRORS):

@@ -1,0 +1,50 @@
+"""Which kind of connection a session gets: the best that both ends can."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.sessp import plain
+from sigmaos_ray.sessp.grpclink import GrpcLink
+from sigmaos_ray.sessp.link import LinkLost
+from sigmaos_ray.sessp.plainlink import connect
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Config
+    from sigmaos_ray.sessp.link import Link
+
+_log = debug.selector("SESSCLNT")
+
+_VARIABLE: Final = "SIGMAOS_TRANSPORT"
+GRPC: Final = "grpc"
+PLAIN: Final = "plain"
+
+
+def forced_kind() -> str:
+    """What ``SIGMAOS_TRANSPORT`` says: grpc, plain, or empty for the best. Inval for anything else."""
+    kind = os.environ.get(_VARIABLE, "")
+    if kind not in ("", GRPC, PLAIN):
+        raise serr.Inval(kind, f"{_VARIABLE} is {GRPC} or {PLAIN}")
+    return kind
+
+
+def plain_targets(address: str, plain_address: str) -> list[str]:
+    """Where plain connections to the server at ``address`` may be had, best first."""
+    if forced_kind() == GRPC:
+        return []
+    return [plain.local_name(address), *([plain_address] if plain_address else [])]
+
+
+async def dial(address: str, plain_address: str, config: Config) -> Link:
+    """A connection to the server at ``address``; of one of kind ``grpc`` only its greeting tells whether somebody is
+    there. LinkLost if a plain one is asked for and cannot be had."""
+    for target in plain_targets(address, plain_address):
+        try:
+            return await connect(target, config)
+        except OSError as error:
+            _log(f"{address}: no plain connection: {error}")
+    if forced_kind() == PLAIN:
+        raise LinkLost(f"{_VARIABLE}={PLAIN}, and no plain connection to {address} can be had")
+    return GrpcLink(address, config)

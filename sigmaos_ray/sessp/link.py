@@ -1,0 +1,56 @@
+"""A session's main connection, from its client's side: what its kinds have in common."""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sigmaos_ray.pb.sessp_pb2 import Frames
+
+
+class LinkLost(Exception):
+    """The connection ended; ``final`` if there is no use in resuming; ``none_ran`` if the server said that no request
+    on it without a reply ran."""
+
+    def __init__(self, why: str, *, final: bool = False, none_ran: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.final = final
+        self.none_ran = none_ran
+
+
+class LinkUser(Protocol):
+    """The session, as its main connection sees it."""
+
+    is_closing: bool
+    """What is queued is the last: the goodbye follows."""
+
+    def take(self) -> Frames | None:
+        """The next message to send; None if there is none now."""
+
+    def received(self, frames: Frames) -> None:
+        """A message came. Raises LinkLost if it is the server's last."""
+
+
+class Link(abc.ABC):
+    """One main connection. Its session opens it, greets, runs it, and closes it whatever became of it."""
+
+    kind: str
+    """As it is told to people."""
+
+    @abc.abstractmethod
+    async def greet(self, hello: Frames) -> Frames:
+        """Says hello, and blocks for the server's first message. LinkLost."""
+
+    @abc.abstractmethod
+    async def run(self, user: LinkUser) -> None:
+        """Brings messages both ways. Returns after the goodbye, once the server has read it; LinkLost otherwise."""
+
+    @abc.abstractmethod
+    def wake(self) -> None:
+        """There is something to send."""
+
+    @abc.abstractmethod
+    async def close(self, *, keep: bool) -> None:
+        """Ends it. ``keep``: its session ended in order; it may serve another one. May be repeated."""

@@ -1,0 +1,198 @@
+"""Connections of kind ``plain``, at their server: over TCP, and from the same machine over a Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.pb.sessp_pb2 import Frames
+from sigmaos_ray.sessp import plain, wire
+from sigmaos_ray.sessp.connection import ServedConnection
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Config
+    from sigmaos_ray.sessp.server import SessionServer
+
+_log = debug.selector("SESSSRV")
+
+_PING = Frames(ping=True).SerializeToString()
+_PONG = plain.message(Frames(pong=True).SerializeToString())
+
+
+class PlainDoor:
+    """Where a server takes plain connections. ``open`` it, and ``close`` it."""
+
+    def __init__(self, sessions: SessionServer, config: Config) -> None:
+        self._sessions = sessions
+        self._config = config
+        self._servers: list[asyncio.Server] = []
+        self._connections: set[_PlainConnection] = set()
+
+    async def open(self, address: str) -> str:
+        """Takes connections for the server at ``host:port`` from now on; returns at which ``host:port`` others than
+        those on this machine make them. OSError if none can be taken."""
+        loop = asyncio.get_running_loop()
+        host = address.rpartition(":")[0].strip("[]")
+        server = await loop.create_server(self._make, host, 0)
+        self._servers.append(server)
+        with contextlib.suppress(OSError):  # no Linux, or the name is taken: TCP does it, too
+            self._servers.append(await loop.create_unix_server(self._make, plain.local_name(address)))
+        port = server.sockets[0].getsockname()[1]
+        return f"{address.rpartition(':')[0]}:{port}"
+
+    def _make(self) -> asyncio.Protocol:
+        return _PlainConnection(self._sessions, self._connections, self._config)
+
+    def close(self) -> None:
+        """Takes no more connections, and ends those that there are. May be repeated."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for connection in list(self._connections):
+            connection.end()
+
+
+class _PlainConnection(ServedConnection, asyncio.Protocol):
+    """One connection."""
+
+    kind = "plain"
+    can_stay = True
+
+    def __init__(self, sessions: SessionServer, open_ones: set[_PlainConnection], config: Config) -> None:
+        super().__init__(config)
+        self._sessions = sessions
+        self._open_ones = open_ones
+        self._transport: asyncio.Transport | None = None
+        self._cutter = plain.Cutter(config.wire.message_bytes_max)
+        self._is_full = False
+        """True while the client does not read."""
+        self._flushes_soon = False
+        self._written: asyncio.Future[None] | None = None
+        self._silence: asyncio.TimerHandle | None = None
+        self._heard = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._open_ones.add(self)
+        plain.quicken(transport.get_extra_info("socket"))
+        try:
+            self._sessions.came(self)
+        except serr.SigmaError as error:
+            self.refuse(error)
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        limits = self._config.session
+        silence_s = limits.keepalive_s + limits.keepalive_timeout_s
+        self._silence = asyncio.get_running_loop().call_later(silence_s, self._look)
+
+    def _look(self) -> None:
+        """A main connection that is silent for so long, though its client pings, is dead. Those beside it are not
+        pinged: they end with their session."""
+        session = self.session
+        if not self._heard and session is not None and session.main is self and not self.has_untaken:
+            _log("plain: silent")
+            if self._transport is not None:
+                self._transport.abort()
+            return
+        self._heard = False
+        self._look_soon()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open_ones.discard(self)
+        if self._silence is not None:
+            self._silence.cancel()
+        self._sessions.went(self)
+        self._tell_written()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        try:
+            for message in self._cutter.cut(data):
+                if message == _PING:
+                    self._write(_PONG)
+                else:
+                    self._sessions.message(self, message)
+        except serr.SigmaError as error:
+            self.refuse(error)
+            return
+        if self.has_untaken and self._transport is not None:
+            self._transport.pause_reading()
+
+    def all_taken(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    # -- replies
+
+    def flush(self) -> None:
+        outbox = self.outbox
+        while outbox and not self._is_full and not self.is_lost:
+            self._write(plain.message(outbox.take(self._config.wire.frames_bytes_target)))
+        if not outbox:
+            self._tell_written()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def flush_soon(self) -> None:
+        if not self._flushes_soon:
+            self._flushes_soon = True
+            asyncio.get_running_loop().call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._flushes_soon = False
+        self.flush()
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self.flush()
+        if self.session is not None:
+            self.session.make_room()
+
+    async def flushed(self) -> None:
+        self.flush()
+        if not self.is_flushed():
+            self._written = asyncio.get_running_loop().create_future()
+            await self._written
+
+    def is_flushed(self) -> bool:
+        return not self.outbox
+
+    def _tell_written(self) -> None:
+        if self._written is not None and not self._written.done():
+            self._written.set_result(None)
+
+    # -- the end
+
+    def said_bye(self) -> None:
+        self._sessions.said_bye(self)
+        # The client may close now, or say hello to begin another session.
+        self._write(plain.message(Frames(bye=True).SerializeToString()))
+
+    def refuse(self, error: serr.SigmaError) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        _log(f"plain: {error}")
+        self._write(plain.message(Frames(bye=True, error=wire.error_to_pb(error)).SerializeToString()))
+        self._transport.close()
+
+    def refused(self) -> None:
+        self.flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def end(self) -> None:
+        """Ends it; what a client does not read is dropped."""
+        if self._transport is not None:
+            if self._is_full:
+                self._transport.abort()
+            else:
+                self._transport.close()

@@ -1,0 +1,260 @@
+"""Connections of kind ``plain``, from their client's side, on a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from sigmaos_ray import serr
+from sigmaos_ray.pb.sessp_pb2 import Frames
+from sigmaos_ray.sessp import plain, wire
+from sigmaos_ray.sessp.link import Link, LinkLost
+
+if TYPE_CHECKING:
+    from sigmaos_ray.config import Config
+    from sigmaos_ray.sessp.link import LinkUser
+
+_PING: Final = plain.message(Frames(ping=True).SerializeToString())
+_KEPT_MAX: Final = 8
+"""Connections to one place that are kept for the next sessions."""
+_BYE: Final = plain.message(Frames(bye=True).SerializeToString())
+
+
+class PlainLink(Link, asyncio.Protocol):
+    """One connection. Made by ``connect``."""
+
+    kind = "plain"
+
+    def __init__(self, config: Config, target: str) -> None:
+        self.target = target
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._cutter = plain.Cutter(config.wire.message_bytes_max)
+        self._user: LinkUser | None = None
+        self._first: asyncio.Future[Frames] | None = None
+        """What whoever said hello waits for."""
+        self._early: list[Frames] = []
+        """What came behind the first message before ``run``."""
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._why_lost: LinkLost | None = None
+        self._is_scheduled = False
+        self._is_full = False
+        self._has_said_bye = False
+        self._heard = True
+        self._silent_s = 0.0
+        self._pinging: asyncio.TimerHandle | None = None
+        self._goodbye: asyncio.TimerHandle | None = None
+
+    # -- a session's
+
+    async def greet(self, hello: Frames) -> Frames:
+        self._check()
+        self._first = self._loop.create_future()
+        self._write(plain.message(hello.SerializeToString()))
+        try:
+            return await self._first
+        finally:
+            self._first = None
+
+    async def run(self, user: LinkUser) -> None:
+        self._check()
+        self._user = user
+        self._has_said_bye = False
+        self._look_later()
+        try:
+            early, self._early = self._early, []
+            for frames in early:
+                user.received(frames)
+            self.wake()
+            await self._ended
+        finally:
+            self._user = None
+            for timer in (self._pinging, self._goodbye):
+                if timer is not None:
+                    timer.cancel()
+        if self._why_lost is not None and not user.is_closing:
+            raise self._why_lost
+
+    def _check(self) -> None:
+        if self._why_lost is not None:
+            raise self._why_lost
+        if self._ended.done():
+            self._ended = self._loop.create_future()
+
+    def wake(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            # Behind what else the loop has to do: calls of one turn travel together.
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_scheduled = False
+        user = self._user
+        if user is None:
+            return
+        while not self._is_full and (frames := user.take()) is not None:
+            self._write(plain.message(frames.SerializeToString()))
+        if user.is_closing and not self._is_full and not self._has_said_bye:
+            self._has_said_bye = True
+            self._write(_BYE)
+            lost = LinkLost("no answer to the goodbye")
+            self._goodbye = self._loop.call_later(self._config.session.goodbye_read_s, self._lose, lost)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _look_later(self) -> None:
+        self._heard = False
+        self._pinging = self._loop.call_later(self._config.session.keepalive_s, self._look)
+
+    def _look(self) -> None:
+        """Pings a server that was silent; gives it up if it does not answer that."""
+        limits = self._config.session
+        if self._heard:
+            self._silent_s = 0.0
+        else:
+            self._silent_s += limits.keepalive_s
+            if self._silent_s >= limits.keepalive_s + limits.keepalive_timeout_s:
+                self._lose(LinkLost("the server is silent"))
+                return
+        # Also while the server speaks: it knows by this that the client is alive.
+        self._write(_PING)
+        self._look_later()
+
+    # -- the transport's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        plain.quicken(transport.get_extra_info("socket"))
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        try:
+            for message in self._cutter.cut(data):
+                self._message(message)
+        except serr.SigmaError as error:
+            self._lose(LinkLost(str(error), final=True))
+        except LinkLost as lost:
+            self._lose(lost)
+
+    def _message(self, message: bytes) -> None:
+        frames = wire.frames_from(message)
+        if frames.HasField("error"):
+            raise LinkLost(str(wire.error_from_pb(frames.error)))
+        if frames.pong:
+            return
+        user = self._user
+        if user is not None:
+            if frames.bye and self._has_said_bye:
+                self._end()
+            else:
+                user.received(frames)
+        elif self._first is not None and not self._first.done():
+            self._first.set_result(frames)
+        else:
+            self._early.append(frames)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._lose(LinkLost(f"the connection was lost: {exc or 'the server closed it'}"))
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self.wake()
+
+    # -- the end
+
+    def _lose(self, lost: LinkLost) -> None:
+        if self._why_lost is None:
+            self._why_lost = lost
+        if self._first is not None and not self._first.done():
+            self._first.set_exception(lost)
+        self._end()
+        if self._transport is not None:
+            # Not ``close``: the server may be gone, and what it has not read is not waited for.
+            self._transport.abort()
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def end(self) -> None:
+        """Closes it at once. May be repeated."""
+        self._lose(LinkLost("closed"))
+
+    @property
+    def is_lost(self) -> bool:
+        """True once it is of no use any more."""
+        return self._why_lost is not None
+
+    async def close(self, *, keep: bool) -> None:
+        if self.is_lost:
+            return
+        if keep:
+            _keep(self)
+        else:
+            self.end()
+
+
+async def connect(target: str, config: Config) -> PlainLink:
+    """A connection to ``host:port``, or to a name in the abstract namespace: one that another session has left, or a
+    new one. OSError, TimeoutError among them, if there is none to be had."""
+    kept = _kept_of_loop().pop(target, None)
+    while kept:
+        link = kept.pop()
+        if not link.is_lost:
+            if kept:
+                _kept_of_loop()[target] = kept
+            return link
+    loop = asyncio.get_running_loop()
+    link = PlainLink(config, target)
+    async with asyncio.timeout(config.session.connect_timeout_s):
+        if target.startswith("\0"):
+            unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                unix.setblocking(False)
+                # A local socket connects at once, or not at all; asyncio would ask a thread where it is.
+                unix.connect(target)
+                await loop.create_unix_connection(lambda: link, sock=unix)
+            except BaseException:
+                unix.close()
+                raise
+        else:
+            host, _, port = target.rpartition(":")
+            await loop.create_connection(lambda: link, host.strip("[]"), int(port))
+    return link
+
+
+_kept: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, list[PlainLink]]] = weakref.WeakKeyDictionary()
+"""Connections that sessions have left: by loop, and by where they lead to."""
+
+
+def _kept_of_loop() -> dict[str, list[PlainLink]]:
+    return _kept.setdefault(asyncio.get_running_loop(), {})
+
+
+def _keep(link: PlainLink) -> None:
+    # As long as the loop lives, or the server keeps it: at its end the link is lost, and nobody takes it.
+    links = [each for each in _kept_of_loop().get(link.target, []) if not each.is_lost]
+    if len(links) < _KEPT_MAX:
+        _kept_of_loop()[link.target] = [*links, link]
+    else:
+        link.end()
+
+
+async def close_kept() -> None:
+    """Closes the running loop's connections that no session uses. Call it before the loop ends."""
+    links = [link for each in _kept.pop(asyncio.get_running_loop(), {}).values() for link in each]
+    for link in links:
+        link.end()
+    with contextlib.suppress(RuntimeError):
+        await asyncio.sleep(0)  # transports end in the loop's next turn
