@@ -70,6 +70,10 @@ class Session(msgspec.Struct, frozen=True):
     """Of one server; one more client is answered with Retry."""
     connections_per_session_max: int = 256
     """Bound beside the main one; one more is answered with Retry."""
+    connections_per_client_max: int = 16
+    """What a client makes of them; more threads than these take the main one."""
+    no_plain_pause_s: float = 30.0
+    """How long a client that could not have one does not try again."""
     key_bytes_max: int = 64
     """Of a session's secret."""
     fids_per_session_max: int = 65_536
@@ -128,30 +132,6 @@ class Rpc(msgspec.Struct, frozen=True):
     """Blocking handlers of one server that run at a time; the others wait their turn."""
     drain_s: float = 5.0
     """How long a server that is evicted waits for the calls that run."""
-
-
-class Lines(msgspec.Struct, frozen=True):
-    """The shorter ways of a client's RPCs: lines of threads, trunks of coroutines (``sessp.lines``)."""
-
-    dial_timeout_s: float = 1.0
-    """How long a client tries to connect one; its calls take the session meanwhile or instead."""
-    send_timeout_s: float = 10.0
-    """How long a server may take to read a call, which is small: then the line is given up."""
-    poll_s: float = 1.0
-    """How often a thread that waits for a reply looks whether the session, which is watched over, still lives."""
-    pause_s: float = 30.0
-    """How long none is asked for after one could not be had, and no second trunk: a server that has none is not asked
-    at each call."""
-    calls_before_line: int = 3
-    """Calls of a client over the session before it asks for a line: one that calls but once or twice needs none."""
-    calls_before_trunk: int = 8
-    """The same before a trunk: one that calls but now and then needs none, and blocking clients have lines by then."""
-    lines_per_client_max: int = 16
-    """More threads than these take the session."""
-    lines_per_channel_max: int = 256
-    """Lines and trunks that a server lets one channel have; one more is answered with Retry."""
-    offers_max: int = 1000
-    """Lines of one server that were offered and not taken yet; one more is answered with Retry."""
 
 
 class Store(msgspec.Struct, frozen=True):
@@ -499,7 +479,6 @@ class Config(msgspec.Struct, frozen=True):
     session: Session = Session()
     wire: Wire = Wire()
     rpc: Rpc = Rpc()
-    lines: Lines = Lines()
     store: Store = Store()
     walk: Walk = Walk()
     streams: Streams = Streams()

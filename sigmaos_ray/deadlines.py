@@ -46,6 +46,11 @@ def ending_within(timeout_s: float | None) -> Iterator[None]:
             _ends_s.reset(token)
 
 
+def has_deadline() -> bool:
+    """True within ``ending_within``."""
+    return _ends_s.get() is not None
+
+
 def bounded(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
     """The call of a thread within what is left of its time."""
     ends_s = _ends_s.get()

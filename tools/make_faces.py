@@ -34,6 +34,8 @@ class Source:
     module: str
     name: str
     by_hand: frozenset[str] = frozenset()
+    direct: frozenset[str] = frozenset()
+    """Those of one message, mostly, which the calling thread may send itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +68,8 @@ class CallsOf:
 Face = FaceOf | CallsOf
 
 
-def _part(module: str, name: str, *by_hand: str) -> Source:
-    return Source(f"{FSLIB}.{module}", name, frozenset(by_hand))
+def _part(module: str, name: str, *by_hand: str, direct: Sequence[str] = ()) -> Source:
+    return Source(f"{FSLIB}.{module}", name, frozenset(by_hand), frozenset(direct))
 
 
 FACES: Final[dict[str, tuple[Face, ...]]] = {
@@ -76,9 +78,23 @@ FACES: Final[dict[str, tuple[Face, ...]]] = {
             "FsCalls",
             (
                 _part("clnt", "AsyncFsLib", "stats"),
-                _part("descriptors", "DescriptorCalls"),
-                _part("entries", "EntryCalls"),
-                _part("files", "FileCalls"),
+                _part(
+                    "descriptors",
+                    "DescriptorCalls",
+                    direct=[
+                        "seek",
+                        "create",
+                        "create_leased",
+                        "open",
+                        "close_fd",
+                        "read",
+                        "pread",
+                        "write",
+                        "write_fence",
+                    ],
+                ),
+                _part("entries", "EntryCalls", direct=["stat", "remove", "rename"]),
+                _part("files", "FileCalls", direct=["get_file", "put_file", "set_file", "put_leased_file", "symlink"]),
                 _part("dirs", "DirCalls", "scan_dir", "scan_dir_pages", "process_dir"),
                 _part("transactions", "TransactionCalls"),
                 _part("watches", "WatchCalls", "watch_dir", "read_dir_watch", "wait_until"),
@@ -281,9 +297,10 @@ class Output:
             for name in _defined_by(node):
                 # An event for threads is what the event for coroutines of the same name is here.
                 if not name.startswith("_") and name not in source.by_hand and not name.endswith("_threaded"):
-                    yield self._member(node, after, module, runner)
+                    is_direct = name in source.direct
+                    yield self._member(node, after, module, runner, is_direct=is_direct)
 
-    def _member(self, node: ast.stmt, after: ast.stmt | None, module: Module, runner: str) -> str:
+    def _member(self, node: ast.stmt, after: ast.stmt | None, module: Module, runner: str, *, is_direct: bool) -> str:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             doc = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
             return self._property(node.target.id, node.annotation, doc, module)
@@ -291,7 +308,7 @@ class Output:
             return self._property(node.name, node.returns, ast.get_docstring(node), module)
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.decorator_list or _is_generator(node):
             raise ValueError(f"{module.name}:{node.lineno}: no face can be made of it, write it by hand")
-        return self._call(node, module, runner)
+        return self._call(node, module, runner, is_direct=is_direct)
 
     def _property(self, name: str, type_: ast.expr, doc: str | None, module: Module) -> str:
         value = f"self._clnt.{name}"
@@ -301,7 +318,9 @@ class Output:
         self._know(type_, module)
         return f"@property\ndef {name}(self) -> {ast.unparse(type_)}:\n{_docstring(doc)}    return {value}"
 
-    def _call(self, node: ast.FunctionDef | ast.AsyncFunctionDef, module: Module, runner: str) -> str:
+    def _call(
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef, module: Module, runner: str, *, is_direct: bool
+    ) -> str:
         for argument in (*node.args.args, *node.args.kwonlyargs):
             argument.annotation = argument.annotation and self._faced(argument.annotation)
         returns = ast.unparse(node.returns) if node.returns is not None else "None"
@@ -311,6 +330,8 @@ class Output:
             arguments = _passed(node.args)
             call = f"on_loop(self._clnt.{node.name}{', ' if arguments else ''}{arguments})"
         run = f"{runner}.run({call})"
+        if is_direct:
+            run = f"{runner}.direct(self._clnt.{node.name}, {_passed(node.args)})"
         if returns in self._wraps:
             returns = self._wraps[returns]
             run = f"{returns}({runner}, {run})"

@@ -70,12 +70,12 @@ class FsCalls(Face):
 
     def create(self, pn: str, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
         """Makes a file and opens it; returns its descriptor. Exists if the name is taken."""
-        return self.run(self._clnt.create(pn, perm, mode))
+        return self.direct(self._clnt.create, pn, perm, mode)
 
     def create_leased(self, pn: str, perm: Perm, mode: Mode, lease: object, fence: Fence = NO_FENCE) -> int:
         """Like ``create``, for a file that goes when ``lease``, a lease or its number, ends. ``fence``: instead of the
         one that changes there carry."""
-        return self.run(self._clnt.create_leased(pn, perm, mode, lease, fence))
+        return self.direct(self._clnt.create_leased, pn, perm, mode, lease, fence)
 
     def create_whole(self, pn: str, data: bytes, perm: Perm, lease_id: int = NO_LEASE, fence: Fence = NO_FENCE) -> Qid:
         """Makes a file with its contents, in one moment; returns what it was made as: in named the version is the
@@ -85,31 +85,31 @@ class FsCalls(Face):
     def open(self, pn: str, mode: Mode = OREAD) -> int:
         """Opens a file or, for reading, a directory; returns a descriptor. Of a pipe: waits for the other end. OEXCL
         is for ``create``."""
-        return self.run(self._clnt.open(pn, mode))
+        return self.direct(self._clnt.open, pn, mode)
 
     def close_fd(self, fd: int) -> None:
         """Closes; errors of what was not yet durable appear here. NotFound for a descriptor that is not open. Calls
         that wait on it end with an error."""
-        self.run(self._clnt.close_fd(fd))
+        self.direct(self._clnt.close_fd, fd)
 
     def read(self, fd: int, count: int) -> bytes:
         """At most ``count`` bytes from the descriptor's offset, which moves on; empty at the end. Of a pipe: what is
         there, and Closed at its end."""
-        return self.run(self._clnt.read(fd, count))
+        return self.direct(self._clnt.read, fd, count)
 
     def pread(self, fd: int, count: int, offset: int) -> bytes:
         """At most ``count`` bytes from ``offset``; the descriptor's offset stays."""
-        return self.run(self._clnt.pread(fd, count, offset))
+        return self.direct(self._clnt.pread, fd, count, offset)
 
     def write(self, fd: int, data: Data) -> int:
         """Writes all of ``data`` at the descriptor's offset, which moves on; returns its length. With OAPPEND: at the
         end of the file. A failure in the middle leaves what was written before it."""
-        return self.run(self._clnt.write(fd, data))
+        return self.direct(self._clnt.write, fd, data)
 
     def write_fence(self, fd: int, data: Data, fence: Fence) -> int:
         """``write`` under ``fence``, instead of the one that changes there carry: Stale if the server knows a newer
         one."""
-        return self.run(self._clnt.write_fence(fd, data, fence))
+        return self.direct(self._clnt.write_fence, fd, data, fence)
 
     def write_read(self, fd: int, frames: Sequence[bytes]) -> list[bytes]:
         """One call on an open device (R-3): hands it the frames, and returns those that it answers with. NotSupported
@@ -118,17 +118,17 @@ class FsCalls(Face):
 
     def seek(self, fd: int, offset: int) -> None:
         """Sets the descriptor's offset, from the file's beginning. Of a directory only 0 makes sense."""
-        self.run(self._clnt.seek(fd, offset))
+        self.direct(self._clnt.seek, fd, offset)
 
     def stat(self, pn: str) -> Stat:
         """What the server says of an object; of a link itself, unless ``pn`` ends in ``/``. A root, or what
         ``mount_tree`` mounted, is not asked: its name is then where it is (N-15)."""
-        return self.run(self._clnt.stat(pn))
+        return self.direct(self._clnt.stat, pn)
 
     def remove(self, pn: str, fence: Fence = NO_FENCE) -> None:
         """Removes a file, a link, or an empty directory; NotEmpty for a full one. ``fence``: instead of the one that
         changes there carry."""
-        self.run(self._clnt.remove(pn, fence))
+        self.direct(self._clnt.remove, pn, fence)
 
     def remove_own(self, pn: str, data: bytes) -> None:
         """Removes the file that holds exactly ``data``, up to 1 MiB, which nobody else writes; NotFound if it is gone,
@@ -138,7 +138,7 @@ class FsCalls(Face):
     def rename(self, old: str, new: str) -> None:
         """Gives an object a new pathname on the same server, in one moment; replaces a file or an empty directory.
         Links are renamed themselves; links on the way are followed. Inval across servers."""
-        self.run(self._clnt.rename(old, new))
+        self.direct(self._clnt.rename, old, new)
 
     def new_pipe(self, pn: str, perm: Perm = 0o777) -> None:
         """Makes a pipe (R-12): bytes from those who open it to write, to those who open it to read; 8 KiB lie between
@@ -153,21 +153,21 @@ class FsCalls(Face):
     def get_file(self, pn: str) -> bytes:
         """The whole contents, of any size, as they were at one moment; up to 1 MiB in one message. A link without
         ``/`` at the end gives what the link itself holds. Version for a larger file that changes all the time."""
-        return self.run(self._clnt.get_file(pn))
+        return self.direct(self._clnt.get_file, pn)
 
     def put_file(self, pn: str, data: Data, perm: Perm = 0o777, mode: Mode = OWRITE) -> int:
         """Makes a file, or replaces its whole contents; returns the length written. OEXCL: it must not exist. OAPPEND:
         at its end. Up to 1 MiB it is seen whole or not at all; larger data goes in parts (``put_file_atomic``)."""
-        return self.run(self._clnt.put_file(pn, data, perm, mode))
+        return self.direct(self._clnt.put_file, pn, data, perm, mode)
 
     def set_file(self, pn: str, data: Data, mode: Mode = OWRITE, offset: int = 0) -> int:
         """Writes in place at ``offset``, without truncation; makes the file if it is absent."""
-        return self.run(self._clnt.set_file(pn, data, mode, offset))
+        return self.direct(self._clnt.set_file, pn, data, mode, offset)
 
     def put_leased_file(self, pn: str, data: Data, lease: object, perm: Perm = 0o777, mode: Mode = OEXCL) -> int:
         """Makes a file that goes when ``lease`` (of ``LeaseClnt``, for the server that stores ``pn``) ends. Exists if
         the name is taken."""
-        return self.run(self._clnt.put_leased_file(pn, data, lease, perm, mode))
+        return self.direct(self._clnt.put_leased_file, pn, data, lease, perm, mode)
 
     def put_file_atomic(self, pn: str, data: Data, perm: Perm = 0o777) -> int:
         """Replaces the whole contents at any size; readers see the old or the new, never a mix. What is there keeps
@@ -177,7 +177,7 @@ class FsCalls(Face):
 
     def symlink(self, target: str, pn: str) -> None:
         """Makes a link to a pathname. Exists if the name is taken; the target need not exist."""
-        self.run(self._clnt.symlink(target, pn))
+        self.direct(self._clnt.symlink, target, pn)
 
     def mkdir(self, pn: str, perm: Perm = 0o777) -> None:
         """Makes a directory. Exists if the name is taken; NotFound if its parent is missing, except on S3, where

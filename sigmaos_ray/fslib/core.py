@@ -18,6 +18,7 @@ from sigmaos_ray.fslib.repeats import LOOKED, NEVER_RAN, Repeats
 from sigmaos_ray.fslib.stats import ClientStats
 from sigmaos_ray.fslib.union import UnionChooser, dir_pages
 from sigmaos_ray.fslib.walk import PathWalker
+from sigmaos_ray.sessp.aside import leave_if_direct
 from sigmaos_ray.sigmap import DMDIR, NO_FENCE, NO_LEASE, OREAD, OTRUNC, Fence, Mode, Perm, path
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ class FsCore:
                     self.walker.drop_if_lost(mount, error)
                     if not _may_go_on(error):
                         raise
+                    leave_if_direct()  # it was refused for what is on the way, and did nothing
                     step = await self.walker.step(mount, way, rest, resolve)
                     if step is None:
                         raise

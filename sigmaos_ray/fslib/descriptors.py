@@ -9,6 +9,7 @@ from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import Data, FsPart, lease_id_of
 from sigmaos_ray.fslib.readers import AsyncReader
+from sigmaos_ray.sessp.aside import Elsewhere, leave_if_direct
 from sigmaos_ray.sigmap import (
     DMTMP,
     NO_FENCE,
@@ -65,16 +66,23 @@ class DescriptorCalls(FsPart):
     async def close_fd(self, fd: int) -> None:
         """Closes; errors of what was not yet durable appear here. NotFound for a descriptor that is not open. Calls
         that wait on it end with an error."""
-        # The descriptor is free whatever comes of the clunk, as after close(2): who closes again would hit another
-        # file.
-        entry = self.core.fds.take(fd)
-        with about(entry.pathname):
-            await entry.fid.clunk()
+        entry = self.core.fds.remove(fd)
+        try:
+            with about(entry.pathname):
+                await entry.fid.clunk()
+        except Elsewhere:
+            self.core.fds.put_back(fd, entry)
+            raise
+        except BaseException:
+            # Free whatever comes of the clunk, as after close(2): who closes again would hit another file.
+            self.core.fds.release(fd)
+            raise
+        self.core.fds.release(fd)
 
     async def read(self, fd: int, count: int) -> bytes:
         """At most ``count`` bytes from the descriptor's offset, which moves on; empty at the end. Of a pipe: what is
         there, and Closed at its end."""
-        entry = self.core.fds.get(fd)
+        entry = self._entry(fd)
         async with entry.moving:
             data = await self._pread(entry, count, entry.offset)
             entry.offset += len(data)
@@ -82,7 +90,14 @@ class DescriptorCalls(FsPart):
 
     async def pread(self, fd: int, count: int, offset: int) -> bytes:
         """At most ``count`` bytes from ``offset``; the descriptor's offset stays."""
-        return await self._pread(self.core.fds.get(fd), count, offset)
+        return await self._pread(self._entry(fd), count, offset)
+
+    def _entry(self, fd: int) -> OpenFd:
+        """What a descriptor stands for, to be read or written."""
+        entry = self.core.fds.get(fd)
+        if entry.is_pipe:
+            leave_if_direct()  # it may wait for somebody else, while which a proc gives its core back
+        return entry
 
     async def _pread(self, entry: OpenFd, count: int, offset: int) -> bytes:
         if count < 0 or offset < 0:
@@ -94,23 +109,26 @@ class DescriptorCalls(FsPart):
                 if len(data) > count:
                     raise serr.IOErr(entry.pathname, f"the server sent {len(data)} bytes where {count} were asked for")
                 return data
+            leave_if_direct()
             reader = AsyncReader(self.core, entry.pathname, offset, count, fid=entry.fid, is_shared=True)
             return await reader.read(count)
 
     async def write(self, fd: int, data: Data) -> int:
         """Writes all of ``data`` at the descriptor's offset, which moves on; returns its length. With OAPPEND: at the
         end of the file. A failure in the middle leaves what was written before it."""
-        entry = self.core.fds.get(fd)
+        entry = self._entry(fd)
         return await self._write(entry, data, self.core.fence_of(path.split(entry.pathname), entry.fid.way))
 
     async def write_fence(self, fd: int, data: Data, fence: Fence) -> int:
         """``write`` under ``fence``, instead of the one that changes there carry: Stale if the server knows a newer
         one."""
-        return await self._write(self.core.fds.get(fd), data, fence)
+        return await self._write(self._entry(fd), data, fence)
 
     async def _write(self, entry: OpenFd, data: Data, fence: Fence) -> int:
         view = memoryview(data).cast("B")
         io_bytes_max = self.core.io_bytes_max
+        if len(view) > io_bytes_max:
+            leave_if_direct()
         written_bytes = 0
         async with entry.moving:
             with about(entry.pathname):

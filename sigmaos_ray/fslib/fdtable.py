@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
+import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.sessp.aside import leave_if_direct
 from sigmaos_ray.sigmap import DMNAMEDPIPE
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib.fidclnt import RemoteFid
     from sigmaos_ray.sigmap import Mode
+
+
+class OffsetTurns:
+    """A lock of tasks and threads alike. In a thread's own way it is never waited for: Elsewhere."""
+
+    def __init__(self) -> None:
+        self._taken = threading.Lock()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        while not self._taken.acquire(blocking=False):
+            leave_if_direct()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            # Once more: it may have been given back before anybody knew of the waiter.
+            if self._taken.acquire(blocking=False):
+                return
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                self._wake_one()  # the turn may have been this one's
+                raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._taken.release()
+        self._wake_one()
+
+    def _wake_one(self) -> None:
+        with contextlib.suppress(IndexError):
+            waiter = self._waiters.popleft()
+            waiter.get_loop().call_soon_threadsafe(_set, waiter)
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class OpenFd:
@@ -24,7 +64,7 @@ class OpenFd:
         self.mode = mode
         self.pathname = pathname
         self.offset = 0
-        self.moving = asyncio.Lock()
+        self.moving = OffsetTurns()
         """Held by what moves the offset: two reads at a time get two parts, not one part twice."""
 
     @property
@@ -38,11 +78,14 @@ class FdTable:
     def __init__(self) -> None:
         self._open: dict[int, OpenFd] = {}
         self._free: list[int] = []
+        self._closing_count = 0
+        self._changing = threading.Lock()
 
     def add(self, fd: OpenFd) -> int:
-        # With none to use again, those that are open are all the numbers from 0 on, without a gap.
-        number = heapq.heappop(self._free) if self._free else len(self._open)
-        self._open[number] = fd
+        with self._changing:
+            # With none to use again, those that are open, or are being closed, are all the numbers from 0 on.
+            number = heapq.heappop(self._free) if self._free else len(self._open) + self._closing_count
+            self._open[number] = fd
         return number
 
     def get(self, number: int) -> OpenFd:
@@ -52,11 +95,25 @@ class FdTable:
             raise serr.NotFound(f"fd {number}", "not open")
         return fd
 
-    def take(self, number: int) -> OpenFd:
-        fd = self.get(number)
-        del self._open[number]
-        heapq.heappush(self._free, number)
+    def remove(self, number: int) -> OpenFd:
+        """Takes an entry out; its number is given to nobody before ``release``. NotFound for one that is not open."""
+        with self._changing:
+            fd = self.get(number)
+            del self._open[number]
+            self._closing_count += 1
         return fd
+
+    def put_back(self, number: int, fd: OpenFd) -> None:
+        """It was not closed after all."""
+        with self._changing:
+            self._open[number] = fd
+            self._closing_count -= 1
+
+    def release(self, number: int) -> None:
+        """The number of what was removed is free."""
+        with self._changing:
+            heapq.heappush(self._free, number)
+            self._closing_count -= 1
 
     def __len__(self) -> int:
         return len(self._open)

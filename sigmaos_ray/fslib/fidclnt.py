@@ -15,6 +15,7 @@ from sigmaos_ray.fslib.repeats import UnreachableForGood
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import wire
+from sigmaos_ray.sessp.aside import Elsewhere, is_direct
 from sigmaos_ray.sessp.channel import FORKED, is_forked
 from sigmaos_ray.sessp.client import ClientSession
 from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Config, Locating, ProcEnv
     from sigmaos_ray.fslib.stats import ClientStats
+    from sigmaos_ray.sessp.client import Aside
 
 _log = debug.selector("SESSCLNT")
 
@@ -123,6 +125,9 @@ class RemoteFid:
         )
         new._see((await self._call_for(new, Request(openfile=request))).open)
         if new.perm & DMNAMEDPIPE:
+            if is_direct():
+                new.free()
+                raise Elsewhere
             try:
                 await new.open(mode, fence)
             except BaseException:
@@ -310,6 +315,15 @@ class RemoteFid:
         request = Request(writeread=pb.Twriteread(fid=self.number, frames=frames))
         return (await self._call(request)).writeread.frames
 
+    def begin_write_read(self, frames: Sequence[bytes]) -> tuple[Request, Aside]:
+        """``write_read`` of a thread, in two halves. Elsewhere if the thread cannot send it."""
+        request = Request(writeread=pb.Twriteread(fid=self.number, frames=frames))
+        return request, self._clnt.begin(self.session, request)
+
+    def finish_write_read(self, request: Request, aside: Aside, ends_s: float | None) -> Sequence[bytes]:
+        """The second half, which blocks. TimeoutError once that moment of ``time.monotonic`` is over."""
+        return self.session.finish_aside(aside, request, ends_s).writeread.frames
+
 
 class FidClnt:
     """A client's sessions and fid numbers. ``close`` ends the sessions."""
@@ -337,10 +351,20 @@ class FidClnt:
         return next(self._numbers)
 
     async def call(self, session: ClientSession, request: Request, on_late: Callable[[], None] | None = None) -> Reply:
+        if is_direct():
+            return session.finish_aside(self.begin(session, request), request, None, on_late)
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
         if self.before_sending is not None:
             await self.before_sending(request)
         return await session.call(request, on_late)
+
+    def begin(self, session: ClientSession, request: Request) -> Aside:
+        """See ``ClientSession.begin_aside``."""
+        if self.before_sending is not None:
+            raise Elsewhere
+        aside = session.begin_aside(request)
+        self._stats.sp[request.WhichOneof("op") or "?"] += 1
+        return aside
 
     def post(self, session: ClientSession, request: Request) -> None:
         """Sends what nobody waits for."""

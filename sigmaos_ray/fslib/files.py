@@ -9,6 +9,7 @@ from sigmaos_ray.fslib.pathnames import parse
 from sigmaos_ray.fslib.puts import content_of, put_whole
 from sigmaos_ray.fslib.readers import AsyncReader
 from sigmaos_ray.fslib.repeats import LOOKED
+from sigmaos_ray.sessp.aside import leave_if_direct
 from sigmaos_ray.sigmap import (
     DEV_S3,
     DMDEVICE,
@@ -43,7 +44,10 @@ class FileCalls(FsPart, NeedsEntries):
             data, seen = await core.fast(
                 parts, resolve, lambda to: to.fid.get_part(to.names, io_bytes_max, resolve=resolve), LOOKED
             )
-            return data if len(data) < io_bytes_max else await self._get_large(pn, data, seen)
+            if len(data) < io_bytes_max:
+                return data
+            leave_if_direct()
+            return await self._get_large(pn, data, seen)
 
     async def _get_large(self, pn: str, first: bytes, seen: Qid) -> bytes:
         """The file that ``first`` is the beginning of, if it is still what was ``seen``; else all of it, anew."""

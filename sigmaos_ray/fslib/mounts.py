@@ -11,6 +11,7 @@ import msgspec
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.fslib.repeats import UnreachableForGood
+from sigmaos_ray.sessp.aside import leave_if_direct
 from sigmaos_ray.sigmap import NAMED, Endpoint, path
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class MountTable:
         self._locator = locator
         self._stats = stats
         self._mounts: dict[Prefix, Mount] = {}
+        """Never changed: each change makes another one. So a thread that looks up a pathname sees one state."""
         self._attaching: dict[tuple[Prefix, Endpoint | None], asyncio.Task[Mount]] = {}
         """Those who need one mount at a time make one attach. Without the endpoint at ``~any`` and ``~local``, where
         each may have chosen another one."""
@@ -77,17 +79,24 @@ class MountTable:
         if parts[0] != NAMED and parts[0] not in self._other_roots:
             raise serr.NotFound(parts[0], f"pathnames begin with {' or '.join(map(repr, self.roots()))}")
         longest = len(parts) if exact or len(parts) == 1 else len(parts) - 1
-        # Down to two components: roots are for ``_root``, which mounts them if need be.
-        for length in range(longest, 1, -1):
-            mount = self._mounts.get(tuple(parts[:length]))
+        mounts = self._mounts
+        for length in range(longest, 0, -1):
+            mount = mounts.get(tuple(parts[:length]))
             if mount is None:
                 continue
             _check_not_cut(mount)
-            if not mount.alive and mount.is_asked_for:
-                mount = await self.mount(mount.prefix, mount.endpoint, is_asked_for=True)
             if mount.alive:
                 return mount, parts[length:]
+            leave_if_direct()
+            if length == 1:
+                break
+            if mount.is_asked_for:
+                mount = await self.mount(mount.prefix, mount.endpoint, is_asked_for=True)
+                if mount.alive:
+                    return mount, parts[length:]
             self.unmount(mount)
+            mounts = self._mounts
+        leave_if_direct()
         return await self._root(parts[0]), parts[1:]
 
     def roots(self) -> list[str]:
@@ -147,6 +156,7 @@ class MountTable:
         mount = self._mounts.get((first,))
         if mount is not None:
             return mount.endpoint
+        leave_if_direct()
         if first == NAMED:
             return await self._locator.current()
         if first in self._other_roots:
@@ -227,7 +237,8 @@ class MountTable:
         older = self._mounts.get(prefix)
         if older is not None:
             older.fid.free()
-        mount = self._mounts[prefix] = Mount(prefix, fid, endpoint, entry)
+        mount = Mount(prefix, fid, endpoint, entry)
+        self._mounts = {**self._mounts, prefix: mount}
         fid.session.tell_end(partial(self._session_ended, mount))
         _log(f"mount {'/'.join(prefix)} at {endpoint.addrs}")
         return mount
@@ -235,19 +246,21 @@ class MountTable:
     def _session_ended(self, mount: Mount) -> None:
         """Nothing is kept of a server that is gone, but for what was asked for, and what was cut for good."""
         if self._mounts.get(mount.prefix) is mount and not (mount.is_asked_for or mount.is_cut):
-            del self._mounts[mount.prefix]
+            self._mounts = {prefix: each for prefix, each in self._mounts.items() if each is not mount}
 
     def unmount(self, mount: Mount) -> None:
         """Forgets a mount whose server failed, and every other one through the same session."""
         _log(f"unmount {'/'.join(mount.prefix)}")
         # Fids end with their session: no mount through it is of use any more.
-        for prefix, other in list(self._mounts.items()):
+        gone: set[Prefix] = set()
+        for prefix, other in self._mounts.items():
             # One that was cut stays, or the next walk would mount it anew: it is to be Unreachable for good (N-5).
             if (other is mount or other.fid.session is mount.fid.session) and not (other.is_cut or other.is_forgotten):
                 other.is_forgotten = True
                 other.fid.free()  # where the session lives, the server keeps the fid
                 if not other.is_asked_for:
-                    del self._mounts[prefix]
+                    gone.add(prefix)
+        self._mounts = {prefix: each for prefix, each in self._mounts.items() if prefix not in gone}
 
     def resolved(self, parts: list[str]) -> list[str]:
         """The pathname with each ``~any`` and ``~local`` that this client goes through replaced by its entry."""

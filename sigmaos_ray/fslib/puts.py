@@ -8,6 +8,7 @@ from sigmaos_ray import serr
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.pathnames import parse
 from sigmaos_ray.fslib.repeats import NEVER_RAN
+from sigmaos_ray.sessp.aside import leave_if_direct
 from sigmaos_ray.sigmap import NO_LEASE, NO_OFFSET, OAPPEND, path
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ async def put_whole(
     parts, resolve = parse(pn)
     content = content_of(data)
     if len(content) > core.config.wire.io_bytes_max:
+        leave_if_direct()
         return await _put_in_parts(core, pn, content, perm, mode, offset, lease_id)
 
     async def send(to: Target) -> int:

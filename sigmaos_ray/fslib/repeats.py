@@ -12,6 +12,7 @@ from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.sessp.aside import leave_if_direct
 from sigmaos_ray.sigmap import path
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Repeats:
                 except serr.SigmaError as error:
                     if self.closed or not _may_repeat(error, errors):
                         raise
+                    # Of a thread's own way: from the beginning, on the loop.
+                    leave_if_direct()
                     # From the first failure on: a try that waited long for its server has not used up what the next
                     # one needs to be found.
                     now_s = time.monotonic()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.pathnames import COMPONENTS_MAX, too_long
 from sigmaos_ray.fslib.repeats import LOOKED, UnreachableForGood
+from sigmaos_ray.sessp.aside import is_direct, leave_if_direct
 from sigmaos_ray.sigmap import ANY, Endpoint, EndpointType, path
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class PathWalker:
         """Like ``walk``; also tells the way."""
         if not parts:
             raise serr.Inval("", "an empty pathname")
+        leave_if_direct()  # the caller's own message would be a second one
         try:
             return await self._repeats.call(lambda: self._walk_once(parts, resolve), LOOKED)
         except serr.IOErr as error:
@@ -143,7 +145,10 @@ class PathWalker:
         """An error of a call through a mount: if it says that its server is lost, or lost what it kept for this client,
         walk there anew next time. What a server answers about something else leaves its mount."""
         if mount.fid.session.ended or isinstance(error, serr.NotLeading | serr.UnknownFid):
-            self.failed(mount)
+            if is_direct():
+                mount.fid.session.on_loop(self.failed, mount)
+            else:
+                self.failed(mount)
 
     def failed(self, mount: Mount) -> None:
         """A mount's server did not answer as it should: walk there anew next time."""

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sigmaos_ray.pb import sigmap_pb2 as sigmaos__ray_dot_pb_dot_sigmap__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sigmaos_ray/pb/rpc.proto\x12\x0esigmaos_ray.pb\x1a\x1bsigmaos_ray/pb/sigmap.proto\"e\n\nRpcRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\x12\"\n\x04part\x18\x03 \x01(\x0b\x32\x14.sigmaos_ray.pb.Part\x12\x10\n\x08\x61rgument\x18\x04 \x01(\x04\"\xb3\x01\n\x04Part\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.sigmaos_ray.pb.Part.Kind\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\"S\n\x04Kind\x12\x08\n\x04SEND\x10\x00\x12\x08\n\x04TAKE\x10\x01\x12\x11\n\rDROP_ARGUMENT\x10\x02\x12\x0f\n\x0b\x44ROP_RESULT\x10\x03\x12\x08\n\x04LINE\x10\x04\x12\t\n\x05TRUNK\x10\x05\"#\n\x04Line\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\r\n\x05token\x18\x02 \x01(\x0c\"g\n\x08RpcReply\x12%\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x16.sigmaos_ray.pb.Rerror\x12\x0e\n\x06result\x18\x02 \x01(\x04\x12\x14\n\x0cresult_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06raised\x18\x04 \x01(\t\" \n\x0f\x41skLeaseRequest\x12\r\n\x05ttl_s\x18\x01 \x01(\x01\"0\n\rAskLeaseReply\x12\x10\n\x08lease_id\x18\x01 \x01(\x04\x12\r\n\x05ttl_s\x18\x02 \x01(\x01\" \n\x0cLeaseRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\x04\"\x0c\n\nLeaseReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sigmaos_ray/pb/rpc.proto\x12\x0esigmaos_ray.pb\x1a\x1bsigmaos_ray/pb/sigmap.proto\"e\n\nRpcRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x11\n\ttimeout_s\x18\x02 \x01(\x01\x12\"\n\x04part\x18\x03 \x01(\x0b\x32\x14.sigmaos_ray.pb.Part\x12\x10\n\x08\x61rgument\x18\x04 \x01(\x04\"\xaa\x01\n\x04Part\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.sigmaos_ray.pb.Part.Kind\x12\x0e\n\x06number\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\r\n\x05\x62ytes\x18\x04 \x01(\x04\"J\n\x04Kind\x12\x08\n\x04SEND\x10\x00\x12\x08\n\x04TAKE\x10\x01\x12\x11\n\rDROP_ARGUMENT\x10\x02\x12\x0f\n\x0b\x44ROP_RESULT\x10\x03\"\x04\x08\x04\x10\x04\"\x04\x08\x05\x10\x05\"g\n\x08RpcReply\x12%\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x16.sigmaos_ray.pb.Rerror\x12\x0e\n\x06result\x18\x02 \x01(\x04\x12\x14\n\x0cresult_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06raised\x18\x04 \x01(\t\" \n\x0f\x41skLeaseRequest\x12\r\n\x05ttl_s\x18\x01 \x01(\x01\"0\n\rAskLeaseReply\x12\x10\n\x08lease_id\x18\x01 \x01(\x04\x12\r\n\x05ttl_s\x18\x02 \x01(\x01\" \n\x0cLeaseRequest\x12\x10\n\x08lease_id\x18\x01 \x01(\x04\"\x0c\n\nLeaseReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RPCREQUEST']._serialized_start=73
   _globals['_RPCREQUEST']._serialized_end=174
   _globals['_PART']._serialized_start=177
-  _globals['_PART']._serialized_end=356
+  _globals['_PART']._serialized_end=347
   _globals['_PART_KIND']._serialized_start=273
-  _globals['_PART_KIND']._serialized_end=356
-  _globals['_LINE']._serialized_start=358
-  _globals['_LINE']._serialized_end=393
-  _globals['_RPCREPLY']._serialized_start=395
-  _globals['_RPCREPLY']._serialized_end=498
-  _globals['_ASKLEASEREQUEST']._serialized_start=500
-  _globals['_ASKLEASEREQUEST']._serialized_end=532
-  _globals['_ASKLEASEREPLY']._serialized_start=534
-  _globals['_ASKLEASEREPLY']._serialized_end=582
-  _globals['_LEASEREQUEST']._serialized_start=584
-  _globals['_LEASEREQUEST']._serialized_end=616
-  _globals['_LEASEREPLY']._serialized_start=618
-  _globals['_LEASEREPLY']._serialized_end=630
+  _globals['_PART_KIND']._serialized_end=347
+  _globals['_RPCREPLY']._serialized_start=349
+  _globals['_RPCREPLY']._serialized_end=452
+  _globals['_ASKLEASEREQUEST']._serialized_start=454
+  _globals['_ASKLEASEREQUEST']._serialized_end=486
+  _globals['_ASKLEASEREPLY']._serialized_start=488
+  _globals['_ASKLEASEREPLY']._serialized_end=536
+  _globals['_LEASEREQUEST']._serialized_start=538
+  _globals['_LEASEREQUEST']._serialized_end=570
+  _globals['_LEASEREPLY']._serialized_start=572
+  _globals['_LEASEREPLY']._serialized_end=584
 # @@protoc_insertion_point(module_scope)

@@ -27,14 +27,10 @@ class Part(_message.Message):
         TAKE: _ClassVar[Part.Kind]
         DROP_ARGUMENT: _ClassVar[Part.Kind]
         DROP_RESULT: _ClassVar[Part.Kind]
-        LINE: _ClassVar[Part.Kind]
-        TRUNK: _ClassVar[Part.Kind]
     SEND: Part.Kind
     TAKE: Part.Kind
     DROP_ARGUMENT: Part.Kind
     DROP_RESULT: Part.Kind
-    LINE: Part.Kind
-    TRUNK: Part.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
@@ -44,14 +40,6 @@ class Part(_message.Message):
     offset: int
     bytes: int
     def __init__(self, kind: _Optional[_Union[Part.Kind, str]] = ..., number: _Optional[int] = ..., offset: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
-
-class Line(_message.Message):
-    __slots__ = ("port", "token")
-    PORT_FIELD_NUMBER: _ClassVar[int]
-    TOKEN_FIELD_NUMBER: _ClassVar[int]
-    port: int
-    token: bytes
-    def __init__(self, port: _Optional[int] = ..., token: _Optional[bytes] = ...) -> None: ...
 
 class RpcReply(_message.Message):
     __slots__ = ("error", "result", "result_bytes", "raised")

@@ -19,17 +19,15 @@ from sigmaos_ray.pb.rpc_pb2 import Part, RpcReply, RpcRequest
 from sigmaos_ray.protsrv.devices import DeviceNode, ReportNode, StaticDir
 from sigmaos_ray.protsrv.node import OpenFile, OpenHow
 from sigmaos_ray.protsrv.payloads import HeldBytes, Payloads
-from sigmaos_ray.protsrv.rpclines import LineListener
 from sigmaos_ray.protsrv.rpctable import RpcTable
 from sigmaos_ray.rpcsrv import RpcContext
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import DEV_RPC, NO_FENCE, RPC_DEV, Fence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sigmaos_ray.config import Config
-    from sigmaos_ray.protsrv.rpctrunks import RpcConnection
     from sigmaos_ray.protsrv.stats import ServerStats
     from sigmaos_ray.rpcsrv import Caller
 
@@ -40,23 +38,18 @@ _UNKNOWN_METHOD: Final = "?"
 
 
 class RpcDevice:
-    """The ``rpc`` directory of a server with those service objects; its node is ``dir``. ``guard``: called before a
-    call that comes over a line, as the session calls it before requests; it raises to refuse. ``close`` it."""
+    """The ``rpc`` directory of a server with those service objects; its node is ``dir``. ``close`` it."""
 
     def __init__(
         self,
         services: Sequence[object],
         stats: ServerStats,
         config: Config,
-        host: str,
-        guard: Callable[[], None] | None = None,
     ) -> None:
         self.table = RpcTable(services, config.rpc.handler_threads_max)
         self.stats = stats
         self.config = config
         self.held = HeldBytes(config.rpc)
-        self.listener = LineListener(host, config)
-        self.guard = guard
         self.running_count = 0
         """Calls that a handler may have seen, and that are not answered."""
         self.is_draining = False
@@ -96,13 +89,12 @@ class RpcDevice:
             debug.error(f"{self.running_count} RPCs still run after {timeout_s:g} s")
 
     def close(self) -> None:
-        """Ends all lines and trunks, at once. May be repeated. Calls that come over sessions end with those."""
-        self.listener.close()
+        """No handler is begun any more in a thread. May be repeated. Calls that run end with their sessions."""
         self.table.close()
 
 
 class _Channel(OpenFile):
-    """One client's channel, owned by its fid. Calls on it run side by side, over the session and over lines."""
+    """One client's channel, owned by its fid. Calls on it run side by side."""
 
     def __init__(self, device: RpcDevice, caller: Caller) -> None:
         self._device = device
@@ -114,8 +106,6 @@ class _Channel(OpenFile):
         self._id = device.next_channel()
         self._payloads = Payloads(device.held)
         self.is_closed = False
-        self.lines: set[RpcConnection] = set()
-        """Lines and trunks of this channel, which end with it."""
 
     async def read(self, offset: int, count: int) -> bytes:
         """The channel's number, as 9P's clone files tell it."""
@@ -127,8 +117,6 @@ class _Channel(OpenFile):
     async def close(self) -> None:
         # First: a handler that ends later must not keep a result that nobody would drop.
         self.is_closed = True
-        for line in list(self.lines):
-            line.end("its channel was closed")
         self._payloads.close()
         self._device.look_if_idle()
 
@@ -152,27 +140,6 @@ class _Channel(OpenFile):
             return await self._call(request, frames[1])
         finally:
             self._device.call_ended()
-
-    def at_once(self, frames: Sequence[bytes]) -> Sequence[bytes] | None:
-        """``writeread`` of a call that need not wait for anything: of an immediate method, its argument in the frame.
-        None for any other, of which nothing has been done then."""
-        try:
-            request = RpcRequest.FromString(frames[0])
-        except DecodeError:
-            return None
-        method = request.method
-        # While the server drains it is writeread that refuses.
-        if not self._table.is_immediate(method) or request.argument or self._device.is_draining:
-            return None
-        began_ns = time.perf_counter_ns()
-        self._stats.rpcs[method] += 1
-        try:
-            reply = self._table.call_at_once(method, frames[1], self._context(request))
-            return self._result_reply(reply.SerializeToString())
-        except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
-            return _raised_reply(method, error)
-        finally:
-            self._stats.rpc_latencies[method].add(time.perf_counter_ns() - began_ns)
 
     async def _call(self, request: RpcRequest, argument: bytes) -> Sequence[bytes]:
         method, began_ns = request.method, time.perf_counter_ns()
@@ -228,39 +195,9 @@ class _Channel(OpenFile):
         elif part.kind == Part.DROP_RESULT:
             payloads.drop_result(part.number)
             self._device.look_if_idle()
-        elif part.kind in (Part.LINE, Part.TRUNK):
-            lines_max = self._device.config.lines.lines_per_channel_max
-            if len(self.lines) >= lines_max:
-                raise serr.Retry(RPC_DEV, f"a channel has at most {lines_max} lines")
-            calls = _OverLine(self, self._device.guard)
-            return (await self._device.listener.offer(calls, trunk=part.kind == Part.TRUNK)).SerializeToString()
         else:
             raise serr.Inval(RPC_DEV, f"a part of kind {part.kind}")
         return b""
-
-
-class _OverLine:
-    """A channel, as its lines and trunks see it (``ChannelCalls``): calls that come over them pass no session, which
-    would call the guard."""
-
-    def __init__(self, channel: _Channel, guard: Callable[[], None] | None) -> None:
-        self.lines = channel.lines
-        self._channel = channel
-        self._guard = guard
-
-    @property
-    def is_closed(self) -> bool:
-        return self._channel.is_closed
-
-    def at_once(self, frames: Sequence[bytes]) -> Sequence[bytes] | None:
-        if self._guard is not None:
-            self._guard()
-        return self._channel.at_once(frames)
-
-    async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
-        if self._guard is not None:
-            self._guard()
-        return await self._channel.writeread(frames)
 
 
 def _request(frames: Sequence[bytes]) -> RpcRequest:

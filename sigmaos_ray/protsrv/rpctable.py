@@ -56,16 +56,6 @@ class RpcTable:
         """Whether there is a method ``Class.Method`` of that name."""
         return name in self._methods
 
-    def is_immediate(self, name: str) -> bool:
-        """Whether the method may be called by ``call_at_once``. False for an unknown one."""
-        method = self._methods.get(name)
-        return method is not None and method.is_immediate
-
-    def call_at_once(self, name: str, argument: bytes, ctx: RpcContext) -> Message:
-        """``call`` of an immediate method, without a wait."""
-        method = self._methods[name]
-        return _check_reply(name, method.handler(ctx, _parse_argument(name, method, argument)))
-
     async def call(self, name: str, argument: bytes, ctx: RpcContext) -> Message:
         """Runs one method and blocks until it has returned. NotFound for an unknown one, Inval for an argument that is
         not its message, Timeout past the caller's time. What the handler raises passes as it is."""

@@ -80,7 +80,7 @@ class FileServer:
             # Before each request, since a busy loop runs timers late. The role first: a server that lost it changes
             # nothing any more.
             self._guard = leases.expire if guard is None else _both(guard, leases.expire)
-        self.rpc = RpcDevice(services, self.stats, self._config, host, self._guard)
+        self.rpc = RpcDevice(services, self.stats, self._config)
         own: list[Node] = [ReportNode(STATSD, 0x10, self.stats.to_json), self.rpc.dir, *devices]
         if fences is not None:
             own.append(FencesDir.of(fences))

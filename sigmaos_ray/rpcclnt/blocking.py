@@ -1,7 +1,7 @@
 """The blocking face of the clients.
 
-A call of a thread could always go through the event loop; that costs two switches of threads. So it goes over a line
-where there is one, and the loop does what a line cannot: dial, fetch large results, and repeat.
+A call of a thread could always go through the event loop; that costs two switches of threads. So the thread sends it
+itself where that can be (``sessp.aside``), and the loop does the rest: dial, fetch large results, and repeat.
 """
 
 from __future__ import annotations
@@ -13,28 +13,29 @@ from google.protobuf.message import Message
 
 from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
+from sigmaos_ray.blocking.face import can_be_direct
+from sigmaos_ray.fslib.repeats import NEVER_RAN
 from sigmaos_ray.rpcclnt.channel import Answered
 from sigmaos_ray.rpcclnt.clnt import AsyncRPCClnt, parse_reply
-from sigmaos_ray.rpcclnt.line import BlockingLine, LinePool
+from sigmaos_ray.sessp.aside import Elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.blocking import BlockingClient
+    from sigmaos_ray.rpcclnt.channel import SentCall
 
 R = TypeVar("R", bound=Message)
 
 
 class BlockingCalls:
-    """Calls of threads to the server of an ``AsyncRPCClnt``: over lines, which save the way through the loop; and where
-    no line can be had, or the call is too large for one, over its session. May be shared by threads. ``close`` it;
-    ``sc`` and ``clnt`` stay their owner's."""
+    """Calls of threads to the server of an ``AsyncRPCClnt``. May be shared by threads; ``sc`` and ``clnt`` stay their
+    owner's."""
 
     def __init__(self, sc: BlockingClient, clnt: AsyncRPCClnt) -> None:
         self.sc = sc
         self.clnt = clnt
         self.inline_bytes_max = configuration.current().rpc.inline_bytes_max
-        self.lines = LinePool(lambda: sc.run(clnt.line()))
 
     def rpc(
         self, method: str, request: Message, reply_class: type[R], timeout_s: float | None, *, idempotent: bool = False
@@ -43,13 +44,9 @@ class BlockingCalls:
         return self.begin(method, request, timeout_s, idempotent=idempotent).finish(reply_class)
 
     def begin(self, method: str, request: Message, timeout_s: float | None, *, idempotent: bool = False) -> PendingCall:
-        """Sends a call, if there is a line for it (else ``finish`` does), and returns without waiting for the reply.
-        Whoever begins it finishes or abandons it. Errors of the call are raised by ``finish``."""
+        """Sends a call, if this thread can (else ``finish`` does), and returns without waiting for the reply. Whoever
+        begins it finishes or abandons it. Errors of the call are raised by ``finish``."""
         return PendingCall(self, method, request.SerializeToString(), timeout_s, idempotent=idempotent)
-
-    def close(self) -> None:
-        """Closes the lines, and leaves the client as it is. May be repeated."""
-        self.lines.close()
 
 
 class PendingCall:
@@ -63,61 +60,52 @@ class PendingCall:
         self._argument = argument
         self._ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         self._idempotent = idempotent
-        # A larger argument goes in parts, as only the session has them.
-        self._line = calls.lines.take() if len(argument) <= calls.inline_bytes_max else None
-        if self._line is not None:
+        self._sent: SentCall | None = None
+        channel = calls.clnt.channel
+        # A larger argument goes in parts, side by side.
+        if channel is not None and len(argument) <= calls.inline_bytes_max and can_be_direct():
             try:
-                self._line.send(method, argument, timeout_s)
-            except serr.Unreachable:  # not sent whole, so it does not run: finish makes it over the session
-                self.abandon()
-            except BaseException:
-                self.abandon()
-                raise
+                self._sent = channel.begin(method, argument, timeout_s)
+            except (Elsewhere, *serr.SESSION_ERRORS):  # nothing was sent: finish makes the call
+                pass
 
     def finish(self, reply_class: type[R]) -> R:
         """Blocks for the reply. Raises as ``AsyncRPCClnt.rpc``. Called once."""
-        if self._line is None:
-            return parse_reply(self._method, self._by_session(), reply_class)
+        sent, self._sent = self._sent, None
+        if sent is None:
+            return parse_reply(self._method, self._on_loop(), reply_class)
         try:
-            result = self._by_line(self._line)
+            result = self._result(sent)
         except Answered as answered:
             raise answered.error from None
         except serr.SESSION_ERRORS as error:
-            if not (self._idempotent or isinstance(error, serr.Unreachable)):
+            self._calls.clnt.leave_soon(sent.channel)
+            if not (self._idempotent or isinstance(error, NEVER_RAN)):
                 raise
-            # The client behind the session finds out where the server is by now; a line leads to the old one for ever.
-            result = self._by_session()
+            result = self._on_loop()
         return parse_reply(self._method, result, reply_class)
 
-    def _by_line(self, line: BlockingLine) -> bytes:
-        """The reply that comes over the line. Unreachable: the call never ran. An error that the server answered with
-        raises ``Answered``."""
-        try:
-            frames = line.receive(self._method, self._left_s())
-        except BaseException:
-            self.abandon()  # the reply may come yet, and would be taken for that of the next call
-            raise
-        self._line = None
-        self._calls.lines.put_back(line)
+    def _result(self, sent: SentCall) -> bytes:
+        """What came of the call. Unreachable: it never ran. An error that the server answered with raises
+        ``Answered``."""
+        frames = sent.channel.finish(self._method, sent, self._ends_s)
         if not frames[0]:
             return frames[1]
-        result: bytes = self._calls.sc.run(line.channel.result(self._method, frames))
+        result: bytes = self._calls.sc.run(sent.channel.result(self._method, frames))
         return result
 
-    def _by_session(self) -> bytes:
-        call = self._calls.clnt.call(self._method, self._argument, self._left_s(), idempotent=self._idempotent)
+    def _on_loop(self) -> bytes:
+        left_s = None if self._ends_s is None else max(self._ends_s - time.monotonic(), 0.0)
+        call = self._calls.clnt.call(self._method, self._argument, left_s, idempotent=self._idempotent)
         result: bytes = self._calls.sc.run(call)
         return result
 
-    def _left_s(self) -> float | None:
-        return None if self._ends_s is None else max(self._ends_s - time.monotonic(), 0.0)
-
     def abandon(self) -> None:
-        """Nobody waits for the call any more: its line is closed. The handler may run, or have run. May be repeated,
-        also after ``finish``."""
-        line, self._line = self._line, None
-        if line is not None:
-            self._calls.lines.drop(line)
+        """Nobody waits for the call any more. The handler may run, or have run. May be repeated, also after
+        ``finish``."""
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            sent.channel.abandon(sent)
 
 
 def call_each(
@@ -126,7 +114,7 @@ def call_each(
     reply_class: type[R],
     timeout_s: float | None = None,
 ) -> list[R | serr.SigmaError]:
-    """Calls several servers, each with a request of its own, side by side as far as they have lines; blocks until all
+    """Calls several servers, each with a request of its own, side by side as far as this thread can; blocks until all
     have answered or failed. Their replies or errors, in order."""
     pending: list[PendingCall] = []
     try:
@@ -172,8 +160,5 @@ class RPCClnt:
         return self._calls.rpc(method, request, reply_class, timeout_s, idempotent=idempotent)
 
     def close(self) -> None:
-        """Closes the channel and its lines; a later call opens others. May be repeated."""
-        self._calls.close()
-        # For later calls: a pool that was closed gives out no more lines.
-        self._calls = BlockingCalls(self._sc, self._clnt)
+        """Closes the channel; a later call opens another. May be repeated."""
         self._sc.run(self._clnt.close())

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 
 from sigmaos_ray import config as configuration
-from sigmaos_ray import debug, serr
-from sigmaos_ray.pb.rpc_pb2 import Line, Part, RpcReply, RpcRequest
-from sigmaos_ray.rpcclnt.trunk import Trunk
+from sigmaos_ray import serr
+from sigmaos_ray.pb.rpc_pb2 import Part, RpcReply, RpcRequest
 from sigmaos_ray.sessp import wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from sigmaos_ray.fslib.fidclnt import RemoteFid
-
-_log = debug.selector("RPCCLNT")
+    from sigmaos_ray.pb.sessp_pb2 import Request
+    from sigmaos_ray.sessp.client import Aside
 
 _HEADERS_MAX: Final = 64
 """Headers that are kept serialized: of the methods and time-outs that a client uses all the time."""
@@ -43,14 +41,10 @@ class Channel:
         """``fid``: of the clone file, open; it is the channel's from now on."""
         self.fid = fid
         self._limits = configuration.current().rpc
-        self._trunk_limits = configuration.current().lines
         self._numbers = itertools.count(1)
         self._headers: dict[tuple[str, float | None], bytes] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        """Work behind the calls: a trunk that is dialled, payloads that are dropped. ``close`` waits for it."""
-        self._trunk: Trunk | None = None
-        self._calls_count = 0
-        self._no_trunk_until_s = 0.0
+        """Payloads that are dropped behind the calls. ``close`` waits for it."""
 
     @property
     def ended(self) -> bool:
@@ -61,12 +55,6 @@ class Channel:
         """The result of a method; blocks for it. ``timeout_s`` is for the server: whoever calls this cancels it when
         its time is over. Unreachable: it never ran, here; other session errors: it may have. An error that the server
         answered with raises ``Answered``."""
-        trunk = self._trunk_for(argument)
-        if trunk is not None:
-            try:
-                return await self.result(method, await trunk.call(self.header(method, timeout_s), argument))
-            except serr.Retry:  # the trunk takes no more calls: the session does
-                pass
         number = 0
         frame = argument
         if len(argument) > self._limits.inline_bytes_max:
@@ -81,38 +69,30 @@ class Channel:
             raise
         return await self.result(method, answer)
 
-    def _trunk_for(self, argument: bytes) -> Trunk | None:
-        """The trunk, if there is one for this call. One is dialled behind the calls, once there are some: none of them
-        waits for it."""
-        if self.fid.session.tells_slow:  # of a call on a trunk the session knows nothing
-            return None
-        if self._trunk is not None and not self._trunk.is_closed:
-            return self._trunk if self._trunk.takes(argument) else None
-        self._calls_count += 1
-        now_s = time.monotonic()
-        limits = self._trunk_limits
-        if self._calls_count >= limits.calls_before_trunk and now_s >= self._no_trunk_until_s and not self.ended:
-            self._no_trunk_until_s = now_s + limits.pause_s
-            self._own(self._dial_trunk(), "rpc-trunk")
-        return None
+    # -- from threads
 
-    async def _dial_trunk(self) -> None:
-        try:
-            self._trunk = await Trunk.dial(*(await self.line(Part.TRUNK)))
-        except (OSError, serr.SigmaError) as error:
-            _log(f"no trunk: {error}")
-        else:
-            # Liveness is the session's: nobody pings a trunk, and its calls fail when the session is given up.
-            self.fid.session.tell_end(self._trunk.close)
+    def begin(self, method: str, argument: bytes, timeout_s: float | None) -> SentCall:
+        """Sends a call whose argument fits into one message; whoever begins it finishes or abandons it. Elsewhere, or
+        the session's error: it was not sent."""
+        frames = [self.header(method, timeout_s), argument]
+        return SentCall(self, *self.fid.begin_write_read(frames))
 
-    async def line(self, kind: Part.Kind = Part.LINE) -> tuple[str, Line]:
-        """The host where a line or a trunk of this channel can be had, and how. NotSupported or Inval if the server has
-        none."""
+    def finish(self, method: str, sent: SentCall, ends_s: float | None) -> Sequence[bytes]:
+        """Blocks for the frames of the reply, for ``result``. Unreachable: the call never ran, here; other session
+        errors: it may have; Timeout after that moment of ``time.monotonic``: it may have, too."""
         try:
-            offer = Line.FromString(await self._move(Part(kind=kind)))
-        except DecodeError as error:
-            raise serr.IOErr("line", "not an offer") from error
-        return self.fid.session.address.rpartition(":")[0].strip("[]"), offer
+            return self.fid.finish_write_read(sent.request, sent.aside, ends_s)
+        except serr.UnknownFid as error:
+            # The server looks the fid up before it looks at the call: no handler has seen that.
+            raise serr.Unreachable(method, "the server forgot the channel") from error
+        except TimeoutError as error:
+            if isinstance(error, serr.SigmaError):
+                raise
+            raise serr.Timeout(method, "no reply in time") from error
+
+    def abandon(self, sent: SentCall) -> None:
+        """Nobody waits for the reply."""
+        self.fid.session.abandon_aside(sent.aside)
 
     def header(self, method: str, timeout_s: float | None, number: int = 0) -> bytes:
         """The first frame of a call. ``number``: of an argument that was sent ahead; 0 if it is the second frame."""
@@ -215,10 +195,15 @@ class Channel:
         """Blocks until payloads are dropped and the fid is clunked. Calls that run fail. May be repeated."""
         if self._tasks:
             await asyncio.wait(set(self._tasks))
-        # After the tasks: one of them may just have dialled it.
-        if self._trunk is not None:
-            self._trunk.close()
         await self.fid.clunk_quietly()
+
+
+class SentCall(NamedTuple):
+    """A call that a thread has sent, and waits for."""
+
+    channel: Channel
+    request: Request
+    aside: Aside
 
 
 class Answered(Exception):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.fslib.fidclnt import RemoteFid
     from sigmaos_ray.fslib.repeats import Errors
-    from sigmaos_ray.pb.rpc_pb2 import Line
     from sigmaos_ray.sigmap import Endpoint
 
 _log = debug.selector("RPCCLNT")
@@ -44,7 +43,7 @@ class AsyncRPCClnt:
     @property
     def is_open(self) -> bool:
         """Whether the next call is sent without opening the channel first."""
-        return self._channel is not None and not self._channel.ended
+        return self.channel is not None
 
     async def rpc(
         self,
@@ -68,11 +67,6 @@ class AsyncRPCClnt:
         if timeout_s is None:
             return await self._call(method, argument, None, idempotent=idempotent)
         return await self._call_in_time(method, argument, timeout_s, idempotent=idempotent)
-
-    async def line(self) -> tuple[Channel, str, Line]:
-        """The channel, and where a line of it can be had (``Channel.line``); opens the channel if need be."""
-        channel = await self._open()
-        return channel, *(await channel.line())
 
     async def _call_in_time(self, method: str, argument: bytes, timeout_s: float, *, idempotent: bool) -> bytes:
         ends_s = time.monotonic() + timeout_s
@@ -124,6 +118,16 @@ class AsyncRPCClnt:
         if self._channel is channel:
             self._channel = None
             rpcdevice.leave_server(self._sc.core, channel.fid)
+
+    @property
+    def channel(self) -> Channel | None:
+        """The channel, if there is one that may be used."""
+        channel = self._channel
+        return channel if channel is not None and not channel.ended else None
+
+    def leave_soon(self, channel: Channel) -> None:
+        """``channel`` failed in a thread: later calls look for a server anew."""
+        channel.fid.session.on_loop(self._leave, channel)
 
     def _gave_up(self, error: serr.SigmaError) -> serr.SigmaError:
         """What the caller gets for an error of the way to the server."""

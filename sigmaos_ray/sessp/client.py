@@ -10,14 +10,18 @@ and what was outstanding fails as ``sessp.state`` says. Whoever owns the mount m
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
+import time
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.pb.sessp_pb2 import Frames
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
+from sigmaos_ray.sessp.aside import AsideConnection, AsideLost, AsidePool, SaidBye, is_direct, reply_of
 from sigmaos_ray.sessp.channel import FORKED, check_address
 from sigmaos_ray.sessp.dialling import dial
 from sigmaos_ray.sessp.link import LinkLost
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmaos_ray.config import Config
-    from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
+    from sigmaos_ray.pb.sessp_pb2 import Reply, Request, Welcome
     from sigmaos_ray.sessp.link import Link
 
 _log = debug.selector("SESSCLNT")
@@ -36,6 +40,14 @@ _KEY_BYTES: Final = 16
 
 _REPLY_NAMES: Final = {"putfile": "write", "removefile": "remove", "openfile": "open"}
 """Replies that are named otherwise than their requests."""
+
+
+class Aside(NamedTuple):
+    """A request that a thread has sent beside the main connection, and waits for."""
+
+    seqno: int
+    connection: AsideConnection | None
+    """None: it is sent by now over the main one."""
 
 
 class ClientSession:
@@ -53,13 +65,18 @@ class ClientSession:
         self._main_plain_address = plain_address
         self._config = config
         _all.add(self)
+        key = secrets.token_bytes(_KEY_BYTES)
         # A random number: two clients with the same one would get into each other's session. 0 is no session.
         self._state = ClientState(
             secrets.randbits(64) or 1,
-            key=secrets.token_bytes(_KEY_BYTES),
+            key=key,
             ack_batch=config.session.ack_batch,
             acks_max=config.session.acks_max,
         )
+        self._aside = AsidePool(self._state.session_id, key, config)
+        self._aside_failures: dict[int, serr.SigmaError] = {}
+        """Of requests beside the main connection, when the session ended: for the threads that wait for them."""
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: dict[int, asyncio.Future[Reply]] = {}
         """By request number, oldest first."""
         self._on_late: dict[int, Callable[[], None]] = {}
@@ -70,6 +87,8 @@ class ClientSession:
         """The task that dials, resumes, and runs the connection; it lives as long as the session."""
         self.is_closing = False
         """What is queued is the last: the goodbye follows."""
+        self._said_bye = False
+        """The server ended the session."""
         self._on_slow: Callable[[], None] | None = None
         self._on_end: list[Callable[[], None]] = []
         self._slow_timer: asyncio.TimerHandle | None = None
@@ -97,6 +116,7 @@ class ClientSession:
         does not within ``dial_timeout_s``, or refuses; Inval at once for an address that is none. Called once."""
         check_address(self.address)
         keep_freed_memory()
+        self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._owner = asyncio.create_task(self._run(opened), name=f"session-{self.address}")
         try:
@@ -119,7 +139,14 @@ class ClientSession:
         the request may run all the same, and ``on_late`` is called on the loop if it then worked: what the request
         made at the server (a fid, an open file) has no owner otherwise. The request is this session's until then.
         """
-        seqno = self._state.request(request)
+        reply = await self._reply_to(self._state.request(request), on_late)
+        if reply.HasField("error"):
+            raise wire.error_from_pb(reply.error)
+        self._check_kind(request, reply)
+        return reply
+
+    async def _reply_to(self, seqno: int, on_late: Callable[[], None] | None = None) -> Reply:
+        """The reply to a request that is queued for the main connection."""
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         # By rising numbers: the first entry is the oldest call, which the look for slow ones relies on.
         self._waiters[seqno] = waiter
@@ -140,17 +167,126 @@ class ClientSession:
             del self._waiters[seqno], waiter
         # Not in the ``finally``: of a call that was cancelled it stays, for the reply that is still to come.
         self._on_late.pop(seqno, None)
-        if reply.HasField("error"):
-            raise wire.error_from_pb(reply.error)
-        self._check_kind(request, reply)
         return reply
 
     def post(self, request: Request) -> None:
         """Sends a request whose reply nobody waits for, in its turn: what a caller leaves behind to be freed. Does
         nothing once the session is over: then the server has freed it."""
-        if not self.ended:
+        if is_direct():
+            self.on_loop(self.post, request)
+        elif not self.ended:
             self._state.request(request)
             self._wake()
+
+    # -- from threads
+
+    def begin_aside(self, request: Request) -> Aside:
+        """Sends a request from a thread, over a connection beside the main one; whoever begins it finishes or abandons
+        it. Blocks for a moment if one has to be dialled. Elsewhere if there is none to be had; raises the error that
+        the session ended with."""
+        if self._state.ended is not None:
+            raise type(self._state.ended)(self._state.ended.obj, self._state.ended.msg)
+        connection = self._aside.take(self.address, self.plain_address)
+        try:
+            seqno = self._state.request_aside(request)
+        except BaseException:
+            self._aside.put_back(connection)
+            raise
+        try:
+            acks, connection.acks = connection.acks, []
+            connection.send(Frames(requests=[request], acks=acks))
+        except OSError as error:
+            _log(f"{self.address}: beside: {error}")
+            self._aside.drop(connection)
+            return Aside(seqno, None)  # however much of it arrived: the same number is sent over the main one
+        except BaseException:
+            self.abandon_aside(Aside(seqno, connection))
+            raise
+        return Aside(seqno, connection)
+
+    def finish_aside(
+        self, aside: Aside, request: Request, ends_s: float | None, on_late: Callable[[], None] | None = None
+    ) -> Reply:
+        """Blocks for the reply, in the thread. Raises as ``call``; TimeoutError once that moment of
+        ``time.monotonic`` is over. ``on_late``: see ``call``."""
+        seqno, connection = aside
+        try:
+            if connection is None:
+                reply = self._again(seqno, ends_s, on_late)
+            else:
+                try:
+                    reply = reply_of(connection.receive(ends_s, *self._slowness()), seqno)
+                except TimeoutError:
+                    raise
+                except (OSError, AsideLost, serr.UnknownMsg) as error:
+                    _log(f"{self.address}: beside: {error}")
+                    self._aside.drop(connection)
+                    connection = None
+                    reply = self._again(seqno, ends_s, on_late)
+                except SaidBye:
+                    self._state.answered_aside(seqno)
+                    self._aside_failures.pop(seqno, None)
+                    self._aside.drop(connection)
+                    raise serr.Unreachable(self.address, "the server shut down") from None
+        except serr.SigmaError:
+            raise
+        except BaseException:
+            if connection is not None:
+                self.abandon_aside(Aside(seqno, connection), on_late)
+            raise
+        if connection is not None:
+            self._state.answered_aside(seqno)
+            connection.acks.append(seqno)
+            self._aside.put_back(connection)
+        if reply.HasField("error"):
+            raise wire.error_from_pb(reply.error)
+        self._check_kind(request, reply)
+        return reply
+
+    def _slowness(self) -> tuple[Callable[[], None] | None, float]:
+        """What a thread that waits is to do from time to time, and how often."""
+        return (self._is_slow, self._config.session.slow_call_s) if self._on_slow is not None else (None, 0.0)
+
+    def _is_slow(self) -> None:
+        if self._on_slow is not None:
+            self.on_loop(self._on_slow)
+
+    def abandon_aside(self, aside: Aside, on_late: Callable[[], None] | None = None) -> None:
+        """Nobody waits for the reply any more. The request may run, or have run; see ``call`` for ``on_late``."""
+        if aside.connection is not None:
+            # The reply may come yet, and would be taken for that of the next request there.
+            self._aside.drop(aside.connection)
+        self.on_loop(self._take_back, aside.seqno, on_late)
+
+    def on_loop(self, call: Callable[..., object], *arguments: object) -> None:
+        """Calls it on the session's loop, soon; from any thread."""
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and the session over
+            self._loop.call_soon_threadsafe(call, *arguments)
+
+    def _take_back(self, seqno: int, on_late: Callable[[], None] | None) -> None:
+        """The request goes out again on the main connection, which acknowledges its reply."""
+        self._aside_failures.pop(seqno, None)
+        if self._state.take_back(seqno):
+            if on_late is not None:
+                self._on_late[seqno] = on_late
+            self._wake()
+
+    def _again(self, seqno: int, ends_s: float | None, on_late: Callable[[], None] | None) -> Reply:
+        """Blocks for the reply to a request whose connection was lost."""
+        assert self._loop is not None
+        left_s = None if ends_s is None else max(ends_s - time.monotonic(), 0.0)
+        waiting = asyncio.run_coroutine_threadsafe(self._over_main(seqno, on_late), self._loop)
+        try:
+            return waiting.result(left_s)
+        except BaseException:
+            waiting.cancel()
+            raise
+
+    async def _over_main(self, seqno: int, on_late: Callable[[], None] | None) -> Reply:
+        if not self._state.take_back(seqno):
+            raise self._aside_failures.pop(seqno, serr.IOErr(self.address, "the session ended"))
+        return await self._reply_to(seqno, on_late)
 
     def _check_kind(self, request: Request, reply: Reply) -> None:
         """IOErr for a reply to another kind of request: who reads it would take absent fields for zeros."""
@@ -169,6 +305,7 @@ class ClientSession:
         most for a server that does not read the goodbye; that one finds out by the session time-out. May be repeated.
         """
         self.is_closing = True
+        self._aside.close(keep=True)
         if self._owner is not None and not self.ended:
             # The writer sends the goodbye: without one the server keeps fids and watches for its session time-out.
             self._wake()
@@ -192,12 +329,6 @@ class ClientSession:
         of a second, and each time that the stream is lost. For owners who can find out by other means that the server
         is gone, and then ``abandon`` the session."""
         self._on_slow = on_slow
-
-    @property
-    def tells_slow(self) -> bool:
-        """Whether somebody wants to know of slow calls. Then calls are to be made here, not on connections beside the
-        session: of those nobody is told."""
-        return self._on_slow is not None
 
     def _look_later(self) -> None:
         # One timer for all calls, not one each: it asks whether the call that is the oldest now still is then.
@@ -230,12 +361,22 @@ class ClientSession:
         self._on_late.clear()  # what was made at the server goes with the session
         for seqno, failure in self._state.end(error, none_ran=none_ran).items():
             waiter = self._waiters.get(seqno)
-            if waiter is not None and not waiter.done():
+            if waiter is None:
+                self._aside_failures[seqno] = failure
+            elif not waiter.done():
                 waiter.set_exception(failure)
         self._wake()
+        if self._said_bye:
+            # Each of them gets the server's last replies, and its goodbye, which say more than this one.
+            asyncio.get_running_loop().call_later(self._config.session.goodbye_read_s, self._end_aside)
+        else:
+            self._end_aside()
         callbacks, self._on_end = self._on_end, []
         for on_end in callbacks:
             on_end()
+
+    def _end_aside(self) -> None:
+        self._aside.close(keep=False)
 
     async def _stop_owner(self) -> None:
         if self._owner is not None and self._owner is not asyncio.current_task():
@@ -337,6 +478,7 @@ class ClientSession:
             self._wake()
         # After the replies of the message: what was answered must not fail by the goodbye that came with it.
         if frames.bye:
+            self._said_bye = True
             raise LinkLost("the server shut down", final=True, none_ran=frames.all_answered)
 
 

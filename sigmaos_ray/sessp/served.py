@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sigmaos_ray.config import Config
-    from sigmaos_ray.sessp.connection import ServedConnection
+    from sigmaos_ray.sessp.outbox import Outbox
 
 
 class SessionHandler(Protocol):
@@ -36,6 +36,38 @@ class SessionHandler(Protocol):
 
     async def close(self) -> None:
         """The session is over: fids are clunked, watches dropped. Called once."""
+
+
+class SessionConnection(Protocol):
+    """A connection, as its session sees it (``connection.ServedConnection``)."""
+
+    session: ServedSession | None
+    """Whom it is for; None for nobody."""
+    outbox: Outbox
+    can_stay: bool
+    """Whether it takes another hello after this session."""
+
+    @property
+    def has_untaken(self) -> bool:
+        """True while requests wait to be taken."""
+
+    def go_on(self) -> None:
+        """Takes what waits, as far as there is room."""
+
+    def flush_soon(self) -> None:
+        """Sends what is in the outbox."""
+
+    async def flushed(self) -> None:
+        """Blocks until that is done, or the connection lost."""
+
+    def is_flushed(self) -> bool:
+        """Whether it is done."""
+
+    def close(self, why: str) -> None:
+        """Ends it. May be repeated."""
+
+    def refuse(self, error: serr.SigmaError) -> None:
+        """The same, and the client is told why."""
 
 
 class ServedSession:
@@ -53,15 +85,15 @@ class ServedSession:
         self.state = ServerState(
             ahead_max=limits.requests_ahead_max, kept_bytes_max=limits.replies_kept_bytes_max, of_server=kept
         )
-        self.main: ServedConnection | None = None
+        self.main: SessionConnection | None = None
         """The one that the session lives by; None while there is none."""
-        self.connections: set[ServedConnection] = set()
+        self.connections: set[SessionConnection] = set()
         """With those that were bound beside it."""
         self._config = config
         self._expiry: asyncio.TimerHandle | None = None
         self._running: dict[asyncio.Task[Reply], tuple[int, Cost]] = {}
         """By task: the request's number, and what it counts for."""
-        self._came_by: dict[int, ServedConnection] = {}
+        self._came_by: dict[int, SessionConnection] = {}
         """Of requests that run: where they came from last, and their reply goes."""
         self._load = RequestLoad(limits)
         self._is_over = False
@@ -73,7 +105,7 @@ class ServedSession:
 
     # -- connections
 
-    def take_over(self, connection: ServedConnection, outstanding: Iterable[int], numbered_to: int) -> None:
+    def take_over(self, connection: SessionConnection, outstanding: Iterable[int], numbered_to: int) -> None:
         """The client has a new main connection, and waits there for the replies of ``outstanding``. An older one, which
         may not have noticed its end, takes no more requests and no replies."""
         if self._expiry is not None:
@@ -87,12 +119,12 @@ class ServedSession:
         self.bind(connection)
         self.state.resumed(outstanding, numbered_to)
 
-    def bind(self, connection: ServedConnection) -> None:
+    def bind(self, connection: SessionConnection) -> None:
         """One more connection."""
         self.connections.add(connection)
         connection.session = self
 
-    def leave(self, connection: ServedConnection, *, cleanly: bool = False) -> None:
+    def leave(self, connection: SessionConnection, *, cleanly: bool = False) -> None:
         """A connection is not for this session any more. ``cleanly``: nothing was outstanding on it."""
         self.connections.discard(connection)
         connection.session = None
@@ -115,7 +147,7 @@ class ServedSession:
         """True if no further request is to be taken: so many bytes are under way, or wait to be read."""
         return self._load.is_full(sum(connection.outbox.size_bytes for connection in self.connections))
 
-    def take(self, request: Request, size_bytes: int, connection: ServedConnection) -> None:
+    def take(self, request: Request, size_bytes: int, connection: SessionConnection) -> None:
         """Decides on a request, and runs it as far as it goes without waiting. ``size_bytes``: what it keeps in memory,
         0 for its own size."""
         if not self._takes:
@@ -131,7 +163,7 @@ class ServedSession:
         else:
             connection.outbox.put(wire.reply_frame(_failure(self.state.refusal(seqno), seqno)))
 
-    def _run(self, request: Request, size_bytes: int, connection: ServedConnection) -> None:
+    def _run(self, request: Request, size_bytes: int, connection: SessionConnection) -> None:
         seqno = request.seqno
         busy = self._why_busy(request)
         if busy is not None:
@@ -174,7 +206,7 @@ class ServedSession:
         self.make_room()
         connection.flush_soon()
 
-    def _answer(self, seqno: int, reply: Reply, connection: ServedConnection) -> None:
+    def _answer(self, seqno: int, reply: Reply, connection: SessionConnection) -> None:
         """Keeps a reply, and queues it; the caller sees to it that it is sent soon."""
         reply.seqno = seqno
         frame = wire.reply_frame(reply)

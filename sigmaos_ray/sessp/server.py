@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.sessp.connection import ServedConnection
+    from sigmaos_ray.sessp.served import SessionConnection
 
 __all__ = ["SessionHandler", "SessionServer"]
 
@@ -42,7 +43,7 @@ class SessionServer:
         self._config = config
         self._sessions: dict[int, ServedSession] = {}
         self._kept = KeptBytes(config.session.replies_kept_total_bytes_max)
-        self._greetings: dict[ServedConnection, asyncio.TimerHandle] = {}
+        self._greetings: dict[SessionConnection, asyncio.TimerHandle] = {}
         """Connections that have not said hello; and what ends them if they do not."""
         self._endings: set[asyncio.Task[None]] = set()
         """Sessions that are being ended; ``close`` waits for them."""
@@ -63,15 +64,15 @@ class SessionServer:
             raise serr.Retry("stream", f"over {limits.greetings_max} streams have not said hello yet")
         self._await_hello(connection, limits.hello_timeout_s)
 
-    def _await_hello(self, connection: ServedConnection, timeout_s: float) -> None:
+    def _await_hello(self, connection: SessionConnection, timeout_s: float) -> None:
         loop = asyncio.get_running_loop()
         self._greetings[connection] = loop.call_later(timeout_s, self._said_nothing, connection, timeout_s)
 
-    def _said_nothing(self, connection: ServedConnection, timeout_s: float) -> None:
+    def _said_nothing(self, connection: SessionConnection, timeout_s: float) -> None:
         del self._greetings[connection]
         connection.refuse(serr.Timeout("hello", f"none in {timeout_s:g} s"))
 
-    def _forget_greeting(self, connection: ServedConnection) -> None:
+    def _forget_greeting(self, connection: SessionConnection) -> None:
         timer = self._greetings.pop(connection, None)
         if timer is not None:
             timer.cancel()
@@ -127,18 +128,21 @@ class SessionServer:
     def said_bye(self, connection: ServedConnection) -> None:
         """The client ended its session; all that came before was taken."""
         session = connection.session
-        if session is not None:
-            session.leave(connection, cleanly=True)
-            self._end_soon(session)
-            if connection.can_stay:
-                self._await_hello(connection, self._config.session.unbound_s)
+        if session is None:
+            return
+        for each in list(session.connections):
+            if each.can_stay or each is connection:
+                session.leave(each, cleanly=True)
+            if each.can_stay:
+                self._await_hello(each, self._config.session.unbound_s)
+        self._end_soon(session)
 
     # -- greetings
 
     def _greet(self, connection: ServedConnection, frames: Frames) -> None:
         """A connection's first message: its session is found or made, and the client told. Raises what ends it."""
-        if connection not in self._greetings:
-            return  # refused, and not closed yet
+        if connection not in self._greetings or (frames.unbind and connection.can_stay):
+            return  # refused, and not closed yet; or its session ended before it left that
         # Nothing else, but for what a client sends behind it without waiting for the welcome.
         if not frames.HasField("hello") or [field.name for field, _ in frames.ListFields()] != ["hello"]:
             raise serr.Inval("hello", "a stream's first message is a hello, and that alone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from sigmaos_ray import loopthread, serr
 from sigmaos_ray.deadlines import bounded
@@ -14,11 +14,12 @@ from sigmaos_ray.sigmaclnt.asynchronous import AsyncSigmaClnt
 from sigmaos_ray.sigmaclnt.calls import SigmaCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from sigmaos_ray.config import ProcEnv
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -133,6 +134,12 @@ class SigmaClnt(SigmaCalls):
             coroutine.close()
             raise serr.Unreachable(self._clnt.pid, "the client is closed")
         return self._core.loop.run(bounded(coroutine), parking.result)
+
+    def direct(self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See ``Face.direct``."""
+        if self._closed:
+            raise serr.Unreachable(self._clnt.pid, "the client is closed")
+        return super().direct(call, *args, **kwargs)
 
     @property
     def is_closed(self) -> bool:

@@ -83,7 +83,7 @@ class CacheServers:
 
 
 class ThreadCacheServers:
-    """``CacheServers`` for any number of threads, over lines. ``close`` it."""
+    """``CacheServers`` for any number of threads. ``close`` it."""
 
     def __init__(self, sc: SigmaClnt, paths: CachePaths) -> None:
         self._sc = sc
@@ -139,15 +139,10 @@ class ThreadCacheServers:
         return results
 
     def _forget(self, server: str) -> None:
-        calls = self._calls.pop(server, None)
-        if calls is not None:
-            calls.close()
+        self._calls.pop(server, None)
         self._sc.run(self._servers.forget(server))
 
     def close(self) -> None:
         """May be repeated."""
-        for server in list(self._calls):
-            calls = self._calls.pop(server, None)
-            if calls is not None:
-                calls.close()
+        self._calls.clear()
         self._sc.run(self._servers.close())

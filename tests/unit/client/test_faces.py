@@ -38,12 +38,14 @@ FACES = [
 ONLY_BLOCKING = {
     "asynchronous": "what a face stands on",
     "run": "a coroutine would await instead",
+    "direct": "the same, and in the caller's thread where that can be",
 }
 ONLY_ASYNC = {
     "core": "fids and mounts, whose calls are coroutines",
     "lost_threaded": "the event for threads is ``lost`` on the blocking face",
-    "call": "RPCs of serialized messages: what the blocking face's lines are built on",
-    "line": "the same",
+    "call": "RPCs of serialized messages: what the blocking face is built on",
+    "channel": "the same",
+    "leave_soon": "the same",
     "abandon": "for what is built on it, which knows that the server is gone",
 }
 

@@ -1,0 +1,358 @@
+"""A session's connections beside its main one: plain ones, each for a thread that waits for one reply at a time.
+
+No loop stands between the thread and the server. A connection that breaks, or is given up, takes nothing with it: what
+was outstanding there goes out again over the main one, under the same number.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sigmaos_ray import debug, serr
+from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply
+from sigmaos_ray.sessp import plain, wire
+from sigmaos_ray.sessp.dialling import plain_targets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from sigmaos_ray.config import Config
+
+T = TypeVar("T")
+
+_log = debug.selector("SESSCLNT")
+
+_UNBIND: Final = plain.message(Frames(unbind=True).SerializeToString())
+_READ_BYTES: Final = 1 << 16
+
+
+class _Here(threading.local):
+    """What holds in one thread, and is not handed on to what it starts on a loop."""
+
+    is_direct = False
+
+
+_here = _Here()
+
+
+class Elsewhere(Exception):
+    """A call cannot be made in the thread that makes it. Nothing of it was sent: it is to be made on the client's loop,
+    from the beginning."""
+
+
+def is_direct() -> bool:
+    """True within ``run_direct``: what would wait for anything but one reply raises ``Elsewhere``."""
+    return _here.is_direct
+
+
+def leave_if_direct() -> None:
+    """Elsewhere in ``run_direct``: what follows needs a loop."""
+    if _here.is_direct:
+        raise Elsewhere
+
+
+def run_direct(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a client's coroutine in this thread, without a loop. Elsewhere if that cannot be."""
+    _here.is_direct = True
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    finally:
+        _here.is_direct = False
+        coroutine.close()
+    raise RuntimeError("a direct call waited for a loop")
+
+
+class AsideLost(Exception):
+    """The connection ended without a reply."""
+
+
+class SaidBye(Exception):
+    """The server ended the session, and says that the request did not run."""
+
+
+class AsideConnection:
+    """One connection, for one thread at a time. ``close`` it, always after an error: what comes next may be the reply
+    to a request that was given up."""
+
+    def __init__(self, target: str, config: Config) -> None:
+        """Dials. OSError if there is nobody."""
+        self.target = target
+        self._message_bytes_max = config.wire.message_bytes_max
+        limits = config.session
+        if target.startswith("\0"):
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                self._socket.connect(target)
+            except OSError:
+                self._socket.close()
+                raise
+        else:
+            host, _, port = target.rpartition(":")
+            self._socket = socket.create_connection((host.strip("[]"), int(port)), limits.connect_timeout_s)
+        plain.quicken(self._socket)
+        self._socket.settimeout(None)
+        self._times_out = False
+        self.acks: list[int] = []
+        """Of replies that came here: they go with the next request."""
+
+    def bind(self, hello: Frames, ends_s: float) -> None:
+        """Makes it one of a session. OSError if the server refuses."""
+        self.send(hello)
+        frames = self.receive(ends_s)
+        if not frames.welcome.accepted:
+            raise ConnectionRefusedError(str(wire.error_from_pb(frames.welcome.error)))
+
+    def send(self, frames: Frames) -> None:
+        """OSError if the server may not have got it whole."""
+        self._wait_at_most(None)
+        self._socket.sendall(plain.message(frames.SerializeToString()))
+
+    def receive(self, ends_s: float | None, on_slow: Callable[[], None] | None = None, slow_s: float = 0) -> Frames:
+        """Blocks for the next message. TimeoutError once that moment is over; OSError if the connection ends.
+        ``on_slow``: called after each ``slow_s`` of waiting."""
+        size = plain.SIZE.size
+        data = bytearray()
+        needed = size
+        while len(data) < needed:
+            data += self._read(max(_READ_BYTES, needed - len(data)), ends_s, on_slow, slow_s)
+            if needed == size and len(data) >= size:
+                needed = size + plain.SIZE.unpack_from(data)[0]
+                if needed - size > self._message_bytes_max:
+                    raise ConnectionError(f"a message of {needed - size} bytes")
+        if len(data) > needed:
+            raise ConnectionError("more than the one message that is waited for")
+        return wire.frames_from(bytes(memoryview(data)[size:]))
+
+    def _read(self, count: int, ends_s: float | None, on_slow: Callable[[], None] | None, slow_s: float) -> bytes:
+        while True:
+            left_s = None if ends_s is None else ends_s - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                raise TimeoutError
+            waits_s = left_s if on_slow is None else slow_s if left_s is None else min(left_s, slow_s)
+            self._wait_at_most(waits_s)
+            try:
+                data = self._socket.recv(count)
+            except TimeoutError:
+                if on_slow is not None:
+                    on_slow()
+                continue
+            if not data:
+                raise ConnectionError("the server closed it")
+            return data
+
+    def _wait_at_most(self, timeout_s: float | None) -> None:
+        # Mostly it is None, and was: the system is not asked each time.
+        if timeout_s is not None or self._times_out:
+            self._times_out = timeout_s is not None
+            self._socket.settimeout(timeout_s)
+
+    def leave(self) -> None:
+        """The session that it was of is over; another one may bind it. OSError."""
+        self._wait_at_most(None)
+        self._socket.sendall(_UNBIND)
+
+    def wake(self) -> None:
+        """The thread that waits here gets an error; from any thread."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def is_clean(self) -> bool:
+        """True if nothing has come that nobody read: neither a message nor the end."""
+        try:
+            self._socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """May be repeated."""
+        self._socket.close()
+
+
+class AsidePool:
+    """The connections of one session, for as many threads as come. ``close`` it with the session."""
+
+    def __init__(self, session_id: int, key: bytes, config: Config) -> None:
+        self._hello = Frames(hello=Hello(session_id=session_id, key=key, bind=True))
+        self._config = config
+        self._idle: list[AsideConnection] = []
+        """A stack, without the lock: append and pop are single steps of the interpreter. The one that was used last
+        goes out first, so that a client with few threads keeps using the same ones."""
+        self._lock = threading.Lock()
+        self._all: set[AsideConnection] = set()
+        self._dialling_count = 0
+        self._not_until_s = 0.0
+        self._is_closed = False
+        self._os_pid = os.getpid()
+
+    def take(self, address: str, plain_address: str) -> AsideConnection:
+        """A connection to the session's server that nobody else uses, for ``put_back`` or ``drop``. Blocks only to
+        dial. Elsewhere if there is none to be had."""
+        if self._os_pid != os.getpid():
+            raise Elsewhere  # in a forked child: what is idle here is the parent's
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        with self._lock:
+            are_enough = len(self._all) + self._dialling_count >= self._config.session.connections_per_client_max
+            if self._is_closed or are_enough or time.monotonic() < self._not_until_s:
+                raise Elsewhere
+            self._dialling_count += 1
+        try:
+            connection = self._dial(plain_targets(address, plain_address))
+        finally:
+            with self._lock:
+                self._dialling_count -= 1
+        with self._lock:
+            if self._is_closed:
+                connection.close()
+                raise Elsewhere
+            self._all.add(connection)
+        return connection
+
+    def _dial(self, targets: list[str]) -> AsideConnection:
+        for target in targets:
+            while True:
+                try:
+                    kept = _unbound.take(target)
+                    connection = kept or AsideConnection(target, self._config)
+                except OSError as error:
+                    _log(f"no connection to {target!r}: {error}")
+                    break
+                try:
+                    connection.bind(self._hello, time.monotonic() + self._config.session.dial_timeout_s)
+                except OSError as error:
+                    _log(f"not bound: {error}")
+                    connection.close()
+                    if kept is None:
+                        break
+                except BaseException:
+                    connection.close()
+                    raise
+                else:
+                    return connection
+        self._not_until_s = time.monotonic() + self._config.session.no_plain_pause_s
+        raise Elsewhere
+
+    def put_back(self, connection: AsideConnection) -> None:
+        """After a request that was answered, which leaves nothing on the connection."""
+        if self._is_closed:
+            self.drop(connection)
+        else:
+            # Should the pool be closed at this very moment, the server ends the connection with the session.
+            self._idle.append(connection)
+
+    def drop(self, connection: AsideConnection) -> None:
+        """After any other."""
+        with self._lock:
+            self._all.discard(connection)
+        connection.close()
+
+    def close(self, *, keep: bool) -> None:
+        """Ends them; threads that wait get an error. ``keep``: the session ends in order, and those that are idle may
+        serve the next one. May be repeated."""
+        with self._lock:
+            self._is_closed = True
+        with contextlib.suppress(IndexError):  # not by iterating: threads may put some back meanwhile
+            while True:
+                connection = self._idle.pop()
+                with self._lock:
+                    self._all.discard(connection)
+                if keep:
+                    _unbound.put(connection)
+                else:
+                    connection.close()
+        if not keep:
+            with self._lock:
+                in_use = list(self._all)
+            for connection in in_use:
+                connection.wake()
+
+
+class _Unbound:
+    """This process's connections that sessions have left, by where they lead to: the next session there needs no new
+    one."""
+
+    _EACH_MAX: Final = 8
+
+    def __init__(self) -> None:
+        self._by_target: dict[str, list[AsideConnection]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, target: str) -> AsideConnection | None:
+        while True:
+            with self._lock:
+                kept = self._by_target.get(target)
+                connection = kept.pop() if kept else None
+                if not kept:
+                    self._by_target.pop(target, None)
+            if connection is None or connection.is_clean():
+                return connection
+            connection.close()
+
+    def close(self) -> None:
+        """At the end of the process."""
+        with self._lock:
+            by_target, self._by_target = self._by_target, {}
+        for connections in by_target.values():
+            for connection in connections:
+                connection.close()
+
+    def put(self, connection: AsideConnection) -> None:
+        """Leaves the session that it was of."""
+        try:
+            connection.acks.clear()
+            connection.leave()
+        except OSError:
+            connection.close()
+            return
+        with self._lock:
+            kept = self._by_target.setdefault(connection.target, [])
+            if len(kept) < self._EACH_MAX:
+                kept.append(connection)
+                return
+        connection.close()
+
+
+_unbound = _Unbound()
+
+
+def _after_fork() -> None:
+    global _unbound
+    # Those of the parent are not to be used here, nor closed: they are closed with this object, and stay open there.
+    _unbound = _Unbound()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _at_exit() -> None:
+    _unbound.close()
+
+
+atexit.register(_at_exit)
+
+
+def reply_of(frames: Frames, seqno: int) -> Reply:
+    """The reply to the one request that was outstanding. SaidBye if the server ended the session without running it,
+    AsideLost for anything else."""
+    for reply in frames.replies:
+        if reply.seqno == seqno:
+            return reply
+    if frames.bye and frames.all_answered:
+        raise SaidBye
+    why: serr.SigmaError | str = wire.error_from_pb(frames.error) if frames.HasField("error") else "no reply"
+    raise AsideLost(str(why))
