@@ -95,7 +95,7 @@ FACES: Final[dict[str, tuple[Face, ...]]] = {
                 ),
                 _part("entries", "EntryCalls", direct=["stat", "remove", "rename"]),
                 _part("files", "FileCalls", direct=["get_file", "put_file", "set_file", "put_leased_file", "symlink"]),
-                _part("dirs", "DirCalls", "scan_dir", "scan_dir_pages", "process_dir"),
+                _part("dirs", "DirCalls", "scan_dir", "scan_dir_pages", "process_dir", direct=["mkdir"]),
                 _part("transactions", "TransactionCalls"),
                 _part("watches", "WatchCalls", "watch_dir", "read_dir_watch", "wait_until"),
                 _part(

@@ -182,7 +182,7 @@ class FsCalls(Face):
     def mkdir(self, pn: str, perm: Perm = 0o777) -> None:
         """Makes a directory. Exists if the name is taken; NotFound if its parent is missing, except on S3, where
         directories come with what is below them."""
-        self.run(self._clnt.mkdir(pn, perm))
+        self.direct(self._clnt.mkdir, pn, perm)
 
     def makedirs(self, pn: str, perm: Perm = 0o777) -> None:
         """Makes a directory and what is missing above it; one that is there, or a link to one, is fine. Exists, or
