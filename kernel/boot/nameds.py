@@ -220,7 +220,8 @@ def _name_of(slot: int) -> str:
 
 def _endpoint_of(candidates: Sequence[Candidate]) -> Endpoint:
     addrs = dict.fromkeys(address for candidate in candidates for address in candidate.endpoint.addrs)
-    return msgspec.structs.replace(candidates[0].endpoint, addrs=tuple(addrs))
+    plain = {pair: None for candidate in candidates for pair in candidate.endpoint.plain}
+    return msgspec.structs.replace(candidates[0].endpoint, addrs=tuple(addrs), plain=tuple(plain))
 
 
 def _unless_ray_is_lost(write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:

@@ -104,6 +104,8 @@ class AsideConnection:
         self._times_out = False
         self.acks: list[int] = []
         """Of replies that came here: they go with the next request."""
+        self.is_ending = False
+        """The server ends it."""
 
     def bind(self, hello: Frames, ends_s: float) -> None:
         """Makes it one of a session. OSError if the server refuses."""
@@ -129,9 +131,9 @@ class AsideConnection:
                 needed = size + plain.SIZE.unpack_from(data)[0]
                 if needed - size > self._message_bytes_max:
                     raise ConnectionError(f"a message of {needed - size} bytes")
-        if len(data) > needed:
-            raise ConnectionError("more than the one message that is waited for")
-        return wire.frames_from(bytes(memoryview(data)[size:]))
+        # Behind the reply that is waited for only the server's last words can come.
+        self.is_ending |= len(data) > needed
+        return wire.frames_from(bytes(memoryview(data)[size:needed]))
 
     def _read(self, count: int, ends_s: float | None, on_slow: Callable[[], None] | None, slow_s: float) -> bytes:
         while True:
@@ -249,7 +251,7 @@ class AsidePool:
 
     def put_back(self, connection: AsideConnection) -> None:
         """After a request that was answered, which leaves nothing on the connection."""
-        if self._is_closed:
+        if self._is_closed or connection.is_ending:
             self.drop(connection)
         else:
             # Should the pool be closed at this very moment, the server ends the connection with the session.

@@ -63,6 +63,8 @@ class ClientSession:
         self.plain_address = plain_address
         """Where connections beside the main one may be had."""
         self._main_plain_address = plain_address
+        self._kind = ""
+        """Of the last main connection."""
         self._config = config
         _all.add(self)
         key = secrets.token_bytes(_KEY_BYTES)
@@ -424,11 +426,11 @@ class ClientSession:
         """One connection from hello to its end. Returns when the session was closed; raises LinkLost otherwise."""
         self._streamed = False
         loop = asyncio.get_running_loop()
-        link = await dial(self.address, self._main_plain_address, self._config)
+        link = await dial(self.address, self._main_plain_address, self._config, self._kind)
         is_over = False
         try:
             await self._greet(link)
-            self._link = link
+            self._link, self._kind = link, link.kind
             if not opened.done():
                 opened.set_result(None)
             welcomed_s = loop.time()

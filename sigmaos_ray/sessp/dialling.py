@@ -37,14 +37,17 @@ def plain_targets(address: str, plain_address: str) -> list[str]:
     return [plain.local_name(address), *([plain_address] if plain_address else [])]
 
 
-async def dial(address: str, plain_address: str, config: Config) -> Link:
+async def dial(address: str, plain_address: str, config: Config, kind: str = "") -> Link:
     """A connection to the server at ``address``; of one of kind ``grpc`` only its greeting tells whether somebody is
-    there. LinkLost if a plain one is asked for and cannot be had."""
-    for target in plain_targets(address, plain_address):
+    there. ``kind``: that of the connection before this one, whose way is the one that is open. LinkLost if a plain one
+    is asked for and cannot be had."""
+    for target in plain_targets(address, plain_address) if kind != GRPC else ():
         try:
             return await connect(target, config)
         except OSError as error:
             _log(f"{address}: no plain connection: {error}")
     if forced_kind() == PLAIN:
         raise LinkLost(f"{_VARIABLE}={PLAIN}, and no plain connection to {address} can be had")
+    if kind == PLAIN:
+        raise LinkLost("nobody takes a plain connection")
     return GrpcLink(address, config)
