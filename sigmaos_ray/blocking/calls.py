@@ -199,9 +199,10 @@ class FsCalls(Face):
         return self.run(self._clnt.is_dir(pn))
 
     def get_dir(self, pn: str) -> list[Stat]:
-        """All entries, in order of name, as they were at one moment. NotDir for what is no directory: ``pn/`` follows a
-        link. Version for one that is too large for a message (4096 entries) and changes each time that it is read,
-        Inval for one with more entries than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
+        """All entries, in order of name, as they were at one moment; of changes that do not come through its server, as
+        by the host's programs or in S3, nothing is known. NotDir for what is no directory: ``pn/`` follows a link.
+        Version for one of more than a message (4096 entries) that changes each time that it is read, Inval for one with
+        more than are held in memory (``listing_entries_max``): ``scan_dir`` reads any."""
         return self.run(self._clnt.get_dir(pn))
 
     def sprint_dir(self, pn: str) -> str:
