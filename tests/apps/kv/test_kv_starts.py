@@ -18,7 +18,6 @@ from user.kv.job import AsyncKvJob
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from sigmaos_ray.pb.sessp_pb2 import Request
     from sigmaos_ray.testing import Tstate
 
 WAIT_S = 60.0
@@ -48,27 +47,6 @@ async def test_a_store(tstate_all: Tstate) -> None:
         job = AsyncKvJob(sc, name)
         await _given_up(sc, job.start(2), "user.kv")
         assert name not in await AsyncKvJob.all(sc)
-        await job.close()
-
-
-async def test_a_store_whose_claim_is_on_its_way(tstate_all: Tstate) -> None:
-    """Given up before it is known whether it is this one that starts the store."""
-    name = f"given-up-{secrets.token_hex(3)}"
-    async with AsyncSigmaClnt(clnt_env(tstate_all.instance)) as sc:
-        job = AsyncKvJob(sc, name)
-
-        async def give_up(request: Request) -> None:
-            if request.HasField("putfile"):
-                starting.cancel()
-
-        sc.core.fids.before_sending = give_up
-        starting = asyncio.create_task(job.start())
-        with pytest.raises(asyncio.CancelledError):
-            await starting
-        sc.core.fids.before_sending = None
-        async with asyncio.timeout(WAIT_S):
-            while name in await AsyncKvJob.all(sc):  # noqa: ASYNC110  # it goes behind who gave up
-                await asyncio.sleep(0.02)
         await job.close()
 
 
