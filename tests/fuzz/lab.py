@@ -37,6 +37,8 @@ class Lab:
         self.endpoint = endpoint
         self.realm = realm
         self.address = endpoint.addrs[0]
+        self.attackers = "grpc"
+        """The kind of the attackers' connections (``rawwires.KINDS``)."""
         self.root = root
         """A directory of the server to work in, as a client's pathname."""
         self.canary = AsyncFsLib(ProcEnv(pid="canary", realm=realm, named=endpoint))
@@ -67,7 +69,7 @@ class Lab:
 
     @asynccontextmanager
     async def session(self, **options: Any) -> AsyncIterator[RawSession]:
-        async with RawSession(self.address, secrets.randbits(63) or 1, **options) as session:
+        async with RawSession(self.endpoint, secrets.randbits(63) or 1, kind=self.attackers, **options) as session:
             yield session
 
     @asynccontextmanager

@@ -6,83 +6,98 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
-import grpc
+from rawwires import Over, wire_to
 
-from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply, Request, Welcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-METHOD = f"/{sessp_pb2.DESCRIPTOR.services_by_name['Sigma'].full_name}/Session"
+    from sigmaos_ray.sigmap import Endpoint
+
 ANSWER_S = 10.0
 """In which a server answers what does not wait for anybody, on a busy machine."""
 
-_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-
 
 class RawSession:
-    """One stream on a connection of its own. ``async with`` says hello and reads all that comes."""
+    """One session on a connection of its own, of one of ``rawwires.KINDS``. ``async with`` says hello and reads all
+    that comes."""
 
-    def __init__(self, address: str, session_id: int, *, hello: Frames | None = None, reads: bool = True) -> None:
-        self._channel = grpc.aio.insecure_channel(address, options=[*_OPTIONS, ("grpc.use_local_subchannel_pool", 1)])
-        self._stream = self._channel.stream_stream(METHOD)()
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        session_id: int,
+        *,
+        kind: str = "grpc",
+        hello: Frames | None = None,
+        reads: bool = True,
+    ) -> None:
+        self.endpoint = endpoint
+        self.kind = kind
+        self.wire = wire_to(endpoint, kind)
+        self.session_id = session_id
         self._hello = hello or Frames(hello=Hello(session_id=session_id))
         self._reads = reads
         self._reader: asyncio.Task[None] | None = None
-        self._seqno = 0
+        self._last_seqno = [0]
+        """Shared by the connections of a session."""
         self._changed = asyncio.Event()
         self.welcome: Welcome | None = None
         self.requests: dict[int, Request] = {}
         self.replies: dict[int, Reply] = {}
         self.reply_counts: Counter[int] = Counter()
         self.reply_bytes = 0
+        self.pong_count = 0
         self.said_bye = False
         self.is_over = False
 
     async def __aenter__(self) -> Self:
         await self.send(self._hello)
         try:
-            first = await asyncio.wait_for(self._stream.read(), ANSWER_S)
-        except grpc.aio.AioRpcError:
-            first = grpc.aio.EOF
-        if first is grpc.aio.EOF:
+            first = await asyncio.wait_for(self.wire.read(), ANSWER_S)
+        except Over:
             self.is_over = True
             return self
-        self.welcome = Frames.FromString(first).welcome
+        frames = Frames.FromString(first)
+        if frames.HasField("welcome"):
+            self.welcome = frames.welcome
         if self._reads:
             self.start_reading()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._stream.cancel()
         if self._reader is not None:
+            self._reader.cancel()
             await asyncio.wait({self._reader})
-        await self._channel.close()
+        await self.wire.close()
 
     def start_reading(self) -> None:
         self._reader = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         try:
-            while (data := await self._stream.read()) is not grpc.aio.EOF:
+            while True:
+                data = await self.wire.read()
                 self.reply_bytes += len(data)
                 frames = Frames.FromString(data)
+                if frames.HasField("welcome"):
+                    self.welcome = frames.welcome
                 self.said_bye |= frames.bye
+                self.pong_count += frames.pong
                 for reply in frames.replies:
                     self.replies[reply.seqno] = reply
                     self.reply_counts[reply.seqno] += 1
                 self._changed.set()
-        except (grpc.aio.AioRpcError, asyncio.CancelledError):
+        except (Over, asyncio.CancelledError):
             pass
         finally:
             self.is_over = True
             self._changed.set()
 
     def continues(self, older: RawSession) -> None:
-        """This is another stream of the same session."""
-        self._seqno = older._seqno
+        """This is another connection of the same session."""
+        self._last_seqno = older._last_seqno
         self.requests, self.replies, self.reply_counts = older.requests, older.replies, older.reply_counts
 
     # -- sending
@@ -91,17 +106,18 @@ class RawSession:
         await self.send_bytes(frames.SerializeToString())
 
     async def send_bytes(self, data: bytes) -> None:
-        """Sends; nothing happens if the server has ended the stream."""
+        """Sends; nothing happens if the server has ended the connection."""
         try:
-            await self._stream.write(data)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            self.is_over = True
+            await self.wire.write(data)
+        except Over:
+            # What the server said is still to be read.
+            self.is_over = self._reader is None or self._reader.done()
 
     def number(self, request: Request) -> Request:
         """Gives a request the next number."""
-        self._seqno += 1
-        request.seqno = self._seqno
-        self.requests[self._seqno] = request
+        self._last_seqno[0] += 1
+        request.seqno = self._last_seqno[0]
+        self.requests[request.seqno] = request
         return request
 
     async def ask(self, *requests: Request) -> list[int]:
@@ -111,8 +127,16 @@ class RawSession:
         return [request.seqno for request in numbered]
 
     async def bye(self) -> None:
+        """Ends the session, and waits until the server has."""
         await self.send(Frames(bye=True))
-        await self.ended()
+        assert await self.until(lambda: self.said_bye or self.is_over), "the goodbye was not answered"
+
+    def beside(self, key: bytes = b"") -> RawSession:
+        """One more connection of this session, of the same kind."""
+        hello = Frames(hello=Hello(session_id=self.session_id, key=key, bind=True))
+        other = RawSession(self.endpoint, self.session_id, kind=self.kind, hello=hello)
+        other.continues(self)
+        return other
 
     # -- waiting
 
@@ -142,12 +166,17 @@ class RawSession:
     async def attach(self, fid: int, aname: str = "", client_id: int = 1) -> Reply:
         return await self.call(Request(attach=pb.Tattach(fid=fid, aname=aname, client_id=client_id)))
 
-    async def ended(self) -> tuple[grpc.StatusCode, str]:
-        """How the server ended the stream; waits for it."""
+    async def ended(self) -> str:
+        """What the server said when it ended the connection; waits for it."""
         if self._reader is not None:
-            assert await self.until(lambda: self.is_over), "the server did not end the stream"
-        code = await asyncio.wait_for(self._stream.code(), ANSWER_S)
-        return code, await self._stream.details()
+            assert await self.until(lambda: self.is_over), "the server did not end the connection"
+            return self.wire.why
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                while True:
+                    await self.wire.read()
+        except Over:
+            return self.wire.why
 
 
 async def reached(condition: Callable[[], bool], within_s: float = ANSWER_S) -> None:

@@ -37,7 +37,7 @@ def changed(**parts: dict[str, Any]) -> config.Config:
 
 async def one_reply(request: Request, server_config: config.Config = CONFIG) -> Reply:
     """Of a memfs with fid 0 at its root, fid 1 an open file, fid 2 the RPC device."""
-    async with memfs(server_config) as server, RawSession(server.endpoint.addrs[0], 1) as session:
+    async with memfs(server_config) as server, RawSession(server.endpoint, 1) as session:
         await prepare(session)
         reply = await session.call(request)
         assert (await session.call(Request(stat=pb.Tstat(fid=0)))).HasField("stat")
@@ -142,7 +142,7 @@ async def test_calls_with_absurd_time_outs_end(timeout_s: float) -> None:
 
 
 async def test_methods_that_nobody_has_do_not_fill_the_counters() -> None:
-    async with memfs() as server, RawSession(server.endpoint.addrs[0], 1) as session:
+    async with memfs() as server, RawSession(server.endpoint, 1) as session:
         await prepare(session)
         await session.answered(*(await session.ask(*(call(f"No.Such{number}") for number in range(100)))))
         assert server.stats.rpcs == {"?": 100}
@@ -202,7 +202,7 @@ async def test_a_memfs_has_so_much_room() -> None:
 
 async def test_fids_watches_and_fences_are_bounded() -> None:
     limits = changed(session={"fids_max": 10, "watches_per_session_max": 2}, store={"fences_max": 2})
-    async with memfs(limits) as server, RawSession(server.endpoint.addrs[0], 1) as session:
+    async with memfs(limits) as server, RawSession(server.endpoint, 1) as session:
         await session.attach(0)
         replies = [await session.call(put(fence=pb.Fence(pathname=f"f{number}", epoch=1))) for number in (1, 2, 3, 1)]
         assert all(reply.HasField("write") for reply in replies[:3])
@@ -221,16 +221,18 @@ async def test_fids_watches_and_fences_are_bounded() -> None:
 
 async def test_fids_of_a_session_are_bounded() -> None:
     """Another session has its own."""
-    async with memfs(changed(session={"fids_per_session_max": 3})) as server:
-        address = server.endpoint.addrs[0]
-        async with RawSession(address, 1) as session, RawSession(address, 2) as other:
-            await session.attach(0)
-            replies = [await session.call(Request(walk=pb.Twalk(fid=0, newfid=fid))) for fid in (1, 2, 3)]
-            assert isinstance(error_of(replies[-1]), serr.Inval)
-            assert "fid 3 (a session has at most 3 fids)" in str(error_of(replies[-1]))
-            assert (await other.attach(0)).HasField("attach")
-            await session.call(Request(clunk=pb.Tclunk(fid=1)))
-            assert (await session.call(Request(walk=pb.Twalk(fid=0, newfid=3)))).HasField("walk")
+    async with (
+        memfs(changed(session={"fids_per_session_max": 3})) as server,
+        RawSession(server.endpoint, 1) as session,
+        RawSession(server.endpoint, 2) as other,
+    ):
+        await session.attach(0)
+        replies = [await session.call(Request(walk=pb.Twalk(fid=0, newfid=fid))) for fid in (1, 2, 3)]
+        assert isinstance(error_of(replies[-1]), serr.Inval)
+        assert "fid 3 (a session has at most 3 fids)" in str(error_of(replies[-1]))
+        assert (await other.attach(0)).HasField("attach")
+        await session.call(Request(clunk=pb.Tclunk(fid=1)))
+        assert (await session.call(Request(walk=pb.Twalk(fid=0, newfid=3)))).HasField("walk")
 
 
 async def test_a_watch_that_nobody_reads_ends() -> None:
@@ -250,7 +252,7 @@ async def test_a_watch_that_nobody_reads_ends() -> None:
 
 async def test_a_create_on_a_watch_does_not_lose_it() -> None:
     """A fid that is open stays what it is: its watch would be nobody's."""
-    async with memfs() as server, RawSession(server.endpoint.addrs[0], 1) as session:
+    async with memfs() as server, RawSession(server.endpoint, 1) as session:
         await session.attach(0)
         await session.call(Request(walk=pb.Twalk(fid=0, newfid=1)))
         await session.call(Request(open=pb.Topen(fid=1, mode=OREAD)))
