@@ -134,9 +134,18 @@ class ServedConnection(abc.ABC):
         self._is_scheduled = False
         self.go_on()
 
+    def left(self) -> None:
+        """It is for no session any more: what waits here is that one's, and not the next one's."""
+        self.session = None
+        self._said_bye = False
+        self._drop_all()
+
     def lost(self) -> None:
         """Nothing comes or goes any more: the client sends what was not taken, or not answered, on another one."""
         self.is_lost = True
+        self._drop_all()
+
+    def _drop_all(self) -> None:
         self._untaken.clear()
         self.outbox.clear()
         self.all_taken()

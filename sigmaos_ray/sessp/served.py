@@ -63,6 +63,9 @@ class SessionConnection(Protocol):
     def is_flushed(self) -> bool:
         """Whether it is done."""
 
+    def left(self) -> None:
+        """It is for no session any more."""
+
     def close(self, why: str) -> None:
         """Ends it. May be repeated."""
 
@@ -127,8 +130,7 @@ class ServedSession:
     def leave(self, connection: SessionConnection, *, cleanly: bool = False) -> None:
         """A connection is not for this session any more. ``cleanly``: nothing was outstanding on it."""
         self.connections.discard(connection)
-        connection.session = None
-        connection.outbox.clear()
+        connection.left()
         self._may_lack_replies |= not cleanly
         if self.main is connection:
             self.main = None
