@@ -71,6 +71,7 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
         self._flushes_soon = False
         self._written: asyncio.Future[None] | None = None
         self._silence: asyncio.TimerHandle | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
         self._heard = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -103,8 +104,9 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open_ones.discard(self)
-        if self._silence is not None:
-            self._silence.cancel()
+        for timer in (self._silence, self._giving_up):
+            if timer is not None:
+                timer.cancel()
         self._sessions.went(self)
         self._tell_written()
 
@@ -182,12 +184,19 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
             return
         _log(f"plain: {error}")
         self._write(plain.message(Frames(bye=True, error=wire.error_to_pb(error)).SerializeToString()))
-        self._transport.close()
+        self._close(self._transport)
 
     def refused(self) -> None:
         self.flush()
         if self._transport is not None:
-            self._transport.close()
+            self._close(self._transport)
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Closes it behind what was written."""
+        transport.close()
+        # Nothing else bounds what is kept for clients that do not read: it belongs to no session.
+        timeout_s = self._config.session.goodbye_timeout_s
+        self._giving_up = asyncio.get_running_loop().call_later(timeout_s, transport.abort)
 
     def end(self) -> None:
         """Ends it; what a client does not read is dropped."""
