@@ -59,6 +59,9 @@ class ClientState:
         """Those of ``_unsent`` that an earlier connection carried."""
         self._aside: dict[int, Request] = {}
         """On other connections."""
+        self._were_aside: set[int] = set()
+        """Those that were taken back from there, and wait for replies. The server may not know of the loss yet, and
+        say of the main connection that it answered all."""
         self._acks: list[int] = []
 
     def request(self, request: Request) -> int:
@@ -93,7 +96,7 @@ class ClientState:
         if request is None:
             return False
         self._unsent[seqno] = request
-        self._carried.add(seqno)
+        self._were_aside.add(seqno)
         return True
 
     def hello(self) -> Frames:
@@ -177,6 +180,7 @@ class ClientState:
                 if self._unsent.pop(seqno, None) is None:
                     continue
                 self._carried.discard(seqno)
+            self._were_aside.discard(seqno)
             self._acks.append(seqno)
             first_replies.append(reply)
         return first_replies
@@ -189,9 +193,10 @@ class ClientState:
         with self._numbering:
             if self.ended is None:
                 self.ended = error
-            may_have_run = {*self._aside, *self._carried, *(() if none_ran else self._sent)}
+            may_have_run = {*self._aside, *self._were_aside, *self._carried, *(() if none_ran else self._sent)}
             outstanding = (*self._sent, *self._unsent, *self._aside)
-            self._sent, self._unsent, self._aside, self._carried = {}, {}, {}, set()
+            self._sent, self._unsent, self._aside = {}, {}, {}
+            self._carried, self._were_aside = set(), set()
         return {
             seqno: (serr.IOErr if seqno in may_have_run else serr.Unreachable)(error.obj, cause)
             for seqno in outstanding
