@@ -283,6 +283,8 @@ class ClientSession:
             return waiting.result(left_s)
         except BaseException:
             waiting.cancel()
+            # It may not have begun: then nothing else would take the request off the connection that is lost.
+            self.on_loop(self._take_back, seqno, on_late)
             raise
 
     async def _over_main(self, seqno: int, on_late: Callable[[], None] | None) -> Reply:
