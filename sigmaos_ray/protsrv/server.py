@@ -87,6 +87,7 @@ class FileServer:
         self.root = OverlayRoot(root, own)
         self._sessions = SessionServer(self._make_session, self._config)
         self._plain = PlainDoor(self._sessions, self._config)
+        self.stats.sections["connections"] = self._sessions.connections_report
         self._server: grpc.aio.Server | None = None
         self._health: Health | None = None
         self.endpoint = Endpoint()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import debug, serr
@@ -43,6 +44,7 @@ class SessionServer:
         self._config = config
         self._sessions: dict[int, ServedSession] = {}
         self._kept = KeptBytes(config.session.replies_kept_total_bytes_max)
+        self._open: set[ServedConnection] = set()
         self._greetings: dict[SessionConnection, asyncio.TimerHandle] = {}
         """Connections that have not said hello; and what ends them if they do not."""
         self._endings: set[asyncio.Task[None]] = set()
@@ -54,10 +56,21 @@ class SessionServer:
         """Sessions that there are, with a connection or without."""
         return len(self._sessions)
 
+    def connections_report(self) -> dict[str, dict[str, int]]:
+        """How many connections are open, for people: by kind, those that sessions live by, those beside them, and
+        those of no session."""
+        counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for connection in self._open:
+            session = connection.session
+            role = "unbound" if session is None else "main" if session.main is connection else "beside"
+            counts[connection.kind][role] += 1
+        return {kind: dict(by_role) for kind, by_role in sorted(counts.items())}
+
     # -- connections
 
     def came(self, connection: ServedConnection) -> None:
         """A connection was made. Retry if too many have not said hello."""
+        self._open.add(connection)
         limits = self._config.session
         # Before it said hello a connection belongs to no session, whose limits would bound it.
         if len(self._greetings) >= limits.greetings_max:
@@ -79,6 +92,7 @@ class SessionServer:
 
     def went(self, connection: ServedConnection) -> None:
         """A connection has ended. Harmless for one that is known no more."""
+        self._open.discard(connection)
         self._forget_greeting(connection)
         session = connection.session
         connection.lost()
