@@ -91,3 +91,10 @@ def fslib_of(memfs_lab: Lab) -> Iterator[AsyncFsLib]:
     client = memfs_lab.run(make())
     yield client
     memfs_lab.run(client.close_fs())
+
+
+@pytest.fixture(params=["grpc", "plain"])
+def each_kind(request: pytest.FixtureRequest, lab: Lab) -> Lab:
+    """Each file server, attacked over each kind of connection."""
+    lab.attackers = request.param
+    return lab

@@ -174,16 +174,22 @@ def any_of(op: str) -> st.SearchStrategy[Request]:
 requests = st.sampled_from(sorted(OPS)).flatmap(any_of)
 """A request of any kind."""
 
+_seldom = st.sampled_from([False] * 9 + [True])
+
 frames = st.builds(
-    lambda requests, numbers_, acks, bye: Frames(
+    lambda requests, numbers_, acks, bye, unbind, ping: Frames(
         requests=[_numbered(request, number) for request, number in zip(requests, numbers_, strict=False)],
         acks=acks,
         bye=bye,
+        unbind=unbind,
+        ping=ping,
     ),
     st.lists(requests, max_size=6),
     st.lists(st.one_of(st.integers(0, 30), numbers), min_size=6, max_size=6),
     st.lists(numbers, max_size=6),
-    st.sampled_from([False] * 9 + [True]),
+    _seldom,
+    _seldom,
+    _seldom,
 )
 
 

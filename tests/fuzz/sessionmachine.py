@@ -48,7 +48,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.ask(Request(open=pb.Topen(fid=1, mode=OREAD)))
 
     async def _open(self) -> None:
-        self.session = RawSession(self.lab.address, self.session_id)
+        self.session = RawSession(self.lab.endpoint, self.session_id, kind=self.lab.attackers)
         await self.session.__aenter__()
 
     def ask(self, *requests: Request) -> None:
@@ -177,6 +177,26 @@ class SessionMachine(RuleBasedStateMachine):
     def acknowledge(self, acks: list[int]) -> None:
         self.lab.run(self.session.send(Frames(acks=acks)))
 
+    @rule(asked=st.lists(hostile.FIDS, min_size=1, max_size=4), is_cut=st.booleans())
+    def ask_beside(self, asked: list[int], is_cut: bool) -> None:
+        """On one more connection of the session; if that breaks, what is unanswered is asked again on the main one."""
+        self.lab.run(self._ask_beside(asked, is_cut))
+
+    async def _ask_beside(self, asked: list[int], is_cut: bool) -> None:
+        async with self.session.beside() as beside:
+            assert beside.welcome is not None
+            if not beside.welcome.accepted:
+                return  # the main connection has ended, and the session with it
+            seqnos = await beside.ask(*(Request(stat=pb.Tstat(fid=fid)) for fid in asked))
+            if not is_cut:
+                assert await beside.answered(*seqnos)
+                await beside.send(Frames(acks=seqnos))
+                await beside.send(Frames(unbind=True))
+        again = [self.session.requests[seqno] for seqno in seqnos if seqno not in self.session.replies]
+        if again:
+            await self.session.send(Frames(requests=again))
+            assert await self.session.answered(*(request.seqno for request in again))
+
     @rule()
     def lose_the_stream(self) -> None:
         """And resume: what was asked is asked again, and answered."""
@@ -188,7 +208,7 @@ class SessionMachine(RuleBasedStateMachine):
         await old.__aexit__()
         again = sorted(old.unanswered())
         hello = Frames(hello=Hello(session_id=self.session_id, resume=True, outstanding=again))
-        self.session = RawSession(self.lab.address, self.session_id, hello=hello)
+        self.session = RawSession(self.lab.endpoint, self.session_id, kind=self.lab.attackers, hello=hello)
         self.session.continues(old)
         await self.session.__aenter__()
         assert self.session.welcome is not None

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from lab import Lab
     from rawsession import RawSession
 
-EXAMPLES_COUNT = 40
-"""Beside a server in memory; less beside others, by their pace."""
+EXAMPLES_COUNT = 20
+"""Over each kind of connection, beside a server in memory; less beside others, by their pace."""
 PEN = "pen"
 """A directory of the attackers' own: from a fid of it the canary's file is out of reach."""
 
@@ -67,13 +67,13 @@ async def _look_alive(session: RawSession) -> None:
     assert await session.until(lambda: session.is_over or 50_000 in session.replies) or session.is_over
 
 
-def test_bytes_and_messages_in_any_order(lab: Lab) -> None:
-    attack(lab, profiles.quick(lab.examples_count(EXAMPLES_COUNT)))
+def test_bytes_and_messages_in_any_order(each_kind: Lab) -> None:
+    attack(each_kind, profiles.quick(each_kind.examples_count(EXAMPLES_COUNT)))
 
 
 @pytest.mark.soak
-def test_bytes_and_messages_in_any_order_for_long(lab: Lab) -> None:
-    attack(lab, profiles.soak())
+def test_bytes_and_messages_in_any_order_for_long(each_kind: Lab) -> None:
+    attack(each_kind, profiles.soak())
 
 
 def test_a_lease_that_no_store_can_name(lab: Lab) -> None:
