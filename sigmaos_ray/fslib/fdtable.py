@@ -32,16 +32,26 @@ class OffsetTurns:
             self._waiters.append(waiter)
             # Once more: it may have been given back before anybody knew of the waiter.
             if self._taken.acquire(blocking=False):
+                self._forget(waiter)
                 return
             try:
                 await waiter
             except asyncio.CancelledError:
-                self._wake_one()  # the turn may have been this one's
+                if not self._forget(waiter):
+                    self._wake_one()  # it was this one's turn
                 raise
 
     async def __aexit__(self, *_: object) -> None:
         self._taken.release()
         self._wake_one()
+
+    def _forget(self, waiter: asyncio.Future[None]) -> bool:
+        """It waits no more, and must not be woken in place of another; False if it was woken."""
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            return False
+        return True
 
     def _wake_one(self) -> None:
         with contextlib.suppress(IndexError):
