@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Self
 from sigmaos_ray.sigmap import Endpoint
 
 if TYPE_CHECKING:
+    import random
+
     from sigmaos_ray.protsrv.server import FileServer
 
 
@@ -83,6 +85,11 @@ class Cutter:
         """Every connection is gone at once, without a goodbye."""
         for writer in list(self._writers):
             writer.transport.abort()
+
+    def cut_one(self, dice: random.Random) -> None:
+        """Any one of them is."""
+        if self._writers:
+            dice.choice(list(self._writers)).transport.abort()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.down:
