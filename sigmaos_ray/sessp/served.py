@@ -97,7 +97,7 @@ class ServedSession:
         self._running: dict[asyncio.Task[Reply], tuple[int, Cost]] = {}
         """By task: the request's number, and what it counts for."""
         self._came_by: dict[int, SessionConnection] = {}
-        """Of requests that run: where they came from last, and their reply goes."""
+        """Of requests that run: where their reply goes."""
         self._load = RequestLoad(limits)
         self._is_over = False
         self._takes = True
@@ -161,7 +161,10 @@ class ServedSession:
         elif treatment is Treatment.RESEND:
             connection.outbox.put(self.state.kept(seqno))
         elif treatment is Treatment.WAIT:
-            self._came_by[seqno] = connection
+            # Clients repeat on the main connection only. A copy from beside it that comes later was under way all the
+            # time, on a connection that its client has given up.
+            if self._came_by[seqno] is not self.main:
+                self._came_by[seqno] = connection
         else:
             connection.outbox.put(wire.reply_frame(_failure(self.state.refusal(seqno), seqno)))
 

@@ -174,6 +174,23 @@ async def test_a_request_goes_once_whichever_connection_brings_it(kind: str) -> 
         assert await beside.until(lambda: session.reply_counts[waiting] == 2), "the kept reply"
 
 
+async def test_a_copy_that_comes_late_beside_takes_no_reply_away(kind: str) -> None:
+    """A client repeats on the main connection what it gave up on another; there, it may be under way still."""
+    async with memfs() as server, attached(server, kind) as session, session.beside(KEY) as beside:
+        await session.call(Request(walk=pb.Twalk(fid=0, newfid=1)))
+        pipe = Request(create=pb.Tcreate(fid=1, name="pipe", perm=DMNAMEDPIPE | 0o777))
+        assert (await session.call(pipe)).HasField("create")
+        await session.ask(*(Request(walk=pb.Twalk(fid=0, newfid=fid, names=["pipe"])) for fid in (2, 3)))
+        (waiting,) = await session.ask(Request(open=pb.Topen(fid=2, mode=OREAD)))
+        await session.call(stat())
+        await beside.send(Frames(requests=[session.requests[waiting]]))
+        await beside.call(stat())
+        await beside.wire.close()
+        await reached(lambda: open_counts(server) == {"main": 1})
+        assert (await session.call(Request(open=pb.Topen(fid=3, mode=OWRITE)))).HasField("open")
+        assert await session.answered(waiting)
+
+
 async def test_a_goodbye_beside_the_main_connection_ends_the_session(kind: str) -> None:
     async with memfs() as server, attached(server, kind) as session, session.beside(KEY) as beside:
         await beside.bye()
