@@ -114,7 +114,7 @@ class CutWorld:
         if self.dies:
             session = replace(base.session, resume_timeout_s=0.1, session_timeout_s=0.2)
         elif self.stops:
-            session = replace(session, resume_timeout_s=3.0)
+            session = replace(session, resume_timeout_s=1.0)
         patience_s = 0.5 if self.dies or self.stops else 30.0
         return replace(base, session=session, walk=replace(base.walk, patience_s=patience_s))
 
@@ -218,10 +218,12 @@ class CutWorld:
         while True:
             await self._returned(self.calls_count + dice.randrange(1, 15))
             await asyncio.sleep(dice.random() * 0.01)
-            self._cut(dice)
+            stops = stops_at is not None and self.calls_count >= stops_at
+            if not stops or dice.random() < 0.5:
+                self._cut(dice)
             if self.dies and dice.random() < 0.2:
                 await self._kill_session()
-            if stops_at is not None and self.calls_count >= stops_at:
+            if stops:
                 self.has_stopped = True
                 await self.server.stop()
                 return
