@@ -1,4 +1,5 @@
-"""What a user of several hosts does with them, from the exercises on: the programs of ``user``, and their profiles."""
+"""What a user of several hosts does with them, from the exercises on: the programs of ``user``, his own, their logs and
+profiles, a realm."""
 
 from __future__ import annotations
 
@@ -33,6 +34,24 @@ from sigmaos_ray.testing.s3 import S3
 
 with S3(read_instance()) as s3:
     s3.make_bucket("hosts")
+"""
+OWN = """
+import socket, helper
+
+def main(argv):
+    print("printed on", socket.gethostname())
+    return helper.word()
+"""
+ON_EACH = """
+import sys
+from sigmaos_ray import Proc, SigmaClnt
+
+with SigmaClnt() as sc:
+    procs = [Proc(sys.argv[1], mcpu=1500) for _ in range(3)]
+    for proc in procs:
+        sc.spawn(proc)
+    for proc in procs:
+        print(proc.pid, sc.wait_exit(proc.pid))
 """
 
 
@@ -72,6 +91,18 @@ def test_a_cache_on_all_hosts(cluster: Cluster) -> None:
     assert places.split() == sorted(host.address for host in cluster.machines)
 
 
+def test_programs_of_the_folder_where_one_works(cluster: Cluster) -> None:
+    """Of changed files the newest; what they print is found from anywhere."""
+    for word in ("first", "second"):
+        cluster.head.write("work/own.py", OWN)
+        cluster.head.write("work/helper.py", f"def word():\n    return {word!r}\n")
+        cluster.head.write("work/on_each.py", ON_EACH)
+        lines = cluster.run(cluster.head, "cd work && python on_each.py own").stdout.splitlines()
+        assert [line.partition(" ")[2] for line in lines] == [f'OK "{word}"'] * 3
+        printed = {cluster.sigmaos(cluster.workers[0], f"logs {line.split()[0]}").strip() for line in lines}
+        assert printed == {f"printed on {host.name}" for host in cluster.machines}
+
+
 def test_profiles_of_servers_and_procs_elsewhere(cluster: Cluster) -> None:
     worker = cluster.node_of(cluster.workers[0])["id"]
     report = json.loads(cluster.sigmaos(cluster.head, f"perf name/ux/{worker} --seconds 1 --json"))
@@ -82,3 +113,16 @@ def test_profiles_of_servers_and_procs_elsewhere(cluster: Cluster) -> None:
         assert report["who"]
     finally:
         cluster.sigmaos(cluster.head, f"evict {pid}")
+
+
+def test_a_realm_has_all_hosts(cluster: Cluster) -> None:
+    cluster.sigmaos(cluster.head, "realm create books")
+    try:
+        for service in ("ux", "schedd"):
+            entries = cluster.sigmaos(cluster.head, f"--realm books ls name/{service}").split()
+            assert len(entries) == len(cluster.machines)
+        pid, status = cluster.sigmaos(cluster.workers[0], "--realm books spawn --wait example").split()
+        assert status == "OK"
+        assert "Hello world" in cluster.sigmaos(cluster.head, f"--realm books logs {pid}")
+    finally:
+        cluster.sigmaos(cluster.head, "realm rm books --state")

@@ -13,6 +13,8 @@ from sigmaos_ray.testing.hosts import Hosts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sigmaos_ray.testing.hosts import Host
+
 pytestmark = pytest.mark.soak  # some minutes: three Rays start on one machine's cores
 
 ELECTED = """
@@ -35,6 +37,11 @@ def raised(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield cluster
 
 
+def installed(host: Host) -> str:
+    """Which installation of the project a host has."""
+    return host.run("ls -id --full-time ~/sigmaos-venv/lib/python3.11/site-packages/sigmaos_ray-*").stdout
+
+
 def test_a_user_who_logs_in_finds_the_commands(raised: Cluster) -> None:
     desk = raised["desk"]
     assert "realm" in desk.run("ssh head sigmaos status").stdout
@@ -48,8 +55,10 @@ def test_what_was_acknowledged_outlives_a_head_that_is_switched_off(raised: Clus
     raised.sigmaos(head, "kv start --members 2")
     raised.sigmaos(head, "kv put answer 42")
     raised.switch_off_and_on(head)
+    before = {host.name: installed(host) for host in raised.machines}
     raised.on_desk("ray up -y --no-config-cache cluster.yaml")
     raised.wait_serving()
+    assert {host.name: installed(host) for host in raised.machines} == before
     assert raised.sigmaos(head, "cat name/kept") == "kept\n"
     assert raised.sigmaos(head, "cat name/ux/~local/kept") == "kept, too\n"
     assert raised.python(head, ELECTED) == "elected\n"
