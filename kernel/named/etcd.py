@@ -46,6 +46,10 @@ _REFUSALS: Final = (
 """etcd did not run the transaction, and says why."""
 
 
+_AWAY: Final = (rpc.StatusCode.UNAVAILABLE, rpc.StatusCode.DEADLINE_EXCEEDED, rpc.StatusCode.UNKNOWN)
+"""It did not come to it. The last is what a member says that waited for the others for too long."""
+
+
 class UnknownOutcome(Exception):
     """A transaction was sent, and nothing says whether it took effect."""
 
@@ -166,7 +170,7 @@ class Etcd:
             return await getattr(getattr(client, stub), method)(request, timeout=self._timeout_s)
         except rpc.AioRpcError as error:
             # Also if etcd may have done it: what goes this way does no harm twice, as a lease too many runs out.
-            if error.code() in (rpc.StatusCode.UNAVAILABLE, rpc.StatusCode.DEADLINE_EXCEEDED):
+            if error.code() in _AWAY:
                 self._failed(endpoint)
                 raise serr.Unreachable(f"etcd {endpoint}", f"{what}: {error.details()}") from error
             if error.code() is rpc.StatusCode.NOT_FOUND:

@@ -40,7 +40,7 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sigmaos_ray.config import Config
 
@@ -178,7 +178,7 @@ class NamedServer(KernelService):
         tree, contents, revision, strays = await self._follower.hand_over(revision, election.guard)
         # After the mark: it reads what the last transaction was, and nobody else makes one any more.
         committer = Committer(self._etcd, self._keys, leader, config, election.guard, election.lose, self._config.store)
-        await committer.start()
+        await self._asked(committer.start)
         self._committer = committer
         self.fs.lead(tree, contents, committer)
         if strays:
@@ -188,6 +188,18 @@ class NamedServer(KernelService):
             )
         # From the tree's own revision on: a lease that ended during the takeover is told here.
         self._expiry = asyncio.create_task(self._follow_leases(revision), name="named-expiry")
+
+    async def _asked(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Does what only looks until etcd answers, which may elect a leader of its own meanwhile. Closed if the
+        leadership is lost before."""
+        while True:
+            self._election.guard()
+            try:
+                await ask()
+                return
+            except serr.Unreachable as error:
+                _log(f"take over: {error}")
+                await asyncio.sleep(self._config.named.etcd_pause_s)
 
     async def _mark(self, leader: LeaderKey) -> int:
         """Puts the marker of transactions anew; returns its revision. Closed if the leadership is lost meanwhile."""

@@ -6,6 +6,7 @@ than a call may take.
 | the leader | leads on, and writes | test_a_leader_goes_on_with_another_member |
 | a standby | hears of its election | test_a_standby_hears_of_its_election |
 | a standby whose candidacy ran out meanwhile | stands again by itself | test_a_standby_that_etcd_forgot_stands_again |
+| one that takes over | waits for etcd | test_a_takeover_waits_for_etcd |
 | anybody | asks the member of his own host first | test_the_near_member_comes_first |
 """
 
@@ -18,13 +19,18 @@ import pytest_asyncio
 from cutter import Cutter
 
 from kernel.named.etcd import Etcd
+from kernel.named.keys import Keys
 from kernel.named.server import NamedServer
 from kernel.shell import KernelArgs
+from sigmaos_ray import serr
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import pytest
     from harness import Realm
+
+    from kernel.named.etcd import KeyValue
 
 TTL_S = 4
 WITHIN_S = 12.0
@@ -83,6 +89,23 @@ async def test_a_standby_that_etcd_forgot_stands_again(realm: Realm) -> None:
     await asyncio.wait_for(leading, WITHIN_S)
     await second.stop()
     await etcd.close()
+
+
+async def test_a_takeover_waits_for_etcd(realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who leads and who leads etcd may be lost together."""
+    named, misses = standby(realm, realm.endpoint), [1, 2, 3]
+    real = named._etcd.get
+
+    async def get(key: bytes, revision: int = 0) -> KeyValue | None:
+        if key == Keys(realm.name).txn and misses:
+            misses.pop()
+            raise serr.Unreachable("etcd")
+        return await real(key, revision)
+
+    monkeypatch.setattr(named._etcd, "get", get)
+    await named.start()
+    assert not misses
+    await named.stop()
 
 
 async def test_the_near_member_comes_first() -> None:
