@@ -206,7 +206,7 @@ class Cluster:
     def start_head(self, options: str = "") -> None:
         for line in self._config()["head_start_ray_commands"]:
             if " stop" not in line:
-                line = line.replace(_AUTOSCALING, "--include-dashboard=false")
+                line = line.replace(_AUTOSCALING, "")
                 self.run(self.head, f"{line} {options}" if line.endswith("sigmaos start") else line)
 
     def start_worker(self, host: Host) -> None:
@@ -266,7 +266,7 @@ def give_environment(host: Host, *, with_project: bool) -> None:
 
 
 _AUTOSCALING: Final = "--autoscaling-config=~/ray_bootstrap_config.yaml"
-"""Of what only ``ray up`` brings. Nor is there a dashboard then, which takes as long to start as the rest of Ray."""
+"""Of what only ``ray up`` brings."""
 
 _LINK: Final = """
 import pathlib, sys, sysconfig
