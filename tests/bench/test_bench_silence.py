@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S: Final = 1.0
 OVER_S: Final = 0.5
+LEASE_S: Final = "60"
+"""Of named, which is stopped half of the time."""
 BENCH: Final = Path(__file__).parent
 
 
@@ -78,7 +80,7 @@ async def measure(
 
 @pytest.mark.parametrize("kind", ["named", "ux", "memfs"])
 async def test_time_outs_under_silence(etcd: EtcdChild, tmp_path: Path, kind: str) -> None:
-    named, address = await started(BENCH / "named_child.py", etcd.endpoint.rpartition(":")[2])
+    named, address = await started(BENCH / "named_child.py", etcd.endpoint.rpartition(":")[2], LEASE_S)
     processes = [named]
     env = ProcEnv(pid="bench", realm=REALM, named=Endpoint(addrs=(address,)))
     try:
