@@ -112,15 +112,15 @@ class NamedLocator:
         """What ``dialling`` returns or raises. Unreachable as soon as named is known to be elsewhere: a leader that
         was stopped takes connections and never answers."""
         task = asyncio.create_task(dialling, name="named-dial")
+        # Looked at, however it ends: who waits may have been cancelled.
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         try:
             while not (await asyncio.wait({task}, timeout=self._limits.dial_poll_s))[0]:
                 if await self.has_moved(endpoint):
                     raise serr.Unreachable("name", "another process leads")
             return task.result()
         finally:
-            if task.done():
-                task.cancelled() or task.exception()  # looked at: who waits may have been cancelled
-            else:
+            if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
 
