@@ -330,8 +330,8 @@ async def stop_job(sc: AsyncSigmaClnt, name: str) -> None:
 
 
 async def read_output(sc: AsyncSigmaClnt, name: str) -> AsyncIterator[tuple[bytes, bytes]]:
-    """The pairs of a job's output, file by file. NotFound if it has none (yet). A value is what is behind its line's last
-    tab: keys may have tabs in them, and a value that has some is cut."""
+    """The pairs of a job's output, file by file. NotFound if it has none (yet). A value is what is behind the last tab
+    of its line: keys may have tabs in them, and a value that has some is cut."""
     paths = MrPaths(name)
     for stat in await sc.get_dir(paths.out):
         async with sc.open_reader(f"{paths.out}/{stat.name}/") as reader:
