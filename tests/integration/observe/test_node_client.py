@@ -36,17 +36,23 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "client.js"
 
 
-def test_it_lists_name_and_reads_a_file(tstate_all: Tstate, client: Path) -> None:
+@pytest.mark.parametrize("kind", ["grpc", "plain"])
+def test_it_lists_name_and_reads_a_file(tstate_all: Tstate, client: Path, kind: str) -> None:
+    """Over each kind of main connection, and over a plain one beside it."""
     sc = tstate_all.sc
     sc.put_file("name/from-node", "read: \N{GREEK SMALL LETTER LAMDA}".encode())
     try:
         address = sc.get_named_endpoint().addrs[0]
         result = subprocess.run(
-            ["node", str(client), address, "from-node"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            ["node", str(client), address, "from-node", kind],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
         )
         assert result.returncode == 0, result.stderr
         report = json.loads(result.stdout)
-        assert report["contents"] == "read: \N{GREEK SMALL LETTER LAMDA}"
+        assert report["contents"] == report["beside"] == "read: \N{GREEK SMALL LETTER LAMDA}"
         assert set(report["names"]) == {stat.name for stat in sc.get_dir("name/")}
         assert {"sigmaos_ray.pb.Sigma", "grpc.health.v1.Health"} <= set(report["services"])
     finally:

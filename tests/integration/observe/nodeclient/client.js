@@ -1,6 +1,8 @@
-// node client.js ADDRESS FILE: what the server at ADDRESS is found to offer, what its root holds, and FILE's contents,
-// as JSON. Written from docs/protocol.md alone.
+// node client.js ADDRESS FILE KIND: what the server at ADDRESS is found to offer, what its root holds, and FILE's
+// contents, as JSON, over connections of KIND: grpc or plain. Written from docs/protocol.md alone.
 "use strict";
+const crypto = require("crypto");
+const net = require("net");
 const path = require("path");
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
@@ -58,22 +60,78 @@ function find(root, name) {
   return name.split(".").reduce((here, part) => here[part], root);
 }
 
+// A plain connection, as a stream of messages: each a length of 4 bytes, little-endian, and a Frames.
+class Plain extends require("events").EventEmitter {
+  constructor(address, Frames) {
+    super();
+    const colon = address.lastIndexOf(":");
+    this.Frames = Frames;
+    this.buffer = Buffer.alloc(0);
+    this.socket = net.connect(Number(address.slice(colon + 1)), address.slice(0, colon));
+    this.socket.setNoDelay(true);
+    this.socket.on("data", (data) => this.cut(Buffer.concat([this.buffer, data])));
+    this.socket.on("error", (error) => this.emit("error", error));
+    this.socket.on("close", () => this.emit("error", new Error("the server closed the connection")));
+  }
+  cut(buffer) {
+    while (buffer.length >= 4 && buffer.length >= 4 + buffer.readUInt32LE(0)) {
+      const end = 4 + buffer.readUInt32LE(0);
+      const frames = this.Frames.decode(buffer.subarray(4, end));
+      buffer = buffer.subarray(end);
+      this.emit("data", this.Frames.toObject(frames, { longs: String, defaults: true, bytes: Buffer }));
+    }
+    this.buffer = buffer;
+  }
+  write(message) {
+    const data = this.Frames.encode(this.Frames.fromObject(message)).finish();
+    const size = Buffer.alloc(4);
+    size.writeUInt32LE(data.length);
+    this.socket.write(Buffer.concat([size, data]));
+  }
+  end() {
+    this.removeAllListeners("error").on("error", () => {});
+    this.socket.end();
+  }
+}
+
 class Session {
   constructor(stream) {
     this.asking = new Asking(stream);
     this.seqno = 0;
+    this.id = (BigInt("0x" + crypto.randomBytes(8).toString("hex")) | 1n).toString();
+    this.key = crypto.randomBytes(16);
   }
   async greet() {
-    const id = BigInt("0x" + require("crypto").randomBytes(8).toString("hex")) | 1n;
-    const { welcome } = await this.asking.ask({ hello: { session_id: id.toString() } });
-    if (!welcome.accepted) throw new Error(`not welcome: ${JSON.stringify(welcome.error)}`);
+    return (await this.hello(this.asking, {})).plain;
   }
-  async call(op, message) {
+  async hello(asking, more) {
+    const { welcome } = await asking.ask({ hello: { session_id: this.id, key: this.key, ...more } });
+    if (!welcome.accepted) throw new Error(`not welcome: ${JSON.stringify(welcome.error)}`);
+    return welcome;
+  }
+  // One more connection, for one call, which it then leaves.
+  async callBeside(stream, op, message) {
+    const asking = new Asking(stream);
+    await this.hello(asking, { bind: true });
+    const got = await this.call(op, message, asking);
+    const pong = await asking.ask({ ping: true });
+    if (!pong.pong) throw new Error("a ping was not answered");
+    stream.write({ unbind: true });
+    // In no session by now: it may be the main one of another.
+    const other = new Session(stream);
+    other.asking = asking;
+    await other.greet();
+    const bye = await asking.ask({ bye: true });
+    if (!bye.bye) throw new Error("a goodbye was not answered");
+    stream.end();
+    return got;
+  }
+  async call(op, message, asking = this.asking) {
     const seqno = String(++this.seqno);
-    let frames = await this.asking.ask({ requests: [{ seqno, [op]: message }] });
-    while (!frames.replies.length) frames = await this.asking.next();
+    let frames = await asking.ask({ requests: [{ seqno, [op]: message }] });
+    while (!frames.replies.length) frames = await asking.next();
     const reply = frames.replies[0];
-    this.asking.stream.write({ acks: [reply.seqno] });
+    asking.stream.write({ acks: [reply.seqno] });
     if (reply.error) throw new Error(`${op}: ${JSON.stringify(reply.error)}`);
     return reply[op];
   }
@@ -94,13 +152,25 @@ function entriesOf(data, Stat) {
   return entries;
 }
 
-async function main(address, file) {
+// A session at the server; where it takes plain connections is what its welcome on a stream says.
+async function open(client, Frames, kind) {
+  const session = new Session(client.Session());
+  const plain = await session.greet();
+  if (kind === "grpc") return { session, plain };
+  session.bye();
+  const other = new Session(new Plain(plain, Frames));
+  await other.greet();
+  return { session: other, plain };
+}
+
+async function main(address, file, kind) {
   const { services, service, set } = await reflect(address);
   const packages = grpc.loadPackageDefinition(loader.loadFileDescriptorSetFromObject(set.toJSON(), OPTIONS));
-  const Stat = protobuf.Root.fromDescriptor(set).lookupType(service.replace(/Sigma$/, "Stat"));
+  const types = protobuf.Root.fromDescriptor(set);
+  const Stat = types.lookupType(service.replace(/Sigma$/, "Stat"));
+  const Frames = types.lookupType(service.replace(/Sigma$/, "Frames"));
   const client = new (find(packages, service))(address, grpc.credentials.createInsecure());
-  const session = new Session(client.Session());
-  await session.greet();
+  const { session, plain } = await open(client, Frames, kind);
   await session.call("attach", { fid: FID_ROOT, client_id: 1 });
   await session.call("walk", { fid: FID_ROOT, newfid: FID_DIR, names: [] });
   await session.call("open", { fid: FID_DIR, mode: OREAD });
@@ -111,13 +181,15 @@ async function main(address, file) {
     names.push(...entriesOf(data, Stat));
   }
   await session.call("clunk", { fid: FID_DIR });
-  const got = await session.call("getfile", { fid: FID_ROOT, names: [file], count: 65536 });
+  const getfile = { fid: FID_ROOT, names: [file], count: 65536 };
+  const got = await session.call("getfile", getfile);
+  const beside = await session.callBeside(new Plain(plain, Frames), "getfile", getfile);
   session.bye();
   client.close();
-  process.stdout.write(JSON.stringify({ services, names, contents: got.data.toString() }) + "\n");
+  process.stdout.write(JSON.stringify({ services, names, contents: got.data.toString(), beside: beside.data.toString() }) + "\n");
 }
 
-main(process.argv[2], process.argv[3]).catch((error) => {
+main(process.argv[2], process.argv[3], process.argv[4]).catch((error) => {
   process.stderr.write(`${error.stack}\n`);
   process.exit(1);
 });
