@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -35,11 +35,24 @@ def _quick_turns() -> Iterator[None]:
     sys.setswitchinterval(before_s)
 
 
-@pytest.fixture(scope="session", params=sorted(SERVERS))
+def _params() -> list[Any]:
+    """Each server over the connections that ``SIGMAOS_TRANSPORT`` says, the best by default; and over streams."""
+    over_grpc = [
+        pytest.param((kind, "grpc"), id=f"{kind}-over-grpc", marks=() if kind == "memfs" else pytest.mark.soak)
+        for kind in sorted(SERVERS)
+    ]
+    return [*(pytest.param((kind, ""), id=kind) for kind in sorted(SERVERS)), *over_grpc]
+
+
+@pytest.fixture(scope="session", params=_params())
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server of each kind, for all tests that leave it running."""
-    with Site(request.param, Place.of(request.param, request, tmp_path_factory.mktemp("site"))) as running:
-        yield running
+    kind, transport = request.param
+    with pytest.MonkeyPatch.context() as environ:
+        if transport:
+            environ.setenv("SIGMAOS_TRANSPORT", transport)
+        with Site(kind, Place.of(kind, request, tmp_path_factory.mktemp("site"))) as running:
+            yield running
 
 
 @pytest.fixture
