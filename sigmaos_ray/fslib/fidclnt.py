@@ -352,17 +352,17 @@ class FidClnt:
 
     async def call(self, session: ClientSession, request: Request, on_late: Callable[[], None] | None = None) -> Reply:
         if is_direct():
-            return session.finish_aside(self.begin(session, request), request, None, on_late)
+            return session.finish_aside(self.begin(session, request, on_late), request, None, on_late)
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
         if self.before_sending is not None:
             await self.before_sending(request)
         return await session.call(request, on_late)
 
-    def begin(self, session: ClientSession, request: Request) -> Aside:
+    def begin(self, session: ClientSession, request: Request, on_late: Callable[[], None] | None = None) -> Aside:
         """See ``ClientSession.begin_aside``."""
         if self.before_sending is not None:
             raise Elsewhere
-        aside = session.begin_aside(request)
+        aside = session.begin_aside(request, on_late)
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
         return aside
 

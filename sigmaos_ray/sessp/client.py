@@ -182,10 +182,10 @@ class ClientSession:
 
     # -- from threads
 
-    def begin_aside(self, request: Request) -> Aside:
+    def begin_aside(self, request: Request, on_late: Callable[[], None] | None = None) -> Aside:
         """Sends a request from a thread, over a connection beside the main one; whoever begins it finishes or abandons
         it. Blocks for a moment if one has to be dialled. Elsewhere if there is none to be had; raises the error that
-        the session ended with."""
+        the session ended with. ``on_late``: see ``call``; of a call that is given up before it was begun."""
         if self._state.ended is not None:
             raise type(self._state.ended)(self._state.ended.obj, self._state.ended.msg)
         connection = self._aside.take(self.address, self.plain_address)
@@ -202,7 +202,7 @@ class ClientSession:
             self._aside.drop(connection)
             return Aside(seqno, None)  # however much of it arrived: the same number is sent over the main one
         except BaseException:
-            self.abandon_aside(Aside(seqno, connection))
+            self.abandon_aside(Aside(seqno, connection), on_late)
             raise
         return Aside(seqno, connection)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from ast import literal_eval
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,8 @@ from sigmaos_ray.sigmap import Endpoint
 env = ProcEnv(pid="test", named=Endpoint(addrs=(sys.argv[1],)))
 sc = SigmaClnt(env)
 sc.put_file("name/f", b"parent")
+for _ in range(3):
+    sc.get_file("name/f")  # by now this thread has a connection of its own, where it can have one
 reader, writer = os.pipe()
 if os.fork() == 0:
     new = SigmaClnt(env)
@@ -40,7 +43,7 @@ if os.fork() == 0:
 os.close(writer)
 os.wait()
 print(os.read(reader, 1000).decode())
-print(sc.get_file("name/f").decode())
+print(sc.get_file("name/f").decode(), sc.read_srv_stats("name/")["connections"])
 sc.close()
 """
 
@@ -51,11 +54,26 @@ def server() -> Iterator[ServerThread]:
         yield running
 
 
-@pytest.mark.parametrize(("kind", "new"), [("grpc", "told told"), ("plain", "done done")])
-def test_a_client_used_after_a_fork_says_so(server: ServerThread, kind: str, new: str) -> None:
-    """At once; the parent's goes on."""
+@pytest.mark.parametrize(
+    ("kind", "new", "connections"),
+    [
+        ("grpc", "told told", {"grpc": {"main": 1}}),
+        # Its connections are those from before the fork; the child's have ended with it.
+        ("plain", "done done", {"plain": {"main": 1, "beside": 1}}),
+    ],
+)
+def test_a_client_used_after_a_fork_says_so(
+    server: ServerThread, kind: str, new: str, connections: dict[str, dict[str, int]]
+) -> None:
+    """At once; the parent's goes on, on the connections that it has."""
     command = [sys.executable, "-c", SCRIPT, server.endpoint.addrs[0]]
     # Without gRPC's own attempts at a fork, which crash the child now and then.
     environ = os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "0", "SIGMAOS_TRANSPORT": kind}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
-    assert ended.stdout.split("\n")[:2] == [f"told {new} closed", "parent"], ended.stderr
+    told, parent = ended.stdout.split("\n")[:2]
+    assert told == f"told {new} closed", ended.stderr
+    contents, _, counts = parent.partition(" ")
+    assert contents == "parent"
+    assert {k: {role: n for role, n in by.items() if role != "unbound"} for k, by in literal_eval(counts).items()} == (
+        connections
+    )

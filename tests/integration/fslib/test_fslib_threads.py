@@ -1,0 +1,177 @@
+"""Threads of one client, whose calls go out and come back in the thread itself where that can be, over plain
+connections beside the main one. They do what calls on the loop do, whatever ends them, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from fslib_servers import ServerThread
+
+from sigmaos_ray import SigmaClnt, serr
+from sigmaos_ray.config import ProcEnv
+from sigmaos_ray.deadlines import ending_within
+from sigmaos_ray.sessp.aside import AsideConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WITHIN_S = 20.0
+ROOT_FIDS = 1
+"""What a client holds that has opened nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[ServerThread]:
+    with ServerThread() as running:
+        yield running
+
+
+@pytest.fixture(params=["grpc", "plain"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("SIGMAOS_TRANSPORT", request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def sc(server: ServerThread, kind: str) -> Iterator[SigmaClnt]:
+    """A client that has called: it has a session and, if plain, a connection beside the main one."""
+    with SigmaClnt(ProcEnv(pid="test", named=server.endpoint)) as clnt:
+        clnt.put_file("name/f", bytes(range(256)) * 100)
+        clnt.get_file("name/f")
+        assert beside_count(server) == (1 if kind == "plain" else 0)
+        yield clnt
+
+
+def beside_count(server: ServerThread) -> int:
+    counts: int = server.server.stats.sections["connections"]().get("plain", {}).get("beside", 0)
+    return counts
+
+
+def until(holds: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + WITHIN_S
+    while not holds():
+        assert time.monotonic() < ends_s, "the state was not reached"
+        time.sleep(0.01)
+
+
+def test_which_kind_is_used_is_told(server: ServerThread, sc: SigmaClnt, kind: str) -> None:
+    """In ``.statsd``."""
+    told = {"grpc": {"grpc": {"main": 1}}, "plain": {"plain": {"main": 1, "beside": 1}}}
+    assert sc.read_srv_stats("name/")["connections"] == told[kind]
+
+
+@pytest.mark.parametrize("at", ["send", "receive"])
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+def test_ctrl_c_leaves_nothing_at_the_server(
+    server: ServerThread, sc: SigmaClnt, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the call made there, and whenever its reply comes."""
+    stats = server.server.stats
+    send = AsideConnection.send
+    calls: list[Callable[[], object]] = [
+        lambda: sc.open("name/f"),
+        lambda: sc.get_file("name/f"),
+        lambda: sc.create("name/new"),
+        lambda: sc.stat("name/f"),
+    ]
+    for call in calls:
+        with monkeypatch.context() as patch:
+
+            def interrupted(connection: AsideConnection, *arguments: object) -> None:
+                if at == "send":
+                    send(connection, *arguments)  # type: ignore[arg-type]  # of a send
+                raise KeyboardInterrupt
+
+            patch.setattr(AsideConnection, at, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                call()
+        until(lambda: stats.fid_count == ROOT_FIDS)
+        assert sc.get_file("name/f") == bytes(range(256)) * 100
+    fd = sc.open("name/f")
+    assert fd == 0, "no descriptor was taken"
+    sc.close_fd(fd)
+    until(lambda: stats.fid_count == ROOT_FIDS)
+
+
+def test_a_time_out_of_a_thread_leaves_nothing_at_the_server(server: ServerThread, sc: SigmaClnt) -> None:
+    """An open that waits for another; a call after it is as quick as ever."""
+    sc.new_pipe("name/pipe")
+    with pytest.raises(serr.Timeout), ending_within(0.2):
+        sc.open("name/pipe")
+    assert len(sc.get_file("name/f")) == 25_600
+    until(lambda: server.server.stats.fid_count == ROOT_FIDS)
+
+
+def test_a_descriptor_that_many_threads_read(sc: SigmaClnt) -> None:
+    """Each part once, and all of them."""
+    fd = sc.open("name/f")
+    parts: list[bytes] = []
+
+    def read() -> None:
+        while part := sc.read(fd, 100):
+            parts.append(part)
+
+    with ThreadPoolExecutor(8) as threads:
+        for each in [threads.submit(read) for _ in range(8)]:
+            each.result(WITHIN_S)
+    sc.close_fd(fd)
+    assert len(parts) == 256
+    assert sorted(parts) == sorted((bytes(range(256)) * 100)[at : at + 100] for at in range(0, 25_600, 100))
+
+
+def test_a_descriptor_that_many_threads_append_to(sc: SigmaClnt) -> None:
+    fd = sc.create("name/log")
+    with ThreadPoolExecutor(8) as threads:
+        writes = [threads.submit(sc.write, fd, f"{number:04}".encode()) for number in range(400)]
+        assert [each.result(WITHIN_S) for each in writes] == [4] * 400
+    sc.close_fd(fd)
+    log = sc.get_file("name/log")
+    assert sorted(log[at : at + 4] for at in range(0, len(log), 4)) == [f"{n:04}".encode() for n in range(400)]
+
+
+def test_calls_while_the_client_closes(server: ServerThread, kind: str) -> None:
+    """Each is answered, or fails as after the end; none waits."""
+    clnt = SigmaClnt(ProcEnv(pid="test", named=server.endpoint))
+    clnt.put_file("name/f", b"x")
+    answered = threading.Semaphore(0)
+
+    def call() -> serr.SigmaError:
+        while True:
+            try:
+                assert clnt.get_file("name/f") == b"x"
+            except serr.SigmaError as error:
+                return error
+            answered.release()
+
+    with ThreadPoolExecutor(8) as threads:
+        callers = [threads.submit(call) for _ in range(8)]
+        for _ in range(200):
+            assert answered.acquire(timeout=WITHIN_S)
+        clnt.close()
+        for each in callers:
+            assert isinstance(each.result(WITHIN_S), serr.SESSION_ERRORS)
+    until(lambda: not server.server.stats.session_count)
+    until(lambda: not server.server.stats.fid_count)
+
+
+def test_a_thread_that_runs_a_loop_of_its_own(sc: SigmaClnt) -> None:
+    """Its calls take the client's loop."""
+
+    async def calls() -> int:
+        return sum(len(sc.get_file("name/f")) for _ in range(3))
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(asyncio.run, calls()).result(WITHIN_S) == 3 * 25_600
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+def test_threads_beyond_the_connections_of_a_client(server: ServerThread, sc: SigmaClnt) -> None:
+    """They take the main one; and none is made for who needs none."""
+    with ThreadPoolExecutor(40) as threads:
+        list(threads.map(lambda _: sc.get_file("name/f"), range(400)))
+    assert 1 <= beside_count(server) <= 16
