@@ -68,7 +68,7 @@ def test_a_client_used_after_a_fork_says_so(
     """At once; the parent's goes on, on the connections that it has."""
     command = [sys.executable, "-c", SCRIPT, server.endpoint.addrs[0]]
     # Without gRPC's own attempts at a fork, which crash the child now and then.
-    environ = os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "0", "SIGMAOS_TRANSPORT": kind}
+    environ = os.environ | {"GRPC_ENABLE_FORK_SUPPORT": "0", "SIGMAOS_TRANSPORT": kind, "SIGMADEBUG": "SESSCLNT;"}
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environ)
     told, parent = ended.stdout.split("\n")[:2]
     assert told == f"told {new} closed", ended.stderr
@@ -77,3 +77,4 @@ def test_a_client_used_after_a_fork_says_so(
     assert {k: {role: n for role, n in by.items() if role != "unbound"} for k, by in literal_eval(counts).items()} == (
         connections
     )
+    assert f"SESSCLNT {server.endpoint.addrs[0]}: over {kind}" in ended.stderr, "debug output tells the kind"
