@@ -13,7 +13,7 @@ the caller's time a coroutine is cancelled; a thread cannot be, so it runs on an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 
 from sigmaos_ray.sigmap import Secret
 
-H = TypeVar("H", bound=Callable[..., Message])
+H = TypeVar("H", bound=Callable[..., Message | Awaitable[Message]])
 
 _IMMEDIATE: Final = "_rpc_is_immediate"
 
@@ -58,7 +58,8 @@ class RpcContext(msgspec.Struct, frozen=True):
 
 def immediate(handler: H) -> H:
     """Marks a handler that answers from memory, in microseconds, and is no coroutine: it is called on the server's
-    loop, without a thread or a task, and while it runs everything else waits."""
+    loop, without a thread or a task, and while it runs everything else waits. Should the reply have to wait after all,
+    it returns what is to be awaited for it."""
     setattr(handler, _IMMEDIATE, True)
     return handler
 

@@ -12,7 +12,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Final
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.rpc_pb2 import Part, RpcReply, RpcRequest
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from sigmaos_ray.rpcsrv import Caller
 
 _log = debug.selector("RPCSRV")
+
+_HEADERS_MAX: Final = 64
+_HEADER_KEPT_BYTES_MAX: Final = 256
 
 _UNKNOWN_METHOD: Final = "?"
 """What calls of methods that are not there count as."""
@@ -104,6 +107,9 @@ class _Channel(OpenFile):
         self._inline_bytes_max = device.config.rpc.inline_bytes_max
         self._caller = caller
         self._id = device.next_channel()
+        self._context_for_ever = RpcContext(caller)
+        self._headers: dict[bytes, RpcRequest] = {}
+        """Of calls that fit into a message, read once: a client's are the same time and again."""
         self._payloads = Payloads(device.held)
         self.is_closed = False
 
@@ -124,7 +130,7 @@ class _Channel(OpenFile):
         """One call, or one part of a payload. Blocks for as long as the handler takes. Raises where no handler saw the
         call; what a handler raised is in the reply."""
         try:
-            request = _request(frames)
+            request = self._request(frames)
             if request.HasField("part"):
                 return [b"", await self._move(request.part, frames[1])]
         except serr.SigmaError as error:
@@ -134,22 +140,17 @@ class _Channel(OpenFile):
             # Raised, not answered: by that the client knows that no handler saw the call. Parts are moved all the
             # same: results of calls that ran before are what the drain waits for.
             raise serr.Unreachable(request.method, "the server shuts down")
-        # Before the first wait: a drain that begins meanwhile waits for this call, too.
-        self._device.call_began()
-        try:
-            return await self._call(request, frames[1])
-        finally:
-            self._device.call_ended()
-
-    async def _call(self, request: RpcRequest, argument: bytes) -> Sequence[bytes]:
         method, began_ns = request.method, time.perf_counter_ns()
         # Calls of methods that are not there count as one: clients must not fill the counters with names.
         counted_as = method if self._table.has(method) else _UNKNOWN_METHOD
         self._stats.rpcs[counted_as] += 1
+        # Before the first wait: a drain that begins meanwhile waits for this call, too.
+        self._device.call_began()
         try:
-            if request.argument:
-                argument = self._payloads.argument(request.argument)
-            reply = await self._table.call(method, argument, self._context(request))
+            argument = self._payloads.argument(request.argument) if request.argument else frames[1]
+            reply = self._table.call(method, argument, self._context(request))
+            if not isinstance(reply, Message):
+                reply = await reply
             # Within the ``try``: a result that finds no room is an error of the call, which has run, and no refusal of
             # it.
             frames = self._result_reply(reply.SerializeToString())
@@ -157,6 +158,7 @@ class _Channel(OpenFile):
             return _raised_reply(method, error)
         finally:
             self._stats.rpc_latencies[counted_as].add(time.perf_counter_ns() - began_ns)
+            self._device.call_ended()
         if _log.on:
             _log(f"{method} ok")
         return frames
@@ -166,11 +168,28 @@ class _Channel(OpenFile):
         that decides, this one only keeps handlers from working for nobody. Inval for a time-out that is none."""
         timeout_s = request.timeout_s
         if timeout_s == 0:
-            return RpcContext(self._caller)
+            return self._context_for_ever
         if not timeout_s > 0:  # NaN too: the event loop cannot order it
             raise serr.Inval(request.method, f"a time-out of {timeout_s} s")
         timeout_s = min(timeout_s, self._timeout_s_max)
         return RpcContext(self._caller, timeout_s, time.monotonic() + timeout_s)
+
+    def _request(self, frames: Sequence[bytes]) -> RpcRequest:
+        """The header of a call. Inval if the frames are no call."""
+        if len(frames) < 2:
+            raise serr.Inval(RPC_DEV, "a call has two frames: RpcRequest and argument")
+        header = frames[0]
+        request = self._headers.get(header)
+        if request is None:
+            try:
+                request = RpcRequest.FromString(header)
+            except DecodeError as error:
+                raise serr.Inval(RPC_DEV, f"not an RpcRequest: {error}") from error
+            if len(header) <= _HEADER_KEPT_BYTES_MAX and not (request.argument or request.HasField("part")):
+                if len(self._headers) >= _HEADERS_MAX:
+                    self._headers.clear()
+                self._headers[header] = request
+        return request
 
     # -- payloads in parts
 
@@ -198,16 +217,6 @@ class _Channel(OpenFile):
         else:
             raise serr.Inval(RPC_DEV, f"a part of kind {part.kind}")
         return b""
-
-
-def _request(frames: Sequence[bytes]) -> RpcRequest:
-    """The header of a call. Inval if the frames are no call."""
-    if len(frames) < 2:
-        raise serr.Inval(RPC_DEV, "a call has two frames: RpcRequest and argument")
-    try:
-        return RpcRequest.FromString(frames[0])
-    except DecodeError as error:
-        raise serr.Inval(RPC_DEV, f"not an RpcRequest: {error}") from error
 
 
 def _error_reply(error: serr.SigmaError, raised: str = "") -> Sequence[bytes]:

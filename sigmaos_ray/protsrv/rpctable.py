@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError, Message
 from sigmaos_ray import serr
 from sigmaos_ray.deadlines import within
 from sigmaos_ray.rpcsrv import RpcContext, is_immediate
+from sigmaos_ray.sessp.eager import own_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,35 +57,48 @@ class RpcTable:
         """Whether there is a method ``Class.Method`` of that name."""
         return name in self._methods
 
-    async def call(self, name: str, argument: bytes, ctx: RpcContext) -> Message:
-        """Runs one method and blocks until it has returned. NotFound for an unknown one, Inval for an argument that is
-        not its message, Timeout past the caller's time. What the handler raises passes as it is."""
+    def call(self, name: str, argument: bytes, ctx: RpcContext) -> Message | Coroutine[Any, Any, Message]:
+        """Runs one method: the reply of one that answers at once, or what to await for it. NotFound for an unknown one,
+        Inval for an argument that is not its message, Timeout past the caller's time. What the handler raises passes as
+        it is."""
         method = self._methods.get(name)
         if method is None:
             raise serr.NotFound(name, "no such RPC method")
         request = _parse_argument(name, method, argument)
-        if ctx.timeout_s is None:
-            reply = await self._run(method, ctx, request)
-        else:
-            reply = await self._run_in_time(name, method, ctx, request)
-        return _check_reply(name, reply)
-
-    async def _run(self, method: _Method, ctx: RpcContext, request: Message) -> object:
+        begun: Any
         if method.is_immediate:
-            return method.handler(ctx, request)
-        if method.is_async:
-            return await method.handler(ctx, request)
-        # As asyncio.to_thread does it: the task's context variables hold in the thread.
-        call = partial(contextvars.copy_context().run, method.handler, ctx, request)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            begun = method.handler(ctx, request)
+            if not isinstance(begun, Awaitable):
+                return _check_reply(name, begun)
+        elif method.is_async:
+            begun = method.handler(ctx, request)
+        else:
+            begun = self._in_thread(method.handler, ctx, request)
+        return _finish(name, begun, ctx)
 
-    async def _run_in_time(self, name: str, method: _Method, ctx: RpcContext, request: Message) -> object:
-        async with within(ctx.remaining_s(), name, "the handler did not end"):
-            return await self._run(method, ctx, request)
+    async def _in_thread(self, handler: Callable[..., object], ctx: RpcContext, request: Message) -> object:
+        # As asyncio.to_thread does it: the task's context variables hold in the thread.
+        call = partial(contextvars.copy_context().run, handler, ctx, request)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def close(self) -> None:
         """Blocking handlers that run, run on; those that wait for a thread, end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _finish(name: str, begun: Awaitable[object], ctx: RpcContext) -> Message:
+    """The reply of a handler that may wait. It is other people's code: it gets a task of its own before it starts (see
+    ``sessp.eager``)."""
+    try:
+        await own_task()
+    except BaseException:
+        if isinstance(begun, Coroutine):
+            begun.close()  # it has not begun, and never does
+        raise
+    if ctx.timeout_s is None:
+        return _check_reply(name, await begun)
+    async with within(ctx.remaining_s(), name, "the handler did not end"):
+        return _check_reply(name, await begun)
 
 
 def _parse_argument(name: str, method: _Method, argument: bytes) -> Message:

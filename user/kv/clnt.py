@@ -8,17 +8,18 @@ effect, or do so a little later, or never.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
 import time
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
 from user.kv.keys import KEY_BYTES_MAX, SHARDS_COUNT, VALUE_BYTES_MAX, shard_of
 from user.kv.paths import KvPaths
-from user.kv.servers import KvServer
 from user.kv.tuning import CLERK
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
     from user.kv.config import KvConfig
 
-    Ask = Callable[[KvServer, Sequence[int]], Awaitable[bytes]]
+    Ask = Callable[[AsyncRPCClnt, Sequence[int]], Awaitable[bytes]]
     """Asks a server for some of the things that are wanted, by index; returns the outcome of each of them."""
 
 _AGAIN: Final = frozenset({pb.MOVING, pb.ELSEWHERE, pb.LATER})
@@ -51,7 +52,7 @@ class AsyncKvClerk:
         self._config: KvConfig | None = None
         self.route: list[str] = [cfg.NOBODY] * SHARDS_COUNT
         """Per shard: the group to ask. A guess: whoever has the shard says so."""
-        self.servers: dict[str, KvServer] = {}
+        self.servers: dict[str, AsyncRPCClnt] = {}
         """By group."""
 
     # -- one key
@@ -89,9 +90,9 @@ class AsyncKvClerk:
         wanted = list(keys)
         values: dict[str, bytes] = {}
 
-        async def ask(server: KvServer, indices: Sequence[int]) -> bytes:
+        async def ask(server: AsyncRPCClnt, indices: Sequence[int]) -> bytes:
             part = wanted if len(indices) == len(wanted) else [wanted[index] for index in indices]
-            reply = await server.call("Get", pb.GetRequest(keys=part), pb.GetReply)
+            reply = await server.rpc("KvSrv.Get", pb.GetRequest(keys=part), pb.GetReply, CLERK.attempt_s)
             outcomes: bytes = reply.outcomes
             if any(outcomes):
                 for outcome, key, value in zip(outcomes, part, reply.values, strict=True):
@@ -116,11 +117,11 @@ class AsyncKvClerk:
         values: dict[str, bytes] = {}
         more = True
 
-        async def ask(server: KvServer, _: Sequence[int]) -> bytes:
+        async def ask(server: AsyncRPCClnt, _: Sequence[int]) -> bytes:
             nonlocal more
             # From the last key on, not from a position: between two pages keys come and go, and the shard may move.
             request = pb.ScanRequest(shard=shard, after=next(reversed(values), ""))
-            reply = await server.call("Scan", request, pb.ScanReply)
+            reply = await server.rpc("KvSrv.Scan", request, pb.ScanReply, CLERK.attempt_s)
             if reply.outcome == pb.DONE:
                 values.update(zip(reply.keys, reply.values, strict=True))
                 more = reply.more
@@ -142,7 +143,7 @@ class AsyncKvClerk:
         too long."""
         outcomes: list[int] = [pb.LATER] * len(writes)
 
-        async def ask(server: KvServer, indices: Sequence[int]) -> bytes:
+        async def ask(server: AsyncRPCClnt, indices: Sequence[int]) -> bytes:
             taken, size = 0, 0
             # What does not fit is LATER: the next round asks for it, without a pause.
             while taken < len(indices) and size < CLERK.request_bytes:
@@ -150,7 +151,7 @@ class AsyncKvClerk:
                 size += len(write.key) + len(write.value) + len(write.expected)
                 taken += 1
             request = self.book.request([writes[index] for index in indices[:taken]])
-            reply = await server.call("Write", request, pb.WriteReply)
+            reply = await server.rpc("KvSrv.Write", request, pb.WriteReply, CLERK.attempt_s)
             # Not strict: the reply is about those that were taken.
             for index, outcome in zip(indices, reply.outcomes, strict=False):
                 outcomes[index] = outcome
@@ -195,7 +196,7 @@ class AsyncKvClerk:
             return [(index, pb.ELSEWHERE) for index in indices]
         server = self.servers.get(group)
         if server is None:
-            server = self.servers[group] = KvServer(self._sc, self._paths.group(group))
+            server = self.servers[group] = AsyncRPCClnt(self._sc, self._paths.group(group))
         try:
             outcomes = await ask(server, indices)
         except (serr.NotFound, serr.Timeout, *serr.SESSION_ERRORS) as error:
@@ -245,7 +246,7 @@ class AsyncKvClerk:
         config = self._config = cfg.decode(data, self._paths.config)
         self._route_by(config)
         for group in [group for group in self.servers if group not in config.groups]:
-            await self.servers.pop(group).close()
+            await _close(self.servers.pop(group))
 
     def _route_by(self, config: KvConfig) -> None:
         for shard in range(SHARDS_COUNT):
@@ -259,7 +260,12 @@ class AsyncKvClerk:
         # One by one: while a connection is being closed, a call that still runs may open another one.
         while self.servers:
             _, server = self.servers.popitem()
-            await server.close()
+            await _close(server)
+
+
+async def _close(server: AsyncRPCClnt) -> None:
+    with contextlib.suppress(serr.SigmaError):  # a server that is gone has forgotten it
+        await server.close()
 
 
 class _Search:

@@ -169,16 +169,6 @@ class InstallRequest(_message.Message):
     digest: int
     def __init__(self, shard: _Optional[int] = ..., number: _Optional[_Union[Number, _Mapping]] = ..., part: _Optional[int] = ..., data: _Optional[bytes] = ..., last: _Optional[bool] = ..., digest: _Optional[int] = ...) -> None: ...
 
-class LineReply(_message.Message):
-    __slots__ = ("host", "port", "token")
-    HOST_FIELD_NUMBER: _ClassVar[int]
-    PORT_FIELD_NUMBER: _ClassVar[int]
-    TOKEN_FIELD_NUMBER: _ClassVar[int]
-    host: str
-    port: int
-    token: bytes
-    def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ..., token: _Optional[bytes] = ...) -> None: ...
-
 class NothingRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

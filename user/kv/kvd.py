@@ -15,7 +15,6 @@ from sigmaos_ray.ft.leading import Leadership
 from sigmaos_ray.ft.procgroups import members_of
 from user.kv.copies import Copies
 from user.kv.journal import KvJournal
-from user.kv.line import LineServer
 from user.kv.paths import KvPaths, group_number
 from user.kv.service import KvMove, KvSrv
 from user.kv.shards import Shards
@@ -58,7 +57,6 @@ class _Kvd:
             self._copies.caught_up,
         )
         self._shards: Shards | None = None
-        self._lines: LineServer | None = None
         self.services: tuple[object, ...] = ()
         """What it offers, once it leads."""
 
@@ -80,10 +78,7 @@ class _Kvd:
         self._copies.keep(self._journal.turn)
         self._shards = Shards(self._table, self._journal, lambda: lease.is_in_doubt)
         self._shards.start_aging()
-        # Before the name is there: where the lines are is the first thing that a clerk asks.
-        self._lines = LineServer(self._shards.handlers(), self._sc.proc_env.host)
-        await self._lines.start()
-        self.services = (KvSrv(self._shards, self._lines), KvMove(self._shards, self._copies, self._sc.pid))
+        self.services = (KvSrv(self._shards), KvMove(self._shards, self._copies, self._sc.pid))
         _log(f"{self._group}: serves, epoch {self._leadership.fence.epoch}")
         return True
 
@@ -91,8 +86,6 @@ class _Kvd:
         """Writes what is to be written, and resigns. In this order: nothing new comes, then nothing waits, then the
         files are closed, and only then another one may lead."""
         assert self._shards is not None
-        assert self._lines is not None
-        await self._lines.stop()
         await self._shards.stop()
         await self._copies.stop_growing()
         await self._journal.close()

@@ -6,15 +6,17 @@ import time
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.rpcsrv import immediate
 from user.kv import kv_pb2 as pb
 from user.kv.changes import State
 from user.kv.state import EMPTY
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from sigmaos_ray.rpcsrv import RpcContext
     from user.kv.changes import AnyChange, Number
     from user.kv.copies import Copies
-    from user.kv.line import LineServer
     from user.kv.shards import Shards
 
 
@@ -22,18 +24,13 @@ class KvSrv:
     """The RPC service that clerks call. How each key or write fared is in the reply's ``outcomes``; an error is for a
     whole request: Inval for what no clerk asks, Unreachable and IOErr as ``Shards`` raises them."""
 
-    def __init__(self, shards: Shards, lines: LineServer) -> None:
+    def __init__(self, shards: Shards) -> None:
         self._shards = shards
-        self._lines = lines
 
-    async def Line(self, ctx: RpcContext, request: pb.NothingRequest) -> pb.LineReply:
-        """Where this server takes lines, on which calls are quicker."""
-        return pb.LineReply(host=self._lines.host, port=self._lines.port, token=self._lines.token)
-
-    async def Get(self, ctx: RpcContext, request: pb.GetRequest) -> pb.GetReply:
+    @immediate
+    def Get(self, ctx: RpcContext, request: pb.GetRequest) -> pb.GetReply | Awaitable[pb.GetReply]:
         """The values of some keys."""
-        reply = self._shards.get(request)
-        return reply if isinstance(reply, pb.GetReply) else await reply
+        return self._shards.get(request)
 
     async def Write(self, ctx: RpcContext, request: pb.WriteRequest) -> pb.WriteReply:
         """Writes, in order; each takes effect once, however often it comes."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
 from user.kv import kv_pb2 as pb
-from user.kv.line import GET, SCAN, WRITE
 from user.kv.tuning import SERVER
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
     from user.kv.changes import AnyChange
     from user.kv.journal import KvJournal
-    from user.kv.line import Handler
     from user.kv.state import ShardTable
 
 
@@ -100,14 +98,6 @@ class Shards:
         return self._journal.log_bytes
 
     # -- what clerks ask
-
-    def handlers(self) -> dict[int, Handler]:
-        """What answers on lines, by method."""
-        return {
-            GET: lambda payload: self.get(pb.GetRequest.FromString(payload)),
-            WRITE: lambda payload: self.write(pb.WriteRequest.FromString(payload)),
-            SCAN: lambda payload: self.scan(pb.ScanRequest.FromString(payload)),
-        }
 
     def get(self, request: pb.GetRequest) -> pb.GetReply | Awaitable[pb.GetReply]:
         """The values of some keys: at once, unless the reply has to wait for the journal. Once the reply is full, the

@@ -18,10 +18,6 @@ class ClerkTuning(msgspec.Struct, frozen=True):
     long."""
     attempt_s: float = 5.0
     """How long one server may take for one try; a change is written in milliseconds."""
-    dial_s: float = 1.0
-    """How long a server's port may take to answer, before the session is used instead."""
-    without_line_s: float = 30.0
-    """After a line could not be had, how long nobody tries again: a firewall stays where it is."""
     first_pause_s: float = 0.002
     """Before a shard that moves is asked for again. It doubles each time, up to ..."""
     pause_s_max: float = 0.1
@@ -40,10 +36,6 @@ class ServerTuning(msgspec.Struct, frozen=True):
     client_age_s: float = 600.0
     """For at least so long a server knows how a silent client's last writes fared: much longer than a call is repeated
     (``ClerkTuning.timeout_s``)."""
-    calls_max: int = 256
-    """Under way on one line; a client with more is not read from until some are done."""
-    frame_bytes_max: int = 8 << 20
-    """Of one request or reply on a line. Larger ones come from no clerk."""
     part_bytes: int = 512 << 10
     """A part of a shard that moves is complete once it has so many: with one more value it still fits into a
     message."""

@@ -21,6 +21,7 @@ from kv_model import KeyModel
 
 from sigmaos_ray import AsyncSigmaClnt, serr
 from sigmaos_ray.ft.leading import LeaderData
+from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.testing.linearizability import check
 from sigmaos_ray.testing.tstate import clnt_env
 from user.kv import kv_pb2 as pb
@@ -28,7 +29,6 @@ from user.kv.clnt import AsyncKvClerk
 from user.kv.job import AsyncKvJob
 from user.kv.keys import shard_of
 from user.kv.paths import KvPaths
-from user.kv.servers import KvServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -147,12 +147,12 @@ async def test_groups_come_and_go_by_load(tstate_all: Tstate, sc: AsyncSigmaClnt
     clerk = AsyncKvClerk(sc, job.name)
     in_one_shard = (key for key in map(str, itertools.count()) if shard_of(key) == 0)
     await clerk.put_many(dict.fromkeys(itertools.islice(in_one_shard, 4000), b""))
-    server = KvServer(sc, KvPaths(job.name).group("grp-0"))
+    server = AsyncRPCClnt(sc, KvPaths(job.name).group("grp-0"))
 
     async def load() -> None:
         """Looks through many keys for some that are not there: hardly any work for the client."""
         while True:
-            await server.call("Scan", pb.ScanRequest(shard=0, after="~"), pb.ScanReply)
+            await server.rpc("KvSrv.Scan", pb.ScanRequest(shard=0, after="~"), pb.ScanReply, 5.0)
 
     loads = [asyncio.create_task(load()) for _ in range(4)]
     try:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
 from sigmaos_ray.pb.rpc_pb2 import AskLeaseReply, LeaseReply, LeaseRequest, Part, RpcReply, RpcRequest
 from sigmaos_ray.rpcsrv import RpcContext, immediate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
 
 
 class Probe:
@@ -40,6 +44,15 @@ class Probe:
         if request.method == "break":
             raise ZeroDivisionError("now")
         return RpcReply(raised=f"{self.name} {ctx.caller.principal} {request.method}")
+
+    @immediate
+    def Later(self, ctx: RpcContext, request: LeaseRequest) -> AskLeaseReply | Awaitable[AskLeaseReply]:
+        """Answers at once, or after so many milliseconds."""
+        return self._later(request) if request.lease_id else AskLeaseReply(ttl_s=0)
+
+    async def _later(self, request: LeaseRequest) -> AskLeaseReply:
+        await asyncio.sleep(request.lease_id / 1e3)
+        return AskLeaseReply(ttl_s=request.lease_id)
 
     async def Held(self, ctx: RpcContext, request: RpcRequest) -> RpcReply:
         self.ran.append(request.method)

@@ -136,6 +136,14 @@ def test_immediate_handlers(site: Site, clnt: RPCClnt) -> None:
     assert len(site.probe.ran) == before
 
 
+def test_immediate_handlers_that_have_to_wait(clnt: RPCClnt) -> None:
+    assert clnt.rpc("Probe.Later", LeaseRequest(), AskLeaseReply, 20).ttl_s == 0
+    assert clnt.rpc("Probe.Later", LeaseRequest(lease_id=10), AskLeaseReply).ttl_s == 10
+    assert clnt.rpc("Probe.Later", LeaseRequest(lease_id=10), AskLeaseReply, 20).ttl_s == 10
+    with pytest.raises(serr.Timeout):
+        clnt.rpc("Probe.Later", LeaseRequest(lease_id=60_000), AskLeaseReply, 0.1)
+
+
 @pytest.mark.parametrize("size", [1 << 20, 3 << 20])
 def test_payloads_of_one_message_and_of_several(site: Site, clnt: RPCClnt, size: int) -> None:
     text = "x" * size
