@@ -1,21 +1,25 @@
 """Running a coroutine at once, and only making a task of it if it has to wait.
 
 Most requests of a file server end without waiting for anything; a task for each of them costs more than the request.
-(Python 3.12 has eager tasks for this; 3.11 does not.) Until its first wait the coroutine runs inside the caller's
-task, so it must not use what asks for the current task there: ``asyncio.timeout`` would cancel the caller, a task group
-would wait in it. ``await asyncio.sleep(0)`` first gives it a task of its own.
+Until its first wait the coroutine runs inside the caller's task, or none, so it must not use what asks for the current
+task there: ``asyncio.timeout`` would cancel the caller, a task group would wait in it. What follows ``own_task`` is in
+a task of its own. (Python 3.12 has eager tasks for this; 3.11 does not.)
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import types
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Generator
 
 T = TypeVar("T")
+
+_OWN_TASK: Final = object()
 
 
 class Done(Generic[T]):
@@ -34,33 +38,69 @@ def start(coroutine: Coroutine[Any, Any, T]) -> Done[T] | asyncio.Task[T]:
         awaited = coroutine.send(None)
     except StopIteration as stop:
         return Done(stop.value)
-    return asyncio.get_running_loop().create_task(_rest(coroutine, awaited))
-
-
-async def _rest(coroutine: Coroutine[Any, Any, T], awaited: object) -> T:
-    # A task wants a coroutine, and what yields a future that exists already is a generator.
-    return await _go_on(coroutine, awaited)
+    if awaited is _OWN_TASK:
+        return _start_in_task(coroutine)
+    return asyncio.get_running_loop().create_task(_Rest(coroutine, awaited))
 
 
 @types.coroutine
-def _go_on(coroutine: Coroutine[Any, Any, T], awaited: object) -> Generator[Any, Any, T]:
-    """Hands what the coroutine waits for to the task, and what the task answers to the coroutine."""
-    while True:
-        try:
-            # The first future went to ``start``, which is no task: here it is yielded once more, to the loop's.
-            answer = yield awaited
-        # The task is thrown away before its end: the coroutine's ``finally`` blocks run now, not whenever it is
-        # collected.
-        except GeneratorExit:
-            coroutine.close()
-            raise
-        except BaseException as error:  # noqa: BLE001  # whatever the task throws belongs to the coroutine
-            try:
-                awaited = coroutine.throw(error)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
-        else:
-            try:
-                awaited = coroutine.send(answer)
-            except StopIteration as stop:
-                return stop.value  # type: ignore[no-any-return]
+def own_task() -> Generator[object, None, None]:
+    """For coroutines that ``start`` runs: what follows is in a task of their own, at once where no other one runs."""
+    # Within another one, nobody here can tell whether ``start`` is in between: the loop's next turn brings the task.
+    yield _OWN_TASK if asyncio.current_task() is None else None
+
+
+def _start_in_task(coroutine: Coroutine[Any, Any, T]) -> Done[T] | asyncio.Task[T]:
+    loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()
+    rest = _Rest(coroutine)
+    task = loop.create_task(rest, context=context)
+    # As asyncio's own tasks do around each of their steps; this first one is made here.
+    asyncio.tasks._enter_task(loop, task)
+    try:
+        rest.awaited = context.run(coroutine.send, None)
+    except StopIteration as stop:
+        rest.is_over = True  # the task ends with the loop's next turn
+        return Done(stop.value)
+    except BaseException:
+        rest.is_over = True
+        raise
+    finally:
+        asyncio.tasks._leave_task(loop, task)
+    return task
+
+
+class _Rest(Coroutine[Any, Any, T]):
+    """What is left of a coroutine that has begun, for the task that goes on with it."""
+
+    __slots__ = ("_coroutine", "_has_begun", "awaited", "is_over")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], awaited: object = None) -> None:
+        self._coroutine = coroutine
+        self._has_begun = False
+        self.awaited = awaited
+        """What it waits for; None if it is only to go on: the turn of the loop that it waits for has passed when the
+        task begins."""
+        self.is_over = False
+
+    def send(self, value: Any) -> Any:
+        if not self._has_begun:
+            self._has_begun = True
+            if self.is_over:
+                raise StopIteration
+            awaited, self.awaited = self.awaited, None
+            if awaited is not None:
+                return awaited  # went to whoever started it, who is no task: here it goes to the loop's
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        self._has_begun = True
+        if self.is_over:
+            raise error[0]
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        raise NotImplementedError("for a task alone")

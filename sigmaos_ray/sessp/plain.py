@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 SIZE: Final = Struct("<I")
 _NAME_BYTES_MAX: Final = 107
@@ -47,15 +47,16 @@ class Cutter:
         self._buffer = bytearray()
         self._message_bytes_max = message_bytes_max
 
-    def cut(self, data: bytes) -> Iterator[bytes]:
+    def cut(self, data: bytes) -> Iterable[bytes]:
         """The messages that are whole by now. Inval for one that is too large: what follows it is not looked at."""
+        length = len(data) - SIZE.size
+        if not self._buffer and 0 <= length <= self._message_bytes_max and SIZE.unpack_from(data)[0] == length:
+            return (data[SIZE.size :],)  # one message at a time, mostly
+        return self._cut(data)
+
+    def _cut(self, data: bytes) -> Iterator[bytes]:
         size = SIZE.size
         buffer = self._buffer
-        if not buffer and len(data) >= size and SIZE.unpack_from(data)[0] == len(data) - size:
-            if len(data) - size > self._message_bytes_max:
-                self._refuse(len(data) - size)
-            yield data[size:]  # one message at a time, mostly
-            return
         buffer += data
         at = 0
         try:

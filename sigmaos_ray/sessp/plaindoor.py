@@ -142,7 +142,9 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
             self._transport.write(data)
 
     def flush_soon(self) -> None:
-        if not self._flushes_soon:
+        if self.session is not None and not self.session.is_busy:
+            self.flush()  # nothing is under way that could share the message
+        elif not self._flushes_soon:
             self._flushes_soon = True
             asyncio.get_running_loop().call_soon(self._flush_now)
 

@@ -145,9 +145,17 @@ class ServedSession:
     # -- requests
 
     @property
+    def is_busy(self) -> bool:
+        """True while requests run that were not answered at once."""
+        return bool(self._running)
+
+    @property
     def is_full(self) -> bool:
         """True if no further request is to be taken: so many bytes are under way, or wait to be read."""
-        return self._load.is_full(sum(connection.outbox.size_bytes for connection in self.connections))
+        unread_bytes = 0
+        for connection in self.connections:
+            unread_bytes += connection.outbox.size_bytes
+        return self._load.is_full(unread_bytes)
 
     def take(self, request: Request, size_bytes: int, connection: SessionConnection) -> None:
         """Decides on a request, and runs it as far as it goes without waiting. ``size_bytes``: what it keeps in memory,
@@ -170,8 +178,8 @@ class ServedSession:
 
     def _run(self, request: Request, size_bytes: int, connection: SessionConnection) -> None:
         seqno = request.seqno
-        busy = self._why_busy(request)
-        if busy is not None:
+        # Limits are of what runs.
+        if self._running and (busy := self._why_busy(request)) is not None:
             # Through the state, too: for that the number runs by now, and a repeat of it would wait for ever.
             self._answer(seqno, _failure(serr.Retry("session", busy)), connection)
             return

@@ -110,26 +110,27 @@ class SessionServer:
         if session is None:
             self._greet(connection, frames)
             return
+        acks, requests = frames.acks, frames.requests
         try:
-            self._check(frames)
+            self._check(frames, len(acks))
         except serr.SigmaError:  # there is no use in a resume
             self._end_soon(session)
             raise
         # Before the requests of the same message: room is made for what they answer.
-        if frames.acks:
-            session.state.acknowledged(frames.acks)
-        if frames.requests or frames.bye:
-            connection.take(frames.requests, len(data), bye=frames.bye)
+        if acks:
+            session.state.acknowledged(acks)
+        if requests or frames.bye:
+            connection.take(requests, len(data), bye=frames.bye)
         elif frames.unbind and connection.can_stay:
             self._unbind(connection, session)
 
-    def _check(self, frames: Frames) -> None:
+    def _check(self, frames: Frames, acks_count: int) -> None:
         """Inval for a message that no client of the protocol sends; the session ends by it."""
         if frames.HasField("hello"):
             raise serr.Inval("hello", "a stream has one, its first message")
         if frames.HasField("welcome") or frames.replies:
             raise serr.Inval("Frames", "only servers send welcomes and replies")
-        if len(frames.acks) > self._config.session.acks_max:
+        if acks_count > self._config.session.acks_max:
             raise serr.Inval("acks", f"over {self._config.session.acks_max} in one message")
 
     def _unbind(self, connection: ServedConnection, session: ServedSession) -> None:
