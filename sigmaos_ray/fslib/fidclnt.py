@@ -317,7 +317,10 @@ class RemoteFid:
 
     def begin_write_read(self, frames: Sequence[bytes]) -> tuple[Request, Aside]:
         """``write_read`` of a thread, in two halves. Elsewhere if the thread cannot send it."""
-        request = Request(writeread=pb.Twriteread(fid=self.number, frames=frames))
+        request = Request()
+        call = request.writeread  # set in place: protobuf copies a message put into another
+        call.fid = self.number
+        call.frames.extend(frames)
         return request, self._clnt.begin(self.session, request)
 
     def finish_write_read(self, request: Request, aside: Aside, ends_s: float | None) -> Sequence[bytes]:

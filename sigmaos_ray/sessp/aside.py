@@ -12,6 +12,7 @@ import os
 import socket
 import threading
 import time
+from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sigmaos_ray import debug, serr
@@ -31,6 +32,7 @@ _log = debug.selector("SESSCLNT")
 
 _UNBIND: Final = plain.message(Frames(unbind=True).SerializeToString())
 _READ_BYTES: Final = 1 << 16
+_TIMEVAL: Final = Struct("@ll")
 
 
 class _Here(threading.local):
@@ -101,7 +103,8 @@ class AsideConnection:
             self._socket = socket.create_connection((host.strip("[]"), int(port)), limits.connect_timeout_s)
         plain.quicken(self._socket)
         self._socket.settimeout(None)
-        self._times_out = False
+        self._look_s = limits.slow_call_s
+        self._read_wait_s = 0.0
         self.acks: list[int] = []
         """Of replies that came here: they go with the next request."""
         self.is_ending = False
@@ -116,35 +119,45 @@ class AsideConnection:
 
     def send(self, frames: Frames) -> None:
         """OSError if the server may not have got it whole."""
-        self._wait_at_most(None)
         self._socket.sendall(plain.message(frames.SerializeToString()))
 
-    def receive(self, ends_s: float | None, on_slow: Callable[[], None] | None = None, slow_s: float = 0) -> Frames:
+    def receive(self, ends_s: float | None, on_slow: Callable[[], None] | None = None) -> Frames:
         """Blocks for the next message. TimeoutError once that moment is over; OSError if the connection ends.
-        ``on_slow``: called after each ``slow_s`` of waiting."""
+        ``on_slow``: called from time to time while this waits."""
         size = plain.SIZE.size
-        data = bytearray()
-        needed = size
-        while len(data) < needed:
-            data += self._read(max(_READ_BYTES, needed - len(data)), ends_s, on_slow, slow_s)
-            if needed == size and len(data) >= size:
-                needed = size + plain.SIZE.unpack_from(data)[0]
-                if needed - size > self._message_bytes_max:
-                    raise ConnectionError(f"a message of {needed - size} bytes")
+        data = self._read(_READ_BYTES, ends_s, on_slow)
+        while len(data) < size:
+            data += self._read(_READ_BYTES, ends_s, on_slow)
+        needed = size + plain.SIZE.unpack_from(data)[0]
+        if needed - size > self._message_bytes_max:
+            raise ConnectionError(f"a message of {needed - size} bytes")
+        if len(data) < needed:
+            return wire.frames_from(self._rest(data, needed, ends_s, on_slow))
         # Behind the reply that is waited for only the server's last words can come.
         self.is_ending |= len(data) > needed
-        return wire.frames_from(bytes(memoryview(data)[size:needed]))
+        return wire.frames_from(data[size:needed])
 
-    def _read(self, count: int, ends_s: float | None, on_slow: Callable[[], None] | None, slow_s: float) -> bytes:
+    def _rest(self, data: bytes, needed: int, ends_s: float | None, on_slow: Callable[[], None] | None) -> bytes:
+        """A message that has begun to come, without its size."""
+        parts, count = [data[plain.SIZE.size :]], len(data)
+        while count < needed:
+            data = self._read(needed - count, ends_s, on_slow)
+            parts.append(data)
+            count += len(data)
+        return b"".join(parts)
+
+    def _read(self, count: int, ends_s: float | None, on_slow: Callable[[], None] | None) -> bytes:
         while True:
-            left_s = None if ends_s is None else ends_s - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                raise TimeoutError
-            waits_s = left_s if on_slow is None else slow_s if left_s is None else min(left_s, slow_s)
-            self._wait_at_most(waits_s)
+            waits_s = self._look_s
+            if ends_s is not None and (left_s := ends_s - time.monotonic()) < waits_s:
+                if left_s <= 0:
+                    raise TimeoutError
+                waits_s = left_s
+            if waits_s != self._read_wait_s:
+                self._wait_at_most(waits_s)
             try:
                 data = self._socket.recv(count)
-            except TimeoutError:
+            except BlockingIOError:
                 if on_slow is not None:
                     on_slow()
                 continue
@@ -152,15 +165,15 @@ class AsideConnection:
                 raise ConnectionError("the server closed it")
             return data
 
-    def _wait_at_most(self, timeout_s: float | None) -> None:
-        # Mostly it is None, and was: the system is not asked each time.
-        if timeout_s is not None or self._times_out:
-            self._times_out = timeout_s is not None
-            self._socket.settimeout(timeout_s)
+    def _wait_at_most(self, timeout_s: float) -> None:
+        """Of each later read. The system does it, and mostly it stays: a time-out of Python's asks the system two times
+        more for each message."""
+        micros = max(round(timeout_s * 1e6), 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(*divmod(micros, 1_000_000)))
+        self._read_wait_s = timeout_s
 
     def leave(self) -> None:
         """The session that it was of is over; another one may bind it. OSError."""
-        self._wait_at_most(None)
         self._socket.sendall(_UNBIND)
 
     def wake(self) -> None:

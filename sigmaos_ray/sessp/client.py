@@ -141,11 +141,7 @@ class ClientSession:
         the request may run all the same, and ``on_late`` is called on the loop if it then worked: what the request
         made at the server (a fid, an open file) has no owner otherwise. The request is this session's until then.
         """
-        reply = await self._reply_to(self._state.request(request), on_late)
-        if reply.HasField("error"):
-            raise wire.error_from_pb(reply.error)
-        self._check_kind(request, reply)
-        return reply
+        return self._checked(request, await self._reply_to(self._state.request(request), on_late))
 
     async def _reply_to(self, seqno: int, on_late: Callable[[], None] | None = None) -> Reply:
         """The reply to a request that is queued for the main connection."""
@@ -212,12 +208,13 @@ class ClientSession:
         """Blocks for the reply, in the thread. Raises as ``call``; TimeoutError once that moment of
         ``time.monotonic`` is over. ``on_late``: see ``call``."""
         seqno, connection = aside
+        on_slow = self._is_slow if self._on_slow is not None else None
         try:
             if connection is None:
                 reply = self._again(seqno, ends_s, on_late)
             else:
                 try:
-                    reply = reply_of(connection.receive(ends_s, *self._slowness()), seqno)
+                    reply = reply_of(connection.receive(ends_s, on_slow), seqno)
                 except TimeoutError:
                     raise
                 except (OSError, AsideLost, serr.UnknownMsg) as error:
@@ -240,14 +237,7 @@ class ClientSession:
             self._state.answered_aside(seqno)
             connection.acks.append(seqno)
             self._aside.put_back(connection)
-        if reply.HasField("error"):
-            raise wire.error_from_pb(reply.error)
-        self._check_kind(request, reply)
-        return reply
-
-    def _slowness(self) -> tuple[Callable[[], None] | None, float]:
-        """What a thread that waits is to do from time to time, and how often."""
-        return (self._is_slow, self._config.session.slow_call_s) if self._on_slow is not None else (None, 0.0)
+        return self._checked(request, reply)
 
     def _is_slow(self) -> None:
         if self._on_slow is not None:
@@ -292,11 +282,17 @@ class ClientSession:
             raise self._aside_failures.pop(seqno, serr.IOErr(self.address, "the session ended"))
         return await self._reply_to(seqno, on_late)
 
-    def _check_kind(self, request: Request, reply: Reply) -> None:
-        """IOErr for a reply to another kind of request: who reads it would take absent fields for zeros."""
+    def _checked(self, request: Request, reply: Reply) -> Reply:
+        """The reply to a request; raises its error. IOErr for a reply to another kind of request: who reads it would
+        take absent fields for zeros."""
         request_kind, reply_kind = request.WhichOneof("op"), reply.WhichOneof("op")
+        if request_kind == reply_kind:
+            return reply
+        if reply_kind == "error":
+            raise wire.error_from_pb(reply.error)
         if request_kind is not None and reply_kind != _REPLY_NAMES.get(request_kind, request_kind):
             raise serr.IOErr(self.address, f"the server answered a {request_kind} with {reply_kind or 'nothing'}")
+        return reply
 
     def _came_late(self, reply: Reply) -> None:
         """A reply that nobody waits for any more."""

@@ -94,12 +94,11 @@ class ServedConnection(abc.ABC):
     def take(self, requests: Sequence[Request], message_bytes: int, *, bye: bool) -> None:
         """The requests of one message; with ``bye``: they are the session's last."""
         session = self.session
-        if len(requests) == 1 and not (bye or self._untaken or self._is_scheduled or session is None):
-            # One call at a time, mostly: it waits for none.
-            if not session.is_full:
-                session.take(requests[0], message_bytes, self)
-                self.flush()
-                return
+        is_alone = len(requests) == 1 and not (bye or self._untaken or self._is_scheduled)
+        if is_alone and session is not None and not session.is_full:  # one call at a time, mostly
+            session.take(requests[0], message_bytes, self)
+            self.flush()
+            return
         if len(requests) == 1:
             self._untaken.append((requests[0], message_bytes))
         elif message_bytes <= _SHARED_BYTES_MAX:

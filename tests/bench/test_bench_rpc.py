@@ -1,7 +1,8 @@
 """Calls by pathname beside gRPC's own, and beside calls of Ray actors.
 
-Claims: an echo of 100 bytes costs at most 0.65 of a unary call of grpcio and 0.25 of a Ray actor's; with 32 in flight
-there are at least twice as many calls a second as over grpc.aio; 1 MiB passes at 0.9 of grpcio's rate or more.
+Claims: an echo of 100 bytes costs at most 0.22 of a unary call of grpcio and 0.25 of a Ray actor's; 1 MiB passes at 1.2
+of grpcio's rate or more; of coroutines an echo costs less than over grpc.aio, and with 32 in flight there are at least
+twice as many calls a second.
 """
 
 from __future__ import annotations
@@ -82,9 +83,9 @@ def test_one_call_at_a_time(sc: SigmaClnt) -> None:
     clnt = RPCClnt(sc, SERVER)
     with grpc_server("plain") as address, grpc.insecure_channel(address, OPTIONS) as channel:
         ours, theirs = ours_and_theirs(clnt, channel, TEXT)
-        compare("an echo of 100 bytes", ("ours", ours), ("grpcio", theirs), times=1000, goal=0.65)
+        compare("an echo of 100 bytes", ("ours", ours), ("grpcio", theirs), times=1000, goal=0.22)
         ours, theirs = ours_and_theirs(clnt, channel, LARGE)
-        compare("an echo of 1 MiB", ("ours", ours), ("grpcio", theirs), times=30, goal=0.9, rates=True)
+        compare("an echo of 1 MiB", ("ours", ours), ("grpcio", theirs), times=30, goal=1.2, rates=True)
     clnt.close()
 
 
@@ -119,16 +120,16 @@ def test_beside_a_ray_actor(driver: None, sc: SigmaClnt) -> None:
     clnt.close()
 
 
-def test_many_in_flight(sc: SigmaClnt) -> None:
-    """Each on asyncio: so many loops that call, one call at a time each."""
+def test_on_asyncio(sc: SigmaClnt) -> None:
+    """So many tasks that call, one call at a time each."""
     clnt = AsyncRPCClnt(sc.asynchronous, SERVER)
 
-    async def many(call: object, times: int) -> None:
+    async def many(call: object, times: int, tasks_count: int) -> None:
         async def caller() -> None:
-            for _ in range(times // IN_FLIGHT):
+            for _ in range(times // tasks_count):
                 await call()  # type: ignore[operator]
 
-        await asyncio.gather(*(caller() for _ in range(IN_FLIGHT)))
+        await asyncio.gather(*(caller() for _ in range(tasks_count)))
 
     async def our_call() -> None:
         await clnt.rpc("EchoSrv.Echo", EchoRequest(text=TEXT), EchoReply)
@@ -146,13 +147,15 @@ def test_many_in_flight(sc: SigmaClnt) -> None:
         async def their_call() -> None:
             await unary(EchoRequest(text=TEXT))
 
-        def ours(times: int) -> None:
-            sc.run(many(our_call, times))
+        def ours(tasks_count: int) -> Work:
+            return lambda times: sc.run(many(our_call, times, tasks_count))
 
-        def theirs(times: int) -> None:
-            thread.submit(runner.run, many(their_call, times)).result()
+        def theirs(tasks_count: int) -> Work:
+            return lambda times: thread.submit(runner.run, many(their_call, times, tasks_count)).result()
 
+        compare("an echo of a coroutine", ("ours", ours(1)), ("grpc.aio", theirs(1)), times=500, goal=1.0)
         what = f"echoes, {IN_FLIGHT} in flight"
-        compare(what, ("ours", ours), ("grpc.aio", theirs), times=3200, goal=2.0, rates=True)
+        ours_many, theirs_many = ("ours", ours(IN_FLIGHT)), ("grpc.aio", theirs(IN_FLIGHT))
+        compare(what, ours_many, theirs_many, times=3200, goal=2.0, rates=True)
         thread.submit(runner.run, channel.close()).result()
     sc.run(clnt.close())
