@@ -130,9 +130,11 @@ class _Channel(OpenFile):
         """One call, or one part of a payload. Blocks for as long as the handler takes. Raises where no handler saw the
         call; what a handler raised is in the reply."""
         try:
-            request = self._request(frames)
-            if request.HasField("part"):
-                return [b"", await self._move(request.part, frames[1])]
+            request = self._headers.get(frames[0]) if len(frames) > 1 else None
+            if request is None:
+                request = self._request(frames)
+                if request.HasField("part"):
+                    return [b"", await self._move(request.part, frames[1])]
         except serr.SigmaError as error:
             return _error_reply(error)
         if self._device.is_draining:
@@ -179,16 +181,14 @@ class _Channel(OpenFile):
         if len(frames) < 2:
             raise serr.Inval(RPC_DEV, "a call has two frames: RpcRequest and argument")
         header = frames[0]
-        request = self._headers.get(header)
-        if request is None:
-            try:
-                request = RpcRequest.FromString(header)
-            except DecodeError as error:
-                raise serr.Inval(RPC_DEV, f"not an RpcRequest: {error}") from error
-            if len(header) <= _HEADER_KEPT_BYTES_MAX and not (request.argument or request.HasField("part")):
-                if len(self._headers) >= _HEADERS_MAX:
-                    self._headers.clear()
-                self._headers[header] = request
+        try:
+            request = RpcRequest.FromString(header)
+        except DecodeError as error:
+            raise serr.Inval(RPC_DEV, f"not an RpcRequest: {error}") from error
+        if len(header) <= _HEADER_KEPT_BYTES_MAX and not (request.argument or request.HasField("part")):
+            if len(self._headers) >= _HEADERS_MAX:
+                self._headers.clear()
+            self._headers[header] = request
         return request
 
     # -- payloads in parts

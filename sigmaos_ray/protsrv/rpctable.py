@@ -68,7 +68,7 @@ class RpcTable:
         begun: Any
         if method.is_immediate:
             begun = method.handler(ctx, request)
-            if not isinstance(begun, Awaitable):
+            if isinstance(begun, Message) or not isinstance(begun, Awaitable):
                 return _check_reply(name, begun)
         elif method.is_async:
             begun = method.handler(ctx, request)
