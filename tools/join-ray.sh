@@ -13,8 +13,6 @@ host=${address%:*} port=${address##*:}
 refused_max=60 # about as many seconds
 files=${TMPDIR:-/tmp}/sigmaos-join-$(id -u)-$host-$port
 
-of_this_ray() { echo "$1 .*--gcs-address=$address( |\$)"; }
-
 # A raylet without a head ends after that many seconds, not after a minute: the head has given it up long before. Where
 # the other machines are to go on without a head, somebody has asked for more.
 export RAY_gcs_rpc_server_reconnect_timeout_s="${RAY_gcs_rpc_server_reconnect_timeout_s:-10}"
@@ -30,7 +28,8 @@ installed() {
 join() {
   [ ! -e ~/.sigmaos-env ] || . ~/.sigmaos-env
   installed > "$files.installed"
-  ray start --address="$address" 9>&-
+  # Nobody here is told what workers print: it goes to files of their own.
+  ray start --address="$address" --include-log-monitor=false 9>&-
 }
 
 # Ray notes there which one a machine is in, and only `ray stop` takes it away: last, when the raylet is gone already.
@@ -41,29 +40,22 @@ is_wanted() {
 
 ask() { LC_ALL=C timeout 2 bash -c ": < /dev/tcp/$host/$port" 2>&1 && echo "it answers"; }
 
-# It outlives its raylet, for nothing.
-end_log_monitor() { pkill -u "$(id -u)" -f "$(of_this_ray log_monitor.py)" || true; }
-
 keep() {
   refused=0
   while [ "$refused" -lt "$refused_max" ]; do
-    if pgrep -u "$(id -u)" -f "$(of_this_ray raylet/raylet)" > /dev/null; then
+    if pgrep -u "$(id -u)" -f "raylet/raylet .*--gcs-address=$address( |\$)" > /dev/null; then
       refused=0
     elif ! is_wanted; then
       break
     else
       # A head that says nothing may be cut off, or starting: that is waited for.
       case $(ask) in
-        *"it answers")
-          end_log_monitor
-          join || true
-          ;;
+        *"it answers") join || true ;;
         *refused*) refused=$((refused + 1)) ;;
       esac
     fi
     sleep 1
   done
-  end_log_monitor
 }
 
 if [ "${2:-}" = keep ]; then

@@ -134,7 +134,7 @@ def test_a_host_is_added(cluster: Cluster) -> None:
 
 def test_writes_while_a_leader_of_named_is_lost(cluster: Cluster) -> None:
     """On a worker: etcd goes on. The head's named is killed first, so that the standby leads."""
-    [leader] = [host for host in cluster.workers if "named" in cluster.node_of(host)["services"]]
+    [leader] = [host for host in cluster.workers if any("named" in name for name in cluster.node_of(host)["services"])]
     if cluster.leader() is not leader:
         pid = cluster.node_of(cluster.head)["services"]["named"]["pid"]
         cluster.head.run(f"kill -9 {pid}")
