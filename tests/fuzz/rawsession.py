@@ -154,6 +154,9 @@ class RawSession:
     async def answered(self, *seqnos: int, within_s: float = ANSWER_S) -> bool:
         return await self.until(lambda: all(seqno in self.replies for seqno in seqnos), within_s)
 
+    def has_pongs(self, count: int) -> bool:
+        return self.pong_count == count
+
     def unanswered(self) -> set[int]:
         return self.requests.keys() - self.replies.keys()
 

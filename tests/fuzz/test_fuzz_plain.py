@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import secrets
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,7 +120,7 @@ async def test_half_a_message_and_then_the_end(kind: str) -> None:
         assert await session.until(lambda: session.is_over)
         async with session_of(server, kind, session_id=session.session_id, resume=True) as again:
             again.continues(session)
-            assert not server.stats.ops["putfile"]
+            assert "putfile" not in server.stats.ops
             await again.send(Frames(requests=[request]))
             assert await again.answered(request.seqno)
             assert server.stats.ops["putfile"] == 1
@@ -133,7 +134,7 @@ async def test_who_does_not_know_the_key_gets_no_session(kind: str, hello: dict[
         for session_id, shown in ((session.session_id, key), (session.session_id + 1, KEY)):
             async with session_of(server, kind, session_id=session_id, key=shown, **hello) as thief:
                 assert str(why_refused(thief)) == "closed: session (the server does not know the session)"
-                assert await thief.until(lambda thief=thief: thief.is_over)
+                assert not await thief.ended()
         assert (await session.call(stat())).HasField("stat"), "the session went on"
         assert open_counts(server) == {"main": 1}
 
@@ -310,7 +311,7 @@ async def test_a_ping_is_answered(kind: str) -> None:
     async with memfs() as server, attached(server, kind) as session:
         for count in range(1, 4):
             await session.send(Frames(ping=True))
-            assert await session.until(lambda count=count: session.pong_count == count)
+            assert await session.until(partial(session.has_pongs, count))
 
 
 async def test_a_silent_main_connection_is_dead(kind: str) -> None:
