@@ -5,11 +5,12 @@
 | acknowledged files are there after named's death | test_named_is_replaced |
 | acknowledged files are there after etcd's death | test_etcd_is_restarted |
 | a schedd's death is told to waiters, its name comes back, procs can be spawned again | test_schedd_is_replaced |
-| nothing is left after boot's own death and a stop | test_boot_itself |
+| nothing is left after boot's own death and a stop; a driver that joined outlives the instance | test_boot_itself |
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psutil
 import pytest
@@ -120,13 +121,21 @@ def _sleep(argv: list[str]) -> None:
     time.sleep(float(argv[0]))
 
 
+_DRIVER: Final = """
+import logging, os, sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
+print("joined", flush=True)
+sys.stdin.readline()
+print("alive", flush=True)
+os._exit(0)
+"""
+
+
 def test_boot_itself() -> None:
-    """kill -9 of the boot process: clients are told, `stop` cleans up what it left, a new start finds the files."""
+    """kill -9 of the boot process: clients are told, `stop` cleans up what it left, a new start finds the files. When
+    that one is stopped, Ray's own processes end, not those of users that use it."""
     with tempfile.TemporaryDirectory(prefix="sigmaos-test-") as state_dir:
-        boot.start_instance(state_dir, services=("named",), own_ray=True, on_line=lambda _line: None)
-        file = Path(state_dir) / STATE_FILE_NAME
-        instance = read_instance(file)
-        assert instance is not None
+        instance, file = _start(state_dir), Path(state_dir) / STATE_FILE_NAME
         with SigmaClnt(outside_proc_env(file)) as sc:
             sc.put_file("name/kept", b"x")
         descendants = psutil.Process(instance.boot_pid).children(recursive=True)
@@ -136,36 +145,33 @@ def test_boot_itself() -> None:
         gone, alive = psutil.wait_procs(descendants, timeout=10)
         assert not alive, f"still there: {[process.name() for process in alive]}"
         assert gone
-        boot.start_instance(state_dir, services=("named",), own_ray=True, on_line=lambda _line: None)
+        instance = _start(state_dir)
         try:
             with SigmaClnt(outside_proc_env(file)) as sc:
                 assert sc.get_file("name/kept") == b"x"
+            with _joined(instance) as driver:
+                boot.stop_instance(state_dir)
+                printed, _ = driver.communicate("\n", timeout=WITHIN_S)
+                assert printed == "alive\n"
         finally:
             boot.stop_instance(state_dir)
 
 
-def test_a_driver_that_joined_outlives_the_instance() -> None:
-    """Stopping ends Ray's own processes, not those of users that use it."""
-    script = """
-import logging, os, sys, ray
-ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
-print("joined", flush=True)
-sys.stdin.readline()
-print("alive", flush=True)
-os._exit(0)
-"""
-    with tempfile.TemporaryDirectory(prefix="sigmaos-test-") as state_dir:
-        instance = boot.start_instance(state_dir, services=("named",), own_ray=True, on_line=lambda _line: None)
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(Path(state_dir) / TOKEN_FILE_NAME)}
-        with subprocess.Popen(
-            [sys.executable, "-c", script, instance.ray_address],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | token,
-        ) as driver:
-            assert driver.stdout is not None
-            assert driver.stdout.readline() == "joined\n"
-            boot.stop_instance(state_dir)
-            printed, _ = driver.communicate("\n", timeout=WITHIN_S)
-            assert printed == "alive\n"
+def _start(state_dir: str) -> Instance:
+    return boot.start_instance(state_dir, services=("named",), own_ray=True, on_line=lambda _line: None)
+
+
+@contextlib.contextmanager
+def _joined(instance: Instance) -> Iterator[subprocess.Popen[str]]:
+    """A user's driver of the instance's Ray. It ends once it is told a line, and says that it lived."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(Path(instance.state_dir) / TOKEN_FILE_NAME)}
+    with subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, instance.ray_address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | token,
+    ) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "joined\n"
+        yield driver

@@ -36,8 +36,8 @@ WAIT_S = 60
 
 @pytest.fixture(scope="module")
 def ts() -> Iterator[Tstate]:
-    """Two nodes."""
-    with Tstate.all() as ts:
+    """Two nodes, and nothing on them but what holds files."""
+    with Tstate(("named", "ux")) as ts:
         ts.boot_node(1, num_cpus=1)
         yield ts
 
@@ -236,19 +236,26 @@ async def test_a_copy_that_is_not_in_step_is_not_read(ts: Tstate, paths: KvPaths
     await two.resign()
 
 
+@pytest.fixture
+def whole() -> Iterator[Tstate]:
+    """An instance with procs, of three nodes."""
+    with Tstate.all() as ts:
+        ts.boot_node(2, num_cpus=1)
+        yield ts
+
+
 @pytest.mark.soak
-async def test_a_store_of_two_members_outlives_a_node(ts: Tstate) -> None:
-    await asyncio.to_thread(ts.boot_node, 1, num_cpus=1)
-    async with AsyncSigmaClnt(clnt_env(ts.instance)) as sc:
+async def test_a_store_of_two_members_outlives_a_node(whole: Tstate) -> None:
+    async with AsyncSigmaClnt(clnt_env(whole.instance)) as sc:
         job = AsyncKvJob(sc, f"copies-{secrets.token_hex(4)}")
         await job.start(members=2)
         paths = KvPaths(job.name)
         await until_copies(job, 2)
-        envs = [clnt_env(ts.instance, f"clerk{number}") for number in range(2)]
+        envs = [clnt_env(whole.instance, f"clerk{number}") for number in range(2)]
         async with KvClients(envs, job.name, seed=1) as working:
             await working.wait_calls(100)
-            victim = next(node for node in await in_step(sc, paths) if node != nodes_of(ts)[0])
-            await asyncio.to_thread(ts.kill_node, victim)
+            victim = next(node for node in await in_step(sc, paths) if node != nodes_of(whole)[0])
+            await asyncio.to_thread(whole.kill_node, victim)
             await working.wait_calls(200)
             await until_copies(job, 2)
             await working.wait_calls(100)

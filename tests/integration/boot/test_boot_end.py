@@ -12,25 +12,24 @@ if TYPE_CHECKING:
 
 
 def test_what_named_kept_is_there_after_a_restart_unless_it_is_to_be_forgotten(box: Box) -> None:
+    """And a start clears what a killed daemon left."""
     box.ok("start", "--services", "named")
-    endpoints = box.status()["etcd_endpoints"]
+    before = box.status()
     box.put("name/kept", "kept")
     assert box.ok("stop") == "stopped\n"
     box.check_nothing_is_left()
+    for verb in ("ls", "status"):
+        assert "no running instance" in box.fails(verb)
+    assert box.ok("stop") == "no instance is running\n"
     box.ok("start", "--services", "named")
     assert box.ok("cat", "name/kept") == "kept"
-    assert box.status()["etcd_endpoints"] == endpoints
-    box.ok("stop")
+    after = box.status()
+    assert after["etcd_endpoints"] == before["etcd_endpoints"]
+    assert [node["id"] for node in after["kernel_nodes"]] == [node["id"] for node in before["kernel_nodes"]]
+    box.kill("boot")
     box.ok("start", "--services", "named", "--clean")
     assert "kept" not in box.ok("ls").split()
-
-
-def test_commands_after_a_stop(box: Box) -> None:
-    box.ok("start", "--services", "named")
-    box.ok("stop")
-    assert "no running instance" in box.fails("ls")
-    assert "no running instance" in box.fails("status")
-    assert box.ok("stop") == "no instance is running\n"
+    assert [str(entry) for entry in box.temp_dir.iterdir()] == [box.status()["ray_temp_dir"]] != [after["ray_temp_dir"]]
 
 
 @pytest.mark.soak
@@ -43,20 +42,10 @@ def test_stop_clears_what_a_killed_daemon_left(box: Box) -> None:
     box.check_nothing_is_left()
 
 
-def test_start_clears_what_a_killed_daemon_left(box: Box) -> None:
-    box.ok("start", "--services", "named")
-    box.put("name/kept", "kept")
-    left_dir = box.status()["ray_temp_dir"]
-    box.kill("boot")
-    box.ok("start", "--services", "named")
-    assert box.ok("cat", "name/kept") == "kept"
-    assert [str(entry) for entry in box.temp_dir.iterdir()] == [box.status()["ray_temp_dir"]] != [left_dir]
-
-
-@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+@pytest.mark.parametrize("part", ["gcs_server", pytest.param("raylet", marks=pytest.mark.soak)])
 def test_stop_while_ray_does_not_answer(box: Box, part: str) -> None:
     """Frozen, which no connection tells: boot leaves without Ray's word, and ends what hangs."""
-    box.ok("start", "--services", "named,ux")
+    box.ok("start", "--services", "named")
     boot, frozen = psutil.Process(box.pid_of("boot")), psutil.Process(box.pid_of(part))
     frozen.suspend()
     boot.terminate()
@@ -67,7 +56,7 @@ def test_stop_while_ray_does_not_answer(box: Box, part: str) -> None:
 
 def test_stop_ends_what_a_killed_raylet_left(box: Box) -> None:
     """Ray's workers go on for a while without their raylet, and nothing in their titles tells whose they are."""
-    box.ok("start", "--services", "named,ux")
+    box.ok("start", "--services", "named")
     box.kill("raylet")
     box.ok("stop")
     box.check_nothing_is_left()

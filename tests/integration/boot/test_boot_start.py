@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bootbox import Box
-
-
-def test_it_says_what_it_starts(box: Box) -> None:
-    lines = box.ok("start", "--services", "named").splitlines()
-    expected = [r"etcd \d.* at 127.0.0.1:\d+, data in .*", r"ray \d.* \(started\), \d+ cores", r"named at .*:\d+"]
-    for pattern, line in zip([*expected, r"ready in \d+\.\d s"], lines, strict=True):
-        assert re.fullmatch(pattern, line)
 
 
 QUICK = {("boot", signal.SIGINT), ("named", signal.SIGTERM)}
@@ -142,7 +134,6 @@ def test_two_starts_at_a_time(box: Box) -> None:
     with (box.state_dir / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert "another start or stop is at work" in box.fails("start")
-    assert "ready in" in box.ok("start", "--services", "named")
 
 
 _FOREIGN_RAY = """
@@ -207,7 +198,7 @@ def test_a_ray_that_runs_is_joined_and_left_running(box: Box, foreign_ray: subpr
     assert out.split() == ["0"]
 
 
-@pytest.mark.parametrize("part", ["gcs_server", "raylet"])
+@pytest.mark.parametrize("part", ["raylet", pytest.param("gcs_server", marks=pytest.mark.soak)])
 def test_a_joined_ray_that_is_gone_ends_the_instance(box: Box, foreign_ray: subprocess.Popen[str], part: str) -> None:
     """At once, and without waiting for a Ray that answers nobody."""
     assert foreign_ray.stdout is not None

@@ -17,24 +17,19 @@ if TYPE_CHECKING:
 
 
 WITHIN_S = 30.0
-CORES = 16
+CORES = 3
 
 
 @pytest.fixture(scope="module")
 def ts() -> Iterator[Tstate]:
     """An instance of its own: nodes die here."""
-    with Tstate(("named", "schedd", "ux")) as tstate:
+    with Tstate(("named", "schedd", "ux"), num_cpus=CORES - 1) as tstate:
         yield tstate
 
 
 @pytest.fixture(scope="module")
 def second(ts: Tstate) -> str:
-    return ts.boot_node(1, num_cpus=1)[0]
-
-
-@pytest.fixture(scope="module")
-def large(ts: Tstate) -> str:
-    """Has more cores than the others: what reserves as many runs there, whoever has it."""
+    """Has more cores than the first one: what reserves as many runs there, whoever has it."""
     return ts.boot_node(1, num_cpus=CORES)[0]
 
 
@@ -118,39 +113,38 @@ def test_a_node_shows_what_runs_on_it(ts: Tstate, second: str) -> None:
     assert ts.sc.wait_exit(proc.pid, WITHIN_S).is_evicted()
 
 
-def test_a_proc_that_ray_put_on_another_node(ts: Tstate, large: str) -> None:
+def test_a_proc_that_ray_put_on_another_node(ts: Tstate, second: str) -> None:
     """Its schedd says where it is, that node shows its log, and how it ended is known."""
     proc = Proc(dies_when_evicted, mcpu=CORES * 1000)
     ts.sc.spawn(proc)
     ts.sc.wait_start(proc.pid, WITHIN_S)
     found = {info.pid: info for info in ts.sc.procs()}[proc.pid]
-    assert (found.kernel_id, found.node, found.machine) == (first(ts), large, machine())
-    with ts.sc.open_reader(f"name/schedd/{large}/logs/procs/{proc.pid}.log") as log:
+    assert (found.kernel_id, found.node, found.machine) == (first(ts), second, machine())
+    with ts.sc.open_reader(f"name/schedd/{second}/logs/procs/{proc.pid}.log") as log:
         assert b"here it is" in log.read()
     ts.sc.evict(proc.pid)
     status = ts.sc.wait_exit(proc.pid, WITHIN_S)
     assert (status.is_crash(), status.msg) == (True, "exit status 7")
 
 
-def test_a_node_that_dies_takes_its_procs_along(ts: Tstate) -> None:
-    """They end as crashes that say so; boot removes the node's names; others go on."""
-    victim = ts.boot_node(1, num_cpus=1)[0]
-    doomed = [Proc(started_and_waits, kernels=[victim]), Proc(started_and_waits, mcpu=100, kernels=[victim])]
+def test_an_unknown_node_is_refused(ts: Tstate) -> None:
+    with pytest.raises(serr.NotFound, match="sigma-nowhere"):
+        ts.sc.spawn(Proc(where_am_i, kernels=["sigma-nowhere"]))
+
+
+def test_a_node_that_dies_takes_its_procs_along(ts: Tstate, second: str) -> None:
+    """They end as crashes that say so; boot removes the node's names; others go on. The last test: it ends the node."""
+    doomed = [Proc(started_and_waits, kernels=[second]), Proc(started_and_waits, mcpu=100, kernels=[second])]
     survivor = Proc(started_and_waits, kernels=[first(ts)])
     for proc in (*doomed, survivor):
         ts.sc.spawn(proc)
         ts.sc.wait_start(proc.pid, WITHIN_S)
-    ts.kill_node(victim)
+    ts.kill_node(second)
     for proc in doomed:
         status = ts.sc.wait_exit(proc.pid, WITHIN_S)
         assert status.is_crash(), status
         assert "node" in status.msg
-    until(lambda: victim not in names(ts.sc, "name/schedd") and victim not in names(ts.sc, "name/ux"))
-    until(lambda: victim not in [node.id for node in ts.instance.kernel_nodes])
+    until(lambda: second not in names(ts.sc, "name/schedd") and second not in names(ts.sc, "name/ux"))
+    until(lambda: second not in [node.id for node in ts.instance.kernel_nodes])
     ts.sc.evict(survivor.pid)
     assert ts.sc.wait_exit(survivor.pid, WITHIN_S).is_evicted()
-
-
-def test_an_unknown_node_is_refused(ts: Tstate) -> None:
-    with pytest.raises(serr.NotFound, match="sigma-nowhere"):
-        ts.sc.spawn(Proc(where_am_i, kernels=["sigma-nowhere"]))
