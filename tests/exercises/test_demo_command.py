@@ -67,9 +67,10 @@ def test_counts_the_files_of_a_directory(tmp_path: Path, environment: dict[str, 
 @pytest.mark.parametrize(
     ("number", "moment"),
     [
-        (signal.SIGINT, "counting"),
+        (signal.SIGINT, "etcd"),
+        # tests/integration/harness/test_demo_run.py has it without processes.
+        pytest.param(signal.SIGINT, "counting", marks=pytest.mark.soak),
         pytest.param(signal.SIGTERM, "counting", marks=pytest.mark.soak),
-        pytest.param(signal.SIGINT, "etcd", marks=pytest.mark.soak),
     ],
 )
 def test_a_signal_in_the_middle(environment: dict[str, str], number: signal.Signals, moment: str) -> None:

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 WITHIN_S = 40.0
 PARTS = {"NAMED_PARTITION": "named", **{service.crash_event: service.name for service in all_services()}}
 """By the fault that ends each."""
+QUICK = {"NAMED_PARTITION", "NAMED_CRASH", "UX_CRASH"}
+CASES = [
+    # The others end by the same few lines, and tests/integration/boot/test_boot_running.py kills each.
+    pytest.param(services, label, marks=marks, id=label)
+    for label in PARTS
+    for services, marks in [(("named", "ux"), ()) if label in QUICK else (None, pytest.mark.soak)]
+]
+"""Each with the services that the instance has, all of them if None."""
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +37,14 @@ def triggers(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ts(triggers: Path) -> Iterator[Tstate]:
+def ts(request: pytest.FixtureRequest, triggers: Path) -> Iterator[Tstate]:
     """An instance in which each fault waits for a file to appear. A part that was just replaced is spared: there is
     time to take the file away."""
     events = {label: {"path": str(triggers / label), "start_ms": 5000} for label in PARTS}
+    services: tuple[str, ...] | None = request.param
     os.environ["SIGMAFAIL"] = json.dumps({"events": events})
     try:
-        with Tstate.all() as tstate:
+        with Tstate(services) as tstate:
             del os.environ["SIGMAFAIL"]
             yield tstate
     finally:
@@ -70,7 +79,7 @@ def works(ts: Tstate, part: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("label", list(PARTS))
+@pytest.mark.parametrize(("ts", "label"), CASES, indirect=["ts"])
 def test_a_part_that_fails_is_replaced(ts: Tstate, triggers: Path, label: str) -> None:
     part = PARTS[label]
     old_pid = ts.instance.kernel_nodes[0].services[part].pid

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -159,3 +160,13 @@ class Box:
         assert not survivors, f"processes outlived their instance: {survivors}"
         assert not (self.state_dir / STATE_FILE_NAME).exists()
         assert list(self.temp_dir.iterdir()) == []
+
+
+def free_pair() -> int:
+    """A port that is free, and so is the next one."""
+    while True:
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError, OverflowError):
+            first.bind(("127.0.0.1", 0))
+            port: int = first.getsockname()[1]
+            second.bind(("127.0.0.1", port + 1))
+            return port

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from bootbox import free_pair
 
 if TYPE_CHECKING:
     from bootbox import Box
 
 
 def test_what_named_kept_is_there_after_a_restart_unless_it_is_to_be_forgotten(box: Box) -> None:
-    """And a start clears what a killed daemon left."""
+    """It is where it was, and a start clears what a killed daemon left."""
+    box.env["SIGMAOS_NAMED_PORT"] = str(port := free_pair())
     box.ok("start", "--services", "named")
     before = box.status()
     box.put("name/kept", "kept")
@@ -25,6 +27,7 @@ def test_what_named_kept_is_there_after_a_restart_unless_it_is_to_be_forgotten(b
     assert box.ok("cat", "name/kept") == "kept"
     after = box.status()
     assert after["etcd_endpoints"] == before["etcd_endpoints"]
+    assert after["named"]["addrs"] == before["named"]["addrs"] == [f"127.0.0.1:{port}"]
     assert [node["id"] for node in after["kernel_nodes"]] == [node["id"] for node in before["kernel_nodes"]]
     box.kill("boot")
     box.ok("start", "--services", "named", "--clean")

@@ -1,4 +1,4 @@
-"""Ray nodes that come and go: each gets a kernel node, without a command."""
+"""Ray nodes that come and go: each gets a kernel node, without a command. And a Ray that goes, as a whole."""
 
 from __future__ import annotations
 
@@ -105,6 +105,22 @@ def test_a_kernel_node_on_every_ray_node(shared: Box) -> None:
         assert shared.ok("cat", f"name/ux/{second}/f") == "x"
         _end(again)
         _wait_for_nodes(shared, 1, again)
+
+
+@pytest.mark.parametrize("part", [pytest.param("raylet", marks=pytest.mark.soak), "gcs_server"])
+def test_another_ray_replaces_one_that_was_lost(shared: Box, part: str) -> None:
+    shared.put("name/ux/~local/kept", "on disk")
+    before = shared.status()
+    boot = psutil.Process(before["boot_pid"])
+    log = shared.state_dir / "logs" / "boot.log"
+    shared.kill(part)
+    shared.until(lambda: shared.status()["ray_address"] != before["ray_address"] and shared.status()["ready"])
+    assert f"{part} ended: Ray is started again" in log.read_text(errors="replace")
+    assert shared.ok("cat", "name/ux/~local/kept") == "on disk"
+    after = shared.status()
+    assert boot.is_running()
+    assert after["etcd_endpoints"] == before["etcd_endpoints"]
+    assert not Path(before["ray_temp_dir"]).exists()
 
 
 def _roles(box: Box) -> list[list[str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -126,19 +125,3 @@ def test_the_s3_emulator_comes_back_at_its_address(running: Box) -> None:
     running.kill("emulator")
     assert running.status()["s3_endpoint"] == endpoint
     assert running.run("ls", "name/s3/~local/").returncode == 0
-
-
-@pytest.mark.parametrize("part", [pytest.param("raylet", marks=pytest.mark.soak), "gcs_server"])
-def test_another_ray_replaces_one_that_was_lost(running: Box, part: str) -> None:
-    running.put("name/ux/~local/kept", "on disk")
-    before = running.status()
-    boot = psutil.Process(before["boot_pid"])
-    log = running.state_dir / "logs" / "boot.log"
-    running.kill(part)
-    running.until(lambda: running.status()["ray_address"] != before["ray_address"] and running.status()["ready"])
-    assert f"{part} ended: Ray is started again" in log.read_text(errors="replace")
-    assert running.ok("cat", "name/ux/~local/kept") == "on disk"
-    after = running.status()
-    assert boot.is_running()
-    assert after["s3_endpoint"] == before["s3_endpoint"]
-    assert not Path(before["ray_temp_dir"]).exists()

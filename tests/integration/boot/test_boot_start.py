@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,14 +14,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from bootbox import Box, free_pair
 
 from kernel.boot import etcd
 from sigmaos_ray.config import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from bootbox import Box
 
 
 QUICK = {("boot", signal.SIGINT), ("named", signal.SIGTERM)}
@@ -71,23 +71,12 @@ def test_a_state_directory_that_cannot_be_made(box: Box) -> None:
     box.state_dir.unlink()
 
 
-def _free_pair() -> int:
-    """A port that is free, and so is the next one."""
-    while True:
-        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError, OverflowError):
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            second.bind(("127.0.0.1", port + 1))
-            return port
-
-
 def test_nameds_at_ports_that_stay(box: Box) -> None:
-    """Whoever wrote the addresses down reaches the leader, over fail-overs and another start."""
-    port = _free_pair()
+    """Whoever wrote the addresses down reaches the leader, over fail-overs."""
+    port = free_pair()
     addrs = {f"127.0.0.1:{port}", f"127.0.0.1:{port + 1}"}
     box.env["SIGMAOS_NAMED_PORT"] = str(port)
-    start = ("start", "--services", "named", "--named-count", "2")
-    box.ok(*start)
+    box.ok("start", "--services", "named", "--named-count", "2")
     at_home = box.env
     outside = {"SIGMAOS_NAMED": ",".join(sorted(addrs)), "SIGMAOS_STATE_DIR": str(box.root / "elsewhere")}
 
@@ -102,9 +91,6 @@ def test_nameds_at_ports_that_stay(box: Box) -> None:
     put("first")
     box.kill("named")
     put("second")
-    box.ok("stop")
-    box.ok(*start)
-    put("third")
     assert set(box.status()["named"]["addrs"]) <= addrs
 
 
@@ -140,32 +126,60 @@ _FOREIGN_RAY = """
 import sys, ray
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, _temp_dir=sys.argv[1])
 print(ray.get_runtime_context().gcs_address, flush=True)
-sys.stdin.read()
-from ray.util.state import list_actors
-print(sum(actor["State"] == "ALIVE" for actor in ray._private.state.actors().values()))
+for line in sys.stdin:
+    print(sum(actor["State"] == "ALIVE" for actor in ray._private.state.actors().values()), flush=True)
 ray.shutdown()
 """
 
 
-@pytest.fixture
-def foreign_ray(box: Box) -> Iterator[subprocess.Popen[str]]:
-    """A Ray that is not ours. It tells its address, and at the end of its input how many actors live in it."""
-    box.env |= {"RAY_AUTH_MODE": "disabled"}
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", _FOREIGN_RAY, str(box.temp_dir / "foreign")],
-        env=box.env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        yield process
-        process.kill()
-    subprocess.run(["rm", "-rf", str(box.temp_dir / "foreign")], check=True)
+class ForeignRay:
+    """A Ray that is not ours, in a box whose instances join it."""
+
+    def __init__(self, box: Box, process: subprocess.Popen[str]) -> None:
+        self.box = box
+        self.process = process
+        self.address = self._line()
+        box.env |= {"RAY_ADDRESS": self.address, "SIGMAOS_OWN_RAY": "0"}
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def actors_count(self) -> int:
+        """How many live in it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return int(self._line())
+
+
+@contextlib.contextmanager
+def _foreign_ray() -> Iterator[ForeignRay]:
+    with Box() as box:
+        box.env |= {"RAY_AUTH_MODE": "disabled"}
+        directory = box.temp_dir / "foreign"
+        with subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _FOREIGN_RAY, str(directory)],
+            env=box.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            yield ForeignRay(box, process)
+            process.kill()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def foreign_ray() -> Iterator[ForeignRay]:
+    """For the tests of the module; the last one that uses it ends it."""
+    with _foreign_ray() as foreign:
+        yield foreign
 
 
 _PRESET = """
 import os
+import shutil
 from sigmaos_ray import SigmaClnt, config
 def main(argv):
     with SigmaClnt() as sc:
@@ -173,15 +187,13 @@ def main(argv):
 """
 
 
-def test_a_ray_that_runs_is_joined_and_left_running(box: Box, foreign_ray: subprocess.Popen[str]) -> None:
+def test_a_ray_that_runs_is_joined_and_left_running(foreign_ray: ForeignRay, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its raylet's environment is not ours: what boot was started with is in force all the same."""
-    assert foreign_ray.stdout is not None
-    address = foreign_ray.stdout.readline().strip()
+    box = foreign_ray.box
     programs = box.root / "programs"
     programs.mkdir()
     (programs / "tells_preset.py").write_text(_PRESET)
-    joins = {"RAY_ADDRESS": address, "SIGMAOS_OWN_RAY": "0"}
-    box.env |= {**joins, "SIGMAOS_CONFIG": "remote", "PYTHONPATH": str(programs)}
+    monkeypatch.setattr(box, "env", box.env | {"SIGMAOS_CONFIG": "remote", "PYTHONPATH": str(programs)})
     printed = box.ok("start", "--services", "named,schedd,ux")
     del box.env["SIGMAOS_CONFIG"]
     assert "remote 40" in box.ok("spawn", "--wait", "tells_preset")
@@ -189,24 +201,31 @@ def test_a_ray_that_runs_is_joined_and_left_running(box: Box, foreign_ray: subpr
     if os.geteuid() == 0:
         threads = [int(name) for name in os.listdir(f"/proc/{box.pid_of('ux')}/task")]
         assert [os.getpriority(os.PRIO_PROCESS, thread) for thread in threads] == [0] * len(threads)
-    assert f"at {address} (joined), 1 cores" in printed
+    assert f"at {foreign_ray.address} (joined), 1 cores" in printed
     assert "ray_temp_dir" not in printed
     box.put("name/ux/~local/f", "x")
     assert box.ok("stop") == "stopped\n"
-    assert foreign_ray.poll() is None
-    out, _ = foreign_ray.communicate("", timeout=60)
-    assert out.split() == ["0"]
+    assert foreign_ray.process.poll() is None
+    assert foreign_ray.actors_count() == 0
 
 
-@pytest.mark.parametrize("part", ["raylet", pytest.param("gcs_server", marks=pytest.mark.soak)])
-def test_a_joined_ray_that_is_gone_ends_the_instance(box: Box, foreign_ray: subprocess.Popen[str], part: str) -> None:
+def test_a_joined_ray_that_is_gone_ends_the_instance(foreign_ray: ForeignRay) -> None:
     """At once, and without waiting for a Ray that answers nobody."""
-    assert foreign_ray.stdout is not None
-    box.env |= {"RAY_ADDRESS": foreign_ray.stdout.readline().strip(), "SIGMAOS_OWN_RAY": "0"}
+    _check_end(foreign_ray, "raylet")
+
+
+@pytest.mark.soak
+def test_a_joined_ray_without_its_control_store_ends_the_instance() -> None:
+    with _foreign_ray() as foreign:
+        _check_end(foreign, "gcs_server")
+
+
+def _check_end(foreign: ForeignRay, part: str) -> None:
+    box = foreign.box
     box.ok("start", "--services", "named,ux")
     boot = psutil.Process(box.pid_of("boot"))
     services = [psutil.Process(box.pid_of(service)) for service in ("named", "ux")]
-    for child in psutil.Process(foreign_ray.pid).children():
+    for child in psutil.Process(foreign.process.pid).children():
         if child.name() == part:
             child.kill()
     _, alive = psutil.wait_procs([boot, *services], timeout=30)

@@ -11,10 +11,8 @@ from command import Sigmaos
 
 from sigmaos_ray import Proc, SigmaClnt, serr
 from sigmaos_ray.instance import outside_proc_env
-from sigmaos_ray.realmclnt import RealmClnt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from sigmaos_ray.testing import Tstate
@@ -29,15 +27,6 @@ def elsewhere(
     monkeypatch.setenv("SIGMAOS_NAMED", f"127.0.0.1:1,{address}")
     monkeypatch.setenv("SIGMAOS_STATE_DIR", str(tmp_path / "nowhere"))
     return Sigmaos(tmp_path / "nowhere", capsys)
-
-
-@pytest.fixture
-def tenant(tstate_all: Tstate) -> Iterator[str]:
-    name = f"far-{secrets.token_hex(3)}"
-    realms = RealmClnt(tstate_all.sc)
-    realms.make(name)
-    yield name
-    realms.remove(name, remove_state=True)
 
 
 def out(elsewhere: Sigmaos, *arguments: str) -> str:
@@ -73,18 +62,6 @@ def test_its_procs_and_their_ends(elsewhere: Sigmaos) -> None:
         assert all(sc.wait_exit(pid).is_ok() for pid in pids)
         with pytest.raises(serr.NotFound):
             sc.wait_exit(pids[0])
-
-
-def test_a_tenants(tstate_all: Tstate, elsewhere: Sigmaos, tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """N-6: the root realm tells where the others' nameds are."""
-    monkeypatch.setenv("SIGMAOS_REALM", tenant)
-    with SigmaClnt(outside_proc_env()) as sc:
-        sc.put_file("name/mine", b"hi")
-        assert sc.get_named_endpoint().addrs[0] == tstate_all.sc.get_named_endpoint(tenant).addrs[0]
-    assert "mine" in out(elsewhere, "ls", "name/").split()
-    assert json.loads(out(elsewhere, "status", "--json"))["realms"][tenant]
-    monkeypatch.setenv("SIGMAOS_REALM", "nobody")
-    assert "nobody: a client of another realm" in elsewhere("ls", "name/").stderr
 
 
 def test_local_is_this_machine(elsewhere: Sigmaos, tstate_all: Tstate) -> None:

@@ -34,7 +34,7 @@ def ray_instance() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("mcpu", [0, 500])
+@pytest.mark.parametrize("mcpu", [0, pytest.param(500, marks=pytest.mark.soak)])
 def test_a_proc_that_takes_too_much_is_a_crash_that_says_so(sc: SigmaClnt, mcpu: int) -> None:
     proc = Proc("programs.hog", [str(HOG_MB)], mcpu=mcpu)
     sc.spawn(proc)

@@ -157,7 +157,7 @@ def _counted(sc: SigmaClnt, program: str, argument: int) -> object:
 
 def test_parents_that_wait_hold_no_slot(sc: SigmaClnt) -> None:
     """More of them than slots: a chain through the blocking face, a tree through the asynchronous one."""
-    assert _counted(sc, "programs.chain", 8) == 8
+    assert _counted(sc, "programs.chain", 6) == 6
     assert _counted(sc, "programs.tree", 3) == 15
 
 
