@@ -11,8 +11,6 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from ray.util import serialization_addons
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from importlib.machinery import ModuleSpec
@@ -23,7 +21,12 @@ _NAMES: Final = ("pydantic", "pyarrow", "starlette")
 
 
 def install() -> None:
-    """For this process, before Ray packs or unpacks anything. May be repeated."""
+    """For this process, before Ray packs or unpacks anything. May be repeated. A process that has not imported Ray, as
+    one that serves without it, does not need it for this."""
+    if "ray" not in sys.modules:
+        return
+    from ray.util import serialization_addons
+
     # Ray looks the function up in its module at each call: so it is enough to put another one there.
     if not isinstance(serialization_addons.apply, _Addons):
         serialization_addons.apply = _Addons(serialization_addons.apply)

@@ -26,8 +26,10 @@ _END_WAIT_S: Final = 30
 
 _HOLD_ONE: Final = """
 import json, sys, ray
+from kernel.raylib import own
 options = json.loads(sys.argv[1])
-ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="error", **options)
+with own.without_dashboard():
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="error", **options)
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 ray.shutdown()

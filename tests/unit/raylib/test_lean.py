@@ -41,3 +41,9 @@ except ModuleNotFoundError:
 def test_registered_at_the_first_import() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr
+
+
+def test_a_server_outside_of_ray_imports_none() -> None:
+    """Half of the time that such a process takes to start."""
+    script = "import sys, kernel.named.server, kernel.ux.server; assert 'ray' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
