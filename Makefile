@@ -5,9 +5,9 @@ STAMP  := $(VENV)/.sigmaos-setup
 HOST_PYTHON := $(shell command -v python3.11 || command -v python3)
 INPUT  ?=
 
-# Two halves that run side by side (tools/rings.py), about as long as each other: much of the second is waiting for
-# processes.
-SHARED := $(addprefix tests/integration/,fsspec named)
+# Two halves that run side by side (tools/rings.py), about as long as each other: the first waits more, for time-outs and
+# leases; the second starts more instances.
+SHARED := $(addprefix tests/integration/,fsspec named nodes)
 FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz tests/apps tests/faults $(SHARED)
 SECOND := tests/hosts tests/exercises tests/integration $(addprefix --ignore=,$(SHARED))
 
