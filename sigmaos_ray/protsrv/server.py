@@ -113,7 +113,11 @@ class FileServer:
         except RuntimeError as error:
             raise serr.Unreachable(f"{self._host}:{self._port}", _why_not_bound(self._host, self._port)) from error
         address = f"{self._host}:{port}"
-        self._sessions.plain_address = await self._plain.open(address)
+        try:
+            self._sessions.plain_address = await self._plain.open(address)
+        except OSError as error:
+            await server.stop(None)
+            raise serr.Unreachable(address, f"no plain connections can be taken: {error.strerror or error}") from error
         await server.start()
         self._server = server
         self.stats.start()

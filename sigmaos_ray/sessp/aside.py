@@ -239,6 +239,8 @@ class AsidePool:
         return connection
 
     def _dial(self, targets: list[str]) -> AsideConnection:
+        limits = self._config.session
+        pause_s = limits.no_plain_pause_s
         for target in targets:
             while True:
                 try:
@@ -248,10 +250,12 @@ class AsidePool:
                     _log(f"no connection to {target!r}: {error}")
                     break
                 try:
-                    connection.bind(self._hello, time.monotonic() + self._config.session.dial_timeout_s)
+                    connection.bind(self._hello, time.monotonic() + limits.dial_timeout_s)
                 except OSError as error:
                     _log(f"not bound: {error}")
                     connection.close()
+                    # Somebody is there: lost on the way, or too many at the moment.
+                    pause_s = limits.resume_timeout_s
                     if kept is None:
                         break
                 except BaseException:
@@ -259,7 +263,7 @@ class AsidePool:
                     raise
                 else:
                     return connection
-        self._not_until_s = time.monotonic() + self._config.session.no_plain_pause_s
+        self._not_until_s = time.monotonic() + pause_s
         raise Elsewhere
 
     def put_back(self, connection: AsideConnection) -> None:
