@@ -99,7 +99,8 @@ def test_programs_of_the_folder_where_one_works(cluster: Cluster) -> None:
         cluster.head.write("work/on_each.py", ON_EACH)
         lines = cluster.run(cluster.head, "cd work && python on_each.py own").stdout.splitlines()
         assert [line.partition(" ")[2] for line in lines] == [f'OK "{word}"'] * 3
-        printed = {cluster.sigmaos(cluster.workers[0], f"logs {line.split()[0]}").strip() for line in lines}
+        logs = [cluster.sigmaos(cluster.workers[0], f"logs {line.split()[0]}") for line in lines]
+        printed = {log.splitlines()[-1] for log in logs}
         assert printed == {f"printed on {host.name}" for host in cluster.machines}
 
 
