@@ -8,8 +8,8 @@ INPUT  ?=
 # Two halves that run side by side (tools/rings.py), about as long as each other: the first waits more, for time-outs and
 # leases; the second starts more instances.
 SHARED := $(addprefix tests/integration/,fsspec named nodes)
-FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz tests/apps tests/faults $(SHARED)
-SECOND := tests/hosts tests/exercises tests/integration $(addprefix --ignore=,$(SHARED))
+FIRST  := tests/unit tests/conformance tests/recipes tests/apps tests/faults $(SHARED)
+SECOND := tests/hosts tests/exercises tests/fuzz tests/integration $(addprefix --ignore=,$(SHARED))
 
 .PHONY: help demo test bench soak lint format lock protos faces clean setup
 

@@ -232,8 +232,9 @@ class Election:
 
     async def _extend(self) -> None:
         limits, sent_s = configuration.current().named, _now_s()
-        # Of what is left a part only: a member that fell silent must leave time to ask the others.
-        timeout_s = max((self._leads_until_s - sent_s) / 3, limits.extend_timeout_s_min)
+        # Of what is left a part only where there are others to ask: a member that fell silent must leave time for them.
+        left_s = self._leads_until_s - sent_s
+        timeout_s = max(left_s / 3 if self._etcd.is_several else left_s, limits.extend_timeout_s_min)
         granted_s = await self._etcd.extend(self._lease, min(timeout_s, limits.etcd_timeout_s))
         self._leads_until_s = sent_s + granted_s
 

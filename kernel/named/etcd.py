@@ -152,6 +152,11 @@ class Etcd:
             if endpoint != self._endpoints[0]:
                 stream.cancel()
 
+    @property
+    def is_several(self) -> bool:
+        """Whether there are others to go to when one fails."""
+        return len(self._endpoints) > 1
+
     async def cut(self) -> None:
         """Injects a fault: what is under way breaks, and nothing arrives from now on."""
         self._is_cut = True
@@ -381,10 +386,10 @@ class Etcd:
             stream = rpc.WatchStub(client.channel).Watch(metadata=_HAS_LEADER)
             self._watches[stream] = endpoint
             try:
-                async for changes, complete_to in _watch_once(stream, prefix, seen, deletes_only):
+                async for changes, complete_to in _watch_once(stream, prefix, seen, deletes_only, self._timeout_s):
                     yield changes, complete_to
                     seen = complete_to
-            except (rpc.AioRpcError, asyncio.InvalidStateError) as error:
+            except (rpc.AioRpcError, asyncio.InvalidStateError, TimeoutError) as error:
                 # The second is what grpc raises for a write to a stream that has broken already.
                 _log(f"watch: {error}")
                 self._failed(endpoint)
@@ -414,9 +419,10 @@ def _bare(endpoint: str) -> str:
 
 
 async def _watch_once(
-    stream: Any, prefix: bytes, after_revision: int, deletes_only: bool
+    stream: Any, prefix: bytes, after_revision: int, deletes_only: bool, timeout_s: float
 ) -> AsyncIterator[tuple[list[Change], int]]:
-    """Changes as the messages bring them, and up to which revision they are all."""
+    """Changes as the messages bring them, and up to which revision they are all. TimeoutError if the stream does not
+    begin in time."""
     # In fragments: the changes of one revision may be more than gRPC takes in one message.
     create = rpc.WatchCreateRequest(
         key=prefix,
@@ -426,7 +432,9 @@ async def _watch_once(
         fragment=True,
     )
     try:
-        await stream.write(rpc.WatchRequest(create_request=create))
+        # Of a stream that is cancelled before it began, grpc's first write never ends.
+        async with asyncio.timeout(timeout_s):
+            await stream.write(rpc.WatchRequest(create_request=create))
         async for reply in stream:
             if reply.compact_revision:
                 raise Compacted

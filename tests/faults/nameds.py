@@ -9,7 +9,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from cutter import Cutter
@@ -26,6 +26,8 @@ from sigmaos_ray.sigmap import Endpoint
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
+
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
 
 WITHIN_S = 60.0
 """For what must come at all: a bound, not a measure."""
@@ -166,4 +168,20 @@ class Nameds:
             env = ProcEnv(pid="test", realm=self.realm, named=Endpoint(addrs=addrs))
         else:
             env = ProcEnv(pid="test", realm=self.realm, state_file=str(self.state_file))
-        return await self._stack.enter_async_context(AsyncSigmaClnt(env))
+        clnt = await self._stack.enter_async_context(AsyncSigmaClnt(env))
+        if named:
+            _make_deaf(clnt)
+        return clnt
+
+
+def _make_deaf(clnt: AsyncSigmaClnt) -> None:
+    """It does not hear from those that it knows who stands by."""
+    fids = clnt.core.fids
+    attach = fids.attach
+
+    async def attach_deaf(*args: Any, **options: Any) -> RemoteFid:
+        fid = await attach(*args, **options)
+        fid.standbys = ()
+        return fid
+
+    fids.attach = attach_deaf  # type: ignore[method-assign]

@@ -46,7 +46,7 @@ async def test_how_far_it_has_come() -> None:
             rpc.WatchResponse(events=[event(6, b"c", is_delete=True), event(7, b"d")]),
         ]
     )
-    batches = [each async for each in etcd_module._watch_once(stream, b"p", 4, deletes_only=False)]
+    batches = [each async for each in etcd_module._watch_once(stream, b"p", 4, deletes_only=False, timeout_s=5)]
     assert [complete_to for _, complete_to in batches] == [5, 7]
     assert [(change.key, change.value) for changes, _ in batches for change in changes] == [
         (b"a", b"v"),
