@@ -71,6 +71,7 @@ class _StreamConnection(ServedConnection):
             # Said to the client: it may live, with two streams, and must not take this for the end of the session.
             await self._abort(self._closed_by)
         except serr.SigmaError as error:
+            self._sessions.offended(self)
             await self._abort(error)
         finally:
             self._sessions.went(self)

@@ -119,6 +119,7 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
                 else:
                     self._sessions.message(self, message)
         except serr.SigmaError as error:
+            self._sessions.offended(self)
             self.refuse(error)
             return
         if self.has_untaken and self._transport is not None:

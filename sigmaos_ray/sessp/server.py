@@ -103,19 +103,14 @@ class SessionServer:
                 session.expire_in(self._config.session.session_timeout_s, self._end_soon)
 
     def message(self, connection: ServedConnection, data: bytes) -> None:
-        """Takes one message. Raises what ends the connection, and its session: the client does not speak the
-        protocol."""
+        """Takes one message. Raises what ends the connection, and its session (``offended``)."""
         frames = wire.frames_from(data)
         session = connection.session
         if session is None:
             self._greet(connection, frames)
             return
         acks, requests = frames.acks, frames.requests
-        try:
-            self._check(frames, len(acks))
-        except serr.SigmaError:  # there is no use in a resume
-            self._end_soon(session)
-            raise
+        self._check(frames, len(acks))
         # Before the requests of the same message: room is made for what they answer.
         if acks:
             session.state.acknowledged(acks)
@@ -123,6 +118,11 @@ class SessionServer:
             connection.take(requests, len(data), bye=frames.bye)
         elif frames.unbind and connection.can_stay:
             self._unbind(connection, session)
+
+    def offended(self, connection: ServedConnection) -> None:
+        """The client does not speak the protocol: its session ends, since there is no use in a resume."""
+        if connection.session is not None:
+            self._end_soon(connection.session)
 
     def _check(self, frames: Frames, acks_count: int) -> None:
         """Inval for a message that no client of the protocol sends; the session ends by it."""

@@ -78,8 +78,8 @@ def open_counts(server: FileServer) -> dict[str, int]:
 
 
 async def test_a_length_over_the_limit_ends_the_connection_at_once(kind: str) -> None:
-    """And its session: nothing of the message is waited for."""
-    async with memfs() as server, attached(server, kind) as other:
+    """And its session, which waits for no resume: nothing of the message is waited for."""
+    async with memfs(limits(session_timeout_s=600.0)) as server, attached(server, kind) as other:
         async with attached(server, kind) as session:
             await plain_wire(session).write_raw(plain.SIZE.pack(SIZE_MAX + 1))
             why = f"invalid argument: message ({SIZE_MAX + 1} bytes: a message has at most {SIZE_MAX})"

@@ -183,8 +183,8 @@ async def test_a_resume_ends_the_older_stream(kind: str) -> None:
     ],
 )
 async def test_what_is_no_message_of_a_client_ends_its_session(kind: str, message: bytes, reason: str) -> None:
-    """The session ends at once, with a reason; the others go on."""
-    async with memfs(limits(acks_max=10)) as server:
+    """The session ends at once, with a reason, and waits for no resume; the others go on."""
+    async with memfs(limits(acks_max=10, session_timeout_s=600.0)) as server:
         async with attached(server, kind) as session:
             await session.send_bytes(message)
             assert reason in await session.ended()
