@@ -23,7 +23,7 @@ from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
 from sigmaos_ray.sessp.aside import AsideConnection, AsideLost, AsidePool, SaidBye, is_direct, reply_of
 from sigmaos_ray.sessp.channel import FORKED, check_address
-from sigmaos_ray.sessp.dialling import dial
+from sigmaos_ray.sessp.dialling import dial, forced_kind
 from sigmaos_ray.sessp.link import LinkLost
 from sigmaos_ray.sessp.state import ClientState
 
@@ -115,8 +115,10 @@ class ClientSession:
 
     async def dial(self) -> None:
         """Opens the main connection; blocks until the server welcomed it. Unreachable, and the session is over, if it
-        does not within ``dial_timeout_s``, or refuses; Inval at once for an address that is none. Called once."""
+        does not within ``dial_timeout_s``, or refuses; Inval at once for an address, or a ``SIGMAOS_TRANSPORT``, that
+        is none. Called once."""
         check_address(self.address)
+        forced_kind()  # here, where its error is the caller's
         keep_freed_memory()
         self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()

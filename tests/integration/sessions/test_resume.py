@@ -200,3 +200,11 @@ async def test_connections_are_kept_for_the_next_session(server: FileServer, kin
         assert cutter.connections_count == (1 if kind == "grpc" else 2)
         await first.close_fs()
         await second.close_fs()
+
+
+async def test_a_kind_that_is_none_is_told(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sc = AsyncFsLib(ProcEnv(pid="test", named=server.endpoint))
+    monkeypatch.setenv("SIGMAOS_TRANSPORT", "carrier pigeon")
+    with pytest.raises(serr.Inval, match="SIGMAOS_TRANSPORT"):
+        await sc.get_file("name/f")
+    await sc.close_fs()
