@@ -108,7 +108,7 @@ class KeptFile(Generic[T]):
                 if self._syncs:
                     os.fsync(file.fileno())
             os.rename(new, self._name, src_dir_fd=directory, dst_dir_fd=directory)
-        except BaseException:
+        except BaseException:  # whatever it is: half a file must not stay
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(new, dir_fd=directory)
             raise

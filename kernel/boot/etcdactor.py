@@ -79,7 +79,7 @@ class MemberServer(KernelService):
         self._etcd = etcd
         try:
             await asyncio.to_thread(etcd.wait)
-        except BaseException:
+        except BaseException:  # cancelled as well: the child must not stay
             await self.stop()
             raise
         self._watch = asyncio.create_task(self._follow(etcd), name="etcd-end")

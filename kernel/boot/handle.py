@@ -132,7 +132,7 @@ def _launch(directory: Path, request: BootRequest, on_line: Callable[[str], None
                 )
             os.close(writing)
             _follow(reports, on_line, logs)
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: a daemon that nobody follows must not stay
         if daemon is not None:
             _end_daemon(daemon)
             left = read_instance(directory / STATE_FILE_NAME)

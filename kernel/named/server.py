@@ -100,7 +100,7 @@ class NamedServer(KernelService):
             endpoint = await self._serve()
             self._follower.start()
             await self._election.stand(Candidate.here(self._args.kernel_id, endpoint))
-        except BaseException:
+        except BaseException:  # cancelled as well: what has begun is to end
             await self.stop()
             raise
         self._bridge.start()
@@ -165,7 +165,7 @@ class NamedServer(KernelService):
         endpoint = await self.stand()
         try:
             await self.lead()
-        except BaseException:
+        except BaseException:  # cancelled as well: a candidate must not stay
             await self.stop()
             raise
         return endpoint

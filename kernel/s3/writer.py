@@ -224,7 +224,7 @@ class ObjectWriter(OpenFile):
                     raise self._failed
                 if self._is_needed:
                     await self._appear()
-            except BaseException:
+            except BaseException:  # cancelled as well: see below
                 # Also when it is cancelled: what was sent would stay in S3, and be paid for.
                 await self._drop()
                 raise

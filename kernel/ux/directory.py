@@ -214,7 +214,7 @@ class UxDir(UxNode, Dir):
         file = node.files.adopt(fd) if isinstance(node, UxFile) and fd is not None else None
         try:
             await self.settle()
-        except BaseException:
+        except BaseException:  # cancelled as well: nobody else would close it
             if file is not None:
                 await file.abort()
             raise
@@ -316,7 +316,7 @@ class UxDir(UxNode, Dir):
         try:
             # Through an opening like any other: under the file's lock, so that it does not mix with writes under way.
             count = await file.write(offset, data, how.fence, how.lease)
-        except BaseException:
+        except BaseException:  # cancelled as well: nobody else would close it
             await file.abort()
             raise
         await file.close()
