@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ProcSpec(_message.Message):
-    __slots__ = ("pid", "program", "args", "env", "mcpu", "mem_mb", "realm", "parent_pid", "fresh", "pickled", "spawned_s", "kernel_id", "kernels", "secrets", "package")
+    __slots__ = ("pid", "program", "args", "env", "mcpu", "mem_mb", "realm", "parent_pid", "fresh", "pickled", "spawned_s", "kernel_id", "kernels", "secrets", "package", "reuse")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class ProcSpec(_message.Message):
     KERNELS_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
     PACKAGE_FIELD_NUMBER: _ClassVar[int]
+    REUSE_FIELD_NUMBER: _ClassVar[int]
     pid: str
     program: str
     args: _containers.RepeatedScalarFieldContainer[str]
@@ -47,7 +48,8 @@ class ProcSpec(_message.Message):
     kernels: _containers.RepeatedScalarFieldContainer[str]
     secrets: _containers.RepeatedCompositeFieldContainer[_sigmap_pb2.Secret]
     package: str
-    def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[float] = ..., mem_mb: _Optional[float] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ..., kernels: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[_sigmap_pb2.Secret, _Mapping]]] = ..., package: _Optional[str] = ...) -> None: ...
+    reuse: bool
+    def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[float] = ..., mem_mb: _Optional[float] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ..., kernels: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[_sigmap_pb2.Secret, _Mapping]]] = ..., package: _Optional[str] = ..., reuse: _Optional[bool] = ...) -> None: ...
 
 class ProcStatus(_message.Message):
     __slots__ = ("code", "msg", "data", "crash", "times")
@@ -194,3 +196,115 @@ class ListProcsReply(_message.Message):
     PROCS_FIELD_NUMBER: _ClassVar[int]
     procs: _containers.RepeatedCompositeFieldContainer[ProcInfo]
     def __init__(self, procs: _Optional[_Iterable[_Union[ProcInfo, _Mapping]]] = ...) -> None: ...
+
+class LeasedProc(_message.Message):
+    __slots__ = ("pid", "number")
+    PID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    pid: str
+    number: int
+    def __init__(self, pid: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class LeaseRunner(_message.Message):
+    __slots__ = ("machine", "os_pid", "started_ticks", "ray_node_id", "kernel_id")
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    OS_PID_FIELD_NUMBER: _ClassVar[int]
+    STARTED_TICKS_FIELD_NUMBER: _ClassVar[int]
+    RAY_NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    machine: str
+    os_pid: int
+    started_ticks: int
+    ray_node_id: str
+    kernel_id: str
+    def __init__(self, machine: _Optional[str] = ..., os_pid: _Optional[int] = ..., started_ticks: _Optional[int] = ..., ray_node_id: _Optional[str] = ..., kernel_id: _Optional[str] = ...) -> None: ...
+
+class LeaseEnded(_message.Message):
+    __slots__ = ("proc", "status")
+    PROC_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    proc: LeasedProc
+    status: ProcStatus
+    def __init__(self, proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
+
+class LeaseNextRequest(_message.Message):
+    __slots__ = ("lease", "runner", "ended")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    runner: LeaseRunner
+    ended: LeaseEnded
+    def __init__(self, lease: _Optional[str] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., ended: _Optional[_Union[LeaseEnded, _Mapping]] = ...) -> None: ...
+
+class LeaseNextReply(_message.Message):
+    __slots__ = ("proc", "number", "over")
+    PROC_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    proc: ProcSpec
+    number: int
+    over: bool
+    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., number: _Optional[int] = ..., over: _Optional[bool] = ...) -> None: ...
+
+class LeaseTellRequest(_message.Message):
+    __slots__ = ("lease", "proc", "began", "started", "reported", "waits")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    PROC_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    REPORTED_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    proc: LeasedProc
+    began: LeaseRunner
+    started: bool
+    reported: ProcStatus
+    waits: bool
+    def __init__(self, lease: _Optional[str] = ..., proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., began: _Optional[_Union[LeaseRunner, _Mapping]] = ..., started: _Optional[bool] = ..., reported: _Optional[_Union[ProcStatus, _Mapping]] = ..., waits: _Optional[bool] = ...) -> None: ...
+
+class LeaseHeedRequest(_message.Message):
+    __slots__ = ("lease",)
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    lease: str
+    def __init__(self, lease: _Optional[str] = ...) -> None: ...
+
+class LeaseHeedReply(_message.Message):
+    __slots__ = ("evicted", "killed", "over")
+    EVICTED_FIELD_NUMBER: _ClassVar[int]
+    KILLED_FIELD_NUMBER: _ClassVar[int]
+    OVER_FIELD_NUMBER: _ClassVar[int]
+    evicted: _containers.RepeatedCompositeFieldContainer[LeasedProc]
+    killed: _containers.RepeatedCompositeFieldContainer[LeasedProc]
+    over: bool
+    def __init__(self, evicted: _Optional[_Iterable[_Union[LeasedProc, _Mapping]]] = ..., killed: _Optional[_Iterable[_Union[LeasedProc, _Mapping]]] = ..., over: _Optional[bool] = ...) -> None: ...
+
+class ProcStart(_message.Message):
+    __slots__ = ("proc", "instance", "log_dir")
+    PROC_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    LOG_DIR_FIELD_NUMBER: _ClassVar[int]
+    proc: ProcSpec
+    instance: bytes
+    log_dir: str
+    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., instance: _Optional[bytes] = ..., log_dir: _Optional[str] = ...) -> None: ...
+
+class ProcWord(_message.Message):
+    __slots__ = ("loaded", "started", "reported", "waits", "done")
+    LOADED_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
+    REPORTED_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    loaded: ProcLoaded
+    started: bool
+    reported: ProcStatus
+    waits: bool
+    done: ProcStatus
+    def __init__(self, loaded: _Optional[_Union[ProcLoaded, _Mapping]] = ..., started: _Optional[bool] = ..., reported: _Optional[_Union[ProcStatus, _Mapping]] = ..., waits: _Optional[bool] = ..., done: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
+
+class ProcLoaded(_message.Message):
+    __slots__ = ("modules",)
+    MODULES_FIELD_NUMBER: _ClassVar[int]
+    modules: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, modules: _Optional[_Iterable[str]] = ...) -> None: ...
