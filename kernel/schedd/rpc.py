@@ -13,6 +13,7 @@ from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
 from sigmaos_ray.proc import Status
 from sigmaos_ray.rpcsrv import RpcContext, immediate
+from sigmaos_ray.sessp import wire
 
 if TYPE_CHECKING:
     from kernel.schedd.node_procs import NodeProcs
@@ -28,6 +29,16 @@ class Schedd:
     @immediate
     def Spawn(self, ctx: RpcContext, request: pb.SpawnRequest) -> pb.SpawnReply:
         return pb.SpawnReply(kernel_id=self._procs.spawn(request.proc))
+
+    @immediate
+    def SpawnBurst(self, ctx: RpcContext, request: pb.SpawnBurstRequest) -> pb.SpawnBurstReply:
+        reply = pb.SpawnBurstReply()
+        for index, spec in enumerate(request.procs):
+            try:
+                reply.kernel_id = self._procs.spawn(spec)
+            except serr.SigmaError as error:
+                reply.refused.add(index=index, error=wire.error_to_pb(error))
+        return reply
 
     @immediate
     def Package(self, ctx: RpcContext, request: pb.PackageRequest) -> pb.PackageReply:
@@ -76,6 +87,26 @@ class Schedd:
     def Exited(self, ctx: RpcContext, request: pb.ExitedRequest) -> pb.EmptyReply:
         self._procs.reported(request.pid, Status.from_pb(request.status))
         return pb.EmptyReply()
+
+    @immediate
+    def Children(self, ctx: RpcContext, request: pb.ChildrenRequest) -> pb.ChildrenReply:
+        children = (proc for proc in self._procs.table.all() if proc.spec.parent_pid == request.parent_pid)
+        return pb.ChildrenReply(pids=[proc.pid for proc in sorted(children, key=lambda proc: proc.number)])
+
+    @immediate
+    def Load(self, ctx: RpcContext, request: pb.LoadRequest) -> pb.LoadReply:
+        size = self._procs.table.counters.size
+        load = pb.LoadReply(cores=size.cores, mem_mb=size.mem_mb, be_cores=self._procs.be_cores)
+        for proc in self._procs.table.all():
+            elsewhere = proc.runner is not None and proc.runner.kernel_id not in ("", proc.spec.kernel_id)
+            if elsewhere or proc.phase is ProcPhase.EXITED:
+                continue
+            cores = proc.spec.mcpu / 1000 if proc.latency_critical else load.be_cores
+            # What the node could never give waits elsewhere, or for ever: it takes nothing from others.
+            if cores <= load.cores and proc.spec.mem_mb <= load.mem_mb:
+                load.wanted_cores += cores
+                load.wanted_mem_mb += proc.spec.mem_mb
+        return load
 
     async def ListProcs(self, ctx: RpcContext, request: pb.ListProcsRequest) -> pb.ListProcsReply:
         procs = sorted(self._procs.table.all(), key=lambda proc: proc.number)

@@ -99,6 +99,28 @@ class SpawnReply(_message.Message):
     kernel_id: str
     def __init__(self, kernel_id: _Optional[str] = ...) -> None: ...
 
+class SpawnBurstRequest(_message.Message):
+    __slots__ = ("procs",)
+    PROCS_FIELD_NUMBER: _ClassVar[int]
+    procs: _containers.RepeatedCompositeFieldContainer[ProcSpec]
+    def __init__(self, procs: _Optional[_Iterable[_Union[ProcSpec, _Mapping]]] = ...) -> None: ...
+
+class SpawnRefusal(_message.Message):
+    __slots__ = ("index", "error")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    error: _sigmap_pb2.Rerror
+    def __init__(self, index: _Optional[int] = ..., error: _Optional[_Union[_sigmap_pb2.Rerror, _Mapping]] = ...) -> None: ...
+
+class SpawnBurstReply(_message.Message):
+    __slots__ = ("kernel_id", "refused")
+    KERNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    kernel_id: str
+    refused: _containers.RepeatedCompositeFieldContainer[SpawnRefusal]
+    def __init__(self, kernel_id: _Optional[str] = ..., refused: _Optional[_Iterable[_Union[SpawnRefusal, _Mapping]]] = ...) -> None: ...
+
 class PackageRequest(_message.Message):
     __slots__ = ("folder", "machine")
     FOLDER_FIELD_NUMBER: _ClassVar[int]
@@ -164,6 +186,36 @@ class ExitedRequest(_message.Message):
     pid: str
     status: ProcStatus
     def __init__(self, pid: _Optional[str] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
+
+class ChildrenRequest(_message.Message):
+    __slots__ = ("parent_pid",)
+    PARENT_PID_FIELD_NUMBER: _ClassVar[int]
+    parent_pid: str
+    def __init__(self, parent_pid: _Optional[str] = ...) -> None: ...
+
+class ChildrenReply(_message.Message):
+    __slots__ = ("pids",)
+    PIDS_FIELD_NUMBER: _ClassVar[int]
+    pids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, pids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LoadRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LoadReply(_message.Message):
+    __slots__ = ("cores", "wanted_cores", "mem_mb", "wanted_mem_mb", "be_cores")
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    WANTED_CORES_FIELD_NUMBER: _ClassVar[int]
+    MEM_MB_FIELD_NUMBER: _ClassVar[int]
+    WANTED_MEM_MB_FIELD_NUMBER: _ClassVar[int]
+    BE_CORES_FIELD_NUMBER: _ClassVar[int]
+    cores: float
+    wanted_cores: float
+    mem_mb: float
+    wanted_mem_mb: float
+    be_cores: float
+    def __init__(self, cores: _Optional[float] = ..., wanted_cores: _Optional[float] = ..., mem_mb: _Optional[float] = ..., wanted_mem_mb: _Optional[float] = ..., be_cores: _Optional[float] = ...) -> None: ...
 
 class ListProcsRequest(_message.Message):
     __slots__ = ()
