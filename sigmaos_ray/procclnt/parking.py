@@ -1,7 +1,8 @@
 """Giving a core back while a proc waits.
 
-A proc that waits for another one must not hold the core which that one needs. What gives a core back is known to the
-runner's host alone, a Ray worker: it installs a ``Parking`` here. Blocking faces wait through ``result``.
+A proc that waits for another one must not hold the core which that one needs. A proc in a process of its own tells its
+lease that it waits (``lease.ProcLease``), from whichever thread. For one that runs in a Ray worker itself the worker
+installs a ``Parking`` here, and blocking faces wait through ``result``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from sigmaos_ray import config
+from sigmaos_ray.procclnt.lease import installed as installed_lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,6 +52,13 @@ def installed() -> Parking | None:
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
     """Around a wait for another proc, on whichever loop: see ``parkedloop``."""
+    lease = installed_lease()
+    with _counted() if lease is None else lease.waiting():
+        yield
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
     global _waits_count
     with _counting:
         _waits_count += 1
