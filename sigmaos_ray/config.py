@@ -389,6 +389,18 @@ class Workers(msgspec.Struct, frozen=True):
     """How often a worker on a Ray node without a kernel node looks whether there is one now."""
     reap_timeout_s: float = 2.0
     """How long children of a proc that were killed may take to be gone: those in an uninterruptible call stay."""
+    word_bytes_max: int = 64 << 20
+    """Of what a proc's process says at a time, such as its status with all of its data."""
+    template_start_timeout_s: float = 60.0
+    """How long a worker's templates may take to start, or to give a process."""
+    template_end_timeout_s: float = 3.0
+    """How long a template whose worker is gone may take to end what it forked, before it is killed."""
+    template_tries_max: int = 3
+    """A process of a proc that ended before it had one is replaced so many times, then the proc has none."""
+    program_templates_max: int = 4
+    """Programs whose modules a worker keeps imported; those used last."""
+    import_timeout_s: float = 20.0
+    """A program whose modules take longer to import has no template; each of its procs imports them."""
     executables_kept_max: int = 64
     """Executable files that a node keeps copies of."""
     fetch_tries_max: int = 5

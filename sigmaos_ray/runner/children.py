@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import os
-from typing import Final
-
-import psutil
+import select
+import signal
+import time
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import config
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 # Of prctl(2), for which Python has neither a function nor names.
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_libc: Final = ctypes.CDLL(None)
 
 
 def adopt_orphans() -> None:
@@ -20,41 +26,96 @@ def adopt_orphans() -> None:
     # Who leads a session leads a group already, and setpgid refuses it.
     if os.getpgid(0) != os.getpid():
         os.setpgid(0, 0)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def own() -> frozenset[int]:
-    """The process ids of this process's children; costs one system call if there are none."""
+def die_with_parent(parent_os_pid: int) -> None:
+    """From now on this process is killed when its parent ends, at once if it has ended. The parent must have forked it
+    on its only thread."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent_os_pid:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def has_any() -> bool:
+    """Whether this process has children; costs one system call."""
     try:
         # WNOWAIT: a child that ended is looked at and left, for it is its program that reaps it.
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
-        return frozenset()
-    return frozenset(child.pid for child in psutil.Process().children())
+        return False
+    return True
 
 
-def end_all(spared: frozenset[int] = frozenset()) -> None:
-    """Kills and reaps this process's descendants, but not those below ``spared``. Blocks for at most about 2 s."""
+def own() -> frozenset[int]:
+    """The process ids of this process's children; costs one system call if there are none."""
+    return frozenset(_below(os.getpid())) if has_any() else frozenset()
+
+
+def _below(os_pid: int) -> list[int]:
+    """The children of a process, those included that ended and were not reaped; none if it is gone."""
+    found: list[int] = []
+    try:
+        # A child is its thread's that forked it.
+        for thread in os.listdir(f"/proc/{os_pid}/task"):
+            with open(f"/proc/{os_pid}/task/{thread}/children", "rb") as file:
+                found += map(int, file.read().split())
+    except (FileNotFoundError, ProcessLookupError):
+        return found
+    return found
+
+
+def end_all(spared: Iterable[int] = (), reaped: Callable[[int, int], None] | None = None) -> bool:
+    """Kills and reaps this process's descendants, but not those below ``spared``. Blocks for at most about 2 s; false
+    if some are left then: in an uninterruptible call, the kernel ends them when it is over. ``reaped(os_pid, status)``
+    is called for each child, with the status of wait(2)."""
+    kept = frozenset(spared)
+    if not has_any():
+        return True
+    ends_s = time.monotonic() + config.current().workers.reap_timeout_s
     # Again and again: those whose parent is killed become this process's children meanwhile, and some fork.
-    while remaining := own() - spared:
-        children = [child for child in psutil.Process().children() if child.pid in remaining]
-        tree = children + [process for child in children for process in _below(child)]
-        for process in tree:
-            _kill(process)
-        _, alive = psutil.wait_procs(tree, timeout=config.current().workers.reap_timeout_s)
-        if alive:  # in an uninterruptible call: the kernel ends them when it is over
-            return
+    while remaining := own() - kept:
+        for os_pid in remaining:
+            _kill_tree(os_pid)
+        if not _reap(remaining, ends_s, reaped):
+            return False
+    return True
 
 
-def _below(process: psutil.Process) -> list[psutil.Process]:
+def _kill_tree(os_pid: int) -> None:
+    below = _below(os_pid)
+    _kill(os_pid)
+    for child in below:
+        _kill_tree(child)
+
+
+def _kill(os_pid: int) -> None:
     try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
+        os.kill(os_pid, signal.SIGKILL)
+    except ProcessLookupError:
         return
+
+
+def _reap(os_pids: Iterable[int], ends_s: float, reaped: Callable[[int, int], None] | None) -> bool:
+    """Whether all of these children ended in time."""
+    for os_pid in os_pids:
+        try:
+            if not ends(os_pid, ends_s - time.monotonic()):
+                return False
+            _, status = os.waitpid(os_pid, 0)
+        except (ChildProcessError, ProcessLookupError):  # a program's own thread was faster
+            continue
+        if reaped is not None:
+            reaped(os_pid, status)
+    return True
+
+
+def ends(os_pid: int, timeout_s: float) -> bool:
+    """Blocks until a process has ended; false if that takes too long. ProcessLookupError if there is none."""
+    pidfd = os.pidfd_open(os_pid)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(max(timeout_s, 0.0) * 1e3))
+    finally:
+        os.close(pidfd)

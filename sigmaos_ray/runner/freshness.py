@@ -6,10 +6,12 @@ itself, which runs.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
-from typing import Final
+import sysconfig
+from typing import Final, TypeAlias
 
 _OURS: Final = ("sigmaos_ray", "kernel")
 
@@ -54,3 +56,30 @@ def _changed_ns(file: str) -> int:
         return os.stat(file).st_mtime_ns
     except OSError:
         return 0
+
+
+Stamp: TypeAlias = tuple[int, int, int]
+"""What a file was like: when it changed, its size, its number on the disk."""
+
+
+def stamp_of(file: str) -> Stamp:
+    """Zeros for a file that is gone."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    """Where what is installed stands."""
+    paths = (sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib"))
+    return tuple({os.path.join(os.path.realpath(path), "") for path in paths} | {"<frozen"})
+
+
+def is_users(name: str, file: object) -> bool:
+    """Whether a module may be edited while procs run: it is neither installed nor this package."""
+    if not isinstance(file, str) or name.partition(".")[0] in _OURS or name == "__main__":
+        return False
+    return not ("site-packages" in file or "dist-packages" in file or file.startswith(_installed()))

@@ -6,6 +6,7 @@ none, what Python and the C library printed on a fatal signal is read.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.proc import Tpid
 
 DIR: Final = "procs"
-_SPARES: Final = ".spares"
+SPARES: Final = ".spares"
 # Logs may be of any size, and what a dying process left is at the end.
 _TAIL_BYTES: Final = 16 << 10
 _HEADER: Final = re.compile(r"^== \S+ .* os_pid=(\d+) ")
@@ -30,9 +31,10 @@ def path(log_dir: str, pid: Tpid) -> Path:
     return Path(log_dir) / DIR / f"{pid}.log"
 
 
-def spare(log_dir: str, os_pid: int) -> Path:
-    """Where a process that runs procs writes while it is not clear that there is anything to keep."""
-    return Path(log_dir) / DIR / _SPARES / str(os_pid)
+def spare(log_dir: str, name: int | str) -> Path:
+    """Where a process that runs procs writes while it is not clear that there is anything to keep. ``name`` begins with
+    the number of the process that made the file."""
+    return Path(log_dir) / DIR / SPARES / str(name)
 
 
 def _begins_with(file: Path, wanted: bytes) -> bool:
@@ -45,7 +47,7 @@ def rescue(log_dir: str, pid: Tpid) -> None:
     log = path(log_dir, pid)
     # By the header, since a spare log is named after its process, and numbers of processes are used again.
     wanted = f"== {pid} ".encode()
-    for file in (Path(log_dir) / DIR / _SPARES).glob("[0-9]*"):
+    for file in (Path(log_dir) / DIR / SPARES).glob("[0-9]*"):
         try:
             if _begins_with(file, wanted):
                 file.replace(log)
@@ -66,6 +68,13 @@ def footer(pid: Tpid, words: str) -> bytes:
 def exit_words(code: int) -> str:
     """``exit status 7`` and its like, of what the program passed to ``exit``: the system keeps 8 bits of it."""
     return f"exit status {code & 0xFF}"
+
+
+def wait_words(wait_status: int) -> str:
+    """How a process ended, of its status of wait(2)."""
+    if os.WIFSIGNALED(wait_status):
+        return signal_words(os.WTERMSIG(wait_status))
+    return exit_words(os.WEXITSTATUS(wait_status))
 
 
 def signal_words(signal_number: int) -> str:

@@ -95,16 +95,21 @@ def _main_of(module: object, program: str) -> Callable[..., object]:
 
 def run(main: Callable[..., object], argv: list[str]) -> Status:
     """Calls it with the arguments alone, and awaits it if it is a coroutine. Never raises."""
+    return ended(main, argv)[0]
+
+
+def ended(main: Callable[..., object], argv: list[str]) -> tuple[Status, int]:
+    """The same, with the exit code that its process has if it is its own."""
     try:
         returned = main(argv) if _takes_arguments(main) else main()
         if inspect.iscoroutine(returned):
             returned = asyncio.run(returned)
-        return _of_return(returned)
+        return _of_return(returned), 0
     except SystemExit as stop:
         return _of_exit(stop.code)
     except BaseException as error:  # noqa: BLE001  # the program's error is its status
         traceback.print_exc(file=sys.stderr)
-        return Status.err(_last_line(error))
+        return Status.err(_last_line(error)), 1
 
 
 def _takes_arguments(main: Callable[..., object]) -> bool:
@@ -124,14 +129,14 @@ def _of_return(value: object) -> Status:
         return Status.err(f"main returned a {type(value).__name__}: {error.msg}")
 
 
-def _of_exit(code: object) -> Status:
+def _of_exit(code: object) -> tuple[Status, int]:
     """The status of a program that called ``sys.exit``: 0 is OK, anything else a crash (X-11)."""
     if code is None or code == 0:
-        return Status.ok()
+        return Status.ok(), 0
     if isinstance(code, int):
-        return Status.crash(proclog.exit_words(code))
+        return Status.crash(proclog.exit_words(code)), code & 0xFF
     print(code, file=sys.stderr)
-    return Status.crash(f"{proclog.exit_words(1)}: {code}")
+    return Status.crash(f"{proclog.exit_words(1)}: {code}"), 1
 
 
 def _last_line(error: BaseException) -> str:
