@@ -331,11 +331,11 @@ class ServerState:
         for seqno in seqnos:
             self._forget(seqno)
 
-    def resumed(self, outstanding: Iterable[int], numbered_to: int = 0) -> None:
-        """The client came back and waits for these: it has all other replies to requests up to ``numbered_to`` (0: to
-        any), whatever acknowledgements were lost."""
+    def resumed(self, outstanding: Iterable[int], numbered_to: int) -> None:
+        """The client came back and waits for these: it has all other replies to requests up to ``numbered_to``,
+        whatever acknowledgements were lost."""
         for seqno in self._kept.keys() - set(outstanding):
-            if not numbered_to or seqno <= numbered_to:
+            if seqno <= numbered_to:
                 self._forget(seqno)
 
     def kept(self, seqno: int) -> bytes:

@@ -276,6 +276,8 @@ def test_a_hello_spares_the_replies_of_what_came_after_it() -> None:
         server.replied(seqno, b"reply")
     server.resumed([1], numbered_to=2)
     assert [server.arrived(seqno) for seqno in (1, 2, 3)] == [Treatment.RESEND, Treatment.REFUSE, Treatment.RESEND]
+    server.resumed([], numbered_to=0)  # the client had given no number then
+    assert [server.arrived(seqno) for seqno in (1, 2, 3)] == [Treatment.RESEND, Treatment.REFUSE, Treatment.RESEND]
 
 
 def test_what_was_answered_beside_is_not_taken_back() -> None:

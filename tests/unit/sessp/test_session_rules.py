@@ -43,7 +43,7 @@ class World:
         hello = self.client.hello().hello
         assert self.client.welcomed(Welcome(server_id=SERVER_ID, accepted=True))
         if hello.resume:
-            self.server.resumed(hello.outstanding)
+            self.server.resumed(hello.outstanding, hello.numbered_to)
 
     def ask(self) -> None:
         seqno = self.client.request(Request(read=pb.Tread(fid=len(self.seqnos))))
@@ -165,7 +165,7 @@ def test_resume_forgets_what_the_client_has() -> None:
         server.arrived(seqno)
     server.replied(1, b"reply")
     server.replied(2, b"reply")
-    server.resumed([2, 3])
+    server.resumed([2, 3], numbered_to=3)
     assert server.arrived(1) is Treatment.REFUSE
     assert server.arrived(2) is Treatment.RESEND
     assert server.arrived(3) is Treatment.WAIT
