@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from sigmaos_ray.sessp import wire
+from sigmaos_ray.sessp.link import KIND_VARIABLE, forced_kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 def child_spec(proc: Proc, env: ProcEnv) -> pb.ProcSpec:
     """The proc as its schedd gets it: the spawner's child, in its realm, with its secrets, and with its debug, perf and
-    fault settings unless the proc has its own."""
+    fault settings, and the kind of connections that its own environment forces, unless the proc has its own."""
     spec = proc.to_pb()
     spec.parent_pid = env.pid
     spec.realm = env.realm
     spec.secrets.extend(wire.secret_to_pb(secret) for secret in env.secrets)
-    for name, inherited in (("SIGMADEBUG", env.debug), ("SIGMAPERF", env.perf), ("SIGMAFAIL", env.fail)):
+    settings = {"SIGMADEBUG": env.debug, "SIGMAPERF": env.perf, "SIGMAFAIL": env.fail, KIND_VARIABLE: forced_kind()}
+    for name, inherited in settings.items():
         if inherited and name not in spec.env:
             spec.env[name] = inherited
     return spec

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug
 from sigmaos_ray.sessp import plain
 from sigmaos_ray.sessp.grpclink import GrpcLink
-from sigmaos_ray.sessp.link import LinkLost
+from sigmaos_ray.sessp.link import GRPC, KIND_VARIABLE, PLAIN, LinkLost, forced_kind
 from sigmaos_ray.sessp.plainlink import connect
 
 if TYPE_CHECKING:
@@ -16,18 +15,6 @@ if TYPE_CHECKING:
     from sigmaos_ray.sessp.link import Link
 
 _log = debug.selector("SESSCLNT")
-
-_VARIABLE: Final = "SIGMAOS_TRANSPORT"
-GRPC: Final = "grpc"
-PLAIN: Final = "plain"
-
-
-def forced_kind() -> str:
-    """What ``SIGMAOS_TRANSPORT`` says: grpc, plain, or empty for the best. Inval for anything else."""
-    kind = os.environ.get(_VARIABLE, "")
-    if kind not in ("", GRPC, PLAIN):
-        raise serr.Inval(kind, f"{_VARIABLE} is {GRPC} or {PLAIN}")
-    return kind
 
 
 def plain_targets(address: str, plain_address: str) -> list[str]:
@@ -47,7 +34,7 @@ async def dial(address: str, plain_address: str, config: Config, kind: str = "")
         except OSError as error:
             _log(f"{address}: no plain connection: {error}")
     if forced_kind() == PLAIN:
-        raise LinkLost(f"{_VARIABLE}={PLAIN}, and no plain connection to {address} can be had")
+        raise LinkLost(f"{KIND_VARIABLE}={PLAIN}, and no plain connection to {address} can be had")
     if kind == PLAIN:
         raise LinkLost("nobody takes a plain connection")
     return GrpcLink(address, config)

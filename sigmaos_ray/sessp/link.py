@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Protocol
+import os
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sigmaos_ray import serr
 
 if TYPE_CHECKING:
     from sigmaos_ray.pb.sessp_pb2 import Frames
+
+KIND_VARIABLE: Final = "SIGMAOS_TRANSPORT"
+GRPC: Final = "grpc"
+PLAIN: Final = "plain"
+
+
+def forced_kind() -> str:
+    """What ``SIGMAOS_TRANSPORT`` says: grpc, plain, or empty for the best. Inval for anything else."""
+    kind = os.environ.get(KIND_VARIABLE, "")
+    if kind not in ("", GRPC, PLAIN):
+        raise serr.Inval(kind, f"{KIND_VARIABLE} is {GRPC} or {PLAIN}")
+    return kind
 
 
 class LinkLost(Exception):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sigmaos_ray import Proc
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.procclnt.spawning import child_spec
+
+if TYPE_CHECKING:
+    import pytest
 
 PARENT = ProcEnv(pid="parent", realm="red", debug="TEST;", perf="TEST_CPU;", fail='{"events": {}}')
 
@@ -23,6 +28,13 @@ def test_what_a_child_is_given_wins() -> None:
         "SIGMAFAIL": '{"events": {}}',
         "MINE": "1",
     }
+
+
+def test_a_child_speaks_as_its_parent_was_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGMAOS_TRANSPORT", "grpc")
+    assert child_spec(Proc("example"), ProcEnv(pid="parent")).env["SIGMAOS_TRANSPORT"] == "grpc"
+    own = Proc("example", env={"SIGMAOS_TRANSPORT": "plain"})
+    assert child_spec(own, ProcEnv(pid="parent")).env["SIGMAOS_TRANSPORT"] == "plain"
 
 
 def test_a_parent_without_settings_gives_none() -> None:
