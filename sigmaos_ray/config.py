@@ -19,6 +19,9 @@ class Session(msgspec.Struct, frozen=True):
 
     session_timeout_s: float = 2.0
     """How long a server keeps a session whose stream is gone, waiting for a resume."""
+    silent_session_s: float = 45.0
+    """The same, if it gave up a plain connection that was not broken but silent: a client whose loop was held up comes
+    back when it goes on."""
     dial_timeout_s: float = 2.0
     """How long a client tries to open a stream, before Unreachable."""
     connect_timeout_s: float = 1.0

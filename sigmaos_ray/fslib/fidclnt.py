@@ -315,13 +315,14 @@ class RemoteFid:
         request = Request(writeread=pb.Twriteread(fid=self.number, frames=frames))
         return (await self._call(request)).writeread.frames
 
-    def begin_write_read(self, frames: Sequence[bytes]) -> tuple[Request, Aside]:
-        """``write_read`` of a thread, in two halves. Elsewhere if the thread cannot send it."""
+    def begin_write_read(self, frames: Sequence[bytes], ends_s: float | None) -> tuple[Request, Aside]:
+        """``write_read`` of a thread, in two halves. Elsewhere if the thread cannot send it. Blocks at most to the
+        moment ``ends_s``, for a server that does not take it."""
         request = Request()
         call = request.writeread  # set in place: protobuf copies a message put into another
         call.fid = self.number
         call.frames.extend(frames)
-        return request, self._clnt.begin(self.session, request)
+        return request, self._clnt.begin(self.session, request, ends_s=ends_s)
 
     def finish_write_read(self, request: Request, aside: Aside, ends_s: float | None) -> Sequence[bytes]:
         """The second half, which blocks. TimeoutError once that moment of ``time.monotonic`` is over."""
@@ -361,11 +362,17 @@ class FidClnt:
             await self.before_sending(request)
         return await session.call(request, on_late)
 
-    def begin(self, session: ClientSession, request: Request, on_late: Callable[[], None] | None = None) -> Aside:
+    def begin(
+        self,
+        session: ClientSession,
+        request: Request,
+        on_late: Callable[[], None] | None = None,
+        ends_s: float | None = None,
+    ) -> Aside:
         """See ``ClientSession.begin_aside``."""
         if self.before_sending is not None:
             raise Elsewhere
-        aside = session.begin_aside(request, on_late)
+        aside = session.begin_aside(request, on_late, ends_s)
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
         return aside
 

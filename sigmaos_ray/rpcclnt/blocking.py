@@ -65,7 +65,7 @@ class PendingCall:
         # A larger argument goes in parts, side by side.
         if channel is not None and len(argument) <= calls.inline_bytes_max and can_be_direct():
             try:
-                self._sent = channel.begin(method, argument, timeout_s)
+                self._sent = channel.begin(method, argument, timeout_s, self._ends_s)
             except (Elsewhere, *serr.SESSION_ERRORS):  # nothing was sent: finish makes the call
                 pass
 

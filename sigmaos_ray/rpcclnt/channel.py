@@ -71,11 +71,12 @@ class Channel:
 
     # -- from threads
 
-    def begin(self, method: str, argument: bytes, timeout_s: float | None) -> SentCall:
+    def begin(self, method: str, argument: bytes, timeout_s: float | None, ends_s: float | None) -> SentCall:
         """Sends a call whose argument fits into one message; whoever begins it finishes or abandons it. Elsewhere, or
-        the session's error: it was not sent."""
+        the session's error: it was not sent. ``ends_s``: the moment of ``time.monotonic`` at which that time is over.
+        """
         frames = [self.header(method, timeout_s), argument]
-        return SentCall(self, *self.fid.begin_write_read(frames))
+        return SentCall(self, *self.fid.begin_write_read(frames, ends_s))
 
     def finish(self, method: str, sent: SentCall, ends_s: float | None) -> Sequence[bytes]:
         """Blocks for the frames of the reply, for ``result``. Unreachable: the call never ran, here; other session

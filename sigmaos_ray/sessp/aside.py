@@ -74,6 +74,11 @@ def run_direct(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("a direct call waited for a loop")
 
 
+def _timeval(timeout_s: float) -> bytes:
+    # Not 0, which the system takes for ever.
+    return _TIMEVAL.pack(*divmod(max(round(timeout_s * 1e6), 1), 1_000_000))
+
+
 class AsideLost(Exception):
     """The connection ended without a reply."""
 
@@ -104,6 +109,7 @@ class AsideConnection:
         plain.quicken(self._socket)
         self._socket.settimeout(None)
         self._look_s = limits.slow_call_s
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self._look_s))
         self._read_wait_s = 0.0
         self.acks: list[int] = []
         """Of replies that came here: they go with the next request."""
@@ -117,9 +123,23 @@ class AsideConnection:
         if not frames.welcome.accepted:
             raise ConnectionRefusedError(str(wire.error_from_pb(frames.welcome.error)))
 
-    def send(self, frames: Frames) -> None:
-        """OSError if the server may not have got it whole."""
-        self._socket.sendall(plain.message(frames.SerializeToString()))
+    def send(self, frames: Frames, ends_s: float | None = None, on_slow: Callable[[], None] | None = None) -> None:
+        """Blocks for as long as the server does not take it, at most to that moment. OSError, TimeoutError among them,
+        if the server may not have got it whole. ``on_slow``: called from time to time while this waits."""
+        rest: bytes | memoryview = plain.message(frames.SerializeToString())
+        while (count := self._send_some(rest)) < len(rest):
+            rest = memoryview(rest)[count:]
+            if ends_s is not None and time.monotonic() >= ends_s:
+                raise TimeoutError
+            if on_slow is not None:
+                on_slow()
+
+    def _send_some(self, data: bytes | memoryview) -> int:
+        """Waits for a moment at most; mostly the system takes all of it at once."""
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
 
     def receive(self, ends_s: float | None, on_slow: Callable[[], None] | None = None) -> Frames:
         """Blocks for the next message. TimeoutError once that moment is over; OSError if the connection ends.
@@ -168,8 +188,7 @@ class AsideConnection:
     def _wait_at_most(self, timeout_s: float) -> None:
         """Of each later read. The system does it, and mostly it stays: a time-out of Python's asks the system two times
         more for each message."""
-        micros = max(round(timeout_s * 1e6), 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(*divmod(micros, 1_000_000)))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
         self._read_wait_s = timeout_s
 
     def leave(self) -> None:

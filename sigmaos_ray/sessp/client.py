@@ -23,8 +23,8 @@ from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
 from sigmaos_ray.sessp.aside import AsideConnection, AsideLost, AsidePool, SaidBye, is_direct, reply_of
 from sigmaos_ray.sessp.channel import FORKED, check_address
-from sigmaos_ray.sessp.dialling import dial, forced_kind
-from sigmaos_ray.sessp.link import LinkLost
+from sigmaos_ray.sessp.dialling import dial
+from sigmaos_ray.sessp.link import LinkLost, forced_kind
 from sigmaos_ray.sessp.state import ClientState
 
 if TYPE_CHECKING:
@@ -180,10 +180,13 @@ class ClientSession:
 
     # -- from threads
 
-    def begin_aside(self, request: Request, on_late: Callable[[], None] | None = None) -> Aside:
+    def begin_aside(
+        self, request: Request, on_late: Callable[[], None] | None = None, ends_s: float | None = None
+    ) -> Aside:
         """Sends a request from a thread, over a connection beside the main one; whoever begins it finishes or abandons
-        it. Blocks for a moment if one has to be dialled. Elsewhere if there is none to be had; raises the error that
-        the session ended with. ``on_late``: see ``call``; of a call that is given up before it was begun."""
+        it. Blocks for a moment if one has to be dialled, and at most to the moment ``ends_s`` while the server does not
+        take what is sent. Elsewhere if there is none to be had; raises the error that the session ended with.
+        ``on_late``: see ``call``; of a call that is given up before it was begun."""
         if self._state.ended is not None:
             raise type(self._state.ended)(self._state.ended.obj, self._state.ended.msg)
         connection = self._aside.take(self.address, self.plain_address)
@@ -194,7 +197,8 @@ class ClientSession:
             raise
         try:
             acks, connection.acks = connection.acks, []
-            connection.send(Frames(requests=[request], acks=acks))
+            on_slow = self._is_slow if self._on_slow is not None else None
+            connection.send(Frames(requests=[request], acks=acks), ends_s, on_slow)
         except OSError as error:
             _log(f"{self.address}: beside: {error}")
             self._aside.drop(connection)

@@ -39,6 +39,8 @@ class ServedConnection(abc.ABC):
         self.session: ServedSession | None = None
         self.is_lost = False
         """True once nothing comes or goes any more."""
+        self.was_silent = False
+        """It was given up since nothing came, though it was not broken: its client may be busy, and come back."""
         self.outbox = Outbox()
         self._config = config
         self._untaken: deque[tuple[Request, int]] = deque()

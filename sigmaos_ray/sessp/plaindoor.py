@@ -96,6 +96,7 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
         session = self.session
         if not self._heard and session is not None and session.main is self and not self.has_untaken:
             _log("plain: silent")
+            self.was_silent = True
             if self._transport is not None:
                 self._transport.abort()
             return

@@ -100,7 +100,9 @@ class SessionServer:
             is_main = session.main is connection
             session.leave(connection)
             if is_main:
-                session.expire_in(self._config.session.session_timeout_s, self._end_soon)
+                limits = self._config.session
+                expires_s = limits.silent_session_s if connection.was_silent else 0.0
+                session.expire_in(max(expires_s, limits.session_timeout_s), self._end_soon)
 
     def message(self, connection: ServedConnection, data: bytes) -> None:
         """Takes one message. Raises what ends the connection, and its session (``offended``)."""

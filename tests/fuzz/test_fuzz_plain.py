@@ -316,7 +316,7 @@ async def test_a_ping_is_answered(kind: str) -> None:
 
 async def test_a_silent_main_connection_is_dead(kind: str) -> None:
     """One that pings lives; one beside it need not."""
-    silence = limits(keepalive_s=0.1, keepalive_timeout_s=0.3)
+    silence = limits(keepalive_s=0.1, keepalive_timeout_s=0.3, silent_session_s=0.1)
     async with (
         memfs(silence) as server,
         attached(server, kind) as session,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Self
 
@@ -14,17 +15,17 @@ from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sessp.channel import close_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.sigmap import Endpoint
 
 
-def memfs_server() -> FileServer:
+def memfs_server(config: Config = LOCAL) -> FileServer:
     """Not started yet."""
     watches = WatchTable()
     fs = MemFs(watches)
-    return FileServer(fs.root, watches, fences=fs.fences, leases=fs.leases)
+    return FileServer(fs.root, watches, fences=fs.fences, leases=fs.leases, config=config)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -73,10 +74,10 @@ class ServerThread:
     """A server on a loop and a thread of its own: a context manager. What a test does on its own thread does not hold
     it up."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config = LOCAL) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="test-server")
-        self.server = memfs_server()
+        self.server = memfs_server(config)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -92,6 +93,22 @@ class ServerThread:
     @property
     def endpoint(self) -> Endpoint:
         return self.server.endpoint
+
+    @contextlib.contextmanager
+    def held_up(self) -> Iterator[None]:
+        """Within the block its loop does nothing, as if the process were stopped."""
+        is_held, goes_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            is_held.set()
+            goes_on.wait()
+
+        self._loop.call_soon_threadsafe(hold)
+        is_held.wait()
+        try:
+            yield
+        finally:
+            goes_on.set()
 
     def stop_serving(self) -> None:
         """May be repeated."""

@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING
 import pytest
 from fslib_servers import ServerThread
 
-from sigmaos_ray import SigmaClnt, serr
+from sigmaos_ray import SigmaClnt, config, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.deadlines import ending_within
+from sigmaos_ray.fslib import AsyncFsLib
+from sigmaos_ray.pb.rpc_pb2 import LeaseReply, LeaseRequest, RpcRequest
+from sigmaos_ray.rpcclnt import RPCClnt
 from sigmaos_ray.sessp.aside import AsideConnection
+from sigmaos_ray.sessp.channel import close_channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 WITHIN_S = 20.0
+LARGE_BYTES = 1 << 20
 ROOT_FIDS = 1
 """What a client holds that has opened nothing."""
 
@@ -175,3 +180,51 @@ def test_threads_beyond_the_connections_of_a_client(server: ServerThread, sc: Si
     with ThreadPoolExecutor(40) as threads:
         list(threads.map(lambda _: sc.get_file("name/f"), range(400)))
     assert 1 <= beside_count(server) <= 16
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+def test_a_large_call_to_a_server_that_does_not_read_ends_in_time(server: ServerThread, sc: SigmaClnt) -> None:
+    """More than the system takes for it: the thread waits as it sends."""
+    clnt = RPCClnt(sc, "name")
+    with pytest.raises(serr.NotFound):
+        clnt.rpc("LeaseSrv.None", LeaseRequest(), LeaseReply)
+    large = RpcRequest(method="x" * LARGE_BYTES)
+    with server.held_up():
+        began_s = time.monotonic()
+        with pytest.raises(serr.Timeout):
+            clnt.rpc("LeaseSrv.None", large, LeaseReply, 0.3)
+        assert time.monotonic() - began_s < config.LOCAL.session.keepalive_timeout_s / 2
+    with pytest.raises(serr.NotFound):
+        clnt.rpc("LeaseSrv.None", large, LeaseReply)
+    clnt.close()
+
+
+@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+def test_a_large_put_to_a_server_that_does_not_read_looks_whether_it_is_gone(
+    server: ServerThread, sc: SigmaClnt
+) -> None:
+    """As a call that waits for its reply does: named may lead no more, and its successor be known."""
+    session = sc.run(sc.asynchronous.core.mount_of(["name"])).fid.session
+    session.on_loop(session.tell_slow, lambda: session.abandon("it leads no more"))
+    with server.held_up():
+        began_s = time.monotonic()
+        with pytest.raises(serr.IOErr, match="leads no more"):
+            sc.put_file("name/large", bytes(LARGE_BYTES))
+        assert time.monotonic() - began_s < config.LOCAL.session.keepalive_timeout_s / 2
+
+
+async def test_a_client_whose_loop_was_held_up_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For longer than its connection may be silent, and than a session lasts whose connection broke."""
+    monkeypatch.setenv("SIGMAOS_TRANSPORT", "plain")
+    limits = config.Config(session=config.Session(keepalive_s=0.1, keepalive_timeout_s=0.1, session_timeout_s=0.1))
+    with ServerThread(limits) as server:
+        sc = AsyncFsLib(ProcEnv(pid="test", named=server.endpoint), limits)
+        await sc.put_file("name/f", b"x")
+        fd = await sc.open("name/f")
+        connections = server.server.stats.sections["connections"]
+        until(lambda: not connections())  # holds up this loop
+        time.sleep(10 * limits.session.session_timeout_s)  # noqa: ASYNC251  # so does this
+        assert server.server.stats.session_count == 1
+        assert await sc.read(fd, 10) == b"x"
+        await sc.close_fs()
+        await close_channels()

@@ -114,7 +114,7 @@ async def test_a_call_that_is_cancelled_waits_for_no_server(kind: str) -> None:
 
 async def test_keepalive_finds_a_silent_peer(kind: str) -> None:
     """By default gRPC waits for a minute, whatever its keepalive time-out says."""
-    session = config.Session(keepalive_s=1.0, keepalive_timeout_s=1.0, session_timeout_s=1.0)
+    session = config.Session(keepalive_s=1.0, keepalive_timeout_s=1.0, session_timeout_s=1.0, silent_session_s=1.0)
     async with silenced(kind, config.Config(session=session)) as (server, cutter, sc), sc.watch_dir("name") as watch:
         cutter.silent = True
         began_s = time.monotonic()
