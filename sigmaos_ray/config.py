@@ -231,6 +231,8 @@ class Named(msgspec.Struct, frozen=True):
     """File contents that the leader keeps in memory; the rest is read from etcd on demand."""
     etcd_timeout_s: float = 3.0
     """How long etcd may take to answer a request; shorter than the leader's lease."""
+    etcd_pong_s: float = 1.0
+    """How long a ping of etcd's waits for its answer; much shorter than etcd does (20 s)."""
     extend_timeout_s_min: float = 0.5
     """How long it may take at least to extend that lease: a third of what is left of it, so that there is time to ask
     again, and others."""

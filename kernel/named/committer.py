@@ -53,30 +53,42 @@ def _nothing(_revision: int) -> None:
 class _Waiting:
     """One plan, encoded; how it is applied; and who waits for it."""
 
-    __slots__ = ("_apply", "done", "fences", "held", "ops", "size_bytes")
+    __slots__ = ("_apply", "done", "fences", "held", "is_settled", "ops", "size_bytes")
 
-    def __init__(
-        self,
-        ops: Ops,
-        fences: Sequence[Fence],
-        held: Held,
-        apply: Callable[[int], None],
-        done: asyncio.Future[int],
-    ) -> None:
+    def __init__(self, ops: Ops, fences: Sequence[Fence], held: Held, apply: Callable[[int], None]) -> None:
         self.ops = ops
         self.fences = fences
         self.held = held
         """The keys of the leaderships that the fences stand for, and when each was created."""
-        self.done = done
         self.size_bytes = sum(len(key) + len(value or b"") for key, (value, _) in ops.items())
         self._apply = apply
+        self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.is_settled = False
+        """True once its fate is known, also where the cancellation of its caller has ended ``done`` before."""
+
+    async def wait(self) -> int:
+        """The revision of the plan. Whoever is cancelled meanwhile is held until its fate is known."""
+        try:
+            return await self.done
+        except asyncio.CancelledError:
+            if not self.is_settled:
+                self.done = asyncio.get_running_loop().create_future()
+            while not self.is_settled:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([self.done])
+            raise
 
     def committed(self, revision: int) -> None:
         # Before anybody is told: who wakes up must find its change in the tree.
         self._apply(revision)
-        self.done.set_result(revision)
+        self.is_settled = True
+        if not self.done.done():
+            self.done.set_result(revision)
 
     def failed(self, error: serr.SigmaError) -> None:
+        if self.is_settled:
+            return
+        self.is_settled = True
         if not self.done.done():
             # A new error for each: one instance that several tasks raise would gather the tracebacks of all.
             self.done.set_exception(type(error)(error.obj, error.msg))
@@ -157,19 +169,13 @@ class Committer:
     async def _commit(self, ops: Ops, fences: Sequence[Fence], held: Held, apply: Callable[[int], None]) -> int:
         if self._closed:
             raise serr.Closed("named", "stopped")
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(ops, fences, held, apply, done))
+        waiting = _Waiting(ops, fences, held, apply)
+        self._queue.append(waiting)
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run(), name="named-commit")
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            # The caller's locks guard what the plan was made from: let go, another plan would be made on a tree that
-            # this one may still change.
-            while not done.done():
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([done])
-            raise
+        # The caller's locks guard what the plan was made from: let go, another plan would be made on a tree that this
+        # one may still change.
+        return await waiting.wait()
 
     async def _run(self) -> None:
         while self._queue:

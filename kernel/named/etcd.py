@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from aetcd import Client, rpc
 from aetcd import exceptions as aetcd_errors
 
+from kernel.named.unary import ConnectionLost, UnaryConnection, connect
 from sigmaos_ray import config, debug, serr
 from sigmaos_ray.deadlines import is_cancelled
 
@@ -36,7 +37,10 @@ _OPTIONS: Final = {
     "grpc.max_reconnect_backoff_ms": 500,
 }
 
+_TXN: Final = "/etcdserverpb.KV/Txn"
+
 _FULL: Final = "database space exceeded"
+_CODES: Final = {code.value[0]: code for code in rpc.StatusCode}
 _REFUSALS: Final = (
     rpc.StatusCode.INVALID_ARGUMENT,
     rpc.StatusCode.FAILED_PRECONDITION,
@@ -113,6 +117,7 @@ class Etcd:
         self._endpoints: list[str] = []
         self._timeout_s = timeout_s
         self._clients: dict[str, Client] = {}
+        self._for_transactions: dict[str, UnaryConnection] = {}
         self._watches: dict[Any, str] = {}
         """Streams, and where each is."""
         self.use(endpoints)
@@ -123,12 +128,15 @@ class Etcd:
     async def _connected(self) -> tuple[Client, str]:
         endpoint = self._endpoints[0]
         if self._is_cut:
-            # As a network that drops everything does: no answer until the time is up, instead of an error at once.
-            await asyncio.sleep(self._timeout_s)
-            raise serr.Unreachable(f"etcd {endpoint}", "cut off")
+            await self._wait_for_nothing(endpoint)
         if endpoint not in self._clients:
             await self._connect_once(endpoint)
         return self._clients[endpoint], endpoint
+
+    async def _wait_for_nothing(self, endpoint: str) -> None:
+        """As a network that drops everything does: no answer until the time is up, instead of an error at once."""
+        await asyncio.sleep(self._timeout_s)
+        raise serr.Unreachable(f"etcd {endpoint}", "cut off")
 
     async def _connect_once(self, endpoint: str) -> None:
         async with self._connecting:
@@ -139,6 +147,22 @@ class Etcd:
                 client = Client(host, int(port), options=dict(_OPTIONS))
                 await client.connect()
                 self._clients[endpoint] = client
+
+    async def _connected_for_transactions(self, endpoint: str) -> UnaryConnection:
+        """OSError if there is nobody."""
+        if self._closed or self._is_cut:
+            raise ConnectionLost("closed")
+        connection = self._for_transactions.get(endpoint)
+        if connection is not None and connection.is_usable:
+            return connection
+        host, _, port = endpoint.rpartition(":")
+        made = await connect(host, int(port), self._timeout_s, config.current().named.etcd_pong_s)
+        connection = self._for_transactions.get(endpoint)
+        if self._closed or self._is_cut or (connection is not None and connection.is_usable):
+            await made.close()  # the state of things changed while this one connected
+            return await self._connected_for_transactions(endpoint)
+        self._for_transactions[endpoint] = made
+        return made
 
     def _failed(self, endpoint: str) -> None:
         """The next call goes to the next endpoint, unless another call has found that out already."""
@@ -160,12 +184,16 @@ class Etcd:
     async def cut(self) -> None:
         """Injects a fault: what is under way breaks, and nothing arrives from now on."""
         self._is_cut = True
-        while self._clients:
-            await self._clients.popitem()[1].close()
+        await self._close_all()
 
     async def close(self) -> None:
         """Ends what is under way. May be repeated."""
         self._closed = True
+        await self._close_all()
+
+    async def _close_all(self) -> None:
+        while self._for_transactions:
+            await self._for_transactions.popitem()[1].close()
         while self._clients:
             await self._clients.popitem()[1].close()
 
@@ -184,30 +212,41 @@ class Etcd:
                 raise serr.Inval(what, f"etcd: {error.details()}") from error
             if error.code() is rpc.StatusCode.OUT_OF_RANGE:
                 raise Compacted from error
-            if error.code() is rpc.StatusCode.RESOURCE_EXHAUSTED and not _is_full(error):
+            if error.code() is rpc.StatusCode.RESOURCE_EXHAUSTED and not _is_full(error.code(), error.details()):
                 raise TooLarge(error.details()) from error
             raise serr.Error(what, f"etcd: {error.details()}") from error
 
     async def transaction(self, compare: list[Any], then: list[Any]) -> tuple[bool, int]:
         """Whether it took effect, and its revision. UnknownOutcome if that cannot be told; NotFound if a lease in it
         is gone, Inval if etcd refuses it, Full if it has no space left."""
-        client, endpoint = await self._connected()
+        endpoint = self._endpoints[0]
+        if self._is_cut:
+            await self._wait_for_nothing(endpoint)
         request = rpc.TxnRequest(compare=compare, success=then)
         try:
-            reply = await client.kvstub.Txn(request, timeout=self._timeout_s)
-        except rpc.AioRpcError as error:
-            # etcd looks for the leases before it applies anything: none of the transaction took effect.
-            if error.code() is rpc.StatusCode.NOT_FOUND:
-                raise serr.NotFound("lease", error.details()) from error
-            if _is_full(error):
-                raise Full("etcd", error.details()) from error
-            if error.code() in _REFUSALS:
-                raise serr.Inval("etcd", error.details()) from error
-            # Anything else, a lost connection or a time-out, may have come after etcd applied it.
-            _log(f"transaction: {error.code().name} {error.details()}")
+            connection = await self._connected_for_transactions(endpoint)
+            status, message = await connection.call(_TXN, request.SerializeToString())
+        except (OSError, ConnectionLost) as error:
+            _log(f"transaction: {error}")
             self._failed(endpoint)
-            raise UnknownOutcome(error.details()) from error
+            raise UnknownOutcome(str(error)) from error
+        if status.code:
+            raise self._transaction_error(endpoint, _CODES.get(status.code, rpc.StatusCode.UNKNOWN), status.details)
+        reply = rpc.TxnResponse.FromString(message)
         return reply.succeeded, reply.header.revision
+
+    def _transaction_error(self, endpoint: str, code: rpc.StatusCode, details: str) -> Exception:
+        # etcd looks for the leases before it applies anything: none of the transaction took effect.
+        if code is rpc.StatusCode.NOT_FOUND:
+            return serr.NotFound("lease", details)
+        if _is_full(code, details):
+            return Full("etcd", details)
+        if code in _REFUSALS:
+            return serr.Inval("etcd", details)
+        # Anything else may have come after etcd applied it.
+        _log(f"transaction: {code.name} {details}")
+        self._failed(endpoint)
+        return UnknownOutcome(details)
 
     async def get(self, key: bytes, revision: int = 0) -> KeyValue | None:
         """What stands there now, or stood there at a revision; Compacted if etcd no longer knows that one."""
@@ -451,9 +490,9 @@ async def _watch_once(
         stream.cancel()
 
 
-def _is_full(error: rpc.AioRpcError) -> bool:
+def _is_full(code: rpc.StatusCode, details: str | None) -> bool:
     """The alarm NOSPACE stands: etcd refuses whatever adds to its store. gRPC's own refusals have the same code."""
-    return error.code() is rpc.StatusCode.RESOURCE_EXHAUSTED and _FULL in (error.details() or "")
+    return code is rpc.StatusCode.RESOURCE_EXHAUSTED and _FULL in (details or "")
 
 
 def next_page(limit: int, page_bytes: int) -> int:
