@@ -310,6 +310,15 @@ class Procs(msgspec.Struct, frozen=True):
     exits_ahead_max: int = 256
     """Procs of one client whose end is waited for from the spawn on; the end of others is asked for when somebody
     wants to know."""
+    ends_max: int = 8192
+    """Of the procs that one ``as_completed`` is about, those whose end is waited for at a time; the others' turn comes
+    as these end. A schedd answers some 16,000 calls of a client at a time."""
+    burst_procs_max: int = 64
+    """Of one message: while a schedd takes them, it does nothing else."""
+    loads_asked_max: int = 8
+    """Kernel nodes that are asked at a time whether one of them has room."""
+    load_timeout_s: float = 0.5
+    """A schedd that takes longer to tell its load is not considered, if others do tell."""
     collect_pause_s: float = 0.002
     """How long the word that a status was taken waits for others to travel with."""
     interrupt_s: float = 30.0

@@ -16,6 +16,7 @@ from sigmaos_ray import config, serr
 from sigmaos_ray.sessp.channel import FORKED, close_channels
 
 if TYPE_CHECKING:
+    import concurrent.futures
     from collections.abc import Callable, Coroutine
 
 T = TypeVar("T")
@@ -156,6 +157,14 @@ class LoopThread:
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Call[T]:
         """Runs a coroutine on the loop; whoever gets the call cancels it, or waits for its end."""
         return Call(self.loop, coroutine)
+
+    def future(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Runs a coroutine on the loop, for those who wait by ``concurrent.futures``. Whoever gets the future cancels
+        it, or waits for its end. Unreachable as in ``run``."""
+        if self.is_forked:
+            coroutine.close()
+            raise serr.Unreachable("name", FORKED)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
 
     def stop(self) -> None:
         """Closes the channels and ends the thread. May be repeated."""

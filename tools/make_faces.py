@@ -121,7 +121,13 @@ FACES: Final[dict[str, tuple[Face, ...]]] = {
     "sigmaos_ray/sigmaclnt/calls.py": (
         CallsOf(
             "SigmaCalls",
-            (Source("sigmaos_ray.sigmaclnt.asynchronous", "AsyncSigmaClnt", frozenset({"close"})),),
+            (
+                Source(
+                    "sigmaos_ray.sigmaclnt.asynchronous",
+                    "AsyncSigmaClnt",
+                    frozenset({"close", "as_completed", "wait_exit_chan"}),
+                ),
+            ),
             clnt="AsyncSigmaClnt",
             base=("sigmaos_ray.blocking", "FsLib"),
         ),

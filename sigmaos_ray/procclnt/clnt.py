@@ -1,7 +1,7 @@
 """AsyncProcClnt: a client's procs, through the schedds (X-10 to X-34).
 
-A proc is owned by the schedd that it was handed to: the node's own, or that of a kernel node that it prefers. The
-client remembers which; pids of others are looked for at every schedd.
+A proc is owned by the schedd that it was handed to: that of its spawner's node, or of a kernel node that it prefers.
+The client remembers which; pids of others are looked for at every schedd.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import Message
@@ -18,13 +19,19 @@ from sigmaos_ray.fslib.dircache import AsyncDirCache
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import ProcInfo, Status
 from sigmaos_ray.procclnt import parking, reports, spawning
-from sigmaos_ray.procclnt.exits import Collector, Exits
+from sigmaos_ray.procclnt.completed import Ends
+from sigmaos_ray.procclnt.exits import Collector, Exits, noticed
 from sigmaos_ray.procclnt.lookout import Lookout
+from sigmaos_ray.procclnt.placing import Placing
 from sigmaos_ray.procclnt.shipping import Shipping
+from sigmaos_ray.procclnt.spawning import Load
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
+from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import LOCAL, SCHEDD, path
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+
     from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.proc import Proc, Tpid
 
@@ -48,6 +55,8 @@ class AsyncProcClnt:
         # A client outside of procs has no schedd of its own: it takes that of its kernel node. One whose machine has no
         # kernel node takes one schedd and stays with it: its procs are known there, and at no other.
         self._home = self._env.schedd_id or LOCAL
+        self._near = (self._env.schedd_id and self._env.kernel_id) or self._home
+        """The schedd of the node where this is: another one's than ``_home``, if Ray placed the proc elsewhere."""
         self._is_homeless = not self._env.schedd_id and not self._env.kernel_id
         self._channels: dict[str, AsyncRPCClnt] = {}
         self._schedd_of: dict[Tpid, str] = {}
@@ -56,6 +65,8 @@ class AsyncProcClnt:
         self._lookout = Lookout(AsyncDirCache(sc, SCHEDD), self._limits, self._abandon)
         self._collector = Collector(self._collect, self._limits)
         self._shipping = Shipping(self, self._env, self._limits)
+        self._placing = Placing(self._near_now, self._schedds, self._load_of, self._limits)
+        self._chans: set[asyncio.Task[Status]] = set()
         self._mounting = asyncio.Lock()
         self._mounted = not self._env.schedd.addrs
         self._exited = False
@@ -65,45 +76,74 @@ class AsyncProcClnt:
     async def spawn(self, proc: Proc) -> Tpid:
         """Hands a proc to a schedd; returns its pid. Queued, not started. Exists if the pid is in use, Closed after
         ``exited``, NotFound if no preferred kernel node is there."""
-        if self._exited:
-            raise serr.Closed(proc.pid, "the proc has exited, and cannot spawn")
         began_s = time.perf_counter()
-        spec = spawning.child_spec(proc, self._env)
-        if "/~local/" in spec.program:  # the parent's, wherever the proc runs
-            with contextlib.suppress(serr.SigmaError):  # its status will say so
-                spec.program = await self._sc.resolve_unions(spec.program)
-        kernel = await self._choose(proc)
-        spec.package = await self._shipping.package_for(proc, kernel)
+        self._check_may_spawn(proc)
+        kernel = await self._placing.choose(proc)
         try:
-            return await self._hand_over(proc, spec, kernel, began_s)
-        except serr.Version:
-            if not spec.package or self._env.package:
+            await self._hand_over(kernel, proc)
+        except (serr.Unreachable, serr.NotFound):
+            # Nothing was spawned. boot may not have made the schedd of this node yet, or not again.
+            if proc.kernels or self._near == self._home:
                 raise
-        # The schedd has lost the package; nothing was spawned.
-        self._shipping.forget(kernel)
-        spec.package = await self._shipping.package_for(proc, kernel)
-        return await self._hand_over(proc, spec, kernel, began_s)
-
-    async def _hand_over(self, proc: Proc, spec: pb.ProcSpec, kernel: str, began_s: float) -> Tpid:
-        await self._collector.before(proc.pid)
-        # The wait for the end leaves in one message with the spawn: short procs are over before another one could be
-        # sent. Only where calls keep their order, or the schedd would hear of the wait before it has the proc.
-        ahead = self._is_open(kernel)
-        if ahead:
-            self._exits.expect(proc.pid, lambda: self._exit_ahead(kernel, proc.pid))
-        try:
-            await self._spawn(kernel, spec)
-        except BaseException:
-            if ahead:
-                self._exits.unexpect(proc.pid)
-            raise
-        # Only now: a pid in this table is taken for a proc that this client spawned, and may collect.
-        self._schedd_of[proc.pid] = kernel
+            await self._hand_over(self._home, proc)
         _log(f"spawned {proc.pid}")
         if _lat.on:
             took_ms = (time.perf_counter() - began_s) * 1e3
             _lat(f"{proc.pid} {proc.program}: client {took_ms:.3f} ms until the schedd had it")
         return proc.pid
+
+    def _check_may_spawn(self, proc: Proc) -> None:
+        if self._exited:
+            raise serr.Closed(proc.pid, "the proc has exited, and cannot spawn")
+
+    async def _spec_for(self, kernel: str, proc: Proc) -> pb.ProcSpec:
+        """What a schedd gets, which has the proc's package by then."""
+        spec = spawning.child_spec(proc, self._env)
+        if "/~local/" in spec.program:  # the parent's, wherever the proc runs
+            with contextlib.suppress(serr.SigmaError):  # its status will say so
+                spec.program = await self._sc.resolve_unions(spec.program)
+        spec.package = await self._shipping.package_for(proc, kernel)
+        return spec
+
+    async def _hand_over(self, kernel: str, proc: Proc) -> None:
+        spec = await self._spec_for(kernel, proc)
+        try:
+            await self._hand_over_once(kernel, spec)
+            return
+        except serr.Version:
+            if not self._ships(spec):
+                raise
+        # The schedd has lost the package; nothing was spawned.
+        self._shipping.forget(kernel)
+        await self._hand_over_once(kernel, await self._spec_for(kernel, proc))
+
+    def _ships(self, spec: pb.ProcSpec) -> bool:
+        """Whether the proc's package is this client's to put; otherwise it is the one that this proc came in."""
+        return bool(spec.package) and not self._env.package
+
+    async def _hand_over_once(self, kernel: str, spec: pb.ProcSpec) -> None:
+        await self._collector.before(spec.pid)
+        with self._expecting(kernel, [spec.pid]):
+            await self._spawn(kernel, spec)
+        # Only now: a pid in this table is taken for a proc that this client spawned, and may collect.
+        self._schedd_of[spec.pid] = kernel
+
+    @contextlib.contextmanager
+    def _expecting(self, kernel: str, pids: Sequence[Tpid]) -> Iterator[None]:
+        """Around a spawn: the waits for the ends leave in one message with it, as short procs are over before another
+        one could be sent. Only where calls keep their order, or the schedd would hear of a wait before it has the
+        proc."""
+        if not self._is_open(kernel):
+            yield
+            return
+        for pid in pids:
+            self._exits.expect(pid, partial(self._exit_ahead, kernel, pid))
+        try:
+            yield
+        except BaseException:
+            for pid in pids:
+                self._exits.unexpect(pid)
+            raise
 
     async def _spawn(self, kernel: str, spec: pb.ProcSpec) -> None:
         try:
@@ -124,15 +164,76 @@ class AsyncProcClnt:
             return False
         return True
 
-    async def _choose(self, proc: Proc) -> str:
-        """The kernel node whose schedd gets the proc (X-33)."""
-        if not proc.kernels:
-            return await self._home_now()
-        alive = await self._schedds()
-        fitting = [kernel for kernel in proc.kernels if kernel in alive]
-        if not fitting:
-            raise serr.NotFound(proc.pid, f"none of the kernel nodes {', '.join(proc.kernels)} is there")
-        return spawning.pick(fitting)
+    async def spawn_burst(
+        self, procs: Sequence[Proc], procs_per_schedd: int = 1
+    ) -> tuple[list[Proc], list[serr.SigmaError]]:
+        """Spawns several procs, in few messages. Those that prefer no kernel node go to all schedds in turns,
+        ``procs_per_schedd`` to each. Returns those that were not spawned, and why not: an error for each, as ``spawn``
+        raises it. Closed after ``exited``."""
+        if procs_per_schedd < 1:
+            raise serr.Inval("procs_per_schedd", f"{procs_per_schedd}: 1 at least")
+        for proc in procs:
+            self._check_may_spawn(proc)
+        errors: dict[int, serr.SigmaError] = {}
+        batches: dict[str, list[int]] = {}
+        for number, place in enumerate(await self._placing.spread(procs, procs_per_schedd)):
+            if isinstance(place, serr.SigmaError):
+                errors[number] = place
+            else:
+                batches.setdefault(place, []).append(number)
+
+        async def hand_over(kernel: str, numbers: Sequence[int]) -> None:
+            told = await self._hand_over_all(kernel, [procs[number] for number in numbers])
+            errors.update({number: error for number, error in zip(numbers, told, strict=True) if error is not None})
+
+        size = self._limits.burst_procs_max
+        async with asyncio.TaskGroup() as group:
+            for kernel, numbers in batches.items():
+                for first in range(0, len(numbers), size):
+                    group.create_task(hand_over(kernel, numbers[first : first + size]))
+        refused = sorted(errors)
+        return [procs[number] for number in refused], [errors[number] for number in refused]
+
+    async def _hand_over_all(self, kernel: str, procs: Sequence[Proc]) -> list[serr.SigmaError | None]:
+        """In one message; for each proc None, or why it was not spawned."""
+        try:
+            specs = [await self._spec_for(kernel, proc) for proc in procs]
+            for proc in procs:
+                await self._collector.before(proc.pid)
+            told = await self._spawn_all(kernel, specs)
+        except serr.SigmaError as error:
+            return [error for _ in procs]
+        for number, (proc, spec) in enumerate(zip(procs, specs, strict=True)):
+            if isinstance(told[number], serr.Version) and self._ships(spec):
+                told[number] = await self._refusal(kernel, proc)
+            elif told[number] is None:
+                self._schedd_of[proc.pid] = kernel
+        return told
+
+    async def _refusal(self, kernel: str, proc: Proc) -> serr.SigmaError | None:
+        """Hands a proc over by itself; None, or why it was not spawned."""
+        try:
+            await self._hand_over(kernel, proc)
+        except serr.SigmaError as error:
+            return error
+        return None
+
+    async def _spawn_all(self, kernel: str, specs: Sequence[pb.ProcSpec]) -> list[serr.SigmaError | None]:
+        pids = [spec.pid for spec in specs]
+        told: list[serr.SigmaError | None] = [None for _ in specs]
+        try:
+            with self._expecting(kernel, pids):
+                reply = await self._call(kernel, "SpawnBurst", pb.SpawnBurstRequest(procs=specs), pb.SpawnBurstReply)
+        except serr.IOErr as error:  # sent, fate unknown, as in _spawn
+            return [None if await self._has(kernel, pid) else error for pid in pids]
+        self._lookout.leads_to(kernel, reply.kernel_id or kernel)
+        for refusal in reply.refused:
+            told[refusal.index] = wire.error_from_pb(refusal.error)
+            self._exits.unexpect(pids[refusal.index])
+        return told
+
+    async def _load_of(self, kernel: str) -> Load:
+        return Load.from_pb(await self._call(kernel, "Load", pb.LoadRequest(), pb.LoadReply))
 
     async def wait_start(self, pid: Tpid, timeout_s: float | None = None) -> None:
         """Returns when the proc said that it started, or ended before it could. NotFound for an unknown pid."""
@@ -158,12 +259,56 @@ class AsyncProcClnt:
                 self._schedd_of.pop(pid, None)
             return Status.from_pb(reply.status)
         with parking.waiting():
-            reply, is_first = await self._exits.wait(pid, lambda: self._wait_exit(pid), timeout_s)
+            reply, is_first = await self._exits.wait(pid, partial(self._wait_exit, pid), timeout_s)
+        return self._taken(pid, reply, is_first)
+
+    def as_completed(self, pids: Iterable[Tpid], timeout_s: float | None = None) -> AsyncIterator[tuple[Tpid, Status]]:
+        """Pids and statuses of procs as they end, each pid once; what is told is collected, as by ``wait_exit``, the
+        rest is left. Timeout ``timeout_s`` after this call, if some have not ended; for a proc that cannot be waited
+        for the error that ``wait_exit`` raises."""
+        if timeout_s is not None and timeout_s <= 0:
+            return self._ended_by_now(pids)
+        ends = Ends(pids, lambda pid: self._exits.under_way(pid, partial(self._wait_exit, pid)), self._limits.ends_max)
+        return self._each_end(ends, None if timeout_s is None else time.monotonic() + timeout_s)
+
+    async def _each_end(self, ends: Ends, ends_s: float | None) -> AsyncIterator[tuple[Tpid, Status]]:
+        while ends:
+            with parking.waiting():
+                pid, wait = await ends.next(None if ends_s is None else ends_s - time.monotonic())
+            yield pid, self._taken(pid, *self._exits.take(pid, wait))
+
+    async def _ended_by_now(self, pids: Iterable[Tpid]) -> AsyncIterator[tuple[Tpid, Status]]:
+        late: serr.Timeout | None = None
+        for pid in dict.fromkeys(pids):
+            try:
+                status = await self.wait_exit(pid, 0)
+            except serr.Timeout as error:
+                late = late or error
+                continue
+            yield pid, status
+        if late is not None:
+            raise late
+
+    def _taken(self, pid: Tpid, reply: pb.StatusReply, is_first: bool) -> Status:
+        """The status of a proc that a wait got, which its schedd may forget then."""
         # None for a proc of another client: its status was collected by the call itself, not peeked at.
         kernel = self._schedd_of.pop(pid, None)
         if is_first and kernel is not None:
             self._collector.taken(kernel, pid)
         return Status.from_pb(reply.status)
+
+    def wait_exit_chan(self, pid: Tpid = "") -> asyncio.Future[Status]:
+        """A future that gets a proc's status, as ``wait_exit`` returns it. Without a pid it is about this proc: it gets
+        ``Status.evicted()`` once the proc is asked to end. Cancelled when the client is closed."""
+        chan = asyncio.create_task(self.wait_exit(pid) if pid else self._evicted(), name=f"wait-exit-chan-{pid}")
+        self._chans.add(chan)
+        chan.add_done_callback(self._chans.discard)
+        chan.add_done_callback(noticed)
+        return chan
+
+    async def _evicted(self) -> Status:
+        await self.wait_evict()
+        return Status.evicted()
 
     async def _wait_exit(self, pid: Tpid) -> pb.StatusReply:
         """The end of a proc, once it is there. For one that this client spawned it peeks, and ``Collector`` collects
@@ -203,7 +348,8 @@ class AsyncProcClnt:
     async def _is_lost(self, kernel: str) -> bool:
         """Whether a schedd's kernel node is gone, as far as names tell. Never a proc's own."""
         kernel_id = self._lookout.kernel_of(kernel)
-        return kernel_id not in (LOCAL, self._env.kernel_id) and kernel_id not in await self._schedds()
+        own = self._env.schedd_id or self._env.kernel_id
+        return kernel_id not in (LOCAL, own) and kernel_id not in await self._schedds()
 
     async def _collect(self, kernel: str, pids: list[Tpid]) -> None:
         request = pb.CollectRequest(pids=pids, caller_pid=self._env.pid)
@@ -222,18 +368,27 @@ class AsyncProcClnt:
         """What every schedd of the realm has: procs queued and running, and ended ones that nobody collected. Leaves
         out a schedd that does not answer."""
         await self._collector.now()
-        listed = await asyncio.gather(*(self._procs_of(kernel) for kernel in await self._schedds()))
-        return [info for infos in listed for info in infos]
+        request, nothing = pb.ListProcsRequest(), pb.ListProcsReply()
+        asked = (self._answer(kernel, "ListProcs", request, nothing) for kernel in await self._schedds())
+        return [ProcInfo.from_pb(info) for reply in await asyncio.gather(*asked) for info in reply.procs]
 
-    async def _procs_of(self, kernel: str) -> list[ProcInfo]:
+    async def get_children(self) -> list[Tpid]:
+        """The pids of this client's procs, of a proc's all, that run, wait, or were not collected. Leaves out a schedd
+        that does not answer."""
+        await self._collector.now()
+        request = pb.ChildrenRequest(parent_pid=self._env.pid)
+        asked = (self._answer(kernel, "Children", request, pb.ChildrenReply()) for kernel in await self._schedds())
+        return [pid for reply in await asyncio.gather(*asked) for pid in reply.pids]
+
+    async def _answer(self, kernel: str, method: str, request: Message, nothing: R) -> R:
+        """What a schedd answers at once; ``nothing`` if it does not."""
         try:
             async with asyncio.timeout(self._limits.list_timeout_s):
-                reply = await self._call(kernel, "ListProcs", pb.ListProcsRequest(), pb.ListProcsReply)
+                return await self._call(kernel, method, request, type(nothing))
         # A schedd that is going away has no procs to tell of; a host that fell silent may keep its name for a while.
         except (TimeoutError, serr.NotFound, *serr.SESSION_ERRORS) as error:
-            _log(f"procs of {kernel}: {error}")
-            return []
-        return [ProcInfo.from_pb(info) for info in reply.procs]
+            _log(f"{method} of {kernel}: {error}")
+            return nothing
 
     # -- the proc itself
 
@@ -261,6 +416,11 @@ class AsyncProcClnt:
 
     async def close(self) -> None:
         """Gives up all waits. The channels end with the client's sessions."""
+        chans = set(self._chans)
+        for chan in chans:
+            chan.cancel()
+        if chans:
+            await asyncio.wait(chans)
         await self._collector.close()
         await self._exits.close()
         await self._shipping.close()
@@ -282,13 +442,13 @@ class AsyncProcClnt:
         limit_s = _FOR_EVER if timeout_s is None else max(timeout_s, 0.0)
         return pb.PidRequest(pid=pid, timeout_s=limit_s, peek=peek, caller_pid=self._env.pid)
 
-    async def _home_now(self) -> str:
+    async def _near_now(self) -> str:
         """The schedd that this client's procs go to."""
         if not self._is_homeless:
-            return self._home
+            return self._near
         if self._home == LOCAL or not (self._is_open(self._home) or self._home in await self._schedds()):
-            self._home = path.split(await self._sc.resolve_unions(path.join(SCHEDD, LOCAL)))[-1]
-        return self._home
+            self._home = self._near = path.split(await self._sc.resolve_unions(path.join(SCHEDD, LOCAL)))[-1]
+        return self._near
 
     def _is_open(self, kernel: str) -> bool:
         """Whether a call to this schedd is sent at once, and so in the order of the calls."""

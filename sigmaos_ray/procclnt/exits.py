@@ -7,7 +7,7 @@ here. Then the schedd is told to forget it, a moment later and together with oth
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sigmaos_ray import debug, serr
 
@@ -46,27 +46,41 @@ class Exits:
         self, pid: Tpid, waiting: Callable[[], Coroutine[None, None, pb.StatusReply]], timeout_s: float | None
     ) -> tuple[pb.StatusReply, bool]:
         """The end of a proc, and whether this is the first to get it. Timeout leaves the wait to the next one."""
-        wait = self._waits.get(pid)
-        # A wait that began with the spawn may have failed before anybody asked, with a session that is there again.
-        if wait is None or (pid in self._ahead and _broke(wait)):
-            self._ahead.discard(pid)
-            wait = self._begin(pid, waiting())
+        wait = self.under_way(pid, waiting)
         if not wait.done():
             # Not wait_for, which cancels: several callers may share the task, and its status must not get lost.
             await asyncio.wait({wait}, timeout=timeout_s)
         if not wait.done():
             raise serr.Timeout(pid, f"not ended within {timeout_s} s")
+        return self.take(pid, wait)
+
+    def under_way(
+        self, pid: Tpid, waiting: Callable[[], Coroutine[None, None, pb.StatusReply]]
+    ) -> asyncio.Task[pb.StatusReply]:
+        """The wait for a proc's end that has begun, or begins here; others may share it, and ``take`` what it gets."""
+        wait = self._waits.get(pid)
+        # A wait that began with the spawn may have failed before anybody asked, with a session that is there again.
+        if wait is None or (pid in self._ahead and _broke(wait)):
+            self._ahead.discard(pid)
+            wait = self._begin(pid, waiting())
+        return wait
+
+    def take(self, pid: Tpid, wait: asyncio.Task[pb.StatusReply]) -> tuple[pb.StatusReply, bool]:
+        """What a wait that is over got, and whether this is the first to get it. Unreachable for one that was given
+        up."""
         # Several may have waited for this one: only one of them has it collected. Out of the table also if it failed,
         # so that who asks next begins another wait.
         is_first = self._waits.get(pid) is wait
         if is_first:
             del self._waits[pid]
             self._ahead.discard(pid)
+        if wait.cancelled():
+            raise serr.Unreachable(pid, "the client is closed")
         return wait.result(), is_first
 
     def _begin(self, pid: Tpid, waiting: Coroutine[None, None, pb.StatusReply]) -> asyncio.Task[pb.StatusReply]:
         wait = self._waits[pid] = asyncio.create_task(waiting, name=f"wait-exit-{pid}")
-        wait.add_done_callback(_noticed)
+        wait.add_done_callback(noticed)
         return wait
 
     async def close(self) -> None:
@@ -80,7 +94,7 @@ class Exits:
             await asyncio.wait(waits)
 
 
-def _noticed(wait: asyncio.Task[pb.StatusReply]) -> None:
+def noticed(wait: asyncio.Future[Any]) -> None:
     """Takes note of an error that no caller waits for any more."""
     if not wait.cancelled():
         wait.exception()

@@ -14,10 +14,12 @@ from sigmaos_ray.sigmaclnt.asynchronous import AsyncSigmaClnt
 from sigmaos_ray.sigmaclnt.calls import SigmaCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    import concurrent.futures
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
     from types import TracebackType
 
     from sigmaos_ray.config import ProcEnv
+    from sigmaos_ray.proc import Status
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -141,7 +143,32 @@ class SigmaClnt(SigmaCalls):
             raise serr.Unreachable(self._clnt.pid, "the client is closed")
         return super().direct(call, *args, **kwargs)
 
+    def as_completed(self, pids: Iterable[str], timeout_s: float | None = None) -> Iterator[tuple[str, Status]]:
+        """Pids and statuses of procs as they end, each pid once: ``for pid, status in sc.as_completed(pids)``. What is
+        told is collected, the rest is left. Timeout ``timeout_s`` after this call, if some have not ended."""
+        # Both before the first one is asked for: what blocks, if the pids are made on the way, and the time begins.
+        return self._each(self._clnt.as_completed(list(pids), timeout_s))
+
+    def _each(self, ends: AsyncIterator[tuple[str, Status]]) -> Iterator[tuple[str, Status]]:
+        while (end := self.run(_next_end(ends))) is not None:
+            yield end
+
+    def wait_exit_chan(self, pid: str = "") -> concurrent.futures.Future[Status]:
+        """A future that gets a proc's status, as ``wait_exit`` returns it. Without a pid it is about this proc: it gets
+        ``Status.evicted()`` once the proc is asked to end. Cancelled when the client is closed."""
+        if self._closed:
+            raise serr.Unreachable(self._clnt.pid, "the client is closed")
+        return self._core.loop.future(_result_of(self._clnt, pid))
+
     @property
     def is_closed(self) -> bool:
         """True once this object or the client beneath was closed: every call fails."""
         return self._closed or self._clnt.is_closed
+
+
+async def _next_end(ends: AsyncIterator[tuple[str, Status]]) -> tuple[str, Status] | None:
+    return await anext(ends, None)
+
+
+async def _result_of(clnt: AsyncSigmaClnt, pid: str) -> Status:
+    return await clnt.wait_exit_chan(pid)

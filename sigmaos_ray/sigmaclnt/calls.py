@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from sigmaos_ray.blocking import FsLib
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sigmaos_ray.proc import Proc, Status
     from sigmaos_ray.procclnt import ProcInfo
+    from sigmaos_ray.serr import SigmaError
     from sigmaos_ray.sigmaclnt.asynchronous import AsyncSigmaClnt
 
 
@@ -21,6 +24,11 @@ class SigmaCalls(FsLib):
     def spawn(self, proc: Proc) -> str:
         """Hands a proc to the node's schedd; returns its pid. Queued, not started."""
         return self.run(self._clnt.spawn(proc))
+
+    def spawn_burst(self, procs: Sequence[Proc], procs_per_schedd: int = 1) -> tuple[list[Proc], list[SigmaError]]:
+        """Spawns several procs in few messages, on all nodes in turns, ``procs_per_schedd`` on each. Returns those that
+        were not spawned, and an error for each."""
+        return self.run(self._clnt.spawn_burst(procs, procs_per_schedd))
 
     def wait_start(self, pid: str, timeout_s: float | None = None) -> None:
         """Returns when the proc said that it started, or ended before it could. NotFound for an unknown pid."""
@@ -58,3 +66,7 @@ class SigmaCalls(FsLib):
     def procs(self) -> list[ProcInfo]:
         """What every schedd of the realm has: queued, running, and ended procs that nobody collected."""
         return self.run(self._clnt.procs())
+
+    def get_children(self) -> list[str]:
+        """The pids of this client's procs, of a proc's all, that run, wait, or were not collected."""
+        return self.run(self._clnt.get_children())

@@ -1,4 +1,7 @@
-"""Several kernel nodes: where procs run, what their names say, what is left once one dies (N-9, X-28, X-33, C-11)."""
+"""Several kernel nodes: where procs run, what their names say, what is left once one dies.
+
+N-9, X-28, X-33, X-36, C-11.
+"""
 
 from __future__ import annotations
 
@@ -125,6 +128,63 @@ def test_a_proc_that_ray_put_on_another_node(ts: Tstate, second: str) -> None:
     ts.sc.evict(proc.pid)
     status = ts.sc.wait_exit(proc.pid, WITHIN_S)
     assert (status.is_crash(), status.msg) == (True, "exit status 7")
+
+
+def spawns_here(argv: list[str]) -> Status:
+    """Reports where it ran, and which schedd has its child."""
+    with SigmaClnt() as sc:
+        sc.started()
+        child = Proc(where_am_i)
+        sc.spawn(child)
+        schedd = next(info.kernel_id for info in sc.procs() if info.pid == child.pid)
+        is_told = sc.get_children() == [child.pid]
+        return Status.info(sc.kernel_id, [schedd, is_told, sc.wait_exit(child.pid, WITHIN_S).is_ok()])
+
+
+def test_a_child_is_spawned_where_its_parent_runs(ts: Tstate, second: str) -> None:
+    """Also if its parent's schedd is another node's, which hears all the same that the parent started, and ended. Ray
+    may place the child elsewhere all the same."""
+    parent = Proc(spawns_here, mcpu=CORES * 1000 - 500)
+    ts.sc.spawn(parent)
+    ts.sc.wait_start(parent.pid, WITHIN_S)
+    status = ts.sc.wait_exit(parent.pid, WITHIN_S)
+    assert (status.is_ok(), status.msg) == (True, second), status
+    assert status.data == [second, True, True]
+
+
+def fill(ts: Tstate, kernel_id: str, cores: int) -> Proc:
+    proc = Proc(started_and_waits, mcpu=cores * 1000, kernels=[kernel_id])
+    ts.sc.spawn(proc)
+    ts.sc.wait_start(proc.pid, WITHIN_S)
+    return proc
+
+
+def test_of_several_nodes_one_with_room_is_chosen(ts: Tstate, second: str) -> None:
+    """And if none has room, that where least is wanted of what it has."""
+    fillers = [fill(ts, first(ts), CORES - 1)]
+    both = [first(ts), second]
+    procs = [Proc(where_am_i, kernels=both) for _ in range(3)]
+    for proc in procs:
+        ts.sc.spawn(proc)
+    burst = [Proc(where_am_i, kernels=both) for _ in range(3)]
+    assert ts.sc.spawn_burst(burst) == ([], [])
+    for _, status in ts.sc.as_completed([proc.pid for proc in (*procs, *burst)], WITHIN_S):
+        assert status.data == {"kernel_id": second, "local": second}
+    fillers.append(fill(ts, second, CORES))
+    waiting = Proc(where_am_i, kernels=both)
+    ts.sc.spawn(waiting)
+    assert {info.pid: info.kernel_id for info in ts.sc.procs()}[waiting.pid] == second
+    for filler in fillers:
+        ts.sc.evict(filler.pid)
+    assert all(status.is_ok() or status.is_evicted() for _, status in ts.sc.as_completed(ts.sc.get_children()))
+
+
+def test_a_burst_goes_to_all_nodes_in_turns(ts: Tstate, second: str) -> None:
+    procs = [Proc("example", env={"SIGMADEBUG": ""}) for _ in range(4)]
+    assert ts.sc.spawn_burst(procs, 2) == ([], [])
+    owners = {info.pid: info.kernel_id for info in ts.sc.procs()}
+    assert {owners[proc.pid] for proc in procs[:2]} | {owners[proc.pid] for proc in procs[2:]} == {first(ts), second}
+    assert all(status.is_ok() for _, status in ts.sc.as_completed([proc.pid for proc in procs], WITHIN_S))
 
 
 def test_an_unknown_node_is_refused(ts: Tstate) -> None:

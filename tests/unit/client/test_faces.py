@@ -51,7 +51,7 @@ ONLY_ASYNC = {
 
 PLAIN = {
     "watch_dir", "open_reader", "open_parallel_reader", "get_chunk_reader", "create_writer", "open_writer", "scan_dir",
-    "scan_dir_pages", "keep_extending", "rest", "stats",
+    "scan_dir_pages", "keep_extending", "rest", "stats", "as_completed", "wait_exit_chan",
 }  # fmt: skip
 """Calls that are no coroutines on either side: they return context managers, iterators, values."""
 
