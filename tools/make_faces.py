@@ -125,7 +125,8 @@ FACES: Final[dict[str, tuple[Face, ...]]] = {
                 Source(
                     "sigmaos_ray.sigmaclnt.asynchronous",
                     "AsyncSigmaClnt",
-                    frozenset({"close", "as_completed", "wait_exit_chan"}),
+                    by_hand=frozenset({"close", "as_completed", "wait_exit_chan", "clnt_exit", "clnt_exit_ok"}),
+                    direct=frozenset({"started", "exited", "wait_evict"}),
                 ),
             ),
             clnt="AsyncSigmaClnt",
@@ -337,7 +338,8 @@ class Output:
             call = f"on_loop(self._clnt.{node.name}{', ' if arguments else ''}{arguments})"
         run = f"{runner}.run({call})"
         if is_direct:
-            run = f"{runner}.direct(self._clnt.{node.name}, {_passed(node.args)})"
+            arguments = _passed(node.args)
+            run = f"{runner}.direct(self._clnt.{node.name}{', ' if arguments else ''}{arguments})"
         if returns in self._wraps:
             returns = self._wraps[returns]
             run = f"{returns}({runner}, {run})"

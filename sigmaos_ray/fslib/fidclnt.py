@@ -467,4 +467,5 @@ class FidClnt:
             await asyncio.wait(set(self._dialling.values()))
         sessions = list(self._sessions.values())
         self._sessions.clear()
-        await asyncio.gather(*(session.close() for session in sessions))
+        if sessions:
+            await asyncio.gather(*(session.close() for session in sessions))

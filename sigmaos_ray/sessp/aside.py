@@ -62,6 +62,7 @@ def leave_if_direct() -> None:
 
 def run_direct(coroutine: Coroutine[Any, Any, T]) -> T:
     """Runs a client's coroutine in this thread, without a loop. Elsewhere if that cannot be."""
+    was_direct = _here.is_direct  # in a signal's handler, which runs in whatever the thread does
     _here.is_direct = True
     try:
         coroutine.send(None)
@@ -69,7 +70,7 @@ def run_direct(coroutine: Coroutine[Any, Any, T]) -> T:
         value: T = stop.value
         return value
     finally:
-        _here.is_direct = False
+        _here.is_direct = was_direct
         coroutine.close()
     raise RuntimeError("a direct call waited for a loop")
 

@@ -9,12 +9,12 @@ import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
-
 from sigmaos_ray import serr
 from sigmaos_ray.sessp.plainlink import close_kept
 
 if TYPE_CHECKING:
+    import grpc
+
     from sigmaos_ray.config import Config
 
 _Options = list[tuple[str, int]]
@@ -99,6 +99,8 @@ def channel_to(address: str, config: Config) -> grpc.aio.Channel:
     channels = _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).by_address
     channel = channels.get(address)
     if channel is None:
+        import grpc  # here alone: most clients have plain connections, and a proc would wait for the import
+
         options: list[tuple[str, Any]] = list(client_options(config))
         channel = channels[address] = grpc.aio.insecure_channel(address, options=options)
     return channel

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from sigmaos_ray import debug
 from sigmaos_ray.sessp import plain
-from sigmaos_ray.sessp.grpclink import GrpcLink
 from sigmaos_ray.sessp.link import GRPC, KIND_VARIABLE, PLAIN, LinkLost, forced_kind
 from sigmaos_ray.sessp.plainlink import connect
 
@@ -37,4 +36,6 @@ async def dial(address: str, plain_address: str, config: Config, kind: str = "")
         raise LinkLost(f"{KIND_VARIABLE}={PLAIN}, and no plain connection to {address} can be had")
     if kind == PLAIN:
         raise LinkLost("nobody takes a plain connection")
+    from sigmaos_ray.sessp.grpclink import GrpcLink  # with gRPC, which most clients do without
+
     return GrpcLink(address, config)

@@ -1,4 +1,4 @@
-"""``SigmaClnt``: a thin face of ``AsyncSigmaClnt``, which runs on the process's loop thread."""
+"""``SigmaClnt``: a thin face of ``AsyncSigmaClnt``, which runs on the process's loop thread once it needs it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sigmaos_ray import loopthread, serr
 from sigmaos_ray.deadlines import bounded
 from sigmaos_ray.instance import PROC_ENV_VARIABLE, find_proc_env
 from sigmaos_ray.procclnt import parking
+from sigmaos_ray.sessp.aside import Elsewhere, run_direct
 from sigmaos_ray.sigmaclnt.asynchronous import AsyncSigmaClnt
 from sigmaos_ray.sigmaclnt.calls import SigmaCalls
 
@@ -26,16 +27,47 @@ T = TypeVar("T")
 
 
 class _Core:
-    """An asynchronous client on the loop thread, and how many blocking faces share it."""
+    """An asynchronous client, which lives on the loop thread, and how many blocking faces share it. As long as no call
+    needs the loop there is none, nor a thread for it."""
 
     def __init__(self, proc_env: ProcEnv) -> None:
-        self.loop = loopthread.shared()
         self.clnt = AsyncSigmaClnt(proc_env)
         self.faces_count = 0
+        self._loop: loopthread.LoopThread | None = None
+        self._beginning = threading.RLock()
+        """Held while the client begins to use the loop, or ends without. May be taken again by a signal's handler."""
+
+    @property
+    def loop(self) -> loopthread.LoopThread:
+        """Begins to use the loop, if nothing did yet."""
+        loop = self._loop
+        if loop is None:
+            with self._beginning:
+                loop = self._loop = self._loop or loopthread.shared()
+        return loop
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine of the client on the loop, and blocks for its result."""
+        return self.loop.run(coroutine, parking.result)
+
+    def run_last(self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Makes a call that ends the client: in this thread, if nothing of it was on the loop yet."""
+        with self._beginning:
+            if self._loop is None:
+                try:
+                    return run_direct(call(*args, **kwargs))
+                except Elsewhere:
+                    pass
+        return self.run(bounded(call(*args, **kwargs)))
 
     def close(self) -> None:
-        if not self.loop.is_forked:  # a parent's is the parent's to close
-            self.loop.run(self.clnt.close())
+        if self._loop is None or not self._loop.is_forked:  # a parent's is the parent's to close
+            self.run_last(self.clnt.close)
+
+    def forked(self) -> bool:
+        """In a forked child: whether the client is its own, too: then the parent had begun nothing with it."""
+        self._beginning = threading.RLock()
+        return self._loop is None
 
 
 class _Cores:
@@ -75,6 +107,13 @@ class _Cores:
         if self._by_pid.get(pid) is core:
             del self._by_pid[pid]
 
+    def forked(self) -> _Cores:
+        """A child's: it has none of its parent's clients, but for those with which nothing was begun."""
+        child = _Cores()
+        child._all = {core for core in self._all if core.forked()}
+        child._by_pid = {pid: core for pid, core in self._by_pid.items() if core in child._all}
+        return child
+
     def close_all(self) -> None:
         """Whatever still uses them gets Unreachable from now on."""
         with self._lock:
@@ -89,9 +128,8 @@ _cores = _Cores()
 
 
 def _after_fork() -> None:
-    """A child has none of its parent's clients, and so shares none of them."""
     global _cores
-    _cores = _Cores()
+    _cores = _cores.forked()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -125,6 +163,18 @@ class SigmaClnt(SigmaCalls):
             self._closed = True
             _cores.release(self._core)
 
+    def clnt_exit(self, status: Status) -> None:
+        """Reports the status, ends leases, closes sessions."""
+        self._end(self._clnt.clnt_exit, status)
+
+    def clnt_exit_ok(self) -> None:
+        """``clnt_exit`` with OK."""
+        self._end(self._clnt.clnt_exit_ok)
+
+    def _end(self, call: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> None:
+        self._check_open()
+        self._core.run_last(call, *args, **kwargs)
+
     @property
     def asynchronous(self) -> AsyncSigmaClnt:
         """The client beneath, which lives on the loop thread; for faces such as ``RPCClnt``."""
@@ -135,13 +185,16 @@ class SigmaClnt(SigmaCalls):
         if self._closed:
             coroutine.close()
             raise serr.Unreachable(self._clnt.pid, "the client is closed")
-        return self._core.loop.run(bounded(coroutine), parking.result)
+        return self._core.run(bounded(coroutine))
 
     def direct(self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See ``Face.direct``."""
+        self._check_open()
+        return super().direct(call, *args, **kwargs)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise serr.Unreachable(self._clnt.pid, "the client is closed")
-        return super().direct(call, *args, **kwargs)
 
     def as_completed(self, pids: Iterable[str], timeout_s: float | None = None) -> Iterator[tuple[str, Status]]:
         """Pids and statuses of procs as they end, each pid once: ``for pid, status in sc.as_completed(pids)``. What is
@@ -156,8 +209,7 @@ class SigmaClnt(SigmaCalls):
     def wait_exit_chan(self, pid: str = "") -> concurrent.futures.Future[Status]:
         """A future that gets a proc's status, as ``wait_exit`` returns it. Without a pid it is about this proc: it gets
         ``Status.evicted()`` once the proc is asked to end. Cancelled when the client is closed."""
-        if self._closed:
-            raise serr.Unreachable(self._clnt.pid, "the client is closed")
+        self._check_open()
         return self._core.loop.future(_result_of(self._clnt, pid))
 
     @property

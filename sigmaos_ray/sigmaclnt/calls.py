@@ -45,23 +45,15 @@ class SigmaCalls(FsLib):
 
     def started(self) -> None:
         """A proc tells its parent that it runs."""
-        self.run(self._clnt.started())
+        self.direct(self._clnt.started)
 
     def exited(self, status: Status) -> None:
         """A proc reports its status; the first report counts. Afterwards it cannot spawn."""
-        self.run(self._clnt.exited(status))
+        self.direct(self._clnt.exited, status)
 
     def wait_evict(self, timeout_s: float | None = None) -> None:
         """A proc waits until it is asked to end."""
-        self.run(self._clnt.wait_evict(timeout_s))
-
-    def clnt_exit(self, status: Status) -> None:
-        """Reports the status, ends leases, closes sessions."""
-        self.run(self._clnt.clnt_exit(status))
-
-    def clnt_exit_ok(self) -> None:
-        """``clnt_exit`` with OK."""
-        self.run(self._clnt.clnt_exit_ok())
+        self.direct(self._clnt.wait_evict, timeout_s)
 
     def procs(self) -> list[ProcInfo]:
         """What every schedd of the realm has: queued, running, and ended procs that nobody collected."""

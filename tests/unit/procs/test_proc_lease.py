@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from lease_agent import Agent
 
 from sigmaos_ray import config, serr
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import lease as leases
 from sigmaos_ray.procclnt.lease import ProcLease
-from sigmaos_ray.sessp import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,37 +25,11 @@ if TYPE_CHECKING:
 WAIT_S = config.LOCAL.procs.wait_rpc_s
 
 
-class Agent:
-    """The lease's end of the socket."""
-
-    def __init__(self) -> None:
-        self.socket, self.theirs = socket.socketpair()
-        self.socket.settimeout(10)
-        self._cutter = plain.Cutter(1 << 24)
-
-    def words(self, count: int) -> list[pb.ProcWord]:
-        """The next so many words; blocks for them."""
-        words: list[pb.ProcWord] = []
-        while len(words) < count:
-            words += [pb.ProcWord.FromString(bytes(each)) for each in self._cutter.cut(self.socket.recv(1 << 16))]
-        assert len(words) == count
-        return words
-
-    def word(self) -> pb.ProcWord:
-        return self.words(1)[0]
-
-    def is_silent(self) -> bool:
-        return not select.select([self.socket], [], [], 0)[0]
-
-    def evict(self) -> None:
-        self.socket.send(b"\0")
-
-
 @pytest.fixture
 def agent() -> Iterator[Agent]:
     made = Agent()
-    with made.socket, made.theirs:
-        yield made
+    yield made
+    made.close()
 
 
 @pytest.fixture
