@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     from sigmaos_ray.runner.sparelogs import SpareLog
 
 
-_keepers_modules: set[str] = set()
+_keepers_modules: frozenset[str] = frozenset()
 
 
 def prepare() -> None:
     """In the keeper: imports what a typical proc needs, once for all of them."""
     from sigmaos_ray import sigmaclnt  # noqa: F401  # most programs have a client
 
-    _keepers_modules.update(sys.modules)
+    global _keepers_modules
+    _keepers_modules = frozenset(sys.modules)
     # Behind what a program registers, which may use its clients; before their loop's own end.
     atexit.register(surroundings.close_clients)
 
@@ -128,12 +129,11 @@ class OwnProcess:
 
     def _tell_loaded(self) -> None:
         """Of what had to be imported for this proc, and need not be for the next one."""
-        if len(sys.modules) != len(self._base_modules):
-            modules = [name for name in sys.modules if name not in self._base_modules]
+        if modules := _new_modules(self._base_modules):
             self._send(pb.ProcWord(loaded=pb.ProcLoaded(modules=modules)))
 
     def _end(self, status: Status, code: int) -> int:
-        ending.end_program(_users_modules())
+        ending.end_program([name for name in _new_modules(_keepers_modules) if _is_users(name)])
         # A forked child of the program that came back from its main function ends as such: it is not the proc.
         if os.getpid() != self._os_pid:
             return code
@@ -149,9 +149,19 @@ class OwnProcess:
             self._lease.send(word)
 
 
-def _users_modules() -> list[str]:
-    modules = [(name, getattr(module, "__file__", None)) for name, module in list(sys.modules.items())]
-    return [name for name, file in modules if name not in _keepers_modules and freshness.is_users(name, file)]
+def _new_modules(base_modules: frozenset[str]) -> list[str]:
+    """Those that are not among these, in the order of their imports. From the end: to go through all would touch each
+    of them, and what is touched has to be copied, since the template has it as well."""
+    new: list[str] = []
+    for name in reversed(sys.modules):
+        if name in base_modules:
+            break
+        new.append(name)
+    return new[::-1]
+
+
+def _is_users(name: str) -> bool:
+    return freshness.is_users(name, getattr(sys.modules.get(name), "__file__", None))
 
 
 def _message_of(status: Status) -> pb.ProcStatus:

@@ -82,6 +82,8 @@ class ProcProcess:
         """It is gone, and all that it left behind."""
         if not self.ended.done():
             self.ended.set_result(wait_status)
+        if self._listener is None:
+            self.close()
         self._tell_forked(False)
 
     def _tell_forked(self, is_forked: bool) -> None:

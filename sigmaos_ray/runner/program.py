@@ -9,6 +9,7 @@ import importlib.metadata
 import inspect
 import sys
 import traceback
+from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
@@ -113,6 +114,9 @@ def ended(main: Callable[..., object], argv: list[str]) -> tuple[Status, int]:
 
 
 def _takes_arguments(main: Callable[..., object]) -> bool:
+    if type(main) is FunctionType and not hasattr(main, "__wrapped__"):
+        # What a signature would say, at a tenth of its price.
+        return main.__code__.co_argcount > 0 or bool(main.__code__.co_flags & inspect.CO_VARARGS)
     try:
         parameters = inspect.signature(main).parameters.values()
     except (TypeError, ValueError):  # built in: it knows
