@@ -29,6 +29,11 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def outlive_parent() -> None:
+    """Takes ``die_with_parent`` back."""
+    _libc.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
 def die_with_parent(parent_os_pid: int) -> None:
     """From now on this process is killed when its parent ends, at once if it has ended. The parent must have forked it
     on its only thread."""

@@ -130,7 +130,8 @@ class OwnProcess:
     def _tell_loaded(self) -> None:
         """Of what had to be imported for this proc, and need not be for the next one."""
         if modules := _new_modules(self._base_modules):
-            self._send(pb.ProcWord(loaded=pb.ProcLoaded(modules=modules)))
+            importable = [name for name in modules if _is_importable(name)]
+            self._send(pb.ProcWord(loaded=pb.ProcLoaded(modules=importable)))
 
     def _end(self, status: Status, code: int) -> int:
         ending.end_program([name for name in _new_modules(_keepers_modules) if _is_users(name)])
@@ -158,6 +159,12 @@ def _new_modules(base_modules: frozenset[str]) -> list[str]:
             break
         new.append(name)
     return new[::-1]
+
+
+def _is_importable(name: str) -> bool:
+    """Not what a library put there by itself."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return spec is not None and spec.name == name and spec.loader is not None
 
 
 def _is_users(name: str) -> bool:

@@ -160,15 +160,15 @@ class Template:
         os.close(child.pidfd)
         del self._children[child.pidfd]
         # What has left that group, and the processes of a template that died, are children of this process now.
-        children.end_all([other.os_pid for other in self._children.values()], self._on_orphan_ended)
+        orphans: list[Ended] = []
+        kept = [other.os_pid for other in self._children.values()]
+        children.end_all(kept, lambda os_pid, status: orphans.append(Ended(os_pid, status)))
         if child.spare is not None:
             self._spares.give(child.spare)
         if child.is_template:
             sparelogs.remove_of(self._log_dir, child.os_pid)
-        self._tell(Ended(child.os_pid, status))
-
-    def _on_orphan_ended(self, os_pid: int, status: int) -> None:
-        self._tell(Ended(os_pid, status))
+        for ended in (*orphans, Ended(child.os_pid, status)):
+            self._tell(ended)
 
     def _end(self) -> None:
         """Kills what is left. Templates hear of their worker's end themselves, and end their own processes."""
@@ -232,6 +232,8 @@ def _run_template(fd: int, modules: list[str], log_dir: str, keeper_pidfd: int) 
     ready = imports.imported(modules) if modules else Ready({})
     commands.sendall(message(ready))
     if not ready.refusal:
+        # It sees its keeper's end from now on, and has something to do then.
+        children.outlive_parent()
         Template(commands, log_dir, keeper_pidfd).run()
 
 

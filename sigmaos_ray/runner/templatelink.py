@@ -38,8 +38,8 @@ Loaded: TypeAlias = "Callable[[pb.ProcSpec, list[str]], None]"
 
 
 class TemplateLink:
-    """One of them; used from its loop. ``gone(link)`` is called once the template has ended, ``ended(os_pid, status)``
-    for processes that are none of its own: a keeper's, of templates that died."""
+    """One of them; used from its loop. ``gone(link)`` is called when the template has ended, and when it is lost, too.
+    ``ended(os_pid, status)`` is called for processes that are none of its own: a keeper's, of templates that died."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class TemplateLink:
         self.os_pid = 0
         self.waiting: ProcProcess | None = None
         """Forked ahead, or about to be."""
-        self.is_gone = False
+        self.is_gone = self.is_lost = False
         self._loop = loop
         self._socket = sock
         self._log_dir = log_dir
@@ -163,9 +163,11 @@ class TemplateLink:
         self._gone(self)
 
     def lost(self) -> None:
-        """It has ended, and nobody will tell any more how its processes did."""
+        """It has ended, and nobody will tell any more how its processes did. May be repeated."""
+        if self.is_lost:
+            return
         self.close()
-        self.is_gone = True
+        self.is_gone = self.is_lost = True
         self.ready.cancel()
         for left in (*self._processes.values(), *self._forking.values()):
             if isinstance(left, ProcProcess):
@@ -174,3 +176,4 @@ class TemplateLink:
                 left.lost()
         self._processes.clear()
         self._forking.clear()
+        self._gone(self)

@@ -190,15 +190,12 @@ class Templates:
 
     def _on_gone(self, link: TemplateLink) -> None:
         self._programs.forget(link)
-        # A keeper tells how its processes ended, and when all of them have.
-        if self._keeper is None or self._keeper.is_gone:
-            self._lose(link)
-        elif link.os_pid:
-            asyncio.get_running_loop().call_later(self._limits.template_end_timeout_s, self._lose, link)
-
-    def _lose(self, link: TemplateLink) -> None:
-        link.lost()
-        self._links.discard(link)
+        if link.is_lost:
+            self._links.discard(link)
+        elif self._keeper is None or self._keeper.is_gone:
+            link.lost()
+        else:  # its keeper tells how its processes ended, and when all of them have
+            asyncio.get_running_loop().call_later(self._limits.template_end_timeout_s, link.lost)
 
     def _on_orphan_ended(self, os_pid: int, wait_status: int) -> None:
         for link in self._links:
@@ -207,7 +204,7 @@ class Templates:
 
     def _on_keeper_gone(self, keeper: TemplateLink) -> None:
         for link in [link for link in self._links if link.is_gone]:
-            self._lose(link)
+            link.lost()
 
     async def close(self) -> None:
         """Ends everything: templates, processes that wait, procs that run. Blocks until they are gone."""
@@ -215,7 +212,7 @@ class Templates:
         async with self._opening:
             await self._end_keeper()
             for link in list(self._links):
-                self._lose(link)
+                link.lost()
 
     async def _end_keeper(self) -> None:
         if self._keeper is None or self._keeper_process is None:

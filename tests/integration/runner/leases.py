@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sigmaos_ray.config import ProcEnv
@@ -14,6 +13,7 @@ from sigmaos_ray.runner.templates import Templates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+    from pathlib import Path
 
     from sigmaos_ray.pb import proc_pb2 as pb
     from sigmaos_ray.runner.procprocess import ProcProcess
