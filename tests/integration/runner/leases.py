@@ -52,8 +52,8 @@ class Running:
         run = process.run(spec, INSTANCE.to_json().encode(), self.words)
         self.future = asyncio.run_coroutine_threadsafe(run, lease.loop)
 
-    def result(self) -> Status:
-        """How it ended."""
+    def result(self) -> Any:
+        """Its Status."""
         return Status.from_pb(self.future.result(60))
 
     def times(self) -> pb.ProcTimes:
@@ -93,8 +93,8 @@ class Lease:
         spec = Proc(program, list(args), **options).to_pb()
         return Running(self, spec, self.run(self.templates.take(spec)))
 
-    def status(self, program: Any, *args: str, **options: Any) -> Status:
-        """Runs a proc to its end."""
+    def status(self, program: Any, *args: str, **options: Any) -> Any:
+        """Runs a proc to its end; returns its Status."""
         return self.begin(program, *args, **options).result()
 
     def log(self, pid: str) -> str:

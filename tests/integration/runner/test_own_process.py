@@ -77,7 +77,7 @@ def test_signals_timers_and_streams_are_as_python_has_them(lease: Lease) -> None
         def plain(number: int) -> object:
             return signal.getsignal(number)
 
-        defaults = {signal.SIGINT: signal.default_int_handler}
+        defaults: dict[int, Any] = {signal.SIGINT: signal.default_int_handler}
         defaults |= dict.fromkeys((signal.SIGPIPE, signal.SIGXFSZ), signal.SIG_IGN)
         others = [
             int(number)
@@ -176,7 +176,7 @@ def test_multiprocessing(lease: Lease, method: str) -> None:
         import operator
         from multiprocessing import shared_memory
 
-        context = multiprocessing.get_context(argv[0])
+        context: Any = multiprocessing.get_context(argv[0])
         with context.Pool(2) as pool:
             sums = pool.starmap(operator.add, [(1, 2), (3, 4)])
         process = context.Process(target=sys.exit, args=(7,))

@@ -16,7 +16,7 @@ from sigmaos_ray import instance, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.proc import Proc
 from sigmaos_ray.procclnt.spawning import child_spec
-from sigmaos_ray.runner import run
+from sigmaos_ray.runner import surroundings
 from sigmaos_ray.sigmap import Secret
 
 if TYPE_CHECKING:
@@ -155,6 +155,6 @@ def test_secrets_are_not_shown() -> None:
 def test_a_child_has_its_parents_secrets() -> None:
     parent = ProcEnv(pid="parent", secrets=(Secret("s3", "k", "s", "t"), Secret("db", "x", "y")))
     spec = child_spec(Proc("example"), parent)
-    child = run._proc_env(spec, ProcEnv(pid="", kernel_id="node"))
+    child = surroundings.proc_env_of(spec, ProcEnv(pid="", kernel_id="node"))
     assert child.secrets == parent.secrets
     assert ProcEnv.from_json(child.to_json()).secrets == parent.secrets
