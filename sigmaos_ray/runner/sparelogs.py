@@ -22,12 +22,8 @@ class SpareLog(NamedTuple):
     """One of them, open."""
 
     fd: int
-    path: str
-
-    @property
-    def name(self) -> str:
-        """Among the spare ones."""
-        return os.path.basename(self.path)
+    name: str
+    path: Path
 
 
 class SpareLogs:
@@ -46,15 +42,15 @@ class SpareLogs:
             return self._free.pop()
         self._made_count += 1
         name = f"{os.getpid()}.{self._made_count}"
-        path = str(proclog.spare(self._log_dir, name))
+        path = proclog.spare(self._log_dir, name)
         try:
-            return SpareLog(_open(path), path)
+            return SpareLog(_open(path), name, path)
         except OSError:  # a full disk, or nobody's to write: the proc runs, and its output goes where the worker's does
             return None
 
     def give(self, log: SpareLog) -> None:
         """Its process has ended. Whoever was to rename it may not have done so yet, then it has something in it."""
-        if os.fstat(log.fd).st_size == 0 and os.path.exists(log.path):
+        if os.fstat(log.fd).st_size == 0 and log.path.exists():
             self._free.append(log)
         else:
             os.close(log.fd)
@@ -64,14 +60,14 @@ class SpareLogs:
         while self._free:
             log = self._free.pop()
             os.close(log.fd)
-            Path(log.path).unlink(missing_ok=True)
+            log.path.unlink(missing_ok=True)
 
 
-def _open(path: str) -> int:
+def _open(path: Path) -> int:
     try:
         return os.open(path, _FLAGS, 0o644)
     except FileNotFoundError:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, _FLAGS, 0o644)
 
 
@@ -103,13 +99,13 @@ class ProcLog:
         # The file's size tells, not what Python wrote: children and C libraries write to the descriptor, too.
         if os.fstat(self.spare.fd).st_size != len(self.header):
             keep(self.spare.path, log_dir, pid)
-        elif os.path.exists(self.spare.path):
+        elif self.spare.path.exists():
             os.ftruncate(self.spare.fd, 0)
-            if not os.path.exists(self.spare.path):
+            if not self.spare.path.exists():
                 os.write(self.spare.fd, self.header)
 
 
-def keep(spare: str, log_dir: str, pid: str) -> None:
+def keep(spare: Path, log_dir: str, pid: str) -> None:
     """Gives a spare log its name, in place of an older one of the same pid. May be repeated, in any process."""
     with contextlib.suppress(FileNotFoundError):  # it has its name
         os.replace(spare, proclog.path(log_dir, pid))
