@@ -161,7 +161,7 @@ class Template:
         del self._children[child.pidfd]
         # What has left that group, and the processes of a template that died, are children of this process now.
         orphans: list[Ended] = []
-        kept = [other.os_pid for other in self._children.values()]
+        kept = children.Spared(frozenset(other.os_pid for other in self._children.values()))
         children.end_all(kept, lambda os_pid, status: orphans.append(Ended(os_pid, status)))
         if child.spare is not None:
             self._spares.give(child.spare)
