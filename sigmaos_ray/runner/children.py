@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import select
@@ -86,9 +85,11 @@ def _below(os_pid: int, threads_spared: frozenset[str] = frozenset()) -> list[in
     found: list[int] = []
     # A child is its thread's that forked it.
     for thread in _threads(os_pid) - threads_spared:
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        try:
             with open(f"/proc/{os_pid}/task/{thread}/children", "rb") as file:
                 found += map(int, file.read().split())
+        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            continue
     return found
 
 
