@@ -416,6 +416,8 @@ class Workers(msgspec.Struct, frozen=True):
     """How often a worker on a Ray node without a kernel node looks whether there is one now."""
     reap_timeout_s: float = 2.0
     """How long children of a proc that were killed may take to be gone: those in an uninterruptible call stay."""
+    best_effort_niceness: int = 15
+    """Of processes of best-effort procs, at least: as much as Ray gives its workers."""
     word_bytes_max: int = 64 << 20
     """Of what a proc's process says at a time, such as its status with all of its data."""
     template_start_timeout_s: float = 60.0

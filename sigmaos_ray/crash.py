@@ -204,7 +204,10 @@ def configure(text: str | None = None, *, who: str = "") -> None:
     except serr.Inval as error:
         debug.error(str(error))
         spec = Spec()
+    is_quiet = not spec.events and not _settings.spec.events
     _settings.spec, _settings.who, _settings.began_s = spec, who, time.monotonic()
+    if is_quiet:
+        return  # as for most procs, each of which comes here
     for each in _settings.points.values():
         each._set(spec)  # the module's own class
 

@@ -111,9 +111,12 @@ def configure(spec: str | None = None, *, who: str | None = None, procs: str | N
     if who is None:
         who = os.environ.get("SIGMADEBUGPID") or f"{os.path.basename(sys.argv[0] or 'python')}-{os.getpid()}"
     prefixes = parse(os.environ.get("SIGMADEBUGPROCS", "") if procs is None else procs)
+    names = parse(os.environ.get("SIGMADEBUG", "") if spec is None else spec)
+    muted = bool(prefixes) and not any(who.startswith(prefix) for prefix in prefixes)
     _settings.who = who
-    _settings.names = parse(os.environ.get("SIGMADEBUG", "") if spec is None else spec)
-    _settings.muted = bool(prefixes) and not any(who.startswith(prefix) for prefix in prefixes)
+    if (names, muted) == (_settings.names, _settings.muted):
+        return  # as for most procs, each of which comes here
+    _settings.names, _settings.muted = names, muted
     for each in _settings.selectors.values():
         each.on = _settings.wants(each.name)
 

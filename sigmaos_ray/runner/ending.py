@@ -28,6 +28,11 @@ def end_program(modules: Iterable[str]) -> None:
     _told(threading._shutdown)  # type: ignore[attr-defined]  # what the interpreter calls at its end
     _told(atexit._run_exitfuncs)
     _told(lambda: _drop(modules))
+    end_quietly()
+
+
+def end_quietly() -> None:
+    """What of it leaves no trace: all that is in buffers is written."""
     _flush_writers()
     flush_streams()
 
@@ -62,8 +67,9 @@ def _flush_writers() -> None:
 
 def flush_streams() -> None:
     """Empties the buffers of the standard streams, of Python and of the C library."""
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        with contextlib.suppress(Exception):  # the program closed it, or put one of its own in its place
-            if stream is not None:
-                stream.flush()
+    for stream in {id(each): each for each in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)}.values():
+        try:
+            stream.flush()  # type: ignore[union-attr]  # the program may have put None there
+        except Exception:  # noqa: BLE001  # it closed it, or put one of its own in its place
+            continue
     _libc.fflush(None)

@@ -21,7 +21,7 @@ import time
 from importlib.machinery import SourceFileLoader
 from typing import TYPE_CHECKING, Any, Final
 
-from sigmaos_ray.runner import children, freshness
+from sigmaos_ray.runner import children, freshness, program
 from sigmaos_ray.runner.templatewire import Ready
 
 if TYPE_CHECKING:
@@ -31,17 +31,18 @@ if TYPE_CHECKING:
 _OF_PROCS: Final = ("SIGMACONFIG", "SIGMADEBUG", "SIGMADEBUGPID", "SIGMAPERF", "SIGMAFAIL")
 
 
-def imported(modules: list[str]) -> Ready:
-    """Imports them. Never raises."""
+def imported(modules: list[str], program_name: str) -> Ready:
+    """Imports them, and finds the program. Never raises."""
     watch = _Watch()
     before = _State()
     with _captured() as output, watch.watching():
-        for name in modules:
-            try:
+        try:
+            for name in modules:
                 importlib.import_module(name)
-            except BaseException as error:  # noqa: BLE001  # whatever a module's top level does
-                watch.refuse(f"{name}: {type(error).__name__}: {error}")
-                break
+            if program_name:
+                program.know(program_name)
+        except BaseException as error:  # noqa: BLE001  # whatever a module's top level does
+            watch.refuse(f"{type(error).__name__}: {error}")
     if os.fstat(output).st_size:
         watch.refuse("it prints")
     os.close(output)

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
 
 from sigmaos_ray.runner.sparelogs import ProcLog, SpareLog
@@ -52,7 +51,7 @@ def begin_anew(kept: Kept, environment: Mapping[str, str]) -> NoReturn:
     os.set_inheritable(kept.fd, True)
     if spare is not None:
         os.set_inheritable(spare.fd, True)
-        what |= {"log": spare.fd, "spare": str(spare.path)}
+        what |= {"log": spare.fd, "spare": spare.path}
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing has it
     os.execve(sys.executable, [sys.executable, *flags, "-c", _BEGIN, json.dumps(what)], environment)
 
@@ -67,5 +66,5 @@ def kept(text: str) -> Kept:
     spare = None
     if "log" in what:
         os.set_inheritable(what["log"], False)
-        spare = SpareLog(what["log"], Path(what["spare"]).name, Path(what["spare"]))
+        spare = SpareLog(what["log"], what["spare"])
     return Kept(data, what["socket"], ProcLog(spare, what["header"].encode()))

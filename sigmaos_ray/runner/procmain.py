@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import os
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sigmaos_ray import config, crash, debug
+from sigmaos_ray import crash, debug
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import lease
 from sigmaos_ray.procclnt.lease import ProcLease
-from sigmaos_ray.runner import children, ending, freshness, interpreter, program, surroundings
+from sigmaos_ray.runner import children, ending, freshness, interpreter, priority, program, surroundings
 from sigmaos_ray.runner.sparelogs import ProcLog
 from sigmaos_ray.runner.spawntimes import SpawnTimes
 from sigmaos_ray.sessp import plain
+from sigmaos_ray.sigmaclnt import rehearsal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sigmaos_ray.runner.sparelogs import SpareLog
 
 
@@ -37,8 +39,9 @@ _keepers_modules: frozenset[str] = frozenset()
 
 def prepare() -> None:
     """In the keeper: imports what a typical proc needs, once for all of them."""
-    from sigmaos_ray import sigmaclnt  # noqa: F401  # most programs have a client
-
+    program.look_for_entry_points()
+    priority.prepare()
+    _warm_up()
     global _keepers_modules
     _keepers_modules = frozenset(sys.modules)
     # Behind what a program registers, which may use its clients; before their loop's own end.
@@ -50,7 +53,7 @@ def main(fd: int, spare: SpareLog | None, base_modules: frozenset[str]) -> int:
     log = ProcLog(spare)
     log.install()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
-    _rehearse()
+    _rehearse(sock, base_modules)
     data = receive(sock)
     if data is None:  # there will be no proc
         return 0
@@ -64,7 +67,9 @@ def go_on(kept: str) -> int:
     data, fd, log = interpreter.kept(kept)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
     prepare()
-    return OwnProcess(pb.ProcStart.FromString(data), sock, log, frozenset(sys.modules)).run()
+    process = OwnProcess(pb.ProcStart.FromString(data), sock, log, frozenset(sys.modules))
+    process.settle_in({})
+    return process.run()
 
 
 def receive(sock: socket.socket) -> bytes | None:
@@ -95,37 +100,52 @@ class OwnProcess:
 
     def begin(self, data: bytes) -> None:
         """This process becomes the proc's. ``data``: the ProcStart as it came."""
-        _give_way(self._spec)
+        priority.take(self._spec)
         self._log.begin(self._spec.pid, self._spec.program)
-        proc_env = surroundings.proc_env_of(self._spec, ProcEnv.from_json(self._start.instance.decode()))
-        env = surroundings.environment_of(self._spec, proc_env)
+        env = self.environment()
         if interpreter.is_needed(self._spec.env):
             interpreter.begin_anew(interpreter.Kept(data, self._sock.fileno(), self._log), {**os.environ, **env})
-        os.environ.update(env)
+        self.settle_in(env)
         if "TZ" in self._spec.env:
             time.tzset()
 
-    def run(self) -> int:
-        """Runs the proc to its end; returns the exit code."""
+    def environment(self) -> dict[str, str]:
+        """The proc's own variables."""
+        instance = ProcEnv.from_json(self._start.instance.decode())
+        return surroundings.environment_of(self._spec, surroundings.proc_env_of(self._spec, instance))
+
+    def settle_in(self, env: Mapping[str, str]) -> None:
+        """What reads variables, reads these."""
+        for name, value in env.items():
+            os.environ[name] = value
         sys.argv = [self._spec.program, *self._spec.args]
-        lease.install(self._lease)
         debug.configure()
         crash.configure(who=self._spec.pid)
-        status, code = self._status_of_program(os.environ["SIGMAPERF"])
+
+    def run(self) -> int:
+        """Runs the proc to its end; returns the exit code."""
+        lease.install(self._lease)
+        status, code = self._status_of_program()
         return self._end(status, code)
 
-    def _status_of_program(self, perf: str) -> tuple[Status, int]:
+    def _status_of_program(self) -> tuple[Status, int]:
+        perf, fail = os.environ["SIGMAPERF"], os.environ["SIGMAFAIL"]
         try:
+            if not (perf or fail):
+                return self._ran()
             with surroundings.profiled(self._spec.program, perf), surroundings.faults():
-                main = program.load(self._spec)
-                self._tell_loaded()
-                self._times.main_begins()
-                status, code = program.ended(main, list(self._spec.args))
-                self._times.main_ended()
-                return status, code
+                return self._ran()
         except program.NoProgram as error:
             print(error, file=sys.stderr)
             return Status.err(str(error)), 1
+
+    def _ran(self) -> tuple[Status, int]:
+        main = program.load(self._spec)
+        self._tell_loaded()
+        self._times.main_begins()
+        ended = program.ended(main, list(self._spec.args))
+        self._times.main_ended()
+        return ended
 
     def _tell_loaded(self) -> None:
         """Of what had to be imported for this proc, and need not be for the next one."""
@@ -140,10 +160,14 @@ class OwnProcess:
             return code
         children.end_all()
         self._log.settle(self._start.log_dir, self._spec.pid)
+        self._send(self.last_word(status))
+        return code
+
+    def last_word(self, status: Status) -> pb.ProcWord:
+        """How it ended."""
         message = _message_of(status)
         self._times.add_to(message)
-        self._send(pb.ProcWord(done=message))
-        return code
+        return pb.ProcWord(done=message)
 
     def _send(self, word: pb.ProcWord) -> None:
         with contextlib.suppress(OSError):  # the worker is gone, and so will this process be
@@ -180,30 +204,41 @@ def _escaped(text: str) -> str:
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
-def _give_way(spec: pb.ProcSpec) -> None:
-    """Best-effort procs run when nobody else wants to: beside one that reserves cores they hardly count. Niceness would
-    not do, since Ray's workers have much of it already, and who reserves cores has as much."""
-    if not spec.mcpu:
-        with contextlib.suppress(OSError):  # not allowed here
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 # -- before there is a proc
 
 
-def _rehearse() -> None:
+def _rehearse(sock: socket.socket, base_modules: frozenset[str]) -> None:
     """Does what a proc will do, as far as it leaves no trace. A process that was forked shares its memory with others
     until it writes there, and each first write takes the system some time: it is taken now, while nobody waits."""
-    spec = pb.ProcSpec(pid="p", program="p", args=["a"], env={"A": "b"})
-    data = pb.ProcStart(proc=spec, instance=ProcEnv(pid="p").to_json().encode(), log_dir="l").SerializeToString()
-    start = pb.ProcStart.FromString(data)
-    proc_env = surroundings.proc_env_of(start.proc, ProcEnv.from_json(start.instance.decode()))
-    surroundings.environment_of(start.proc, proc_env)
-    program.ended(_nothing, list(start.proc.args))
-    plain.message(pb.ProcWord(done=_message_of(Status.ok())).SerializeToString())
-    config.current()
+    rehearsal.rehearse()
+    process = OwnProcess(pb.ProcStart.FromString(_sample), sock, ProcLog(None), base_modules)
+    process.settle_in(process.environment())
+    status, _ = program.ended(_nothing, sys.argv)
+    ending.end_quietly()
     children.has_any()
-    gc.collect()
+    plain.message(process.last_word(status).SerializeToString())
+
+
+_sample: Final = pb.ProcStart(
+    proc=pb.ProcSpec(pid="p", program="p", args=["a"], env={"A": "b"}), instance=ProcEnv(pid="p").to_json().encode()
+).SerializeToString()
+
+
+def _warm_up() -> None:
+    """Rehearses in the keeper, so often that the interpreter has made of that code what it makes of code that runs
+    often: processes that are forked from here need not write there, and so share it."""
+    variables, argv = dict(os.environ), sys.argv
+    here, there = socket.socketpair()
+    with here, there:
+        for _ in range(_OFTEN):
+            _rehearse(here, frozenset())
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)
+    sys.argv = argv
+
+
+_OFTEN: Final = 64
 
 
 def _nothing(argv: list[str]) -> None:

@@ -219,7 +219,7 @@ class ProcProcess:
     def _keep_log(self) -> None:
         """It runs for a while: its log can be seen from now on."""
         if self._spare:
-            sparelogs.keep(proclog.spare(self._log_dir, self._spare), self._log_dir, self._spec.pid)
+            sparelogs.keep(str(proclog.spare(self._log_dir, self._spare)), self._log_dir, self._spec.pid)
 
     async def _status_of_crash(self) -> pb.ProcStatus:
         words = proclog.wait_words(await asyncio.shield(self.ended))

@@ -41,13 +41,30 @@ def load(spec: pb.ProcSpec) -> Callable[..., object]:
         from sigmaos_ray.runner import executables  # brings the whole client: only procs that are files pay for it
 
         return functools.partial(_launch, executables.main, spec.program)
-    names = module_names(spec.program)
+    return _known.get(spec.program) or _found(spec.program)
+
+
+_known: dict[str, Callable[..., object]] = {}
+
+
+def know(program: str) -> None:
+    """Looks a program up, for procs that are forked from here: as the modules are now. NoProgram."""
+    _known[program] = _found(program)
+
+
+def look_for_entry_points() -> None:
+    """Ahead of all programs: it takes long, and what is forked from here need not do it."""
+    _entry_points()
+
+
+def _found(program: str) -> Callable[..., object]:
+    names = module_names(program)
     # In this order: a module of ``user``, what a package registered, and only then any other module of that name.
     for name in names:
-        main = _imported(name, spec.program) or _registered(spec.program)
+        main = _imported(name, program) or _registered(program)
         if main is not None:
             return main
-    raise NoProgram(f"no program {spec.program!r}: there is no module {' or '.join(names)}, nor an entry point")
+    raise NoProgram(f"no program {program!r}: there is no module {' or '.join(names)}, nor an entry point")
 
 
 def _launch(launcher: Callable[[list[str]], object], program: str, argv: list[str]) -> object:

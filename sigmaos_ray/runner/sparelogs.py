@@ -22,8 +22,12 @@ class SpareLog(NamedTuple):
     """One of them, open."""
 
     fd: int
-    name: str
-    path: Path
+    path: str
+
+    @property
+    def name(self) -> str:
+        """Among the spare ones."""
+        return os.path.basename(self.path)
 
 
 class SpareLogs:
@@ -42,15 +46,15 @@ class SpareLogs:
             return self._free.pop()
         self._made_count += 1
         name = f"{os.getpid()}.{self._made_count}"
-        path = proclog.spare(self._log_dir, name)
+        path = str(proclog.spare(self._log_dir, name))
         try:
-            return SpareLog(_open(path), name, path)
+            return SpareLog(_open(path), path)
         except OSError:  # a full disk, or nobody's to write: the proc runs, and its output goes where the worker's does
             return None
 
     def give(self, log: SpareLog) -> None:
         """Its process has ended. Whoever was to rename it may not have done so yet, then it has something in it."""
-        if os.fstat(log.fd).st_size == 0 and log.path.exists():
+        if os.fstat(log.fd).st_size == 0 and os.path.exists(log.path):
             self._free.append(log)
         else:
             os.close(log.fd)
@@ -60,14 +64,14 @@ class SpareLogs:
         while self._free:
             log = self._free.pop()
             os.close(log.fd)
-            log.path.unlink(missing_ok=True)
+            Path(log.path).unlink(missing_ok=True)
 
 
-def _open(path: Path) -> int:
+def _open(path: str) -> int:
     try:
         return os.open(path, _FLAGS, 0o644)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, _FLAGS, 0o644)
 
 
@@ -99,13 +103,13 @@ class ProcLog:
         # The file's size tells, not what Python wrote: children and C libraries write to the descriptor, too.
         if os.fstat(self.spare.fd).st_size != len(self.header):
             keep(self.spare.path, log_dir, pid)
-        elif self.spare.path.exists():
+        elif os.path.exists(self.spare.path):
             os.ftruncate(self.spare.fd, 0)
-            if not self.spare.path.exists():
+            if not os.path.exists(self.spare.path):
                 os.write(self.spare.fd, self.header)
 
 
-def keep(spare: Path, log_dir: str, pid: str) -> None:
+def keep(spare: str, log_dir: str, pid: str) -> None:
     """Gives a spare log its name, in place of an older one of the same pid. May be repeated, in any process."""
     with contextlib.suppress(FileNotFoundError):  # it has its name
         os.replace(spare, proclog.path(log_dir, pid))

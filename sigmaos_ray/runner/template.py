@@ -134,7 +134,7 @@ class Template:
             self._commands.detach()
             if isinstance(command, ForkTemplate):
                 _close_all_but(fd, self._keeper_pidfd)
-                _run_template(fd, command.modules, self._log_dir, self._keeper_pidfd)
+                _run_template(fd, command, self._log_dir, self._keeper_pidfd)
                 code = 0
             else:
                 _close_all_but(fd, spare.fd if spare else -1)
@@ -226,10 +226,10 @@ def _close_all_but(*fds: int) -> None:
     os.closerange(low, 1 << 30)
 
 
-def _run_template(fd: int, modules: list[str], log_dir: str, keeper_pidfd: int) -> None:
+def _run_template(fd: int, command: ForkTemplate, log_dir: str, keeper_pidfd: int) -> None:
     """The process of a template, from its fork on."""
     commands = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
-    ready = imports.imported(modules) if modules else Ready({})
+    ready = imports.imported(command.modules, command.program) if command.modules else Ready({})
     commands.sendall(message(ready))
     if not ready.refusal:
         # It sees its keeper's end from now on, and has something to do then.

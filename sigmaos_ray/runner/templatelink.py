@@ -76,11 +76,11 @@ class TemplateLink:
         self._fork(ForkProc(next(_numbers)), its, process)
         return process
 
-    def fork_template(self, modules: list[str], gone: Callable[[TemplateLink], None]) -> TemplateLink:
-        """Has a template forked that imports some modules. Of a keeper."""
+    def fork_template(self, modules: list[str], program: str, gone: Callable[[TemplateLink], None]) -> TemplateLink:
+        """Has a template forked that imports some modules of a program. Of a keeper."""
         ours, its = socket.socketpair()
         link = TemplateLink(ours, self._log_dir, gone)
-        self._fork(ForkTemplate(next(_numbers), modules), its, link)
+        self._fork(ForkTemplate(next(_numbers), modules, program), its, link)
         return link
 
     def _fork(self, command: ForkProc | ForkTemplate, its: socket.socket, forked: ProcProcess | TemplateLink) -> None:

@@ -69,7 +69,7 @@ class Templates:
             if self._keeper is None or self._keeper.is_gone:
                 await self._start_keeper()
             if self._bare is None or self._bare.is_gone:
-                self._bare = self._fork_template([])
+                self._bare = self._fork_template([], "")
                 self._fork_ahead(self._bare)
         waiting = self._bare.waiting
         if waiting is not None:
@@ -98,9 +98,9 @@ class Templates:
     def _popen(self, argv: list[str], fd: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, env=self._environment, pass_fds=[fd], process_group=0)
 
-    def _fork_template(self, modules: list[str]) -> TemplateLink:
+    def _fork_template(self, modules: list[str], program: str) -> TemplateLink:
         assert self._keeper is not None
-        link = self._keeper.fork_template(modules, self._on_gone)
+        link = self._keeper.fork_template(modules, program, self._on_gone)
         self._links.add(link)
         return link
 
@@ -161,7 +161,7 @@ class Templates:
         """A proc had to import modules: the next one of its program need not."""
         if self._is_closed or self._keeper is None or not self._programs.wants(spec):
             return
-        link = self._fork_template(modules)
+        link = self._fork_template(modules, "" if spec.pickled else spec.program)
         self._retire(self._programs.add(spec, link))
         timer = asyncio.get_running_loop().call_later(self._limits.import_timeout_s, self._on_slow, link)
         link.ready.add_done_callback(lambda ready: self._on_ready(link, ready, timer))

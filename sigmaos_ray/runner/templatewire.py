@@ -28,6 +28,8 @@ class ForkTemplate(msgspec.Struct, frozen=True, tag="template"):
 
     number: int
     modules: list[str]
+    program: str = ""
+    """Whose modules these are; empty for a function, which each proc brings along."""
 
 
 class Retire(msgspec.Struct, frozen=True, tag="retire"):

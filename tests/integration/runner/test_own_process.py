@@ -293,8 +293,26 @@ def test_processes_of_others(lease: Lease) -> None:
 
 
 def test_best_effort_procs_give_way(lease: Lease) -> None:
-    def main() -> int:
-        return os.sched_getscheduler(0)
+    def main() -> list[int]:
+        return [os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)]
 
-    assert lease.status(main).data == os.SCHED_IDLE
-    assert lease.status(main, mcpu=1000).data == os.SCHED_OTHER
+    policy, niceness = lease.status(main).data
+    own_policy, own_niceness = lease.status(main, mcpu=1000).data
+    assert own_policy == os.SCHED_OTHER
+    assert policy == os.SCHED_IDLE or niceness >= own_niceness + 15
+
+
+def test_a_client_costs_a_short_proc_no_thread(lease: Lease) -> None:
+    def main() -> list[Any]:
+        import threading
+
+        from sigmaos_ray import SigmaClnt
+
+        with SigmaClnt() as sc:
+            sc.started()
+            pid = sc.pid
+        return [pid, threading.active_count(), "grpc" in sys.modules]
+
+    running = lease.begin(main)
+    assert running.result().data == [running.pid, 1, False]
+    assert running.words.heard == ["started"]

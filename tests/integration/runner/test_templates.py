@@ -295,10 +295,13 @@ def test_a_process_that_was_killed_while_it_waited_is_none(own_lease: Callable[.
     running = lease.begin(os.getpid)
     running.result()
 
-    def waiting() -> int:
+    def waiting() -> OsProcess | None:
         process = lease.templates._bare and lease.templates._bare.waiting
-        return process.process.pid if process else 0
+        return process.process if process and process.process.pid else None
 
-    wait_for(lambda: waiting() != 0)
-    os.kill(waiting(), signal.SIGKILL)
+    wait_for(lambda: waiting() is not None)
+    killed = waiting()
+    assert killed is not None
+    killed.send(signal.SIGKILL)
+    wait_for(killed.is_gone)
     assert lease.status(os.getpid).is_ok()
