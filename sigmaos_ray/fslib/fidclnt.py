@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.deadlines import is_cancelled
@@ -22,12 +23,24 @@ from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_FENCE, NO_LEASE, OREAD, Endpoint,
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from sigmaos_ray.config import Config, Locating, ProcEnv
     from sigmaos_ray.fslib.stats import ClientStats
     from sigmaos_ray.sessp.client import Aside
 
 _log = debug.selector("SESSCLNT")
+
+
+class LoopKeeper(Protocol):
+    """Who has the loop of a client that may begin without."""
+
+    def without_loop(self) -> AbstractContextManager[object]:
+        """Around what a thread begins without the loop, which begins afterwards at the earliest. Elsewhere if it is
+        there."""
+
+    def begin_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, which runs by then; from any thread."""
 
 
 class RemoteFid:
@@ -343,6 +356,8 @@ class FidClnt:
         """By the addresses of servers: where they take plain connections, as far as endpoints told."""
         self._dialling: dict[str, asyncio.Task[ClientSession]] = {}
         self._closed = False
+        self.loop_keeper: LoopKeeper | None = None
+        """Of a client that may begin without a loop."""
         self.before_sending: Callable[[Request], Awaitable[None]] | None = None
         """For tests: awaited before each request, so that others can do something between two of a call's messages."""
 
@@ -356,11 +371,17 @@ class FidClnt:
 
     async def call(self, session: ClientSession, request: Request, on_late: Callable[[], None] | None = None) -> Reply:
         if is_direct():
-            return session.finish_aside(self.begin(session, request, on_late), request, None, on_late)
+            ends_s = self._attach_ends_s() if request.HasField("attach") else None
+            return session.finish_aside(self.begin(session, request, on_late, ends_s), request, ends_s, on_late)
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
         if self.before_sending is not None:
             await self.before_sending(request)
         return await session.call(request, on_late)
+
+    def _attach_ends_s(self) -> float:
+        """Nobody follows a server while a thread attaches to it: one that is silent is given up, and sought on the
+        loop."""
+        return time.monotonic() + self._config.session.dial_timeout_s
 
     def begin(
         self,
@@ -390,6 +411,8 @@ class FidClnt:
         not the one sends it, but for the address ``but_not``."""
 
         self._plain.update(endpoint.plain)
+        if is_direct():
+            return await self._attach_here(endpoint, service, seeks_named=seeks_named)
 
         async def attach_at(address: str) -> RemoteFid:
             session = await self._session(address)
@@ -399,6 +422,24 @@ class FidClnt:
         addresses = sorted(endpoint.addrs, key=lambda address: not self._has_session(address))
         limits = self._config.locating
         return await Search(addresses, attach_at, RemoteFid.free, limits, follows=seeks_named, but_not=but_not).run()
+
+    async def _attach_here(self, endpoint: Endpoint, service: str, *, seeks_named: bool) -> RemoteFid:
+        """In this thread, at the first address. Elsewhere if anything is in the way: others are tried on the loop."""
+        address = endpoint.addrs[0]
+        try:
+            session = self._sessions.get(address) or self._dial_here(address)
+            return await self._attach(session, endpoint.root, service, seeks_named=seeks_named)
+        except (serr.SigmaError, TimeoutError) as error:
+            _log(f"{address}: {error}")
+            raise Elsewhere from None
+
+    def _dial_here(self, address: str) -> ClientSession:
+        if self.loop_keeper is None or self._closed:
+            raise Elsewhere
+        session = ClientSession(address, self._config, self._plain.get(address, ""))
+        session.dial_here(self.loop_keeper.begin_loop)
+        self._add(session)
+        return session
 
     def _has_session(self, address: str) -> bool:
         return address in self._sessions and not self._sessions[address].ended
@@ -451,10 +492,13 @@ class FidClnt:
         if self._closed:  # meanwhile: ``close`` did not know of this session yet
             await session.close()
             raise serr.Unreachable(address, "the client is closed")
-        self._sessions[address] = session
+        self._add(session)
+        return session
+
+    def _add(self, session: ClientSession) -> None:
+        self._sessions[session.address] = session
         session.tell_end(partial(self._ended, session))
         self._stats.path["Nsession"] += 1
-        return session
 
     def _ended(self, session: ClientSession) -> None:
         if self._sessions.get(session.address) is session:
@@ -466,6 +510,10 @@ class FidClnt:
         if self._dialling:
             await asyncio.wait(set(self._dialling.values()))
         sessions = list(self._sessions.values())
+        if is_direct():
+            for session in sessions:
+                session.close_here()
+            return
         self._sessions.clear()
         if sessions:
             await asyncio.gather(*(session.close() for session in sessions))

@@ -50,6 +50,11 @@ class NamedLocator:
         """Which state file was read last: boot replaces it by another with each change."""
         self._read_s = 0.0
 
+    @property
+    def last_seen(self) -> Endpoint:
+        """Where named was when it was last heard of; without addresses: never."""
+        return self._last_seen
+
     async def current(self) -> Endpoint:
         """Unreachable if nothing says where named is."""
         if not self._last_seen.addrs:

@@ -11,7 +11,7 @@ import msgspec
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.fslib.repeats import UnreachableForGood
-from sigmaos_ray.sessp.aside import leave_if_direct
+from sigmaos_ray.sessp.aside import Elsewhere, is_direct, leave_if_direct
 from sigmaos_ray.sigmap import NAMED, Endpoint, path
 
 if TYPE_CHECKING:
@@ -87,17 +87,16 @@ class MountTable:
             _check_not_cut(mount)
             if mount.alive:
                 return mount, parts[length:]
-            leave_if_direct()
             if length == 1:
                 break
+            leave_if_direct()
             if mount.is_asked_for:
                 mount = await self.mount(mount.prefix, mount.endpoint, is_asked_for=True)
                 if mount.alive:
                     return mount, parts[length:]
             self.unmount(mount)
             mounts = self._mounts
-        leave_if_direct()
-        return await self._root(parts[0]), parts[1:]
+        return await (self._root_here(parts[0]) if is_direct() else self._root(parts[0])), parts[1:]
 
     def roots(self) -> list[str]:
         """What a pathname may begin with."""
@@ -114,6 +113,22 @@ class MountTable:
             mount = self._mounts.get((first,))
             if mount is None or not mount.alive:
                 mount = await (self._mount_root() if first == NAMED else self._mount_other_root(first))
+            return mount
+
+    async def _root_here(self, first: str) -> Mount:
+        """In this thread, for a client that did nothing yet. Elsewhere if it did, or named is not where it was."""
+        keeper = self._fids.loop_keeper
+        if keeper is None or first != NAMED:
+            raise Elsewhere
+        with keeper.without_loop():
+            mount = self._mounts.get((NAMED,))
+            if mount is not None and mount.alive:  # of another thread
+                return mount
+            endpoint = self._locator.last_seen
+            if not endpoint.addrs:
+                raise Elsewhere
+            mount = await self._attach_root(endpoint)
+            mount.fid.session.tell_slow(partial(self._root_is_slow, mount))
             return mount
 
     async def _mount_root(self) -> Mount:

@@ -280,16 +280,14 @@ class LeaseEnded(_message.Message):
     def __init__(self, proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
 
 class LeaseNextRequest(_message.Message):
-    __slots__ = ("lease", "runner", "ended", "returned")
+    __slots__ = ("lease", "runner", "ended")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     RUNNER_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
-    RETURNED_FIELD_NUMBER: _ClassVar[int]
     lease: str
     runner: LeaseRunner
     ended: LeaseEnded
-    returned: LeasedProc
-    def __init__(self, lease: _Optional[str] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., ended: _Optional[_Union[LeaseEnded, _Mapping]] = ..., returned: _Optional[_Union[LeasedProc, _Mapping]] = ...) -> None: ...
+    def __init__(self, lease: _Optional[str] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., ended: _Optional[_Union[LeaseEnded, _Mapping]] = ...) -> None: ...
 
 class LeaseNextReply(_message.Message):
     __slots__ = ("proc", "number", "over")
@@ -302,20 +300,20 @@ class LeaseNextReply(_message.Message):
     def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., number: _Optional[int] = ..., over: _Optional[bool] = ...) -> None: ...
 
 class LeaseTellRequest(_message.Message):
-    __slots__ = ("lease", "proc", "runner", "started", "reported", "wait_over")
+    __slots__ = ("lease", "proc", "began", "started", "reported", "waits")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     PROC_FIELD_NUMBER: _ClassVar[int]
-    RUNNER_FIELD_NUMBER: _ClassVar[int]
+    BEGAN_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     REPORTED_FIELD_NUMBER: _ClassVar[int]
-    WAIT_OVER_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FIELD_NUMBER: _ClassVar[int]
     lease: str
     proc: LeasedProc
-    runner: LeaseRunner
+    began: LeaseRunner
     started: bool
     reported: ProcStatus
-    wait_over: int
-    def __init__(self, lease: _Optional[str] = ..., proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., started: _Optional[bool] = ..., reported: _Optional[_Union[ProcStatus, _Mapping]] = ..., wait_over: _Optional[int] = ...) -> None: ...
+    waits: bool
+    def __init__(self, lease: _Optional[str] = ..., proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., began: _Optional[_Union[LeaseRunner, _Mapping]] = ..., started: _Optional[bool] = ..., reported: _Optional[_Union[ProcStatus, _Mapping]] = ..., waits: _Optional[bool] = ...) -> None: ...
 
 class LeaseHeedRequest(_message.Message):
     __slots__ = ("lease",)

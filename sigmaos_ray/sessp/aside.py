@@ -6,6 +6,7 @@ was outstanding there goes out again over the main one, under the same number.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import os
@@ -16,7 +17,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply
+from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply, Welcome
 from sigmaos_ray.sessp import plain, wire
 from sigmaos_ray.sessp.dialling import plain_targets
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 _log = debug.selector("SESSCLNT")
 
+_BYE: Final = Frames(bye=True)
 _UNBIND: Final = plain.message(Frames(unbind=True).SerializeToString())
 _READ_BYTES: Final = 1 << 16
 _TIMEVAL: Final = Struct("@ll")
@@ -88,25 +90,29 @@ class SaidBye(Exception):
     """The server ended the session, and says that the request did not run."""
 
 
+def _connected_to(target: str, timeout_s: float) -> socket.socket:
+    if not target.startswith("\0"):
+        host, _, port = target.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout_s)
+    unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        unix.connect(target)
+    except OSError:
+        unix.close()
+        raise
+    return unix
+
+
 class AsideConnection:
     """One connection, for one thread at a time. ``close`` it, always after an error: what comes next may be the reply
     to a request that was given up."""
 
-    def __init__(self, target: str, config: Config) -> None:
-        """Dials. OSError if there is nobody."""
+    def __init__(self, target: str, config: Config, connected: socket.socket | None = None) -> None:
+        """Dials, unless it is given a socket that is ``connected``. OSError if there is nobody."""
         self.target = target
         self._message_bytes_max = config.wire.message_bytes_max
         limits = config.session
-        if target.startswith("\0"):
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                self._socket.connect(target)
-            except OSError:
-                self._socket.close()
-                raise
-        else:
-            host, _, port = target.rpartition(":")
-            self._socket = socket.create_connection((host.strip("[]"), int(port)), limits.connect_timeout_s)
+        self._socket = connected or _connected_to(target, limits.connect_timeout_s)
         plain.quicken(self._socket)
         self._socket.settimeout(None)
         self._look_s = limits.slow_call_s
@@ -117,12 +123,13 @@ class AsideConnection:
         self.is_ending = False
         """The server ends it."""
 
-    def bind(self, hello: Frames, ends_s: float) -> None:
+    def greet(self, hello: Frames, ends_s: float) -> Welcome:
         """Makes it one of a session. OSError if the server refuses."""
-        self.send(hello)
-        frames = self.receive(ends_s)
-        if not frames.welcome.accepted:
-            raise ConnectionRefusedError(str(wire.error_from_pb(frames.welcome.error)))
+        self.send(hello, ends_s)
+        welcome = self.receive(ends_s).welcome
+        if not welcome.accepted:
+            raise ConnectionRefusedError(str(wire.error_from_pb(welcome.error)))
+        return welcome
 
     def send(self, frames: Frames, ends_s: float | None = None, on_slow: Callable[[], None] | None = None) -> None:
         """Blocks for as long as the server does not take it, at most to that moment. OSError, TimeoutError among them,
@@ -192,6 +199,20 @@ class AsideConnection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
         self._read_wait_s = timeout_s
 
+    def say_bye(self, ends_s: float) -> None:
+        """Ends the session whose main connection this is; blocks until the server has read it, at most to that moment.
+        OSError."""
+        self.send(_BYE, ends_s)
+        self.receive(ends_s)
+
+    async def say_bye_on_loop(self, timeout_s: float) -> None:
+        """The same, without blocking the running loop. It can only be closed afterwards."""
+        loop = asyncio.get_running_loop()
+        self._socket.setblocking(False)
+        async with asyncio.timeout(timeout_s):
+            await loop.sock_sendall(self._socket, plain.message(_BYE.SerializeToString()))
+            await loop.sock_recv(self._socket, _READ_BYTES)
+
     def leave(self) -> None:
         """The session that it was of is over; another one may bind it. OSError."""
         self._socket.sendall(_UNBIND)
@@ -247,7 +268,7 @@ class AsidePool:
                 raise Elsewhere
             self._dialling_count += 1
         try:
-            connection = self._dial(plain_targets(address, plain_address))
+            connection, _ = self._dial(plain_targets(address, plain_address), self._hello)
         finally:
             with self._lock:
                 self._dialling_count -= 1
@@ -258,7 +279,24 @@ class AsidePool:
             self._all.add(connection)
         return connection
 
-    def _dial(self, targets: list[str]) -> AsideConnection:
+    def open(self, address: str, hello: Frames) -> tuple[AsideConnection, Welcome]:
+        """Makes the session's main connection one of these, where it is a Unix socket. Elsewhere if it cannot be."""
+        connection, welcome = self._dial(plain_targets(address, ""), hello)
+        self._all.add(connection)
+        self._idle.append(connection)
+        return connection, welcome
+
+    def take_out(self, connection: AsideConnection) -> bool:
+        """It is the caller's from now on, if no thread uses it."""
+        try:
+            self._idle.remove(connection)
+        except ValueError:
+            return False
+        with self._lock:
+            self._all.discard(connection)
+        return True
+
+    def _dial(self, targets: list[str], hello: Frames) -> tuple[AsideConnection, Welcome]:
         limits = self._config.session
         pause_s = limits.no_plain_pause_s
         for target in targets:
@@ -270,7 +308,7 @@ class AsidePool:
                     _log(f"no connection to {target!r}: {error}")
                     break
                 try:
-                    connection.bind(self._hello, time.monotonic() + limits.dial_timeout_s)
+                    welcome = connection.greet(hello, time.monotonic() + limits.dial_timeout_s)
                 except OSError as error:
                     _log(f"not bound: {error}")
                     connection.close()
@@ -282,7 +320,7 @@ class AsidePool:
                     connection.close()
                     raise
                 else:
-                    return connection
+                    return connection, welcome
         self._not_until_s = time.monotonic() + pause_s
         raise Elsewhere
 
@@ -358,6 +396,10 @@ class _Unbound:
         except OSError:
             connection.close()
             return
+        self.keep(connection)
+
+    def keep(self, connection: AsideConnection) -> None:
+        """One that is of no session."""
         with self._lock:
             kept = self._by_target.setdefault(connection.target, [])
             if len(kept) < self._EACH_MAX:
@@ -373,6 +415,11 @@ def _after_fork() -> None:
     global _unbound
     # Those of the parent are not to be used here, nor closed: they are closed with this object, and stay open there.
     _unbound = _Unbound()
+
+
+def keep_unbound(connection: AsideConnection) -> None:
+    """The next session with the server there gets it."""
+    _unbound.keep(connection)
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -21,10 +21,10 @@ from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.sessp_pb2 import Frames
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
-from sigmaos_ray.sessp.aside import AsideConnection, AsideLost, AsidePool, SaidBye, is_direct, reply_of
+from sigmaos_ray.sessp.aside import AsideConnection, AsideLost, AsidePool, Elsewhere, SaidBye, is_direct, reply_of
 from sigmaos_ray.sessp.channel import FORKED, check_address
 from sigmaos_ray.sessp.dialling import dial
-from sigmaos_ray.sessp.link import LinkLost, forced_kind
+from sigmaos_ray.sessp.link import PLAIN, LinkLost, forced_kind
 from sigmaos_ray.sessp.state import ClientState
 
 if TYPE_CHECKING:
@@ -79,6 +79,10 @@ class ClientSession:
         self._aside_failures: dict[int, serr.SigmaError] = {}
         """Of requests beside the main connection, when the session ended: for the threads that wait for them."""
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._begin_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+        """Of a session that was opened without a loop: how to get one."""
+        self._here: AsideConnection | None = None
+        """Its main connection, which threads use as those beside it, as long as it is on no loop."""
         self._waiters: dict[int, asyncio.Future[Reply]] = {}
         """By request number, oldest first."""
         self._on_late: dict[int, Callable[[], None]] = {}
@@ -136,6 +140,36 @@ class ClientSession:
             await self._stop_owner()
             raise
 
+    def dial_here(self, begin_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        """Opens the session in this thread, without a loop: for clients that make a few calls and are gone. Its main
+        connection is a Unix socket, whose end tells itself, so nobody pings. As soon as something needs a loop,
+        ``begin_loop`` gives it, from any thread, and the session goes on there over another connection, as after a
+        loss. Elsewhere if it cannot be opened here; it is of no use then. Called once, instead of ``dial``."""
+        check_address(self.address)
+        keep_freed_memory()
+        hello = self._state.hello()
+        hello.hello.still = True
+        self._here, welcome = self._aside.open(self.address, hello)
+        if not self._state.welcomed(welcome):
+            self._aside.close(keep=False)
+            raise Elsewhere
+        self._begin_loop = begin_loop
+        self.plain_address = self.plain_address or welcome.plain
+        self._kind = PLAIN
+        _log(f"{self.address}: over {PLAIN}, without a loop")
+
+    def _go_on_loop(self) -> None:
+        """On the loop: the session lives there from now on, if it did not."""
+        if self._owner is not None or self._begin_loop is None or self.ended:
+            return
+        self._loop = asyncio.get_running_loop()
+        here, self._here = self._here, None
+        if here is not None and self._aside.take_out(here):
+            here.close()
+        opened: asyncio.Future[None] = self._loop.create_future()
+        opened.set_result(None)  # this is no first dial: it is tried for as long as any resume
+        self._owner = asyncio.create_task(self._run(opened), name=f"session-{self.address}")
+
     async def call(self, request: Request, on_late: Callable[[], None] | None = None) -> Reply:
         """Sends a request and blocks for its reply, without a time-out. Raises the server's error as its class.
 
@@ -190,6 +224,11 @@ class ClientSession:
         if self._state.ended is not None:
             raise type(self._state.ended)(self._state.ended.obj, self._state.ended.msg)
         connection = self._aside.take(self.address, self.plain_address)
+        if connection is self._here and not connection.is_clean():
+            # The server has ended it, and nobody was there to notice: nothing is to be sent whose fate nobody knows.
+            self._aside.drop(connection)
+            self.on_loop(self._go_on_loop)
+            raise Elsewhere
         try:
             seqno = self._state.request_aside(request)
         except BaseException:
@@ -229,6 +268,8 @@ class ClientSession:
                     connection = None
                     reply = self._again(seqno, ends_s, on_late)
                 except SaidBye:
+                    if connection is self._here:
+                        self.on_loop(self.abandon, "the server shut down")
                     self._state.answered_aside(seqno)
                     self._aside_failures.pop(seqno, None)
                     self._aside.drop(connection)
@@ -258,9 +299,16 @@ class ClientSession:
 
     def on_loop(self, call: Callable[..., object], *arguments: object) -> None:
         """Calls it on the session's loop, soon; from any thread."""
-        assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop is closed, and the session over
-            self._loop.call_soon_threadsafe(call, *arguments)
+            self._a_loop().call_soon_threadsafe(call, *arguments)
+
+    def _a_loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        if loop is None:
+            assert self._begin_loop is not None
+            loop = self._begin_loop()
+            loop.call_soon_threadsafe(self._go_on_loop)
+        return loop
 
     def _take_back(self, seqno: int, on_late: Callable[[], None] | None) -> None:
         """The request goes out again on the main connection, which acknowledges its reply."""
@@ -272,9 +320,8 @@ class ClientSession:
 
     def _again(self, seqno: int, ends_s: float | None, on_late: Callable[[], None] | None) -> Reply:
         """Blocks for the reply to a request whose connection was lost."""
-        assert self._loop is not None
         left_s = None if ends_s is None else max(ends_s - time.monotonic(), 0.0)
-        waiting = asyncio.run_coroutine_threadsafe(self._over_main(seqno, on_late), self._loop)
+        waiting = asyncio.run_coroutine_threadsafe(self._over_main(seqno, on_late), self._a_loop())
         try:
             return waiting.result(left_s)
         except BaseException:
@@ -311,6 +358,11 @@ class ClientSession:
         most for a server that does not read the goodbye; that one finds out by the session time-out. May be repeated.
         """
         self.is_closing = True
+        here, self._here = self._here, None
+        if here is not None and self._aside.take_out(here):
+            with contextlib.suppress(OSError):
+                await here.say_bye_on_loop(self._config.session.goodbye_read_s)
+            here.close()
         self._aside.close(keep=True)
         if self._owner is not None and not self.ended:
             # The writer sends the goodbye: without one the server keeps fids and watches for its session time-out.
@@ -318,6 +370,19 @@ class ClientSession:
             await asyncio.wait({self._owner}, timeout=self._config.session.close_timeout_s)
         self._end(serr.Unreachable(self.address, "session closed"))
         await self._stop_owner()
+
+    def close_here(self) -> None:
+        """Does as ``close`` in this thread, for a session that is on no loop. Elsewhere if it is, or is in use."""
+        here = self._here
+        if here is None or self._state.outstanding_count or not self._aside.take_out(here):
+            raise Elsewhere
+        self._here = None
+        self.is_closing = True
+        with contextlib.suppress(OSError, serr.UnknownMsg):
+            here.say_bye(time.monotonic() + self._config.session.goodbye_read_s)
+        here.close()
+        self._aside.close(keep=True)
+        self._end(serr.Unreachable(self.address, "session closed"))
 
     def forked(self) -> None:
         """This process is a forked child: the session is its parent's. Later calls are Unreachable."""
@@ -358,6 +423,8 @@ class ClientSession:
     def _wake(self) -> None:
         if self._link is not None:
             self._link.wake()
+        elif self._owner is None:
+            self._go_on_loop()
 
     def _end(self, error: serr.SigmaError, *, none_ran: bool = False) -> None:
         """Fails what is outstanding and tells who asked. May be repeated: the first error stays."""

@@ -37,6 +37,8 @@ class ServedConnection(abc.ABC):
 
     def __init__(self, config: Config) -> None:
         self.session: ServedSession | None = None
+        self.is_still = False
+        """The client does not ping here, where it need not."""
         self.is_lost = False
         """True once nothing comes or goes any more."""
         self.was_silent = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import debug, serr
@@ -73,12 +74,16 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
         self._silence: asyncio.TimerHandle | None = None
         self._giving_up: asyncio.TimerHandle | None = None
         self._heard = True
+        self._is_local = False
+        """A Unix socket: the system tells of its other end's end, whatever that does."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._open_ones.add(self)
-        plain.quicken(transport.get_extra_info("socket"))
+        taken = transport.get_extra_info("socket")
+        plain.quicken(taken)
+        self._is_local = taken.family == socket.AF_UNIX
         try:
             self._sessions.came(self)
         except serr.SigmaError as error:
@@ -94,7 +99,13 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
         """A main connection that is silent for so long, though its client pings, is dead. Those beside it are not
         pinged: they end with their session."""
         session = self.session
-        if not self._heard and session is not None and session.main is self and not self.has_untaken:
+        if (
+            not self._heard
+            and not (self.is_still and self._is_local)
+            and session is not None
+            and session.main is self
+            and not self.has_untaken
+        ):
             _log("plain: silent")
             self.was_silent = True
             if self._transport is not None:

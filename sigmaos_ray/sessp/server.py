@@ -174,6 +174,7 @@ class SessionServer:
             connection.outbox.put(Frames(welcome=welcome).SerializeToString())
             connection.refused()
             return
+        connection.is_still = hello.still
         if hello.bind:
             session.bind(connection)
         else:

@@ -94,14 +94,12 @@ class AsyncSigmaClnt(AsyncFsLib):
     async def clnt_exit(self, status: Status) -> None:
         """Reports the status, ends leases, closes sessions."""
         await self.procclnt.exited(status)
-        await self.leases.end_leases()
-        await self.close()
+        await leave(self)
 
     async def clnt_exit_ok(self) -> None:
         """``clnt_exit`` with OK."""
         await self.procclnt.exited_ok()
-        await self.leases.end_leases()
-        await self.close()
+        await leave(self)
 
     async def procs(self) -> list[ProcInfo]:
         """What every schedd of the realm has: queued, running, and ended procs that nobody collected."""
@@ -110,3 +108,9 @@ class AsyncSigmaClnt(AsyncFsLib):
     async def get_children(self) -> list[str]:
         """The pids of this client's procs, of a proc's all, that run, wait, or were not collected."""
         return await self.procclnt.get_children()
+
+
+async def leave(clnt: AsyncSigmaClnt) -> None:
+    """A client's last: ends its leases, and closes it."""
+    await clnt.leases.end_leases()
+    await clnt.close()

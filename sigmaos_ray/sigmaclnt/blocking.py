@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
@@ -9,18 +10,21 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from sigmaos_ray import loopthread, serr
 from sigmaos_ray.deadlines import bounded
 from sigmaos_ray.instance import PROC_ENV_VARIABLE, find_proc_env
+from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import parking
+from sigmaos_ray.procclnt.lease import installed as installed_lease
 from sigmaos_ray.sessp.aside import Elsewhere, run_direct
-from sigmaos_ray.sigmaclnt.asynchronous import AsyncSigmaClnt
+from sigmaos_ray.sessp.channel import FORKED
+from sigmaos_ray.sigmaclnt.asynchronous import AsyncSigmaClnt, leave
 from sigmaos_ray.sigmaclnt.calls import SigmaCalls
 
 if TYPE_CHECKING:
+    import asyncio
     import concurrent.futures
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
     from types import TracebackType
 
     from sigmaos_ray.config import ProcEnv
-    from sigmaos_ray.proc import Status
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,42 +36,61 @@ class _Core:
 
     def __init__(self, proc_env: ProcEnv) -> None:
         self.clnt = AsyncSigmaClnt(proc_env)
+        # Most procs are short. A client that stays has its session looked after, which takes a loop.
+        if installed_lease() is not None:
+            self.clnt.core.fids.loop_keeper = self
         self.faces_count = 0
         self._loop: loopthread.LoopThread | None = None
         self._beginning = threading.RLock()
-        """Held while the client begins to use the loop, or ends without. May be taken again by a signal's handler."""
+        """Held while the client begins something, or ends without the loop. May be taken again by a signal's
+        handler."""
+        self._os_pid: int | None = None
+        """Of the process in which something was begun."""
 
     @property
     def loop(self) -> loopthread.LoopThread:
-        """Begins to use the loop, if nothing did yet."""
+        """Begins to use the loop, if nothing did yet. Unreachable in a forked child."""
         loop = self._loop
         if loop is None:
             with self._beginning:
+                if self.is_forked:
+                    raise serr.Unreachable("name", FORKED)
+                self._os_pid = os.getpid()
                 loop = self._loop = self._loop or loopthread.shared()
         return loop
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine of the client on the loop, and blocks for its result."""
-        return self.loop.run(coroutine, parking.result)
+    @contextlib.contextmanager
+    def without_loop(self) -> Iterator[None]:
+        """See ``LoopKeeper``."""
+        with self._beginning:
+            if self._loop is not None or self.is_forked:
+                raise Elsewhere
+            self._os_pid = os.getpid()
+            yield
+
+    def begin_loop(self) -> asyncio.AbstractEventLoop:
+        """See ``LoopKeeper``."""
+        return self.loop.loop
+
+    @property
+    def is_forked(self) -> bool:
+        """True in a child of the process in which something was begun: it is that one's."""
+        return self._os_pid not in (None, os.getpid())
 
     def run_last(self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Makes a call that ends the client: in this thread, if nothing of it was on the loop yet."""
-        with self._beginning:
-            if self._loop is None:
-                try:
-                    return run_direct(call(*args, **kwargs))
-                except Elsewhere:
-                    pass
-        return self.run(bounded(call(*args, **kwargs)))
+        with contextlib.suppress(Elsewhere), self.without_loop():
+            return run_direct(call(*args, **kwargs))
+        return self.loop.run(bounded(call(*args, **kwargs)), parking.result)
 
     def close(self) -> None:
-        if self._loop is None or not self._loop.is_forked:  # a parent's is the parent's to close
+        if not self.is_forked:  # a parent's is the parent's to close
             self.run_last(self.clnt.close)
 
     def forked(self) -> bool:
         """In a forked child: whether the client is its own, too: then the parent had begun nothing with it."""
         self._beginning = threading.RLock()
-        return self._loop is None
+        return not self.is_forked
 
 
 class _Cores:
@@ -165,15 +188,12 @@ class SigmaClnt(SigmaCalls):
 
     def clnt_exit(self, status: Status) -> None:
         """Reports the status, ends leases, closes sessions."""
-        self._end(self._clnt.clnt_exit, status)
+        self.exited(status)
+        self._core.run_last(leave, self._clnt)
 
     def clnt_exit_ok(self) -> None:
         """``clnt_exit`` with OK."""
-        self._end(self._clnt.clnt_exit_ok)
-
-    def _end(self, call: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> None:
-        self._check_open()
-        self._core.run_last(call, *args, **kwargs)
+        self.clnt_exit(Status.ok())
 
     @property
     def asynchronous(self) -> AsyncSigmaClnt:
@@ -185,7 +205,12 @@ class SigmaClnt(SigmaCalls):
         if self._closed:
             coroutine.close()
             raise serr.Unreachable(self._clnt.pid, "the client is closed")
-        return self._core.run(bounded(coroutine))
+        try:
+            loop = self._core.loop
+        except serr.Unreachable:
+            coroutine.close()
+            raise
+        return loop.run(bounded(coroutine), parking.result)
 
     def direct(self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """See ``Face.direct``."""

@@ -4,6 +4,8 @@ connections beside the main one. They do what calls on the loop do, whatever end
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.deadlines import ending_within
 from sigmaos_ray.fslib import AsyncFsLib
 from sigmaos_ray.pb.rpc_pb2 import LeaseReply, LeaseRequest, RpcRequest
+from sigmaos_ray.procclnt import lease
 from sigmaos_ray.rpcclnt import RPCClnt
 from sigmaos_ray.sessp.aside import AsideConnection
 from sigmaos_ray.sessp.channel import close_channels
@@ -36,10 +39,15 @@ def server() -> Iterator[ServerThread]:
         yield running
 
 
-@pytest.fixture(params=["grpc", "plain"])
-def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("SIGMAOS_TRANSPORT", request.param)
-    return str(request.param)
+@pytest.fixture(params=["grpc", "plain", "still"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """``still``: plain, in a proc's process, whose clients begin without a loop."""
+    monkeypatch.setenv("SIGMAOS_TRANSPORT", "plain" if request.param == "still" else request.param)
+    if request.param == "still":
+        with as_a_proc():
+            yield "still"
+    else:
+        yield str(request.param)
 
 
 @pytest.fixture
@@ -50,6 +58,17 @@ def sc(server: ServerThread, kind: str) -> Iterator[SigmaClnt]:
         clnt.get_file("name/f")
         assert beside_count(server) == (1 if kind == "plain" else 0)
         yield clnt
+
+
+@contextlib.contextmanager
+def as_a_proc() -> Iterator[None]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        lease.install(lease.ProcLease("p", ours))
+        try:
+            yield
+        finally:
+            lease.install(None)
 
 
 def beside_count(server: ServerThread) -> int:
@@ -66,12 +85,16 @@ def until(holds: Callable[[], bool]) -> None:
 
 def test_which_kind_is_used_is_told(server: ServerThread, sc: SigmaClnt, kind: str) -> None:
     """In ``.statsd``."""
-    told = {"grpc": {"grpc": {"main": 1}}, "plain": {"plain": {"main": 1, "beside": 1}}}
+    told = {
+        "grpc": {"grpc": {"main": 1}},
+        "plain": {"plain": {"main": 1, "beside": 1}},
+        "still": {"plain": {"main": 1}},
+    }
     assert sc.read_srv_stats("name/")["connections"] == told[kind]
 
 
 @pytest.mark.parametrize("at", ["send", "receive"])
-@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+@pytest.mark.parametrize("kind", ["plain", "still"], indirect=True)
 def test_ctrl_c_leaves_nothing_at_the_server(
     server: ServerThread, sc: SigmaClnt, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,7 +197,7 @@ def test_a_thread_that_runs_a_loop_of_its_own(sc: SigmaClnt) -> None:
         assert thread.submit(asyncio.run, calls()).result(WITHIN_S) == 3 * 25_600
 
 
-@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+@pytest.mark.parametrize("kind", ["plain", "still"], indirect=True)
 def test_threads_beyond_the_connections_of_a_client(server: ServerThread, sc: SigmaClnt) -> None:
     """They take the main one; and none is made for who needs none."""
     with ThreadPoolExecutor(40) as threads:
@@ -182,7 +205,7 @@ def test_threads_beyond_the_connections_of_a_client(server: ServerThread, sc: Si
     assert 1 <= beside_count(server) <= 16
 
 
-@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+@pytest.mark.parametrize("kind", ["plain", "still"], indirect=True)
 def test_a_large_call_to_a_server_that_does_not_read_ends_in_time(server: ServerThread, sc: SigmaClnt) -> None:
     """More than the system takes for it: the thread waits as it sends."""
     clnt = RPCClnt(sc, "name")
@@ -199,7 +222,7 @@ def test_a_large_call_to_a_server_that_does_not_read_ends_in_time(server: Server
     clnt.close()
 
 
-@pytest.mark.parametrize("kind", ["plain"], indirect=True)
+@pytest.mark.parametrize("kind", ["plain", "still"], indirect=True)
 def test_a_large_put_to_a_server_that_does_not_read_looks_whether_it_is_gone(
     server: ServerThread, sc: SigmaClnt
 ) -> None:
