@@ -349,10 +349,27 @@ class Scheduling(msgspec.Struct, frozen=True):
     """Folders of programs that a schedd keeps for workers that do not have them; those used last."""
     be_per_core: int = 2
     """Best-effort procs per core at a time."""
-    handed_per_slot: int = 2
-    """Best-effort procs that Ray has per slot: one that runs, and one to go on with."""
-    handed_min: int = 8
-    """The same at least, for nodes of few cores."""
+    lease_idle_s: float = 0.5
+    """A lease that had nothing to run for so long gives its core back to Ray; its worker stays for a while."""
+    lease_work_s: float = 2.0
+    """So long after it began a lease ends with its proc, and another one is asked for: others that use Ray, and other
+    realms, get their turn. Longer than Ray itself leaves a worker with whom has it."""
+    lease_failures_max: int = 10
+    """Leases in a row whose workers die before they come: then a proc that waits for one is told so."""
+    handed_max: int = 5
+    """Leases that a proc is handed to, one after another, of which none can begin it; then it has crashed."""
+    memory_poll_s: float = 0.25
+    """How often a node's memory is looked at, at least, while it has workers."""
+    memory_pause_s: float = 0.02
+    """Between two looks at least: what was killed is gone by then."""
+    memory_growth_mb_s: float = 5000.0
+    """How fast procs may take memory, in MiB per second: the less is left, the more often is it looked at."""
+    memory_margin: float = 0.05
+    """So much of the memory before Ray's own monitor would end a worker, the largest proc ends."""
+    memory_margin_mb: int = 1024
+    """The same at most, in MiB."""
+    lease_kill_s: float = 2.0
+    """How long a lease may take to kill its proc, before it is killed itself."""
     critical_first_s: float = 5.0
     """How long best-effort procs stand back for a latency-critical one; it then waits for others of its kind."""
     turn_s: float = 0.5
@@ -366,8 +383,6 @@ class Scheduling(msgspec.Struct, frozen=True):
     """A schedd that did not ask for so long has nothing that waits. Several times ``share_poll_s``."""
     nodes_poll_s: float = 2.0
     """How often Ray is asked for its nodes while there are procs; it costs Ray's control store a call."""
-    taken_back_s: float = 5.0
-    """How long Ray may take to give back procs that it may have been about to run on a node that was lost."""
     warm_max: int = 8
     """Workers that are made ready ahead: each takes memory, also where nobody spawns."""
     first_worker_timeout_s: float = 3.0
@@ -394,9 +409,7 @@ class Workers(msgspec.Struct, frozen=True):
     """The processes that run procs."""
 
     notice_after_s: float = 0.005
-    """A proc that runs for so long is reported as running; shorter ones are over before anybody could look."""
-    cancel_race_s: float = 1.0
-    """For so long after its start a proc passes over an interrupt: Ray's withdrawal of one that was just starting."""
+    """A proc that runs for so long gets its log's name; shorter ones are over before anybody could look."""
     hello_timeout_s: float = 5.0
     """How long a worker waits for its schedd's answer; one that does not answer is gone."""
     place_poll_s: float = 1.0

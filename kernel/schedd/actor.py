@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from kernel.schedd.autopsies import Autopsy, AutopsyOrder
     from kernel.schedd.places import Runner
     from kernel.schedd.profiles import PackedProfile, ProfileOrder
     from kernel.schedd.server import ScheddServer
     from sigmaos_ray.instance import ServiceInfo
-    from sigmaos_ray.machine import OsProcess
     from sigmaos_ray.sigmap import Endpoint
 
 
@@ -67,7 +67,6 @@ class ScheddActor:
             runtime_env=None if args.realm == ROOT_REALM else {"env_vars": {"SIGMAOS_REALM": args.realm}},
         )
         self._shell = _Shell(name, args, place)
-        self._parked: dict[str, asyncio.Future[None]] = {}
         self._shares = Shares(config.current().scheduling)
 
     async def start(self) -> tuple[Endpoint, ServiceInfo]:
@@ -82,13 +81,10 @@ class ScheddActor:
     async def hello(self, runner: Runner) -> None:
         await self._shell.call(self._shell.schedd.hello(runner))
 
-    async def began(self, pid: str, runner: Runner) -> bool:
-        return bool(await self._shell.call(self._shell.schedd.began(pid, runner)))
-
-    async def autopsy(self, pid: str, process: OsProcess | None) -> str | None:
+    async def autopsy(self, order: AutopsyOrder) -> Autopsy:
         """For another node's schedd."""
-        words: str | None = await self._shell.call(self._shell.schedd.autopsy(pid, process))
-        return words
+        found: Autopsy = await self._shell.call(self._shell.schedd.autopsy(order))
+        return found
 
     async def profile(self, order: ProfileOrder) -> PackedProfile:
         """For another node's schedd, as the next one."""
@@ -103,25 +99,7 @@ class ScheddActor:
         # On Ray's loop alone: the service never touches the shares, so this needs no hop to the service's loop.
         return self._shares.busy(realm, kernel_id, time.monotonic())
 
-    async def meet(self, count: int) -> None:
-        await self._shell.call(self._shell.schedd.meet(count))
-
-    async def park(self, token: str) -> None:
-        """Returns when ``unpark`` is called with the same token, before or after."""
-        parked = self._parked.setdefault(token, asyncio.get_running_loop().create_future())
-        # One whose call is over already waits for nothing: its slot is never free for others.
-        counts = not parked.done()
-        try:
-            if counts:
-                await self._shell.call(self._shell.schedd.parked(+1))
-            await parked
-        finally:
-            self._parked.pop(token, None)
-            if counts:
-                await self._shell.call(self._shell.schedd.parked(-1))
-
-    async def unpark(self, token: str) -> None:
-        parked = self._parked.setdefault(token, asyncio.get_running_loop().create_future())
-        # Also if nobody has parked yet: who comes later finds the word, and takes it out.
-        if not parked.done():
-            parked.set_result(None)
+    async def park(self, lease_id: str, number: int, wait: int) -> None:
+        """Returns when a wait is over of the proc that a lease runs. The lease's worker waits for that in Ray, which
+        lends its core on meanwhile."""
+        await self._shell.call(self._shell.schedd.park(lease_id, number, wait))

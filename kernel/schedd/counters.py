@@ -48,10 +48,11 @@ class ProcCounters:
         sign = _holds(new) - _holds(old)
         self.reserved_mcpu += sign * proc.spec.mcpu
         self.reserved_mem_mb += sign * proc.spec.mem_mb
-        # A short proc says that it runs before its worker says so: how long it was queued is not known then.
-        if sign > 0 and proc.began_s:
-            self.began += 1
-            self.wait_s += max(proc.began_s - proc.spec.spawned_s, 0.0)
+
+    def has_begun(self, proc: ProcState) -> None:
+        """A process runs a proc: its time in the queue is over."""
+        self.began += 1
+        self.wait_s += max(proc.began_s - proc.spec.spawned_s, 0.0)
 
     def exited(self, status: Status) -> None:
         """A proc ended; ``moved`` tells of its phase."""
@@ -77,5 +78,5 @@ class ProcCounters:
 
 
 def _holds(phase: ProcPhase) -> int:
-    """1 if Ray has given a proc in this phase what it reserved."""
+    """1 if a proc in this phase has what it reserved."""
     return phase in (ProcPhase.STARTING, ProcPhase.RUNNING)

@@ -1,23 +1,25 @@
-"""The procs of one schedd at work: the table decides, this does what it says, in Ray and towards those who wait."""
+"""The procs of one schedd at work: the table decides, this does what it says, towards leases and those who wait."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kernel.schedd import endings
-from kernel.schedd.autopsies import Autopsies
+from kernel.schedd.autopsies import Autopsies, Autopsy, AutopsyOrder
+from kernel.schedd.leasing import LeaseListener, Leasing
 from kernel.schedd.logs import LogDir
 from kernel.schedd.nodes import ProcTree
 from kernel.schedd.packages import Packages
 from kernel.schedd.peers import Peers
 from kernel.schedd.procstate import ProcPhase
 from kernel.schedd.profiles import Profiles
-from kernel.schedd.ray_procs import RayContext, RayProcs
+from kernel.schedd.raynodes import lost_with
 from kernel.schedd.stages import SpawnStages
-from kernel.schedd.state import HandToRay, Kill, KillLater, ProcTable, Relist, Wake, Withdraw
+from kernel.schedd.state import AskToEnd, Kill, KillLater, ProcTable, Queue, Relist, Wake, Withdraw
 from kernel.schedd.waits import Waits
 from sigmaos_ray import crash, debug, serr
 from sigmaos_ray.perf import selection
@@ -28,8 +30,9 @@ from sigmaos_ray.sigmap import ROOT_REALM
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kernel.schedd.lease_tasks import RayContext
     from kernel.schedd.places import Runner
-    from kernel.schedd.procstate import ProcState
+    from kernel.schedd.procstate import ProcState, WorkerLease
     from kernel.schedd.runners import KeptRunners
     from kernel.schedd.state import Instruction
     from sigmaos_ray.config import Config
@@ -40,7 +43,7 @@ _log = debug.selector("SCHEDD")
 _spawn_delay = crash.point("SCHEDD_SPAWN_DELAY")
 
 
-class NodeProcs:
+class NodeProcs(LeaseListener):
     """One per schedd, on its loop. ``stop`` ends all procs and every wait."""
 
     def __init__(
@@ -61,7 +64,7 @@ class NodeProcs:
         self.profiles = Profiles(self._peers)
         self._nodes: set[str] = set()
         """The kernel nodes on which workers said hello that run procs of this schedd."""
-        self._ray: RayProcs | None = None
+        self.leasing: Leasing | None = None
         self._graces: set[asyncio.TimerHandle] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
@@ -70,16 +73,31 @@ class NodeProcs:
     def start(self, context: RayContext, node: bytes) -> None:
         """From now on procs can be spawned. ``node``: see worker.NodeArgs."""
         self.autopsies.runners.recover()
-        self._ray = RayProcs(asyncio.get_running_loop(), context, node, self._on_ray_end)
+        self.leasing = Leasing(context, node, float(os.cpu_count() or 1), self)
 
     def warm_up(self, count: int | None = None) -> None:
         """Gets so many workers ready; without a number, as many as run best-effort procs at a time. Does not wait."""
-        if self._ray is not None:
-            self._ray.warm_up(count or self._ray.slots())
+        if self.leasing is not None:
+            slots = (os.cpu_count() or 1) * self._limits.be_per_core
+            self.leasing.warm_up(count or min(slots, self._limits.warm_max))
+
+    async def first_lease(self) -> None:
+        """Returns once a worker has come."""
+        assert self.leasing is not None, "no leases before start"
+        await self.leasing.arrived.wait()
+
+    async def park(self, lease_id: str, number: int, wait: int) -> None:
+        """See ``Leasing.park``."""
+        if self.leasing is not None:
+            await self.leasing.park(lease_id, number, wait)
+
+    def leases_report(self) -> dict[str, Any]:
+        """The section ``leases`` of ``.statsd``."""
+        return {} if self.leasing is None else self.leasing.report()
 
     async def stop(self) -> None:
         """Asks every proc to end, kills what does not, and ends all waits. Blocks for a few seconds at most."""
-        if self._ray is None or self._stopping:
+        if self.leasing is None or self._stopping:
             return
         # First: whatever comes from here on is refused, so that nobody is left whom the lines below did not ask to end.
         self._stopping = True
@@ -95,7 +113,7 @@ class NodeProcs:
         # They still ask the runners how workers ended, so those are closed last.
         if self._under_way:
             await asyncio.wait(self._under_way)
-        self._ray.close()
+        await self.leasing.close()
         await self.autopsies.close()
 
     async def _gone_within(self, timeout_s: float) -> bool:
@@ -112,7 +130,7 @@ class NodeProcs:
 
     def spawn(self, spec: pb.ProcSpec) -> str:
         """Queues a proc; returns the kernel id. Exists, Inval, or Closed while the schedd stops."""
-        if self._ray is None or self._stopping:
+        if self.leasing is None or self._stopping:
             raise serr.Closed(spec.pid, "the kernel node stops")
         check_spec(spec)
         if spec.package:
@@ -126,7 +144,7 @@ class NodeProcs:
 
     def wants_package(self, request: pb.PackageRequest) -> bool:
         """Whether procs of a folder need it shipped."""
-        return self.packages.is_wanted(request, self._ray.hosts_count if self._ray is not None else 1)
+        return self.packages.is_wanted(request, self.leasing.hosts_count if self.leasing is not None else 1)
 
     def evict(self, pid: str, grace_s: float | None) -> None:
         """Asks a proc to end; ``grace_s``: kills it if it has not within so long. NotFound for an unknown pid."""
@@ -137,22 +155,14 @@ class NodeProcs:
         self.autopsies.runners.hello(runner.process)
         self._nodes.add(runner.kernel_id)
 
-    def began(self, pid: str, runner: Runner) -> bool:
-        """A worker has the proc. False: it was evicted meanwhile, or told as lost, and must not run."""
-        self._do(self.table.began(pid, runner, time.time()))
-        try:
-            proc = self.table.get(pid)
-        except serr.NotFound:
-            # Over and collected meanwhile: a short proc's notice may come after its end.
-            return False
-        if self._ray is not None:
-            self._ray.began(proc)
-        return not (proc.evicting or proc.gone)
+    def began(self, proc: ProcState, runner: Runner) -> None:
+        """A process is about to run it."""
+        self.table.began(proc, runner, time.time())
 
     @property
     def cores_of_largest_node(self) -> float:
         """What one proc can reserve at most, as far as is known."""
-        return self._ray.cores_of_largest_node if self._ray is not None else 0.0
+        return self.leasing.cores_of_largest_node if self.leasing is not None else 0.0
 
     def runner(self, pid: str) -> Runner:
         """What runs a proc. NotFound if nothing does (yet)."""
@@ -162,59 +172,84 @@ class NodeProcs:
             raise serr.NotFound(pid, f"no process runs it: it is {proc.phase.value}")
         return proc.runner
 
-    def parked(self, change: int) -> None:
-        """So many more procs have given their cores back, while they wait."""
-        if self._ray is not None and not self._stopping:
-            self._ray.parked(change)
-
     def started(self, pid: str) -> None:
         """The proc says that it runs. NotFound for an unknown pid."""
         self._do(self.table.started(pid, time.time()))
 
     def reported(self, pid: str, status: Status) -> None:
-        """The proc says how it ends; Ray tells later that it is gone. NotFound for an unknown pid."""
+        """The proc says how it ends; its lease tells later that it is gone. NotFound for an unknown pid."""
         self._do(self.table.reported(pid, status, time.time()))
 
-    def _on_ray_end(self, proc: ProcState, status: Status | None) -> None:
-        # Ray says "cancelled" of a worker that it killed for us, too: what became of its process is looked up.
-        if status is None or (proc.killing and status is endings.WITHDRAWN):
-            autopsy = asyncio.get_running_loop().create_task(self._autopsy(proc), name=f"autopsy-{proc.pid}")
-            self._under_way.add(autopsy)
-            autopsy.add_done_callback(self._under_way.discard)
+    # -- what becomes of them
+
+    def handed(self, proc: ProcState, lease: WorkerLease) -> None:
+        proc.submitted_s = time.time()
+        self._do(self.table.handed(proc, lease))
+
+    def withdrawn(self, proc: ProcState) -> None:
+        self.ended(proc, endings.WITHDRAWN)
+
+    def lost(self, proc: ProcState, lease: WorkerLease, error: BaseException | None, *, with_node: bool) -> None:
+        if with_node and lease.runner is not None:
+            self.ended(proc, lost_with(lease.runner))
+            return
+        status = None if error is None else endings.of_error(error)
+        # Of a worker that died, and one that Ray killed for us ("cancelled"), it is looked up what became of the proc.
+        if lease.runner is None or (status is not None and status is not endings.WITHDRAWN):
+            self.ended(proc, status or Status.crash("unknown: its worker process died"))
+            return
+        autopsy = asyncio.get_running_loop().create_task(self._autopsy(proc, lease), name=f"autopsy-{proc.pid}")
+        self._under_way.add(autopsy)
+        autopsy.add_done_callback(self._under_way.discard)
+
+    def returned(self, proc: ProcState) -> None:
+        """It did not begin where it was handed to: it waits for another lease, a few times."""
+        assert self.leasing is not None, "no leases before start"
+        if proc.evicting or self._stopping:
+            self.ended(proc, endings.WITHDRAWN)
+        elif proc.handed_count >= self._limits.handed_max:
+            self.ended(proc, Status.crash(f"unknown: no worker could begin it, of {proc.handed_count}"))
         else:
-            self._ended(proc, status)
+            self._do(self.table.returned(proc))
+            self.leasing.put_back(proc)
 
-    async def _autopsy(self, proc: ProcState) -> None:
-        """Its worker died: find out how, and end what it left behind."""
-        words = await self._cause(proc)
-        if proc.killing:  # whatever Ray's way to end a worker looks like
-            words = proclog.KILLED
-        self._ended(proc, Status.crash(words or "unknown: its worker process died"))
+    async def _autopsy(self, proc: ProcState, lease: WorkerLease) -> None:
+        """The worker of its lease died: find out how, and whether it had begun; end what it left behind."""
+        found = await self._find_cause(proc, lease)
+        _log(f"{proc.pid} at {lease.id}, whose worker died: {found}")
+        if found.has_begun is False and not (proc.began_s or proc.started):
+            self.returned(proc)
+            return
+        words = proclog.KILLED if proc.killing else found.words  # whatever Ray's way to end a worker looks like
+        self.ended(proc, Status.crash(words or "unknown: its worker process died"))
 
-    async def _cause(self, proc: ProcState) -> str | None:
-        """How it died, as the machine knows on which it ran."""
-        runner = proc.runner
-        if runner is None or runner.process.is_here:
-            words = await self.autopsies.find(proc.pid, runner.process if runner else None)
-            if words or runner:
-                return words
-        # One that died before its worker's notice came may have run wherever a worker is.
-        nodes = self._nodes - {self._kernel_id} if runner is None else {runner.kernel_id}
-        found = await asyncio.gather(*(self._cause_at(node, proc) for node in nodes if node))
-        return next(filter(None, found), None)
-
-    async def _cause_at(self, kernel_id: str, proc: ProcState) -> str | None:
-        process = proc.runner.process if proc.runner else None
+    async def _find_cause(self, proc: ProcState, lease: WorkerLease) -> Autopsy:
+        """As the machine knows on which the worker ran."""
+        runner = lease.runner
+        if runner is None:
+            return Autopsy(has_begun=False)
+        order = AutopsyOrder(
+            pid=proc.pid,
+            number=proc.number,
+            lease_id=lease.id,
+            worker=runner.process,
+            process=proc.runner.process if proc.runner else None,
+        )
+        if runner.process.is_here:
+            return await self.autopsies.find(order)
         try:
-            words = await self._peers.ask(
-                kernel_id, "autopsy", proc.pid, process, timeout_s=self._limits.peer_timeout_s
+            found: Autopsy = await self._peers.ask(
+                runner.kernel_id, "autopsy", order, timeout_s=self._limits.peer_timeout_s
             )
         except serr.SigmaError as error:
             _log(f"how {proc.pid} ended, {error}")
-            return None
-        return words if isinstance(words, str) else None
+            return Autopsy()
+        return found
 
-    def _ended(self, proc: ProcState, status: Status) -> None:
+    def ended(self, proc: ProcState, status: Status) -> None:
+        """How it ended, and that nothing of it is left."""
+        if proc.gone:
+            return
         if _log.on:
             _log(f"{proc.pid}: {status}")
         now_s = time.time()
@@ -230,20 +265,22 @@ class NodeProcs:
             self._do_one(instruction)
 
     def _do_one(self, instruction: Instruction) -> None:
-        assert self._ray is not None, "no procs before start"
+        assert self.leasing is not None, "no procs before start"
         match instruction:
-            case HandToRay(proc):
+            case Queue(proc):
                 if _spawn_delay.on:
                     _spawn_delay.passed()
-                self._ray.submit(proc)
+                self.leasing.put(proc)
             case Wake(proc, what):
                 self.waits.wake(proc, what)
             case Relist(pid, old, new):
                 self.tree.moved(pid, old, new)
             case Withdraw(proc):
-                self._ray.withdraw(proc)
+                self.leasing.withdraw(proc)
+            case AskToEnd(proc):
+                self.leasing.evict(proc)
             case Kill(proc):
-                self._ray.kill(proc)
+                self.leasing.kill(proc)
             case KillLater(proc, grace_s):
                 self._kill_later(proc, grace_s)
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from sigmaos_ray.machine import OsProcess
+from sigmaos_ray.pb import proc_pb2 as pb
 
 
 class RayPlace(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +28,18 @@ class Runner(msgspec.Struct, frozen=True, kw_only=True):
     ray_node_id: str
     kernel_id: str = ""
     """The kernel node that serves its Ray node, and watches over it; empty while there is none."""
+
+    @classmethod
+    def from_pb(cls, message: pb.LeaseRunner) -> Runner:
+        process = OsProcess(message.machine, message.os_pid, message.started_ticks)
+        return cls(process=process, ray_node_id=message.ray_node_id, kernel_id=message.kernel_id)
+
+    def to_pb(self) -> pb.LeaseRunner:
+        process = self.process
+        return pb.LeaseRunner(
+            machine=process.machine,
+            os_pid=process.pid,
+            started_ticks=process.started_ticks,
+            ray_node_id=self.ray_node_id,
+            kernel_id=self.kernel_id,
+        )

@@ -1,9 +1,11 @@
-"""What a schedd knows of one proc. Pure."""
+"""What a schedd knows of one proc, and of one lease that runs procs. Pure."""
 
 from __future__ import annotations
 
 import enum
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from kernel.schedd.places import Runner
@@ -27,7 +29,9 @@ class ProcState:
         "ended_s",
         "evicting",
         "gone",
+        "handed_count",
         "killing",
+        "lease",
         "number",
         "orphaned",
         "phase",
@@ -50,11 +54,15 @@ class ProcState:
         self.killing = ""
         """Why it is being killed; ``""``: it is not."""
         self.gone = False
-        """Ray has said how it ended: no process of it is left."""
+        """It is known how it ended: no process of it is left."""
         self.collected = False
         self.orphaned = False
         """Its parent has ended: nobody will collect it."""
         self.status: Status | None = None
+        self.lease: WorkerLease | None = None
+        """What it was handed to; None while it waits."""
+        self.handed_count = 0
+        """Leases that it was handed to."""
         self.runner: Runner | None = None
         """The process that runs it, or ran it."""
         self.submitted_s = self.began_s = self.started_s = self.ended_s = 0.0
@@ -73,3 +81,50 @@ class ProcState:
     @property
     def latency_critical(self) -> bool:
         return self.spec.mcpu > 0
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What Ray is asked for with a lease. A lease runs procs of its needs alone."""
+
+    mcpu: float = 0.0
+    """0: a slot, of which a core has several."""
+    mem_mb: float = 0.0
+    is_here: bool = False
+    """On this very node."""
+    package: str = ""
+
+    @classmethod
+    def of(cls, spec: pb.ProcSpec) -> Needs:
+        return cls(spec.mcpu, spec.mem_mb, bool(spec.kernels), spec.package)
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing but a slot, of which there are so many. What asks for more may wait in Ray for what others do not
+        need."""
+        return not (self.mcpu or self.mem_mb or self.is_here)
+
+
+class LeasePhase(enum.StrEnum):
+    ASKED = "asked"
+    IDLE = "idle"
+    BUSY = "busy"
+    OVER = "over"
+
+
+class WorkerLease:
+    """One lease. Changed by ``LeaseBook`` alone."""
+
+    __slots__ = ("came_s", "id", "idle_since_s", "needs", "parked", "phase", "proc", "runner")
+
+    def __init__(self, lease_id: str, needs: Needs) -> None:
+        self.id = lease_id
+        self.needs = needs
+        self.phase = LeasePhase.ASKED
+        self.runner: Runner | None = None
+        """Where it is, since it came."""
+        self.came_s = 0.0
+        self.idle_since_s = 0.0
+        self.proc: ProcState | None = None
+        """What it was handed, while it is busy."""
+        self.parked = False
+        """Its proc waits for others, and Ray has its core back."""

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import ray
 
-from kernel.schedd.backlog import ClusterSize
 from kernel.schedd.counters import NodeSize
+from kernel.schedd.slots import ClusterSize
 from sigmaos_ray.proc import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from kernel.schedd.places import Runner
-    from kernel.schedd.procstate import ProcState
 
 _MIB: Final = 1 << 20
 
@@ -25,7 +22,7 @@ class Sighting(msgspec.Struct, frozen=True):
     """The live nodes at one moment."""
 
     asked_s: float
-    """When they were asked for, as procs' stamps are."""
+    """When they were asked for, by the clock of leases."""
     sizes: dict[str, NodeSize]
     """By Ray's ids."""
     hosts_count: int = 1
@@ -60,20 +57,14 @@ class NodeWatch:
         before, self._alive = self._alive, frozenset(sighting.sizes)
         return bool(before - self._alive)
 
-    def lost(self, procs: Iterable[ProcState], sighting: Sighting) -> list[ProcState]:
-        """The procs that a node took along. Not those that began after the nodes were asked for: theirs may be new."""
-        return [
-            proc
-            for proc in procs
-            if proc.runner is not None
-            and proc.began_s < sighting.asked_s
-            and proc.runner.ray_node_id not in sighting.sizes
-        ]
+    @staticmethod
+    def has_lost(runner: Runner | None, came_s: float, sighting: Sighting) -> bool:
+        """Whether a node took along what ran there. Not what came after the nodes were asked for: its node may be
+        new."""
+        return runner is not None and came_s < sighting.asked_s and runner.ray_node_id not in sighting.sizes
 
 
-def lost_with(runner: Runner | None) -> Status:
+def lost_with(runner: Runner) -> Status:
     """The end of a proc whose node is gone (X-28)."""
-    if runner is None:
-        return Status.crash("node lost: Ray was about to run it there")
     where = f"kernel node {runner.kernel_id}" if runner.kernel_id else f"Ray node {runner.ray_node_id}"
     return Status.crash(f"node lost: {where} is gone")

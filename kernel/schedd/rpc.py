@@ -98,7 +98,8 @@ class Schedd:
         size = self._procs.table.counters.size
         load = pb.LoadReply(cores=size.cores, mem_mb=size.mem_mb, be_cores=self._procs.be_cores)
         for proc in self._procs.table.all():
-            elsewhere = proc.runner is not None and proc.runner.kernel_id not in ("", proc.spec.kernel_id)
+            runner = proc.lease.runner if proc.lease is not None else None
+            elsewhere = runner is not None and runner.kernel_id not in ("", proc.spec.kernel_id)
             if elsewhere or proc.phase is ProcPhase.EXITED:
                 continue
             cores = proc.spec.mcpu / 1000 if proc.latency_critical else load.be_cores

@@ -18,6 +18,7 @@ import struct
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from kernel.schedd import begun
 from sigmaos_ray import debug
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.runner import proclog
@@ -62,8 +63,11 @@ def _is_reaped(pidfd: int) -> bool:
 class Runners:
     """The workers of this machine that run procs. Used from one loop; ``close`` frees the descriptors."""
 
-    def __init__(self, limits: Scheduling, kept: KeptRunners) -> None:
+    def __init__(self, limits: Scheduling, kept: KeptRunners, log_dir: str = "") -> None:
+        """``log_dir``: where workers of this machine keep what they have begun."""
         self._limits = limits
+        self._log_dir = log_dir
+        self._begun: OrderedDict[OsProcess, tuple[str, int] | None] = OrderedDict()
         self._kept = kept
         self._pidfds: dict[OsProcess, int] = {}
         self._ended: dict[OsProcess, asyncio.Event] = {}
@@ -92,14 +96,13 @@ class Runners:
         asyncio.get_running_loop().add_reader(pidfd, self._on_end, process)
         return True
 
+    def living(self) -> list[OsProcess]:
+        """Those of this machine that have not ended."""
+        return list(self._pidfds)
+
     def watches(self, process: OsProcess) -> bool:
         """Whether this is a live runner of this machine."""
         return process in self._pidfds
-
-    def of_number(self, os_pid: int) -> OsProcess | None:
-        """The newest runner of this number that said hello here, alive or not; None if there was none."""
-        known = [process for process in (*self._words, *self._pidfds) if process.pid == os_pid]
-        return max(known, key=lambda process: process.started_ticks, default=None)
 
     def _on_end(self, process: OsProcess) -> None:
         # The system tells of a zombie already, but how it ended only once its parent, Ray, has taken notice.
@@ -115,6 +118,7 @@ class Runners:
             while not _is_reaped(pidfd) and loop.time() < gives_up_s:  # noqa: ASYNC110  # the system tells nobody
                 await asyncio.sleep(self._limits.reaped_poll_s)
             self._words[process] = exit_words(pidfd)
+            self._begun[process] = begun.take(self._log_dir, process)
         finally:
             del self._pidfds[process]
             os.close(pidfd)
@@ -124,6 +128,7 @@ class Runners:
         _log(f"runner {process.pid}: {self._words[process]}")
         while len(self._words) > self._limits.worker_ends_kept_max:
             self._words.popitem(last=False)
+            self._begun.popitem(last=False)
 
     async def cause(self, process: OsProcess) -> str | None:
         """How a worker ended that Ray said is dead: waits a moment for the system to say so too."""
@@ -132,6 +137,11 @@ class Runners:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), self._limits.cause_timeout_s)
         return self._words.get(process)
+
+    def has_begun(self, process: OsProcess, lease_id: str, number: int) -> bool | None:
+        """Whether a worker that is gone had begun a proc that its lease was handed last; None if nobody knows."""
+        record = self._begun.get(process)
+        return None if record is None else record == (lease_id, number)
 
     async def close(self) -> None:
         """Watches no more. The workers go on."""

@@ -13,11 +13,13 @@ from kernel.keeping import KeptFile, make_directory, opening
 from kernel.raylib import whereis
 from kernel.schedd import raynodes, worker
 from kernel.schedd.descriptor import SERVICE
+from kernel.schedd.lease_rpc import WorkerLeases
+from kernel.schedd.lease_tasks import RayContext
+from kernel.schedd.memory import MemoryGuard
 from kernel.schedd.metrics import RayMetrics
 from kernel.schedd.node_procs import NodeProcs
-from kernel.schedd.ray_procs import RayContext
 from kernel.schedd.rpc import Schedd
-from sigmaos_ray import debug, serr
+from sigmaos_ray import debug
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
@@ -26,11 +28,11 @@ from sigmaos_ray.sigmap import ROOT_REALM
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
+    from kernel.schedd.autopsies import Autopsy, AutopsyOrder
     from kernel.schedd.places import RayPlace, Runner
     from kernel.schedd.profiles import PackedProfile, ProfileOrder
     from kernel.schedd.runners import KeptRunners
     from kernel.shell import KernelArgs
-    from sigmaos_ray.proc import Tpid
     from sigmaos_ray.sigmap import Endpoint
 
 _log = debug.selector("SCHEDD")
@@ -54,8 +56,6 @@ class ScheddServer(FileService):
         self._procs = NodeProcs(
             args.kernel_id, args.realm, args.log_dir, self._config, self._watches, _kept_runners(args)
         )
-        self._arrived_count = 0
-        self._all_arrived = asyncio.Event()
 
     @property
     def _is_tenant(self) -> bool:
@@ -67,11 +67,12 @@ class ScheddServer(FileService):
             self._procs.tree.root,
             self._watches,
             realm=args.realm,
-            services=[Schedd(self._procs)],
+            services=[Schedd(self._procs), WorkerLeases(self._procs)],
             host=args.host,
             config=self._config,
         )
         server.stats.sections["procs"] = self._procs.table.counters.report
+        server.stats.sections["leases"] = self._procs.leases_report
         server.stats.sections["spawn_latency"] = self._procs.stages.report
         return server
 
@@ -83,6 +84,9 @@ class ScheddServer(FileService):
         resources.push_async_callback(metrics.stop)  # after the procs' end, which it is to tell
         self._procs.start(self._ray_context(), msgspec.json.encode(self._node_args(server.endpoint)))
         resources.push_async_callback(self._procs.stop)
+        guard = MemoryGuard(args.log_dir, self._config.scheduling, self._procs.autopsies.runners.living)
+        guard.start()
+        resources.push_async_callback(guard.stop)
         # Early: it gets ready while the rest of the service does, and `settle` has the less to wait for.
         if self._is_tenant:
             self._procs.warm_up(1)
@@ -108,7 +112,7 @@ class ScheddServer(FileService):
             self._procs.warm_up()
             return
         try:
-            await asyncio.wait_for(self._all_arrived.wait(), self._config.scheduling.first_worker_timeout_s)
+            await asyncio.wait_for(self._procs.first_lease(), self._config.scheduling.first_worker_timeout_s)
         except TimeoutError:
             _log(f"realm {self._args.realm}: no worker yet, the first proc waits for one")
 
@@ -138,12 +142,9 @@ class ScheddServer(FileService):
         """A worker process is about to run its first proc."""
         self._procs.hello(runner)
 
-    async def began(self, pid: Tpid, runner: Runner) -> bool:
-        return self._procs.began(pid, runner)
-
-    async def autopsy(self, pid: Tpid, process: OsProcess | None) -> str | None:
+    async def autopsy(self, order: AutopsyOrder) -> Autopsy:
         """See ``Autopsies.find``."""
-        return await self._procs.autopsies.find(pid, process)
+        return await self._procs.autopsies.find(order)
 
     async def profile(self, order: ProfileOrder) -> PackedProfile:
         return await self._procs.profiles.take(order)
@@ -151,16 +152,6 @@ class ScheddServer(FileService):
     async def end_profile(self, name: str) -> None:
         self._procs.profiles.end(name)
 
-    async def parked(self, change: int) -> None:
-        """So many more procs have given their cores back, while they wait."""
-        self._procs.parked(change)
-
-    async def meet(self, count: int) -> None:
-        """Returns when so many workers have come, or after a moment."""
-        self._arrived_count += 1
-        if self._arrived_count >= count:
-            self._all_arrived.set()
-        try:
-            await asyncio.wait_for(self._all_arrived.wait(), self._config.boot.part_stop_timeout_s)
-        except TimeoutError as error:
-            raise serr.Timeout("warm-up", f"{self._arrived_count} of {count} workers came") from error
+    async def park(self, lease_id: str, number: int, wait: int) -> None:
+        """See ``Leasing.park``."""
+        await self._procs.park(lease_id, number, wait)

@@ -1,10 +1,12 @@
 """What a schedd decides: the life of its procs, from queued to collected. Pure: events in, instructions out.
 
-    queued ──began──▶ starting ──started──▶ running
-       └───────────────┴──── reported / ended ──┴────▶ exited ──collected──▶ (forgotten)
+    queued ──handed──▶ starting ──started──▶ running
+      │ ◀──returned───────┤                     │
+      └───────────────────┴─ reported / ended ──┴──▶ exited ──collected──▶ (forgotten)
 
-``reported`` is the proc's own word, ``ended`` Ray's: the first of the two gives the status (X-27), the second only says
-that the process is gone. An ended proc is kept until its parent collected it, or has ended itself (X-25, X-26).
+``reported`` is the proc's own word, ``ended`` its lease's: the first of the two gives the status (X-27), the second
+only says that the process is gone. An ended proc is kept until its parent collected it, or has ended itself (X-25,
+X-26).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from kernel.schedd.counters import ProcCounters
-from kernel.schedd.procstate import ProcPhase, ProcState
+from kernel.schedd.procstate import ProcPhase, ProcState, WorkerLease
 from sigmaos_ray import serr
 from sigmaos_ray.proc import Status
 
@@ -36,14 +38,20 @@ class Signal(enum.Enum):
     EVICT = enum.auto()
 
 
-class HandToRay(msgspec.Struct, frozen=True):
-    """Have Ray place and run it."""
+class Queue(msgspec.Struct, frozen=True):
+    """Have a lease run it, once there is one."""
 
     proc: ProcState
 
 
 class Withdraw(msgspec.Struct, frozen=True):
-    """Take it out of Ray's queue, if it is still there."""
+    """Take it out of the queue."""
+
+    proc: ProcState
+
+
+class AskToEnd(msgspec.Struct, frozen=True):
+    """Have its lease tell it that it is evicted."""
 
     proc: ProcState
 
@@ -76,7 +84,7 @@ class Relist(msgspec.Struct, frozen=True):
     new: ProcPhase | None
 
 
-Instruction: TypeAlias = HandToRay | Withdraw | Kill | KillLater | Wake | Relist
+Instruction: TypeAlias = Queue | AskToEnd | Withdraw | Kill | KillLater | Wake | Relist
 
 
 class ProcTable:
@@ -115,7 +123,7 @@ class ProcTable:
         proc = self._procs[spec.pid] = ProcState(spec, self._spawned_count)
         self._children.setdefault(spec.parent_pid, set()).add(spec.pid)
         self.counters.arrived(proc.phase)
-        return [HandToRay(proc), Relist(spec.pid, None, ProcPhase.QUEUED)]
+        return [Queue(proc), Relist(spec.pid, None, ProcPhase.QUEUED)]
 
     def evict(self, pid: Tpid, grace_s: float | None) -> list[Instruction]:
         """Idempotent; of a proc that has exited only what still runs is killed. NotFound for an unknown pid."""
@@ -123,7 +131,7 @@ class ProcTable:
         instructions: list[Instruction] = []
         if not proc.evicting and proc.phase is not ProcPhase.EXITED:
             proc.evicting = True
-            instructions.append(Wake(proc, Signal.EVICT))
+            instructions += [Wake(proc, Signal.EVICT), AskToEnd(proc)]
         if proc.phase is ProcPhase.QUEUED:
             instructions.append(Withdraw(proc))
         if grace_s is not None and not proc.gone:
@@ -149,16 +157,23 @@ class ProcTable:
             if proc is not None and proc.phase is ProcPhase.EXITED and proc.spec.parent_pid == parent_pid:
                 self.collect(proc)
 
-    # -- what the proc and Ray tell
+    # -- what the proc and its lease tell
 
-    def began(self, pid: Tpid, runner: Runner, now_s: float) -> list[Instruction]:
-        """A worker runs it. Of a proc that is not there (any more), nothing. The proc may have said before that it
-        started: a worker tells later, and only of procs that take a while."""
-        proc = self._procs.get(pid)
-        if proc is None or proc.phase is ProcPhase.EXITED or proc.runner is not None:
-            return []
-        proc.runner, proc.began_s = runner, now_s
+    def handed(self, proc: ProcState, lease: WorkerLease) -> list[Instruction]:
+        """A lease has it, and is about to run it."""
+        proc.lease = lease
+        proc.handed_count += 1
         return self._move(proc, ProcPhase.STARTING) if proc.phase is ProcPhase.QUEUED else []
+
+    def returned(self, proc: ProcState) -> list[Instruction]:
+        """It did not begin there, and waits for another lease."""
+        proc.lease = None
+        return self._move(proc, ProcPhase.QUEUED) if proc.phase is ProcPhase.STARTING else []
+
+    def began(self, proc: ProcState, runner: Runner, now_s: float) -> None:
+        """A process is about to run it."""
+        proc.runner, proc.began_s = runner, now_s
+        self.counters.has_begun(proc)
 
     def started(self, pid: Tpid, now_s: float) -> list[Instruction]:
         """The proc says that it runs; a second time changes nothing. NotFound for an unknown pid."""
@@ -173,9 +188,9 @@ class ProcTable:
         return self._exit(self.get(pid), status, now_s)
 
     def ended(self, proc: ProcState, status: Status, now_s: float) -> list[Instruction]:
-        """Ray says how it ended. What was killed on our own account counts as evicted. If the proc has reported a
-        status itself, that one stands: how its process came down afterwards says nothing of its work."""
-        proc.gone = True
+        """How it ended, process and all. What was killed on our own account counts as evicted. If the proc has reported
+        a status itself, that one stands: how its process came down afterwards says nothing of its work."""
+        proc.gone, proc.lease = True, None
         if proc.killing and status.is_crash():
             status = Status.evicted(f"{proc.killing}: {status.msg}")
         return self._exit(proc, status, now_s)

@@ -1,49 +1,54 @@
-"""What runs in Ray's workers: one function for best-effort procs, one actor for latency-critical ones.
+"""What runs in Ray's workers: one function, which serves a lease.
 
-A worker process says hello to its schedd once; procs that end within a few milliseconds cost no further message.
+A worker process says hello to its schedd once, and keeps what is dear to make: the session, the template of procs'
+processes.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
-import secrets
+import os
 import signal
-import threading
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 import ray
 
-from kernel.raylib import lean, whereis
+from kernel.raylib import lean, timeline, whereis
+from kernel.schedd.agent import LeaseAgent, LeaseOver, Park, RunHere, TimelineSpan
+from kernel.schedd.begun import BegunRecord
 from kernel.schedd.places import Runner
-from sigmaos_ray import config, debug, decoding
+from sigmaos_ray import config, debug, decoding, loopthread, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
-from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import parking
+from sigmaos_ray.rpcclnt import BlockingCalls
 from sigmaos_ray.runner import children, parkedloop
-from sigmaos_ray.runner.redirect import keep_log
 from sigmaos_ray.runner.run import run_program
 from sigmaos_ray.runner.spawntimes import SpawnTimes
+from sigmaos_ray.runner.templates import Templates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Coroutine
 
+    from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.procclnt.parking import Awaited
-
-T = TypeVar("T")
 
 lean.install()  # at the import: Ray unpacks a task's arguments next
 
 _log = debug.selector("RUNNER")
 
+T = TypeVar("T")
+
 
 class NodeArgs(msgspec.Struct, frozen=True, kw_only=True):
-    """What the workers of one schedd must know; the same bytes for each of its procs."""
+    """What the workers of one schedd must know; the same bytes for each of its leases."""
 
     instance: ProcEnv
     """What its procs are told of the instance."""
@@ -56,36 +61,14 @@ class NodeArgs(msgspec.Struct, frozen=True, kw_only=True):
 _decode_node_args: Final = decoding.json_decoder(NodeArgs)
 
 
-class RayParking:
-    """Gives a task's core back: Ray lends it on while the task's main thread is in ``ray.get``."""
-
-    def __init__(self, schedd: Any) -> None:
-        self._schedd = schedd
-        # Process ids and thread ids are those of one machine: two workers of one schedd may share them.
-        self._token = secrets.token_hex(8)
-        self._parked_count = 0
-
-    def park(self, call: Awaited) -> None:
-        self._parked_count += 1
-        # Each wait has its own: a word for an earlier one that comes late must not end this one.
-        token = f"{self._token}-{self._parked_count}"
-        parked = self._schedd.park.remote(token)
-        call.add_done_callback(lambda: self._schedd.unpark.remote(token))
-        try:
-            ray.get(parked)
-        except ray.exceptions.RayError as error:  # without a schedd the core stays with us
-            _log(f"cannot park: {error}")
-
-
 class Worker:
-    """This process, as the runner of one schedd's procs."""
+    """This process, with the leases of one schedd."""
 
     def __init__(self, args: NodeArgs) -> None:
         # First of all: the raylet's environment may be another than boot's.
         config.use(args.instance.config)
         self._args = args
         self._schedd = ray.cloudpickle.loads(args.schedd)
-        self._parking = RayParking(self._schedd)
         whereis.install(args.instance.realm)
         self._instance = args.instance
         self._runner = Runner(process=OsProcess.own(), ray_node_id=ray.get_runtime_context().get_node_id())
@@ -93,11 +76,12 @@ class Worker:
         self._asked_s = 0.0
         children.adopt_orphans()
         parkedloop.install()
-        self._notices = Notices(self._notice)
         _serve_profiles()
         self._settle()
-        # Asked, not just told: nothing announces a short proc, so this process must be watched before it runs any.
+        # Asked, not just told: this process must be watched before it runs any proc.
         self._ask(self._schedd.hello, self._runner)
+        self._loop = loopthread.shared()
+        self._agent = self._loop.run(_make_agent(args))
 
     def _settle(self) -> None:
         """Finds out which kernel node serves this Ray node, which may be another one than the schedd's: what is ~local
@@ -120,54 +104,123 @@ class Worker:
             self._settle()
             self._schedd.hello.remote(self._runner)
 
-    def run(self, data: bytes) -> bytes:
-        """Runs a best-effort proc."""
-        times = SpawnTimes()
-        spec = pb.ProcSpec.FromString(data)
-        self._notices.arm(spec.pid)
-        try:
-            return self._run(spec, times)
-        finally:
-            self._notices.disarm()
-
-    def run_announced(self, data: bytes) -> bytes:
-        """Runs a latency-critical proc, unless it was evicted while it waited for its cores."""
-        times = SpawnTimes()
-        spec = pb.ProcSpec.FromString(data)
-        if self._ask(self._schedd.began, spec.pid, self._runner) is False:
-            return Status.evicted().to_pb().SerializeToString()
-        # For its log alone, which is kept once it runs for a while. That it began, the schedd knows by now.
-        self._notices.arm(spec.pid)
-        return self._run(spec, times)
-
-    def _run(self, spec: pb.ProcSpec, times: SpawnTimes) -> bytes:
-        previous = signal.signal(signal.SIGINT, _interrupt_handler())
-        # Another schedd of the realm may have used this process in between: the proc's own one gets its core back.
-        parking.install(self._parking)
+    def serve(self, lease_id: str) -> None:
+        """Runs procs until the lease is over. Main thread only."""
         if not self._is_settled:
             self._settle_later()
+        # Ray interrupts what it was to take back and has begun by now: the schedd says of such a lease that it is over.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        serving = self._loop.start(self._agent.serve(lease_id, self._runner, self._instance))
         try:
-            status = run_program(spec, self._instance, self._args.log_dir, times).to_pb()
+            self._obey(lease_id)
         finally:
             signal.signal(signal.SIGINT, previous)
-        times.add_to(status)
-        return status.SerializeToString()
+        serving.result()
 
-    def _notice(self, pid: str) -> None:
-        keep_log(pid)
-        self._schedd.began.remote(pid, self._runner)
+    def _obey(self, lease_id: str) -> None:
+        """Does what the agent needs this thread for, until the lease is over."""
+        with contextlib.ExitStack() as span:
+            while not isinstance(order := self._agent.orders.get(), LeaseOver):
+                match order:
+                    case Park(number, wait):
+                        self._park(lease_id, number, wait)
+                    case TimelineSpan(spec, os_pid):
+                        span.close()
+                        if os_pid:
+                            span.enter_context(timeline.span(spec, os_pid))
+                    case RunHere():
+                        self._run_here(lease_id, order)
+
+    def _park(self, lease_id: str, number: int, wait: int) -> None:
+        """Blocks in Ray, which lends this task's core on meanwhile, until a wait of its proc is over."""
+        try:
+            ray.get(self._schedd.park.remote(lease_id, number, wait))
+        except ray.exceptions.RayError as error:  # without a schedd the core stays with us
+            _log(f"cannot park: {error}")
+
+    def _run_here(self, lease_id: str, order: RunHere) -> None:
+        """Runs procs in this process until the lease gets none of that kind."""
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        serving, got = order.serving, order.first
+        calls = BlockingCalls(self, self._agent.rpc)
+        try:
+            while got.proc.reuse:
+                serving.begins_here(got)
+                parking.install(_Parking(self, lease_id, got.number))
+                with timeline.span(got.proc, os.getpid()):
+                    status = run_in_worker(got.proc, self._instance, self._args.log_dir)
+                request = serving.next_request(got, status)
+                got = calls.rpc("WorkerLeases.Next", request, pb.LeaseNextReply, None, idempotent=True)
+        except serr.SigmaError as error:
+            self._loop.loop.call_soon_threadsafe(order.fail, error)
+        else:
+            self._loop.loop.call_soon_threadsafe(order.end, got)
+        finally:
+            signal.signal(signal.SIGINT, previous)
+            parking.install(None)
+
+    # -- as a blocking client
+
+    @property
+    def asynchronous(self) -> AsyncFsLib:
+        return self._agent.fs
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run(coroutine)
+
+    def wait_over(self, lease_id: str, number: int, wait: int) -> None:
+        """From any thread."""
+        self._loop.start(self._agent.wait_over(lease_id, number, wait))
+
+    def park(self, lease_id: str, number: int, wait: int) -> None:
+        self._park(lease_id, number, wait)
 
     def _ask(self, method: Any, *args: object) -> object:
         """A call to the schedd; None if it does not answer: it is gone, and this worker soon is, too."""
         try:
-            return ray.get(method.remote(*args), timeout=config.current().workers.hello_timeout_s)
+            # Not by ``ray.get``: Ray would lend this task's cores on meanwhile, and begin others beside it.
+            return method.remote(*args).future().result(config.current().workers.hello_timeout_s)
         except (ray.exceptions.RayError, concurrent.futures.TimeoutError) as error:
             _log(f"the schedd does not answer: {error}")
             return None
 
-    def meet(self, count: int) -> None:
-        """Waits until so many workers are here, so that each of them is another process."""
-        self._ask(self._schedd.meet, count)
+
+class _Parking:
+    """Gives the core back while a proc waits that runs in the worker itself: Ray lends a task's core while its main
+    thread is in ``ray.get``."""
+
+    def __init__(self, worker: Worker, lease_id: str, number: int) -> None:
+        self._worker = worker
+        self._lease_id = lease_id
+        self._number = number
+        self._waits_count = 0
+
+    def park(self, call: Awaited) -> None:
+        self._waits_count += 1
+        # Each wait has its own number: a word for an earlier one that comes late must not end this one.
+        wait = self._waits_count
+        call.add_done_callback(lambda: self._worker.wait_over(self._lease_id, self._number, wait))
+        self._worker.park(self._lease_id, self._number, wait)
+
+
+def run_in_worker(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str) -> pb.ProcStatus:
+    """Runs a proc in this process; blocks for it."""
+    times = SpawnTimes()
+    status = run_program(spec, instance, log_dir, times).to_pb()
+    times.add_to(status)
+    return status
+
+
+async def _make_agent(args: NodeArgs) -> LeaseAgent:
+    templates = Templates(args.log_dir, _environment(), sys.path)
+    await templates.open()
+    return LeaseAgent(args.instance, templates, BegunRecord(args.log_dir, OsProcess.own()), args.log_dir)
+
+
+def _environment() -> dict[str, str]:
+    """What procs' processes have beyond this worker's: ``ray.init()`` in a proc joins this Ray."""
+    address: str = ray.get_runtime_context().gcs_address
+    return {**os.environ, "RAY_ADDRESS": address}
 
 
 def _place_of(node_id: str, args: NodeArgs) -> whereis.KernelPlace:
@@ -192,79 +245,11 @@ def _serve_profiles() -> None:
         _log(f"no agent for profiles: {error}")
 
 
-def _interrupt_handler() -> Callable[[int, Any], None]:
-    """SIGINT is KeyboardInterrupt, as always, but for a withdrawal that came too late: an eviction is a request."""
-    deadline_s = time.monotonic() + config.current().workers.cancel_race_s
-
-    def handle(number: int, frame: Any) -> None:
-        if time.monotonic() > deadline_s:
-            signal.default_int_handler(number, frame)
-
-    return handle
-
-
-class Notices:
-    """Calls ``tell(pid)`` once for each proc that runs for longer than ``notice_after_s``. One daemon thread, which
-    looks from time to time while procs come, so that a short proc does not have to wake it."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
-        self._after_s = config.current().workers.notice_after_s
-        self._pid: str | None = None
-        self._idle = True
-        self._armed = threading.Event()
-        threading.Thread(target=self._main, name="sigmaos-notices", daemon=True).start()
-
-    def arm(self, pid: str) -> None:
-        self._pid = pid
-        if self._idle:
-            self._armed.set()
-
-    def disarm(self) -> None:
-        self._pid = None
-
-    def _main(self) -> None:
-        previous: str | None = None
-        noticed: str | None = None
-        while True:
-            pid = self._pid
-            # By identity: a pid that is spawned anew is another string.
-            if pid is not None and pid is previous and pid is not noticed:
-                noticed = pid
-                self._tell(pid)
-            if pid is previous and (pid is None or pid is noticed):
-                self._sleep(pid)
-            previous = pid
-            time.sleep(self._after_s)
-
-    def _sleep(self, pid: str | None) -> None:
-        """Until there is another proc than this one, or none."""
-        # Before the last look at the pid: who arms after that look sees that this one sleeps, and wakes it; who armed
-        # before is seen by it.
-        self._armed.clear()
-        self._idle = True
-        if self._pid is pid:
-            self._armed.wait()
-        self._idle = False
-
-
 @functools.lru_cache(maxsize=4)
 def _worker(node: bytes) -> Worker:
     return Worker(_decode_node_args(node))
 
 
-def run_proc(proc: bytes, node: bytes) -> bytes:
-    """A best-effort proc: pb.ProcSpec in, pb.ProcStatus out."""
-    return _worker(node).run(proc)
-
-
-def warm(node: bytes, count: int) -> None:
-    """Gets a worker process ready."""
-    _worker(node).meet(count)
-
-
-class ProcActor:
-    """A latency-critical proc: one process for it alone, with its cores reserved."""
-
-    def run(self, proc: bytes, node: bytes) -> bytes:
-        return _worker(node).run_announced(proc)
+def serve(lease_id: str, node: bytes) -> None:
+    """A lease of a schedd, until it is over."""
+    _worker(node).serve(lease_id)

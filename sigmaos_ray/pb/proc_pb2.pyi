@@ -280,14 +280,16 @@ class LeaseEnded(_message.Message):
     def __init__(self, proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
 
 class LeaseNextRequest(_message.Message):
-    __slots__ = ("lease", "runner", "ended")
+    __slots__ = ("lease", "runner", "ended", "returned")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     RUNNER_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
     lease: str
     runner: LeaseRunner
     ended: LeaseEnded
-    def __init__(self, lease: _Optional[str] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., ended: _Optional[_Union[LeaseEnded, _Mapping]] = ...) -> None: ...
+    returned: LeasedProc
+    def __init__(self, lease: _Optional[str] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., ended: _Optional[_Union[LeaseEnded, _Mapping]] = ..., returned: _Optional[_Union[LeasedProc, _Mapping]] = ...) -> None: ...
 
 class LeaseNextReply(_message.Message):
     __slots__ = ("proc", "number", "over")
@@ -300,20 +302,20 @@ class LeaseNextReply(_message.Message):
     def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., number: _Optional[int] = ..., over: _Optional[bool] = ...) -> None: ...
 
 class LeaseTellRequest(_message.Message):
-    __slots__ = ("lease", "proc", "began", "started", "reported", "waits")
+    __slots__ = ("lease", "proc", "runner", "started", "reported", "wait_over")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     PROC_FIELD_NUMBER: _ClassVar[int]
-    BEGAN_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     REPORTED_FIELD_NUMBER: _ClassVar[int]
-    WAITS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_OVER_FIELD_NUMBER: _ClassVar[int]
     lease: str
     proc: LeasedProc
-    began: LeaseRunner
+    runner: LeaseRunner
     started: bool
     reported: ProcStatus
-    waits: bool
-    def __init__(self, lease: _Optional[str] = ..., proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., began: _Optional[_Union[LeaseRunner, _Mapping]] = ..., started: _Optional[bool] = ..., reported: _Optional[_Union[ProcStatus, _Mapping]] = ..., waits: _Optional[bool] = ...) -> None: ...
+    wait_over: int
+    def __init__(self, lease: _Optional[str] = ..., proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., started: _Optional[bool] = ..., reported: _Optional[_Union[ProcStatus, _Mapping]] = ..., wait_over: _Optional[int] = ...) -> None: ...
 
 class LeaseHeedRequest(_message.Message):
     __slots__ = ("lease",)

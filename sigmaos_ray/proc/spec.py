@@ -28,10 +28,11 @@ class Proc:
     """A program to run, with its arguments, environment and needs. Inval, naming what is wrong, for what cannot run.
 
     ``mcpu``: thousandths of a core, reserved from start to end; 0 is best effort. ``mem_mb`` is reserved too.
-    ``fresh``: a process of its own. ``kernels``: the kernel nodes that qualify (X-33). ``pid``: must be unique.
+    ``fresh``: a process that has imported none of its modules yet. ``reuse``: the worker's own process, as Ray's tasks
+    have it, for bursts of small functions. ``kernels``: the kernel nodes that qualify (X-33). ``pid``: must be unique.
     """
 
-    __slots__ = ("args", "env", "fresh", "kernels", "mcpu", "mem_mb", "pickled", "pid", "program", "source")
+    __slots__ = ("args", "env", "fresh", "kernels", "mcpu", "mem_mb", "pickled", "pid", "program", "reuse", "source")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Proc:
         env: Mapping[str, str] | None = None,
         pid: Tpid | None = None,
         fresh: bool = False,
+        reuse: bool = False,
         kernels: Sequence[str] = (),
     ) -> None:
         self.program, self.pickled = _program(program)
@@ -54,7 +56,9 @@ class Proc:
         self.mem_mb = _amount("mem_mb", mem_mb)
         self.pid: Tpid = f"{_short(self.program)}-{secrets.token_hex(8)}" if pid is None else pid
         check_pid(self.pid)
-        self.fresh = bool(fresh)
+        self.fresh, self.reuse = bool(fresh), bool(reuse)
+        if fresh and reuse:
+            raise serr.Inval(self.pid, "fresh and reuse exclude each other")
         self.kernels = _strings("kernels", kernels)
 
     def __repr__(self) -> str:
@@ -70,6 +74,7 @@ class Proc:
             mcpu=self.mcpu,
             mem_mb=self.mem_mb,
             fresh=self.fresh,
+            reuse=self.reuse,
             pickled=self.pickled,
             kernels=self.kernels,
         )

@@ -6,8 +6,9 @@ import ctypes
 import os
 import select
 import signal
+import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sigmaos_ray import config
 
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _libc: Final = ctypes.CDLL(None)
+
+
+class Spared(NamedTuple):
+    """What is left alone."""
+
+    children: frozenset[int] = frozenset()
+    threads: frozenset[str] = frozenset()
+    """Threads of this process whose children are none of a program's."""
+
+
+_NOTHING: Final = Spared()
 
 
 def adopt_orphans() -> None:
@@ -52,34 +64,51 @@ def has_any() -> bool:
     return True
 
 
-def own() -> frozenset[int]:
+def present() -> Spared:
+    """What this process has before it runs a program: its children, and the threads that go on beside the program. To
+    be called in the thread that runs programs."""
+    if not has_any():
+        return Spared()
+    own_thread = str(threading.get_native_id())
+    # The children of a thread that has ended become another one's, as a rule the first one's.
+    threads = _threads(os.getpid()) - {own_thread, str(os.getpid())}
+    return Spared(frozenset(_below(os.getpid(), threads)), threads)
+
+
+def own(spared: Spared = _NOTHING) -> frozenset[int]:
     """The process ids of this process's children; costs one system call if there are none."""
-    return frozenset(_below(os.getpid())) if has_any() else frozenset()
+    return frozenset(_below(os.getpid(), spared.threads)) - spared.children if has_any() else frozenset()
 
 
-def _below(os_pid: int) -> list[int]:
+def _below(os_pid: int, threads_spared: frozenset[str] = frozenset()) -> list[int]:
     """The children of a process, those included that ended and were not reaped; none if it is gone."""
     found: list[int] = []
-    try:
-        # A child is its thread's that forked it.
-        for thread in os.listdir(f"/proc/{os_pid}/task"):
+    # A child is its thread's that forked it.
+    for thread in _threads(os_pid) - threads_spared:
+        try:
             with open(f"/proc/{os_pid}/task/{thread}/children", "rb") as file:
                 found += map(int, file.read().split())
-    except (FileNotFoundError, ProcessLookupError):
-        return found
+        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            continue
     return found
 
 
-def end_all(spared: Iterable[int] = (), reaped: Callable[[int, int], None] | None = None) -> bool:
+def _threads(os_pid: int) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(f"/proc/{os_pid}/task"))
+    except (FileNotFoundError, ProcessLookupError):
+        return frozenset()
+
+
+def end_all(spared: Spared = _NOTHING, reaped: Callable[[int, int], None] | None = None) -> bool:
     """Kills and reaps this process's descendants, but not those below ``spared``. Blocks for at most about 2 s; false
     if some are left then: in an uninterruptible call, the kernel ends them when it is over. ``reaped(os_pid, status)``
     is called for each child, with the status of wait(2)."""
-    kept = frozenset(spared)
     if not has_any():
         return True
     ends_s = time.monotonic() + config.current().workers.reap_timeout_s
     # Again and again: those whose parent is killed become this process's children meanwhile, and some fork.
-    while remaining := own() - kept:
+    while remaining := own(spared):
         for os_pid in remaining:
             _kill_tree(os_pid)
         if not _reap(remaining, ends_s, reaped):

@@ -1,4 +1,4 @@
-"""How a program's process ends: as Python programs do, though its interpreter goes on to tell about it.
+"""How a program's process ends: as Python programs do, though its interpreter goes on to tell about it (X-39).
 
 In Python's order: threads that are no daemons are joined, functions registered with ``atexit`` run, what modules hold
 is dropped, so that finalizers run, and what is in buffers is written.

@@ -1,4 +1,4 @@
-"""What a program template imports, and whether a process forked from it is like one that imports it itself.
+"""What a program template imports, and whether a process forked from it is like one that imports it itself (X-40).
 
 It is not if the imports began something that a fork does not take along, such as a thread, or found something out that
 is another thing in each process: the proc's variables, a process id, a random number, the time. Libraries may do so,

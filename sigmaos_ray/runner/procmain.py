@@ -1,7 +1,7 @@
 """A proc's own process, from its fork to its end.
 
-It is forked before its proc is there, and waits. Then it runs the proc, as ``python program.py`` would run a program,
-tells its worker how that ended once all of it is over, and ends without any further ado.
+It is forked before its proc is there, and waits. Then it runs the proc, as ``python program.py`` would run a program
+(X-38), tells its worker how that ended once all of it is over, and ends without any further ado.
 """
 
 from __future__ import annotations

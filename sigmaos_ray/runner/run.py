@@ -33,7 +33,7 @@ def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "", times: 
     proc_env = surroundings.proc_env_of(spec, instance)
     env = surroundings.environment_of(spec, proc_env)
     # Children that the worker had before, for itself, are not the proc's, and stay.
-    spared = children.own()
+    spared = children.present()
     times = times or SpawnTimes()
     redirect = Redirect(log_dir, spec.pid, spec.program)
     status = Status.ok()

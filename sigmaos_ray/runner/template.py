@@ -4,7 +4,7 @@ There are three kinds, of one main loop. The *keeper* is started by a worker and
 one, which has imported this package alone, and *program templates*, which have imported the modules of one program.
 These fork processes that wait for a proc. Each template listens to its worker over a socket of its own. When that
 breaks, the worker is gone: a template kills what it forked, and ends. Templates see the keeper's end, too, and the
-keeper, which inherits what they leave, theirs: whichever of them is killed, nothing is left.
+keeper, which inherits what they leave, theirs: whichever of them is killed, nothing is left (X-41).
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class Template:
         del self._children[child.pidfd]
         # What has left that group, and the processes of a template that died, are children of this process now.
         orphans: list[Ended] = []
-        kept = [other.os_pid for other in self._children.values()]
+        kept = children.Spared(frozenset(other.os_pid for other in self._children.values()))
         children.end_all(kept, lambda os_pid, status: orphans.append(Ended(os_pid, status)))
         if child.spare is not None:
             self._spares.give(child.spare)

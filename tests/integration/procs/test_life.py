@@ -209,10 +209,12 @@ def test_grace_ends_what_does_not_heed(sc: SigmaClnt, mcpu: int) -> None:
     assert "signal: killed" in status.msg
 
 
-def test_process_is_put_back_between_procs(sc: SigmaClnt, log_dir: Path) -> None:
+@pytest.mark.parametrize("reuse", [False, True])
+def test_a_proc_finds_nothing_that_another_one_left(sc: SigmaClnt, log_dir: Path, reuse: bool) -> None:
+    """It has a process of its own, or one that was put back."""
     seen: dict[int, int] = {}
     for _ in range(8):
-        proc = Proc("programs.messy")
+        proc = Proc("programs.messy", reuse=reuse)
         status = run(sc, proc)
         assert isinstance(status.data, dict)
         report = dict(status.data)
@@ -226,7 +228,7 @@ def test_process_is_put_back_between_procs(sc: SigmaClnt, log_dir: Path) -> None
         lines = proclog.path(str(log_dir), proc.pid).read_text().splitlines()
         assert lines[0].startswith(f"== {proc.pid} programs.messy os_pid={os_pid}")
         assert lines[1:] == ["a line", "a child's line", "an error line"]
-    assert max(seen.values()) > 1, "no worker ran two of them"
+    assert (max(seen.values()) > 1) is reuse
 
 
 def test_children_of_a_killed_proc_die(sc: SigmaClnt) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernel.schedd.counters import NodeSize, ProcCounters
 from kernel.schedd.places import Runner
-from kernel.schedd.procstate import ProcPhase
+from kernel.schedd.procstate import Needs, ProcPhase, WorkerLease
 from kernel.schedd.state import ProcTable
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.pb import proc_pb2 as pb
@@ -24,7 +24,8 @@ def test_from_spawn_to_collection() -> None:
     assert counters.report()["queued"] == 3
     assert counters.report()["reserved_mcpu"] == 0
     for pid in ("lc", "be", "bad"):
-        table.began(pid, Runner(process=OsProcess("m", 1, 1), ray_node_id="n"), 12.0)
+        table.handed(table.get(pid), WorkerLease("lease-1", Needs()))
+        table.began(table.get(pid), Runner(process=OsProcess("m", 1, 1), ray_node_id="n"), 12.0)
     table.started("lc", 12.5)
     report = counters.report()
     assert (report["queued"], report["starting"], report["running"]) == (0, 2, 1)

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from kernel.keeping import KeptFile, opening
-from kernel.schedd.autopsies import Autopsies
+from kernel.schedd.autopsies import Autopsies, AutopsyOrder
+from kernel.schedd.begun import BegunRecord
 from kernel.schedd.runners import end_group, exit_words
 from sigmaos_ray.config import Scheduling
 from sigmaos_ray.machine import OsProcess
@@ -77,6 +78,15 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def order(worker: OsProcess, number: int = 1) -> AutopsyOrder:
+    return AutopsyOrder(pid="p", number=number, lease_id="lease-1", worker=worker)
+
+
+async def found(autopsies: Autopsies, worker: OsProcess) -> str | None:
+    """How a worker ended."""
+    return (await autopsies.find(order(worker))).words
+
+
 def kept_in(directory: Path) -> KeptRunners:
     """What one schedd leaves to the next."""
     return KeptFile(opening(directory), "runners", list[OsProcess], syncs=False)
@@ -114,7 +124,7 @@ async def test_the_system_tells_how_it_ended(autopsies: Autopsies, process: Proc
     autopsies.runners.hello(process.own)
     assert autopsies.runners.watches(process.own)
     process.end()
-    assert await autopsies.find("p", process.own) == "exit status 7"
+    assert await found(autopsies, process.own) == "exit status 7"
     until(process.child.is_gone)
 
 
@@ -124,7 +134,7 @@ async def test_a_zombie_is_waited_for(autopsies: Autopsies, process: Process) ->
         pytest.skip("this kernel does not tell how other's children ended")
     autopsies.runners.hello(process.own)
     process.end(reap=False)
-    finding = asyncio.create_task(autopsies.find("p", process.own))
+    finding = asyncio.create_task(found(autopsies, process.own))
     await asyncio.sleep(0.05)  # in which it looks, and sees a zombie
     process.popen.wait()
     assert await finding == "exit status 7"
@@ -137,23 +147,32 @@ async def test_what_it_left_in_its_log_tells_where_the_system_does_not(
     log = proclog.path(str(tmp_path), "p")
     log.parent.mkdir()
     log.write_bytes(proclog.header("p", "x", process.own.pid) + proclog.footer("p", "exit status 7"))
-    assert await autopsies.find("p", process.own) == "exit status 7"
+    assert await found(autopsies, process.own) == "exit status 7"
     log.write_bytes(proclog.header("p", "x", process.own.pid))
-    assert await autopsies.find("p", process.own) == "signal: killed"
+    assert await found(autopsies, process.own) == "signal: killed"
 
 
-async def test_one_whose_death_is_the_first_that_is_heard_of_it(
+async def test_whether_a_proc_had_begun_outlives_its_worker(
     autopsies: Autopsies, process: Process, tmp_path: Path
 ) -> None:
-    """Its log tells which process it was, if that said hello here."""
-    spare = proclog.spare(str(tmp_path), process.own.pid)
-    spare.parent.mkdir(parents=True)
-    spare.write_bytes(proclog.header("p", "x", process.own.pid) + proclog.footer("p", "exit status 7"))
-    assert await autopsies.find("elsewhere", None) is None
+    """What had not begun runs elsewhere; what had does not."""
+    record = BegunRecord(str(tmp_path), process.own)
+    record.write("lease-1", 6)
+    record.write("lease-1", 7)
     autopsies.runners.hello(process.own)
     process.end()
-    assert await autopsies.find("p", None) == "exit status 7"
-    until(process.child.is_gone)
+    assert [(await autopsies.find(order(process.own, number))).has_begun for number in (6, 7, 8)] == [
+        False,
+        True,
+        False,
+    ]
+    assert os.listdir(tmp_path / "procs" / ".begun") == []
+
+
+async def test_a_worker_that_left_no_record_may_have_begun_anything(autopsies: Autopsies, process: Process) -> None:
+    autopsies.runners.hello(process.own)
+    process.end()
+    assert (await autopsies.find(order(process.own))).has_begun is None
 
 
 async def test_another_machine_is_not_touched(autopsies: Autopsies, process: Process) -> None:
@@ -161,7 +180,7 @@ async def test_another_machine_is_not_touched(autopsies: Autopsies, process: Pro
     elsewhere = msgspec.structs.replace(process.own, machine="another/pid:[1]")
     autopsies.runners.hello(elsewhere)
     assert not autopsies.runners.watches(elsewhere)
-    assert await autopsies.find("p", elsewhere) is None
+    assert await found(autopsies, elsewhere) is None
     process.end()
     end_group(elsewhere)
     assert process.child.is_alive()
@@ -203,7 +222,7 @@ async def test_the_next_schedd_goes_on_with_the_runners(autopsies: Autopsies, tm
         until(ended.child.is_gone)
         assert later.runners.watches(alive.own)
         alive.end()
-        assert await later.find("p", alive.own) in ("exit status 7", "signal: killed")
+        assert await found(later, alive.own) in ("exit status 7", "signal: killed")
         await later.close()
     finally:
         ended.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 from kernel.schedd.counters import NodeSize
 from kernel.schedd.places import Runner
+from kernel.schedd.procstate import Needs, WorkerLease
 from kernel.schedd.rpc import Schedd
 from kernel.schedd.state import ProcTable
 from sigmaos_ray import Status, serr
@@ -73,8 +74,10 @@ def test_load_is_what_waits_or_runs_here() -> None:
         spec("waits"), spec("critical", mcpu=1500, mem_mb=100), spec("over"), spec("elsewhere", mcpu=1000), spec("here")
     )
     procs.table.reported("over", Status.ok(), 1.0)
-    procs.table.began("elsewhere", runner("sigma-there"), 1.0)
-    procs.table.began("here", runner(KERNEL_ID), 1.0)
+    for pid, kernel_id in (("elsewhere", "sigma-there"), ("here", KERNEL_ID)):
+        lease = WorkerLease(f"lease-{pid}", Needs())
+        lease.runner = runner(kernel_id)
+        procs.table.handed(procs.table.get(pid), lease)
     load = schedd.Load(CTX, pb.LoadRequest())
     assert (load.cores, load.wanted_cores, load.be_cores) == (4.0, 2.5, 0.5)
     assert (load.mem_mb, load.wanted_mem_mb) == (1000.0, 100.0)

@@ -7,8 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.schedd.places import Runner
-from kernel.schedd.procstate import ProcPhase, ProcState
-from kernel.schedd.state import HandToRay, Instruction, Kill, KillLater, ProcTable, Relist, Signal, Wake, Withdraw
+from kernel.schedd.procstate import Needs, ProcPhase, ProcState, WorkerLease
+from kernel.schedd.state import (
+    AskToEnd,
+    Instruction,
+    Kill,
+    KillLater,
+    ProcTable,
+    Queue,
+    Relist,
+    Signal,
+    Wake,
+    Withdraw,
+)
 from sigmaos_ray import serr
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.pb import proc_pb2 as pb
@@ -16,7 +27,7 @@ from sigmaos_ray.proc import Status
 
 NOW_S = 100.0
 RUNNER = Runner(process=OsProcess("m", 7, 1), ray_node_id="n")
-OTHER = Runner(process=OsProcess("m", 8, 1), ray_node_id="n")
+LEASE = WorkerLease("lease-1", Needs())
 
 
 def spawn(table: ProcTable, pid: str = "p", parent: str = "parent", mcpu: float = 0) -> ProcState:
@@ -32,17 +43,27 @@ def table() -> ProcTable:
 def test_which_process_runs_it_may_be_told_late(table: ProcTable) -> None:
     """After the proc said that it started."""
     proc = spawn(table)
+    table.handed(proc, LEASE)
     table.started("p", NOW_S)
-    assert table.began("p", RUNNER, NOW_S) == []
-    assert (proc.phase, proc.os_pid) == (ProcPhase.RUNNING, 7)
-    assert table.began("p", OTHER, NOW_S) == []
-    assert proc.os_pid == 7
+    table.began(proc, RUNNER, NOW_S)
+    assert (proc.phase, proc.os_pid, proc.began_s) == (ProcPhase.RUNNING, 7, NOW_S)
+
+
+def test_what_a_lease_did_not_begin_is_queued_again(table: ProcTable) -> None:
+    proc = spawn(table)
+    table.handed(proc, LEASE)
+    assert proc.lease is LEASE
+    assert table.returned(proc) == [Relist("p", ProcPhase.STARTING, ProcPhase.QUEUED)]
+    assert proc.lease is None
+    table.handed(proc, LEASE)
+    table.ended(proc, Status.ok(), NOW_S)
+    assert proc.lease is None
 
 
 def test_spawn_queues_and_submits(table: ProcTable) -> None:
     instructions = table.spawn(pb.ProcSpec(pid="p", program="x"))
     proc = table.get("p")
-    assert instructions == [HandToRay(proc), Relist("p", None, ProcPhase.QUEUED)]
+    assert instructions == [Queue(proc), Relist("p", None, ProcPhase.QUEUED)]
     assert table.pids(ProcPhase.QUEUED) == ["p"]
 
 
@@ -59,7 +80,7 @@ def test_pid_in_use(table: ProcTable) -> None:
 
 def test_whole_life(table: ProcTable) -> None:
     proc = spawn(table)
-    assert table.began("p", RUNNER, NOW_S) == [Relist("p", ProcPhase.QUEUED, ProcPhase.STARTING)]
+    assert table.handed(proc, LEASE) == [Relist("p", ProcPhase.QUEUED, ProcPhase.STARTING)]
     assert table.started("p", NOW_S) == [Relist("p", ProcPhase.STARTING, ProcPhase.RUNNING), Wake(proc, Signal.START)]
     instructions = table.reported("p", Status.info("hi"), NOW_S)
     assert instructions == [
@@ -81,25 +102,17 @@ def test_started_counts_once_and_not_after_the_end(table: ProcTable) -> None:
     assert table.started("p", NOW_S) == []
 
 
-def test_late_notice_of_a_short_proc_changes_nothing(table: ProcTable) -> None:
-    proc = spawn(table)
-    table.ended(proc, Status.ok(), NOW_S)
-    assert table.began("p", RUNNER, NOW_S) == []
-    table.collect(proc)
-    assert table.began("p", RUNNER, NOW_S) == []
-
-
 def test_evict_of_a_queued_proc_withdraws_it(table: ProcTable) -> None:
     proc = spawn(table)
-    assert table.evict("p", None) == [Wake(proc, Signal.EVICT), Withdraw(proc)]
+    assert table.evict("p", None) == [Wake(proc, Signal.EVICT), AskToEnd(proc), Withdraw(proc)]
     table.ended(proc, Status.evicted(), NOW_S)
     assert proc.status == Status.evicted()
 
 
 def test_evict_of_a_running_proc_is_a_request(table: ProcTable) -> None:
     proc = spawn(table)
-    table.began("p", RUNNER, NOW_S)
-    assert table.evict("p", None) == [Wake(proc, Signal.EVICT)]
+    table.handed(proc, LEASE)
+    assert table.evict("p", None) == [Wake(proc, Signal.EVICT), AskToEnd(proc)]
     assert table.evict("p", None) == []
     table.ended(proc, Status.info("went on"), NOW_S)
     assert proc.status == Status.info("went on")
@@ -107,7 +120,7 @@ def test_evict_of_a_running_proc_is_a_request(table: ProcTable) -> None:
 
 def test_grace(table: ProcTable) -> None:
     proc = spawn(table)
-    table.began("p", RUNNER, NOW_S)
+    table.handed(proc, LEASE)
     assert KillLater(proc, 2.0) in table.evict("p", 2.0)
     assert table.grace_over(proc, 2.0) == [Kill(proc)]
     table.ended(proc, Status.crash("signal: killed"), NOW_S)
@@ -124,7 +137,7 @@ def test_grace_of_what_ended_in_time(table: ProcTable) -> None:
 
 def test_grace_holds_for_a_process_that_lingers_after_its_report(table: ProcTable) -> None:
     proc = spawn(table)
-    table.began("p", RUNNER, NOW_S)
+    table.handed(proc, LEASE)
     table.reported("p", Status.evicted(), NOW_S)
     assert table.evict("p", 1.0) == [KillLater(proc, 1.0)]
     table.collect(proc)
@@ -169,13 +182,20 @@ def test_stopping_kills_what_lives(table: ProcTable) -> None:
     assert proc.status == Status.evicted("the kernel node stopped: signal: killed")
 
 
-events = st.sampled_from(["began", "started", "reported", "ended", "evict", "grace", "collect", "parent"])
+events = st.sampled_from(
+    ["handed", "returned", "began", "started", "reported", "ended", "evict", "grace", "collect", "parent"]
+)
 
 
 def happen(table: ProcTable, event: str, proc: ProcState, parent: ProcState) -> list[Instruction]:
     match event:
+        case "handed":
+            return [] if proc.gone else table.handed(proc, LEASE)
+        case "returned":
+            return table.returned(proc)
         case "began":
-            return table.began("p", RUNNER, NOW_S)
+            table.began(proc, RUNNER, NOW_S)
+            return []
         case "started":
             return table.started("p", NOW_S)
         case "reported":

@@ -14,7 +14,6 @@ STAMPS = {
     "kernel/s3/folder.py": "versions, which S3 itself does not keep",
     "kernel/s3/shared.py": "the same",
     "kernel/schedd/node_procs.py": "when procs came and went, as shown",
-    "kernel/schedd/ray_procs.py": "the same",
     "kernel/ux/node.py": "versions of what others change on the disk",
     "sigmaos_ray/cli/procs.py": "the same",
     "sigmaos_ray/cli/stats.py": "how long a server runs, as shown",
