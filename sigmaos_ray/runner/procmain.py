@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -53,6 +53,7 @@ def main(fd: int, spare: SpareLog | None, base_modules: frozenset[str]) -> int:
     log = ProcLog(spare)
     log.install()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
+    _reseed()
     _rehearse(sock, base_modules)
     data = receive(sock)
     if data is None:  # there will be no proc
@@ -239,6 +240,14 @@ def _warm_up() -> None:
 
 
 _OFTEN: Final = 64
+
+
+def _reseed() -> None:
+    """Python's own random numbers are others after a fork; numpy's are not, but where its program seeded them, in which
+    case they are to be the same."""
+    mtrand: Any = sys.modules.get("numpy.random.mtrand")
+    if mtrand is not None and mtrand._rand._bit_generator.seed_seq is not None:
+        mtrand._rand.seed()
 
 
 def _nothing(argv: list[str]) -> None:

@@ -144,6 +144,14 @@ def test_libraries_are_imported_ahead(own_lease: Callable[..., Lease], folder: P
     assert len({text for _, text in drawn}) == 3
 
 
+def test_numbers_that_a_program_seeded_are_the_same(own_lease: Callable[..., Lease], folder: Path) -> None:
+    text = "import numpy\nnumpy.random.seed(7)\ndef main(argv): return numpy.random.random()\n"
+    lease = own_lease(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    warm(lease, write(folder, text))
+    assert program_state(lease, "prog") == "ready"
+    assert len({lease.status("prog").data for _ in range(3)}) == 1
+
+
 def test_functions_of_a_program_are_as_they_were(own_lease: Callable[..., Lease], folder: Path) -> None:
     """What looked over the shoulder of its imports looks no more."""
     text = (
