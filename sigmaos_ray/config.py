@@ -508,6 +508,8 @@ class Observing(msgspec.Struct, frozen=True):
 
     fault_poll_s: float = 0.02
     """How often an injected fault that waits for a file looks for it."""
+    agent_poll_s: float = 0.01
+    """Between two looks whether a process has started its agent for profiles, once it was asked to."""
     attach_timeout_s: float = 10.0
     """How long py-spy may take to attach to a process."""
     detach_timeout_s: float = 30.0

@@ -51,7 +51,7 @@ class NodeProcs(LeaseListener):
     ) -> None:
         """``kept``: where this node's schedds keep which runners there are."""
         self._kernel_id = kernel_id
-        self._realm = realm
+        self.realm = realm
         self._limits = config.scheduling
         self.be_cores = 1 / self._limits.be_per_core
         self.table = ProcTable(self._limits.status_kept_max)
@@ -138,7 +138,7 @@ class NodeProcs(LeaseListener):
         spec.spawned_s = time.time()
         # Whatever the client wrote there: a proc is of the node and the realm whose schedd took it.
         spec.kernel_id = self._kernel_id
-        spec.realm = self._realm
+        spec.realm = self.realm
         self._do(self.table.spawn(spec))
         return self._kernel_id
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from kernel.raylib import whereis
 from kernel.schedd.procstate import ProcPhase
 from kernel.schedd.state import Signal
 from sigmaos_ray import serr
@@ -108,6 +110,10 @@ class Schedd:
                 load.wanted_cores += cores
                 load.wanted_mem_mb += proc.spec.mem_mb
         return load
+
+    async def Named(self, ctx: RpcContext, request: pb.NamedRequest) -> pb.NamedReply:
+        endpoint = await asyncio.to_thread(whereis.ask, self._procs.realm)
+        return pb.NamedReply(endpoint=b"" if endpoint is None else endpoint.to_bytes())
 
     async def ListProcs(self, ctx: RpcContext, request: pb.ListProcsRequest) -> pb.ListProcsReply:
         procs = sorted(self._procs.table.all(), key=lambda proc: proc.number)

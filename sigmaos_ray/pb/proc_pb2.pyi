@@ -217,6 +217,16 @@ class LoadReply(_message.Message):
     be_cores: float
     def __init__(self, cores: _Optional[float] = ..., wanted_cores: _Optional[float] = ..., mem_mb: _Optional[float] = ..., wanted_mem_mb: _Optional[float] = ..., be_cores: _Optional[float] = ...) -> None: ...
 
+class NamedRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class NamedReply(_message.Message):
+    __slots__ = ("endpoint",)
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    endpoint: bytes
+    def __init__(self, endpoint: _Optional[bytes] = ...) -> None: ...
+
 class ListProcsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

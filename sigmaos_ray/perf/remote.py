@@ -12,6 +12,7 @@ import socket
 import struct
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ import msgspec
 
 from sigmaos_ray import config, debug, decoding, serr
 from sigmaos_ray.machine import OsProcess, machine
-from sigmaos_ray.perf import pyspy, recording
+from sigmaos_ray.perf import ondemand, pyspy, recording
 from sigmaos_ray.perf.profile import Profile
 from sigmaos_ray.perf.recording import ProfileResult
 from sigmaos_ray.perf.selection import Kind
@@ -119,7 +120,7 @@ def _ask(os_pid: int, question: _Question, denied: str, over: threading.Event) -
         # The agent has py-spy take the profile where it can: which has to attach before, and to end after it.
         connection.settimeout(question.seconds + limits.attach_timeout_s + limits.detach_timeout_s)
         try:
-            connection.connect(_address(os_pid))
+            _connect(connection, os_pid)
             _send(connection, msgspec.msgpack.encode(question))
             if over.wait(question.seconds):
                 connection.shutdown(socket.SHUT_WR)  # the agent sees the end
@@ -133,6 +134,22 @@ def _ask(os_pid: int, question: _Question, denied: str, over: threading.Event) -
     if answer.error_code:
         raise serr.from_code(answer.error_code, answer.error_obj, answer.error_msg)
     return ProfileResult(Profile.unpack(answer.stacks, answer.unit), f"{answer.how} ({denied})")
+
+
+def _connect(connection: socket.socket, os_pid: int) -> None:
+    """To the process's agent, which it may first have to start."""
+    try:
+        connection.connect(_address(os_pid))
+        return
+    except ConnectionRefusedError:
+        if not ondemand.request(os_pid):
+            raise
+    limits = config.current().observing
+    ends_s = time.monotonic() + limits.attach_timeout_s
+    while connection.connect_ex(_address(os_pid)):
+        if time.monotonic() > ends_s:
+            raise TimeoutError
+        time.sleep(limits.agent_poll_s)
 
 
 def _send(connection: socket.socket, data: bytes) -> None:
