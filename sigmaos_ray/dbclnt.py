@@ -62,7 +62,7 @@ def value_to_pb(value: object) -> SqlValue:
     if isinstance(value, float):
         return SqlValue(real=value)
     if isinstance(value, str):
-        return SqlValue(text=value)
+        return SqlValue(text=serr.check_utf8("a text", value))
     if isinstance(value, bytes | bytearray | memoryview):
         return SqlValue(blob=bytes(value))
     if isinstance(value, _AS_TEXT):
@@ -80,7 +80,8 @@ def value_from_pb(value: SqlValue) -> Value:
 
 
 def _request(statement: str, parameters: Mapping[str, object]) -> SqlRequest:
-    return SqlRequest(statement=statement, parameters={name: value_to_pb(value) for name, value in parameters.items()})
+    values = {serr.check_utf8("a parameter", name): value_to_pb(value) for name, value in parameters.items()}
+    return SqlRequest(statement=serr.check_utf8("a statement", statement), parameters=values)
 
 
 def _rows(reply: QueryReply) -> list[dict[str, Value]]:

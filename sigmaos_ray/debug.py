@@ -18,6 +18,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from sigmaos_ray.sigmap.text import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -69,7 +71,7 @@ class Selector:
     def __call__(self, text: str) -> None:
         """Prints a line if the selector is on. Never raises, never blocks but for stderr itself."""
         if self.on:
-            _emit(self.name, text)
+            _emit(self.name, escaped(text))
 
 
 class _Settings:
@@ -113,7 +115,7 @@ def configure(spec: str | None = None, *, who: str | None = None, procs: str | N
     prefixes = parse(os.environ.get("SIGMADEBUGPROCS", "") if procs is None else procs)
     names = parse(os.environ.get("SIGMADEBUG", "") if spec is None else spec)
     muted = bool(prefixes) and not any(who.startswith(prefix) for prefix in prefixes)
-    _settings.who = who
+    _settings.who = escaped(who)
     if (names, muted) == (_settings.names, _settings.muted):
         return  # as for most procs, each of which comes here
     _settings.names, _settings.muted = names, muted
@@ -139,7 +141,7 @@ def fatal(text: str) -> NoReturn:
     with exit code 1, at once."""
     frame = sys._getframe(1)
     try:
-        sys.stderr.write(f"FATAL {_settings.who} {frame.f_code.co_qualname} Err: {text}\n")
+        sys.stderr.write(f"FATAL {_settings.who} {frame.f_code.co_qualname} Err: {escaped(text)}\n")
         traceback.print_stack(frame, file=sys.stderr)
         sys.stderr.flush()
     finally:

@@ -23,7 +23,15 @@ _making = threading.RLock()
 def json_decoder(kind: type[T]) -> Callable[[bytes | str], T]:
     """Decodes JSON into a type, from any thread. What it returns raises msgspec.DecodeError."""
     with _making:
-        return msgspec.json.Decoder(kind).decode
+        decode_utf8 = msgspec.json.Decoder(kind).decode
+
+    def decode(data: bytes | str) -> T:
+        try:
+            return decode_utf8(data)
+        except UnicodeError as error:  # of text within it, which msgspec leaves to Python
+            raise msgspec.DecodeError(str(error)) from error
+
+    return decode
 
 
 def msgpack_decoder(kind: type[T]) -> Callable[[bytes], T]:

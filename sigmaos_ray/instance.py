@@ -25,6 +25,7 @@ from sigmaos_ray import decoding, machine, serr
 from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
+from sigmaos_ray.sigmap.text import is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,12 +139,20 @@ decode_instance: Final = decoding.json_decoder(Instance)
 """Raises msgspec.DecodeError if the bytes do not describe an instance."""
 
 
+def _variable(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """What a variable says; empty if it is not there. Inval if no message can carry it."""
+    text = environ.get(name, "")
+    if not is_utf8(text):  # it is not shown: some are secrets
+        raise serr.Inval(name, "not valid Unicode text")
+    return text
+
+
 def state_dir() -> Path:
     """Where the instance of this user keeps its state: ``SIGMAOS_STATE_DIR``, else below XDG_STATE_HOME."""
-    configured = os.environ.get("SIGMAOS_STATE_DIR")
+    configured = _variable("SIGMAOS_STATE_DIR")
     if configured:
         return Path(configured).expanduser().absolute()
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    base = _variable("XDG_STATE_HOME") or "~/.local/state"
     return Path(base).expanduser() / "sigmaos-ray"
 
 
@@ -169,7 +178,7 @@ def read_instance(path: str | os.PathLike[str] | None = None) -> Instance | None
 def find_proc_env() -> ProcEnv:
     """Who this process is: the proc that its environment names, else a client outside of the running instance.
     Unreachable if there is no instance."""
-    text = os.environ.get(PROC_ENV_VARIABLE)
+    text = _variable(PROC_ENV_VARIABLE)
     if text:
         try:
             return ProcEnv.from_json(text)
@@ -181,7 +190,7 @@ def find_proc_env() -> ProcEnv:
 def named_addresses(environ: Mapping[str, str] = os.environ) -> Endpoint | None:
     """Where ``SIGMAOS_NAMED`` says that the root realm's named answers: one of several addresses, with commas between
     them, whichever leads. None if it says nothing."""
-    addresses = tuple(filter(None, environ.get("SIGMAOS_NAMED", "").replace(" ", "").split(",")))
+    addresses = tuple(filter(None, _variable("SIGMAOS_NAMED", environ).replace(" ", "").split(",")))
     return Endpoint(addrs=addresses) if addresses else None
 
 
@@ -189,7 +198,7 @@ def outside_proc_env(state_file: str | os.PathLike[str] | None = None, *, realm:
     """The environment of a client outside of any proc: of the instance that a state file names, else of the one at
     ``SIGMAOS_NAMED``, else of this user's. ``realm``: as whose client; what ``SIGMAOS_REALM`` says by default, else the
     instance's own. Unreachable if there is no instance, NotFound if the realm is none of it."""
-    realm = realm or os.environ.get("SIGMAOS_REALM", "")
+    realm = realm or _variable("SIGMAOS_REALM")
     named = named_addresses()
     if named is not None and state_file is None:
         return _env_elsewhere(named, realm or ROOT_REALM)
@@ -225,7 +234,7 @@ def _env_here(instance: Instance, realm: str, state_file: str) -> ProcEnv:
         kernel_id=kernel_id,
         state_file=state_file,
         state_dir=instance.state_dir,
-        config=os.environ.get("SIGMAOS_CONFIG") or instance.config,
+        config=_variable("SIGMAOS_CONFIG") or instance.config,
     )
 
 
@@ -246,8 +255,8 @@ def _outside(realm: str, *, named: Endpoint, host: str) -> ProcEnv:
         secrets=s3_secrets(),
         host=host,
         named=named,
-        debug=os.environ.get("SIGMADEBUG", ""),
-        perf=os.environ.get("SIGMAPERF", ""),
+        debug=_variable("SIGMADEBUG"),
+        perf=_variable("SIGMAPERF"),
     )
 
 
@@ -263,12 +272,12 @@ S3_PROFILE: Final = "SIGMAOS_S3_PROFILE"
 
 def s3_secrets(environ: Mapping[str, str] = os.environ) -> tuple[Secret, ...]:
     """What the environment says; empty if nothing. Inval for half of a pair, Perm for a profile without keys."""
-    key, secret = environ.get(S3_KEY, ""), environ.get(S3_SECRET, "")
+    key, secret = _variable(S3_KEY, environ), _variable(S3_SECRET, environ)
     if bool(key) != bool(secret):
         raise serr.Inval(S3_KEY if secret else S3_SECRET, f"{S3_KEY} and {S3_SECRET} are set together")
     if key:
-        return (Secret(S3_SERVICE, key, secret, environ.get(S3_TOKEN, "")),)
-    profile = environ.get(S3_PROFILE, "")
+        return (Secret(S3_SERVICE, key, secret, _variable(S3_TOKEN, environ)),)
+    profile = _variable(S3_PROFILE, environ)
     return (_of_profile(profile, environ),) if profile else ()
 
 

@@ -20,6 +20,7 @@ import enum
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from sigmaos_ray.sigmap import path
+from sigmaos_ray.sigmap.text import escaped, is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +70,10 @@ class SigmaError(Exception):
     text: ClassVar[str] = "error"
 
     def __init__(self, obj: object = "", msg: str | None = None) -> None:
-        self.obj = str(obj)
-        self.msg = msg
-        Exception.__init__(self, self.obj, msg)
+        # Escaped: whoever tells of it, in a message, a log or on a terminal, would fail by it.
+        self.obj = escaped(str(obj))
+        self.msg = msg if msg is None else escaped(msg)
+        Exception.__init__(self, self.obj, self.msg)
 
     def __str__(self) -> str:
         words = self.text
@@ -276,3 +278,10 @@ def is_retry_open_ok(error: BaseException) -> bool:
 def is_unavailable(error: BaseException) -> bool:
     """True if the thing is not there now, whether its server is away or its name."""
     return is_walk_ok(error) or isinstance(error, NotFound)
+
+
+def check_utf8(what: str, text: str) -> str:
+    """The text as it is. Inval that names ``what`` if no message can carry it."""
+    if not is_utf8(text):
+        raise Inval(text, f"{what}: not valid Unicode text")
+    return text

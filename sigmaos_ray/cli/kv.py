@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -113,7 +114,7 @@ def put(
     timeout_s: Timeout = 30,
 ) -> None:
     """Put a value."""
-    data = sys.stdin.buffer.read() if value == "-" else value.encode()
+    data = sys.stdin.buffer.read() if value == "-" else os.fsencode(value)
     with _clerk(store, timeout_s) as clerk:
         clerk.append(key, data) if append else clerk.put(key, data)
 

@@ -15,6 +15,7 @@ from sigmaos_ray.cli import backup, files, kv, logs, mr, perf, procs, stats, sys
 from sigmaos_ray.cli import debug as debug_verb
 from sigmaos_ray.cli import realm as realm_verbs
 from sigmaos_ray.cli.context import options
+from sigmaos_ray.sigmap.text import escaped
 
 INTERRUPTED = 130
 
@@ -99,7 +100,7 @@ def _usage(error: typer.TyperException) -> str:
 def _report(text: str) -> None:
     if options.debug:
         traceback.print_exc()
-    sys.stderr.write(f"sigmaos: {' '.join(text.split())}\n")
+    sys.stderr.write(f"sigmaos: {escaped(' '.join(text.split()))}\n")
 
 
 def _leave(code: int) -> NoReturn:

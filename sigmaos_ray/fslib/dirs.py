@@ -158,8 +158,9 @@ class DirCalls(FsPart, NeedsEntries):
     async def fence_dir(self, directory: str, fence: Fence) -> None:
         """From now on this client's changes below ``directory``, by whichever pathname, carry ``fence``; an empty fence
         takes it off. The directory's links and unions are followed first, and their server asked."""
+        parts, _ = parse(directory)
         with about(directory):
-            await self.core.fence_dir(path.split(directory), fence)
+            await self.core.fence_dir(parts, fence)
 
 
 def names(stats: Iterable[Stat]) -> list[str]:

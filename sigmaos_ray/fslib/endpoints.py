@@ -5,7 +5,7 @@ from __future__ import annotations
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import FsPart, NeedsFiles, lease_id_of
-from sigmaos_ray.fslib.pathnames import parse
+from sigmaos_ray.fslib.pathnames import checked_endpoint, parse
 from sigmaos_ray.fslib.puts import put_whole
 from sigmaos_ray.sigmap import DMMOUNT, DMSYMLINK, DMTMP, NO_LEASE, OEXCL, OTRUNC, OWRITE, Endpoint, path
 
@@ -17,16 +17,16 @@ class EndpointCalls(FsPart, NeedsFiles):
 
     async def mk_endpoint_file(self, pn: str, endpoint: Endpoint) -> None:
         """Makes a file that leads to a server. Exists if the name is taken."""
-        await put_whole(self.core, pn, endpoint.to_bytes(), ENDPOINT_PERM, OWRITE | OEXCL, 0)
+        await put_whole(self.core, pn, _contents(endpoint), ENDPOINT_PERM, OWRITE | OEXCL, 0)
 
     async def mk_leased_endpoint(self, pn: str, endpoint: Endpoint, lease: object) -> None:
         """``mk_endpoint_file``, for one that goes when ``lease`` ends."""
         lease_id = lease_id_of(pn, lease)
-        await put_whole(self.core, pn, endpoint.to_bytes(), ENDPOINT_PERM | DMTMP, OWRITE | OEXCL, 0, lease_id)
+        await put_whole(self.core, pn, _contents(endpoint), ENDPOINT_PERM | DMTMP, OWRITE | OEXCL, 0, lease_id)
 
     async def write_endpoint_file(self, pn: str, endpoint: Endpoint) -> None:
         """Makes an endpoint file, or lets the one that exists lead to another server."""
-        await put_whole(self.core, pn, endpoint.to_bytes(), ENDPOINT_PERM, OWRITE | OTRUNC, 0, NO_LEASE)
+        await put_whole(self.core, pn, _contents(endpoint), ENDPOINT_PERM, OWRITE | OTRUNC, 0, NO_LEASE)
 
     async def read_endpoint(self, pn: str) -> Endpoint:
         """What an endpoint file says. Inval for a file that is none."""
@@ -57,3 +57,7 @@ class EndpointCalls(FsPart, NeedsFiles):
         parts, resolve = parse(pn)
         with about(pn):
             return "/".join(await self.core.walker.resolve_unions(parts)) + ("/" if resolve else "")
+
+
+def _contents(endpoint: Endpoint) -> bytes:
+    return checked_endpoint(endpoint).to_bytes()

@@ -13,7 +13,7 @@ def from_json(pn: str, data: bytes) -> Any:
     """Inval if the data is not one JSON value."""
     try:
         return msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise serr.Inval(pn, f"not JSON: {error}") from error
 
 

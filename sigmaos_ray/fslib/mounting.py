@@ -9,7 +9,7 @@ import msgspec
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import FsPart, NeedsEndpoints, NeedsFiles
-from sigmaos_ray.fslib.pathnames import parse
+from sigmaos_ray.fslib.pathnames import checked_endpoint, parse
 from sigmaos_ray.instance import NO_REALM, decode_instance
 from sigmaos_ray.sigmap import INSTANCE, NAMED, REALM, Endpoint, path
 
@@ -33,7 +33,8 @@ class MountCalls(FsPart, NeedsFiles, NeedsEndpoints):
 
     async def mount_endpoint(self, pn: str, endpoint: Endpoint) -> None:
         """Mounts a server whose endpoint is known already, without a walk. Unreachable if it does not answer."""
-        await self.core.mounts.mount(tuple(path.split(pn)), endpoint)
+        parts, _ = parse(pn)
+        await self.core.mounts.mount(tuple(parts), checked_endpoint(endpoint))
 
     async def copy_endpoint(self, pn: str) -> tuple[Endpoint, str]:
         """The server that stores ``pn``, and the rest of the pathname there; nothing need exist at its end."""
@@ -51,10 +52,10 @@ class MountCalls(FsPart, NeedsFiles, NeedsEndpoints):
             if len(parts) < 2 or parts[0] not in self.core.mounts.roots():
                 raise serr.Inval(mount, "mount below a root, or make a root (new_root_mount)")
             prefix = tuple(parts)
-            if (there := self.core.mounts.at(prefix)) is not None and there.is_asked_for:
+            if (present := self.core.mounts.at(prefix)) is not None and present.is_asked_for:
                 raise serr.Exists(mount, "something is mounted there")
-            root = path.join(endpoint.root, tree)
-            await self.core.mounts.mount(prefix, msgspec.structs.replace(endpoint, root=root), is_asked_for=True)
+            there = checked_endpoint(msgspec.structs.replace(endpoint, root=path.join(endpoint.root, tree)))
+            await self.core.mounts.mount(prefix, there, is_asked_for=True)
 
     async def mounts(self) -> dict[str, Endpoint]:
         """What this client has mounted, by pathname: what was asked for, and where walks went."""

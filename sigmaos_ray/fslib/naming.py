@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.sigmap.text import escaped
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,9 +25,11 @@ class about:  # reads as a statement: with about(pathname)
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if isinstance(error, serr.SigmaError) and error.obj != self._pathname:
-            component = error.obj
-            error.obj = self._pathname
-            if component and component not in self._pathname.rstrip("/").rsplit("/", 1)[-1:]:
+        if not isinstance(error, serr.SigmaError):
+            return
+        pathname = escaped(str(self._pathname))
+        if error.obj != pathname:
+            component, error.obj = error.obj, pathname
+            if component and component not in pathname.rstrip("/").rsplit("/", 1)[-1:]:
                 error.msg = f"{component}: {error.msg}" if error.msg else component
             error.args = (error.obj, error.msg)

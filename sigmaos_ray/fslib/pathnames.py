@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+import itertools
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import path
+
+if TYPE_CHECKING:
+    from sigmaos_ray.sigmap import Endpoint
 
 COMPONENTS_MAX: Final = 4096
 """Of a pathname, through however many servers; each takes fewer in one request."""
@@ -18,17 +22,20 @@ def parse(pathname: str) -> tuple[list[str], bool]:
         raise serr.Inval(repr(pathname), f"a pathname is text, not {type(pathname).__name__}")
     if "\0" in pathname:
         raise serr.Inval(pathname, "a pathname has no NUL")
-    try:
-        # Lone surrogates, as in names of this machine's files that are no UTF-8, are text to Python and to no message.
-        pathname.encode()
-    except UnicodeEncodeError as error:
-        raise serr.Inval(repr(pathname), f"a pathname is valid Unicode text: {error}") from error
+    serr.check_utf8("a pathname", pathname)
     parts = path.split(pathname)
     if not parts:
         raise serr.Inval(pathname, "an empty pathname")
     if len(parts) > COMPONENTS_MAX:
         raise too_long(parts)
     return parts, path.resolves(pathname)
+
+
+def checked_endpoint(endpoint: Endpoint) -> Endpoint:
+    """The endpoint as it is. Inval unless messages can carry it."""
+    for text in (*endpoint.addrs, endpoint.root, endpoint.realm, *itertools.chain(*endpoint.plain)):
+        serr.check_utf8("an endpoint", text)
+    return endpoint
 
 
 def too_long(parts: list[str]) -> serr.Inval:

@@ -179,7 +179,7 @@ class JsonSplitter:
 def _decode(text: bytes) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise serr.Inval("JSON", f"{error}: {text[:60].decode(errors='replace')}") from error
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sigmaos_ray import config, serr
+from sigmaos_ray.sigmap.text import is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,11 +74,12 @@ class ProgramFolder:
         return any(os.path.isfile(f"{place}.py") or os.path.isfile(f"{place}/__init__.py") for place in places)
 
     def package(self) -> Package:
-        """The folder as it is now. Inval if it is too large."""
+        """The folder as it is now. Inval if it is too large, or holds a name that a package cannot."""
         if time.monotonic() > self._fresh_until_s:
             began_s = time.monotonic()
             files = tuple(self._files())
             self._check_size(files)
+            self._check_names(files)
             if files != self._seen or not self._package.name:
                 data = self._zipped([name for name, _, _ in files])
                 self._package = Package(hashlib.sha256(data).hexdigest()[:32], data)
@@ -94,6 +96,14 @@ class ProgramFolder:
                 str(self.path),
                 f"{size >> 20} MiB to ship to workers, over {bytes_max >> 20}: {remedy}; the largest: {largest}",
             )
+
+    def _check_names(self, files: tuple[tuple[str, int, int], ...]) -> None:
+        for name, _, _ in files:
+            if not is_utf8(name):
+                path = os.path.join(self.path, name)
+                raise serr.Inval(
+                    path, "cannot be shipped to workers: its name is no UTF-8; .gitignore can leave it out"
+                )
 
     def _files(self) -> Iterator[tuple[str, int, int]]:
         """Names below the folder, sizes and times of change, in order. Hidden files stay here: they are seldom code,

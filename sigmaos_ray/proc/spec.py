@@ -65,19 +65,23 @@ class Proc:
         return f"Proc({self.pid!r}, args={self.args!r})"
 
     def to_pb(self) -> pb.ProcSpec:
-        """What is sent to the schedd; who spawns fills in realm and parent."""
-        return pb.ProcSpec(
-            pid=self.pid,
-            program=self.program,
-            args=self.args,
-            env=self.env,
-            mcpu=self.mcpu,
-            mem_mb=self.mem_mb,
-            fresh=self.fresh,
-            reuse=self.reuse,
-            pickled=self.pickled,
-            kernels=self.kernels,
-        )
+        """What is sent to the schedd; who spawns fills in realm and parent. Inval for what was changed into something
+        that no message can carry."""
+        try:
+            return pb.ProcSpec(
+                pid=self.pid,
+                program=self.program,
+                args=self.args,
+                env=self.env,
+                mcpu=self.mcpu,
+                mem_mb=self.mem_mb,
+                fresh=self.fresh,
+                reuse=self.reuse,
+                pickled=self.pickled,
+                kernels=self.kernels,
+            )
+        except (TypeError, ValueError) as error:
+            raise serr.Inval(self.pid, str(error)) from error
 
 
 def check_pid(pid: object) -> None:
@@ -111,7 +115,7 @@ def _pathname(program: str) -> str:
     parts = path.split(program)
     if parts[:1] != [NAMED] or len(parts) < 2 or path.is_union(parts[-1]) or path.resolves(program) or "\0" in program:
         raise serr.Inval(program, f"program: not the pathname of a file below {NAMED}/")
-    return program
+    return serr.check_utf8("program", program)
 
 
 def _short(program: str) -> str:
@@ -125,6 +129,7 @@ def _strings(what: str, values: object) -> list[str]:
     for value in values:
         if not isinstance(value, str):
             raise serr.Inval(what, f"str is wanted, not {value!r}")
+        serr.check_utf8(what, value)
     return list(values)
 
 
@@ -136,6 +141,8 @@ def _environment(env: object) -> dict[str, str]:
             raise serr.Inval("env", f"not the name of a variable: {name!r}")
         if not isinstance(value, str) or "\0" in value:
             raise serr.Inval("env", f"{name}: not the value of a variable: {value!r}")
+        serr.check_utf8("env", name)
+        serr.check_utf8(f"env: {name}", value)
     return dict(env)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 import json
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from sigmaos_ray import serr
 from sigmaos_ray.pb import proc_pb2 as pb
+from sigmaos_ray.sigmap.text import escaped
+
+_SURROGATE: Final = b"\\ud"
+"""Half a character, as JSON in ASCII has it; whole ones beyond 16 bits have two of these."""
 
 
 class StatusCode(enum.IntEnum):
@@ -27,6 +31,11 @@ class Status(msgspec.Struct, frozen=True):
     data: object = None
     crashed: bool = False
     """The proc did not report itself: ``msg`` says what happened to its process (X-11)."""
+
+    def __post_init__(self) -> None:
+        # What a proc has to say of its end must arrive, be it the text of an error about a file with a broken name.
+        if not self.msg.isascii():
+            msgspec.structs.force_setattr(self, "msg", escaped(self.msg))
 
     @classmethod
     def ok(cls) -> Self:
@@ -98,6 +107,11 @@ class Status(msgspec.Struct, frozen=True):
 
 
 def _encoded(data: object) -> bytes:
+    encoded = _as_json(data)
+    return _as_json(_escaped(data)) if _SURROGATE in encoded else encoded
+
+
+def _as_json(data: object) -> bytes:
     try:
         return json.dumps(data, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -106,6 +120,15 @@ def _encoded(data: object) -> bytes:
 
 def _checked(data: object) -> object:
     # When it is made, and by whoever made it: an error while it is sent would cost the proc its whole report.
-    if data is not None:
-        _encoded(data)
+    if data is not None and _SURROGATE in _as_json(data):
+        return _escaped(data)
     return data
+
+
+def _escaped(data: object) -> object:
+    """JSON-like data with what is no UTF-8 in its texts escaped."""
+    if isinstance(data, str):
+        return escaped(data)
+    if isinstance(data, dict):
+        return {_escaped(key): _escaped(value) for key, value in data.items()}
+    return [_escaped(each) for each in data] if isinstance(data, list | tuple) else data

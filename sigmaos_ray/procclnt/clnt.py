@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import time
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -32,7 +33,7 @@ from sigmaos_ray.sessp.aside import is_direct, leave_if_direct
 from sigmaos_ray.sigmap import LOCAL, SCHEDD, path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.proc import Proc, Tpid
@@ -178,62 +179,69 @@ class AsyncProcClnt:
         for proc in procs:
             self._check_may_spawn(proc)
         errors: dict[int, serr.SigmaError] = {}
-        batches: dict[str, list[int]] = {}
+        batches: dict[str, dict[int, Proc]] = {}
         for number, place in enumerate(await self._placing.spread(procs, procs_per_schedd)):
             if isinstance(place, serr.SigmaError):
                 errors[number] = place
             else:
-                batches.setdefault(place, []).append(number)
+                batches.setdefault(place, {})[number] = procs[number]
 
-        async def hand_over(kernel: str, numbers: Sequence[int]) -> None:
-            told = await self._hand_over_all(kernel, [procs[number] for number in numbers])
-            errors.update({number: error for number, error in zip(numbers, told, strict=True) if error is not None})
+        async def hand_over(kernel: str, batch: Mapping[int, Proc]) -> None:
+            errors.update(await self._hand_over_all(kernel, batch))
 
-        size = self._limits.burst_procs_max
         async with asyncio.TaskGroup() as group:
-            for kernel, numbers in batches.items():
-                for first in range(0, len(numbers), size):
-                    group.create_task(hand_over(kernel, numbers[first : first + size]))
+            for kernel, batch in batches.items():
+                for part in _parts_of(batch, self._limits.burst_procs_max):
+                    group.create_task(hand_over(kernel, part))
         refused = sorted(errors)
         return [procs[number] for number in refused], [errors[number] for number in refused]
 
-    async def _hand_over_all(self, kernel: str, procs: Sequence[Proc]) -> list[serr.SigmaError | None]:
-        """In one message; for each proc None, or why it was not spawned."""
+    async def _hand_over_all(self, kernel: str, procs: Mapping[int, Proc]) -> dict[int, serr.SigmaError]:
+        """In one message; returns why some of them were not spawned."""
+        specs, errors = await self._specs_for(kernel, procs)
         try:
-            specs = [await self._spec_for(kernel, proc) for proc in procs]
-            for proc in procs:
+            refused = await self._spawn_all(kernel, specs)
+        except serr.SigmaError as error:
+            refused = dict.fromkeys(specs, error)
+        for number in specs.keys() - refused.keys():
+            self._schedd_of[procs[number].pid] = kernel
+        for number, reason in refused.items():
+            if isinstance(reason, serr.Version) and self._ships(specs[number]):
+                try:
+                    await self._hand_over(kernel, procs[number])
+                except serr.SigmaError as again:
+                    errors[number] = again
+            else:
+                errors[number] = reason
+        return errors
+
+    async def _specs_for(
+        self, kernel: str, procs: Mapping[int, Proc]
+    ) -> tuple[dict[int, pb.ProcSpec], dict[int, serr.SigmaError]]:
+        """What the schedd gets, and why some cannot be sent."""
+        specs: dict[int, pb.ProcSpec] = {}
+        errors: dict[int, serr.SigmaError] = {}
+        for number, proc in procs.items():
+            try:
+                specs[number] = await self._spec_for(kernel, proc)
                 await self._collector.before(proc.pid)
-            told = await self._spawn_all(kernel, specs)
-        except serr.SigmaError as error:
-            return [error for _ in procs]
-        for number, (proc, spec) in enumerate(zip(procs, specs, strict=True)):
-            if isinstance(told[number], serr.Version) and self._ships(spec):
-                told[number] = await self._refusal(kernel, proc)
-            elif told[number] is None:
-                self._schedd_of[proc.pid] = kernel
-        return told
+            except serr.SigmaError as error:
+                errors[number] = error
+        return specs, errors
 
-    async def _refusal(self, kernel: str, proc: Proc) -> serr.SigmaError | None:
-        """Hands a proc over by itself; None, or why it was not spawned."""
+    async def _spawn_all(self, kernel: str, specs: Mapping[int, pb.ProcSpec]) -> dict[int, serr.SigmaError]:
+        """Returns those that were refused."""
+        numbers, request = list(specs), pb.SpawnBurstRequest(procs=specs.values())
         try:
-            await self._hand_over(kernel, proc)
-        except serr.SigmaError as error:
-            return error
-        return None
-
-    async def _spawn_all(self, kernel: str, specs: Sequence[pb.ProcSpec]) -> list[serr.SigmaError | None]:
-        pids = [spec.pid for spec in specs]
-        told: list[serr.SigmaError | None] = [None for _ in specs]
-        try:
-            with self._expecting(kernel, pids):
-                reply = await self._call(kernel, "SpawnBurst", pb.SpawnBurstRequest(procs=specs), pb.SpawnBurstReply)
+            with self._expecting(kernel, [spec.pid for spec in specs.values()]):
+                reply = await self._call(kernel, "SpawnBurst", request, pb.SpawnBurstReply)
         except serr.IOErr as error:  # sent, fate unknown, as in _spawn
-            return [None if await self._has(kernel, pid) else error for pid in pids]
+            return {number: error for number, spec in specs.items() if not await self._has(kernel, spec.pid)}
         self._lookout.leads_to(kernel, reply.kernel_id or kernel)
-        for refusal in reply.refused:
-            told[refusal.index] = wire.error_from_pb(refusal.error)
-            self._exits.unexpect(pids[refusal.index])
-        return told
+        refused = {numbers[refusal.index]: wire.error_from_pb(refusal.error) for refusal in reply.refused}
+        for number in refused:
+            self._exits.unexpect(specs[number].pid)
+        return refused
 
     async def _load_of(self, kernel: str) -> Load:
         return Load.from_pb(await self._call(kernel, "Load", pb.LoadRequest(), pb.LoadReply))
@@ -469,6 +477,7 @@ class AsyncProcClnt:
         return (await self._call(kernel, "PutPackage", request, pb.PutPackageReply)).package
 
     def _request(self, pid: Tpid, timeout_s: float | None, *, peek: bool = False) -> pb.PidRequest:
+        serr.check_utf8("pid", pid)
         limit_s = _FOR_EVER if timeout_s is None else max(timeout_s, 0.0)
         return pb.PidRequest(pid=pid, timeout_s=limit_s, peek=peek, caller_pid=self._env.pid)
 
@@ -525,3 +534,9 @@ class AsyncProcClnt:
 
     async def _schedds(self) -> list[str]:
         return [stat.name for stat in await self._sc.get_dir(SCHEDD) if stat.is_endpoint]
+
+
+def _parts_of(procs: Mapping[int, Proc], size: int) -> Iterator[dict[int, Proc]]:
+    left = iter(procs.items())
+    while part := dict(itertools.islice(left, size)):
+        yield part

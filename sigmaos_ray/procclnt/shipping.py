@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from sigmaos_ray import machine
 from sigmaos_ray.proc.folder import VARIABLE, ProgramFolder
 from sigmaos_ray.proc.names import module_names
+from sigmaos_ray.sigmap.text import escaped
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import ProcEnv, Procs
@@ -94,7 +95,7 @@ class Shipping:
         key = kernel, str(folder.path)
         wanted, until_s = self._wanted.get(key, (False, 0.0))
         if time.monotonic() > until_s:
-            wanted = await self._schedds.wants_package(kernel, str(folder.path), _machine())
+            wanted = await self._schedds.wants_package(kernel, escaped(str(folder.path)), _machine())
             self._wanted[key] = wanted, time.monotonic() + self._limits.package_wanted_s
         return wanted
 

@@ -100,6 +100,7 @@ class Channel:
         cached = self._headers.get((method, timeout_s))
         if cached is not None and not number:
             return cached
+        serr.check_utf8("an RPC's method", method)
         header = RpcRequest(method=method, timeout_s=timeout_s or 0.0, argument=number).SerializeToString()
         if not number and len(self._headers) < _HEADERS_MAX:
             self._headers[method, timeout_s] = header

@@ -27,6 +27,15 @@ def flush(*more: TextIO) -> None:
     _libc.fflush(None)
 
 
+def _take_any_text() -> None:
+    """What cannot be encoded is shown escaped, and no reason to fail: Ray's workers have strict streams."""
+    for stream in (sys.stdout, sys.stderr):
+        # By its name: Ray puts objects of its own around Python's.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
 class Redirect:
     """Within the block, file descriptors 1 and 2 are the proc's log. Without a log directory they stay as they are.
 
@@ -54,6 +63,7 @@ class Redirect:
         if not self._log_dir:
             return
         flush()  # what the worker printed before is not the proc's
+        _take_any_text()
         self._log = _spare.take(self._log_dir)
         try:
             self._header_bytes = os.write(self._log, proclog.header(self._pid, self._program, os.getpid()))

@@ -94,8 +94,9 @@ def fence_to_pb(fence: Fence) -> pb.Fence | None:
 
 
 def some_fence_to_pb(fence: Fence) -> pb.Fence:
-    """For a fence that is one."""
-    return pb.Fence(pathname=fence.pathname, epoch=fence.epoch, seqno=fence.seqno)
+    """For a fence that is one. Inval if no message can carry its pathname."""
+    pathname = serr.check_utf8("a fence's pathname", fence.pathname)
+    return pb.Fence(pathname=pathname, epoch=fence.epoch, seqno=fence.seqno)
 
 
 def fence_from_pb(fence: pb.Fence) -> Fence:
@@ -124,11 +125,8 @@ def error_from_pb(error: pb.Rerror) -> serr.SigmaError:
 
 
 def _text(text: str) -> str:
-    """Text that protobuf takes, and not too much of it: lone surrogates, as Python reads undecodable file names, are
-    not UTF-8."""
-    if len(text) > _TEXT_CHARS_MAX:
-        text = f"{text[:_TEXT_CHARS_MAX]}... ({len(text)} characters)"
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Not too much of a text."""
+    return text if len(text) <= _TEXT_CHARS_MAX else f"{text[:_TEXT_CHARS_MAX]}... ({len(text)} characters)"
 
 
 def pack_dir(stats: Iterable[Stat], count_bytes: int) -> tuple[bytes, int]:

@@ -24,8 +24,9 @@ NOBODY: Final = ""
 
 @lru_cache(maxsize=1 << 16)
 def shard_of(key: str) -> int:
-    """The shard of a key (CA-4). Remembered for the latest keys: hashing in Python takes as long as a call."""
-    return fnv1a(key.encode()) % SHARDS_COUNT
+    """The shard of a key (CA-4). Remembered for the latest keys: hashing in Python takes as long as a call. Inval for a
+    key that is no Unicode text."""
+    return fnv1a(serr.check_utf8("key", key).encode()) % SHARDS_COUNT
 
 
 class CacheConfig(msgspec.Struct, frozen=True):

@@ -58,8 +58,8 @@ def is_miss(error: BaseException) -> bool:
 
 
 def check_key(key: str) -> None:
-    """Inval for what no cache takes: empty, over 250 bytes as UTF-8, with spaces or control characters."""
-    size = len(key.encode())
+    """Inval for what no cache takes: no UTF-8, empty, over 250 bytes of it, with spaces or control characters."""
+    size = len(serr.check_utf8("key", key).encode())
     if not 0 < size <= KEY_BYTES_MAX:
         raise serr.Inval(key[:50], f"a key of {size} bytes: it has 1 to {KEY_BYTES_MAX}")
     # memcached's protocol is lines of words: a key with a space in it would be two.

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from sigmaos_ray import debug, serr
 from sigmaos_ray.rpcclnt import BlockingCalls, call_each
 from user.kv import kv_pb2 as pb
-from user.kv.clnt import AsyncKvClerk, check_outcomes
+from user.kv.clnt import AsyncKvClerk, check_outcomes, write_of
 from user.kv.keys import shard_of
 from user.kv.tuning import CLERK
 
@@ -82,19 +82,19 @@ class KvClerk:
 
     def put(self, key: str, value: bytes) -> None:
         """See ``AsyncKvClerk.put``."""
-        self._write(pb.Write(kind=pb.PUT, key=key, value=value))
+        self._write(write_of(pb.PUT, key, value))
 
     def append(self, key: str, value: bytes) -> None:
         """See ``AsyncKvClerk.append``."""
-        self._write(pb.Write(kind=pb.APPEND, key=key, value=value))
+        self._write(write_of(pb.APPEND, key, value))
 
     def delete(self, key: str) -> bool:
         """See ``AsyncKvClerk.delete``."""
-        return self._write(pb.Write(kind=pb.DELETE, key=key)) == pb.DONE
+        return self._write(write_of(pb.DELETE, key)) == pb.DONE
 
     def compare_and_set(self, key: str, expected: bytes | None, value: bytes) -> bool:
         """See ``AsyncKvClerk.compare_and_set``."""
-        return self._write(pb.Write(kind=pb.CAS, key=key, value=value, expected=expected)) == pb.DONE
+        return self._write(write_of(pb.CAS, key, value, expected)) == pb.DONE
 
     def _write(self, write: pb.Write) -> int:
         clerk, writes = self._clerk, [write]

@@ -81,7 +81,7 @@ class AsyncKvClerk:
         return await self._write(pb.CAS, key, value, expected) == pb.DONE
 
     async def _write(self, kind: pb.Kind, key: str, value: bytes, expected: bytes | None = None) -> int:
-        return (await self._write_all([pb.Write(kind=kind, key=key, value=value, expected=expected)]))[0]
+        return (await self._write_all([write_of(kind, key, value, expected)]))[0]
 
     # -- several keys
 
@@ -107,7 +107,7 @@ class AsyncKvClerk:
 
     async def put_many(self, values: Mapping[str, bytes]) -> None:
         """Puts them all, in a call or more to each server. If it raises, some may have been put."""
-        await self._write_all([pb.Write(kind=pb.PUT, key=key, value=value) for key, value in values.items()])
+        await self._write_all([write_of(pb.PUT, key, value) for key, value in values.items()])
 
     async def scan(self, shard: int) -> dict[str, bytes]:
         """The keys of one shard, sorted, with their values: page after page, each as it was at one moment. Inval for a
@@ -314,6 +314,11 @@ class WriteBook:
         with self._lock:
             for write in writes:
                 del self._open[write.seqno]
+
+
+def write_of(kind: pb.Kind, key: str, value: bytes = b"", expected: bytes | None = None) -> pb.Write:
+    """A write that has no number yet. Inval for a key that is no Unicode text."""
+    return pb.Write(kind=kind, key=serr.check_utf8("key", key), value=value, expected=expected)
 
 
 def check_outcomes(writes: Sequence[pb.Write], outcomes: Sequence[int]) -> None:

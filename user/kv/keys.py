@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from sigmaos_ray import serr
 from sigmaos_ray.ft.sharding import fnv1a
 
 SHARDS_COUNT: Final = 100
@@ -21,5 +22,5 @@ VALUE_BYTES_MAX: Final = 1 << 20
 @lru_cache(maxsize=1 << 16)
 def shard_of(key: str) -> int:
     """FNV-1a of the key in UTF-8, modulo the number of shards. Remembered for the latest keys: hashing in Python takes
-    longer than all else that a server does for a key."""
-    return fnv1a(key.encode()) % SHARDS_COUNT
+    longer than all else that a server does for a key. Inval for a key that is no Unicode text."""
+    return fnv1a(serr.check_utf8("key", key).encode()) % SHARDS_COUNT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,14 @@ def test_put_and_get(sigmaos: Callable[..., Outcome], clnt: FakeClnt, tmp_path: 
     assert clnt.files["name/put"] == local.read_bytes()
     assert sigmaos("get", "name/put", str(tmp_path / "back")).code == 0
     assert (tmp_path / "back").read_bytes() == local.read_bytes()
+
+
+def test_local_files_may_have_any_name(sigmaos: Callable[..., Outcome], clnt: FakeClnt, tmp_path: Path) -> None:
+    local = tmp_path / os.fsdecode(b"bad\xff")
+    local.write_bytes(b"x")
+    assert sigmaos("put", str(local), "name/put") == (0, "", "")
+    assert sigmaos("get", "name/put", f"{local}-back") == (0, "", "")
+    assert clnt.files["name/put"] == b"x"
 
 
 def test_get_into_a_directory_keeps_the_name(sigmaos: Callable[..., Outcome], clnt: FakeClnt, tmp_path: Path) -> None:

@@ -53,6 +53,26 @@ def test_without_an_instance(sigmaos: Callable[..., Outcome], arguments: list[st
     sigmaos(*arguments).failed_with(1, "no running instance")
 
 
+BAD = os.fsdecode(b"bad\xff")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (1, ["spawn", "example", BAD]),
+        (1, ["spawn", "--env", f"A={BAD}", "example"]),
+        (1, ["spawn", "--pid", BAD, "example"]),
+        (1, ["--state-dir", f"/tmp/{BAD}", "status"]),
+        (2, [BAD]),
+        (2, ["ls", f"--{BAD}"]),
+    ],
+)
+def test_text_that_is_no_utf8_is_told_in_one_line(
+    sigmaos: Callable[..., Outcome], code: int, arguments: list[str]
+) -> None:
+    sigmaos(*arguments).failed_with(code, "")
+
+
 def test_stop_without_an_instance_is_no_error(sigmaos: Callable[..., Outcome], state_dir: Path) -> None:
     assert sigmaos("stop") == (0, "no instance is running\n", "")
     assert not state_dir.exists()

@@ -62,3 +62,10 @@ def test_fatal_says_where_and_ends() -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("FATAL me-1 load Err: no disk\n")
     assert "in load" in result.stderr
+
+
+def test_text_that_is_no_utf8_is_shown_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line that nobody can write would be lost, with what it had to tell."""
+    debug.configure("TRIED", who="me\udcff", procs="")
+    debug.selector("TRIED")("of bad\udcff")
+    assert capsys.readouterr().err.endswith(" me\\udcff TRIED of bad\\udcff\n")

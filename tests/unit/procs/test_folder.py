@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -69,3 +70,11 @@ def test_one_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(config, "current", lambda: msgspec.structs.replace(config.LOCAL, procs=small))
     with pytest.raises(serr.Inval, match=r"\.gitignore.*the largest: data"):
         ProgramFolder(tmp_path).package()
+
+
+def test_a_name_that_no_package_can_hold(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"bad\xff.py")).touch()
+    with pytest.raises(serr.Inval, match=r"bad\\udcff\.py.*\.gitignore"):
+        ProgramFolder(tmp_path).package()
+    (tmp_path / ".gitignore").write_text("bad*\n")
+    assert names(ProgramFolder(tmp_path)) == []

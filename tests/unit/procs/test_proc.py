@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,3 +119,55 @@ def test_functions_that_cannot_travel() -> None:
     data = bytes(config.current().procs.function_bytes_max)
     with pytest.raises(serr.Inval, match="bytes"):
         Proc(lambda: data)
+
+
+NOT_UTF8 = os.fsdecode(b"bad\xff")
+
+
+@pytest.mark.parametrize(
+    ("what", "wrong"),
+    [
+        ("args", {"args": [NOT_UTF8]}),
+        ("env: A", {"env": {"A": NOT_UTF8}}),
+        ("env", {"env": {NOT_UTF8: "a"}}),
+        ("pid", {"pid": NOT_UTF8}),
+        ("program", {"program": NOT_UTF8}),
+        ("program", {"program": f"name/ux/~local/{NOT_UTF8}"}),
+        ("kernels", {"kernels": [NOT_UTF8]}),
+    ],
+)
+def test_text_that_is_no_utf8_is_refused(what: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(serr.Inval) as raised:
+        Proc(**{"program": "example", **wrong})
+    assert what in str(raised.value)
+    assert "bad\\udcff" in str(raised.value)
+
+
+def test_what_became_wrong_is_refused_when_it_is_sent() -> None:
+    proc = Proc("example")
+    proc.args.append(NOT_UTF8)
+    with pytest.raises(serr.Inval, match=proc.pid):
+        proc.to_pb()
+
+
+any_text = st.text(st.characters(exclude_categories=()))
+any_json = st.recursive(
+    any_text, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3), max_leaves=10
+)
+
+
+@given(st.sampled_from([Status.info, Status.err]), any_text, any_json)
+def test_a_status_carries_any_text_escaped(make: Any, msg: str, data: object) -> None:
+    status = make(msg, data)
+    assert over_the_wire(status) == status
+    assert status.msg == msg.encode("utf-8", "backslashreplace").decode()
+    assert msgspec.json.decode(msgspec.json.encode(status.data)) == status.data, "no half characters in it"
+    assert over_the_wire(Status(StatusCode.ERROR, msg, data)) == Status.err(msg, data)
+
+
+def test_text_in_a_status_as_it_is_shown() -> None:
+    assert str(Status.err(NOT_UTF8, {NOT_UTF8: [NOT_UTF8, "😀"]})) == (
+        'ERROR: bad\\udcff {"bad\\\\udcff": ["bad\\\\udcff", "\\ud83d\\ude00"]}'
+    )
+    for make in (Status.evicted, Status.fatal, Status.crash):
+        assert make(NOT_UTF8).msg == "bad\\udcff"
