@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from kernel.named import etcd as etcd_module
 from kernel.named.etcd import Etcd, UnknownOutcome
@@ -48,6 +48,13 @@ class LeaderKey:
 
 def _nothing(_revision: int) -> None:
     """Applies a plan that memory does not show."""
+
+
+class _Tried(NamedTuple):
+    """A transaction that was sent, and what came of it."""
+
+    marker: bytes
+    outcome: etcd_module.Outcome
 
 
 class _Waiting:
@@ -111,13 +118,21 @@ class Committer:
         self._etcd = etcd
         self._keys = keys
         self._leader = leader
+        self._leads = etcd_module.is_created_at(leader.key, leader.create_revision)
         self._config = config
         self._guard = guard
         self._on_lost = on_lost
         self.fences = NamedFences(keys, config, limits)
         self._queue: list[_Waiting] = []
         self._under_way: list[_Waiting] = []
+        self._begins_soon = False
+        self._are_several = True
+        """Whether the last batch had several plans."""
         self._runner: asyncio.Task[None] | None = None
+        """Settles a batch that does not go smoothly."""
+        self._idle: asyncio.Future[None] | None = None
+        """Set once nothing is under way, for ``close``."""
+        self._is_over = False
         self._last_revision = 0
         """Of the last transaction, as the marker key shows it; 0: there was none yet."""
         self._closed = False
@@ -171,21 +186,78 @@ class Committer:
             raise serr.Closed("named", "stopped")
         waiting = _Waiting(ops, fences, held, apply)
         self._queue.append(waiting)
-        if self._runner is None or self._runner.done():
-            self._runner = asyncio.create_task(self._run(), name="named-commit")
+        if not (self._under_way or self._begins_soon):
+            self._begin_soon()
         # The caller's locks guard what the plan was made from: let go, another plan would be made on a tree that this
         # one may still change.
         return await waiting.wait()
 
-    async def _run(self) -> None:
-        while self._queue:
-            self._under_way = self._take()
+    def _begin_soon(self) -> None:
+        # Who writes alone waits for nobody. Where there were several, those of one turn of the loop go together.
+        if self._are_several:
+            self._begins_soon = True
+            asyncio.get_running_loop().call_soon(self._begin)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Takes the next batch on its way: at once, where that needs no task."""
+        self._begins_soon = False
+        if not self._queue:
+            if self._idle is not None and not self._idle.done():
+                self._idle.set_result(None)
+            return
+        batch = self._under_way = self._take()
+        self.plans_count += len(batch)
+        self._are_several = len(batch) > 1
+        if not self._begin_at_once(batch):
+            self._run_in_task(batch, None)
+
+    def _begin_at_once(self, batch: list[_Waiting]) -> bool:
+        """Sends the batch, and settles it as etcd's answer comes. False if nothing was sent: what does not go smoothly
+        is ``_run``'s."""
+        if _commit_delay.on:
+            return False
+        try:
+            marker, compare, then = self._prepared(batch)
+        except serr.SigmaError:
+            return False
+        is_sent = self._etcd.begin_transaction(
+            compare, then, lambda outcome: self._ended(batch, _Tried(marker, outcome))
+        )
+        self.transactions_count += is_sent
+        return is_sent
+
+    def _ended(self, batch: list[_Waiting], tried: _Tried) -> None:
+        outcome = tried.outcome
+        if self._is_over:
+            return
+        if isinstance(outcome, tuple) and outcome[0]:
             try:
-                await self._settle(self._under_way)
-            except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, and memory is no longer sure
-                self._on_lost(f"{type(error).__name__}: {error}")
-                self._fail(serr.IOErr("named", f"{type(error).__name__}: {error}"))
+                self._took(outcome[1])
+                self._tell(batch, outcome[1])
+            except Exception as error:  # noqa: BLE001  # see ``_run``
+                self._broken(batch, error)
             self._under_way = []
+            self._begin()
+        else:
+            self._run_in_task(batch, tried)
+
+    def _run_in_task(self, batch: list[_Waiting], tried: _Tried | None) -> None:
+        self._runner = asyncio.get_running_loop().create_task(self._run(batch, tried), name="named-commit")
+
+    async def _run(self, batch: list[_Waiting], tried: _Tried | None) -> None:
+        try:
+            await self._settle(batch, tried)
+        except Exception as error:  # noqa: BLE001  # whoever waits must hear of it, and memory is no longer sure
+            self._broken(batch, error)
+        self._under_way = []
+        self._begin()
+
+    def _broken(self, batch: list[_Waiting], error: Exception) -> None:
+        self._on_lost(f"{type(error).__name__}: {error}")
+        for waiting in batch:
+            waiting.failed(serr.IOErr("named", f"{type(error).__name__}: {error}"))
 
     def _take(self) -> list[_Waiting]:
         """The next batch: plans in order, as many as fit, all under one leadership or none."""
@@ -201,16 +273,19 @@ class Committer:
         del self._queue[: len(batch)]
         return batch
 
-    async def _settle(self, batch: list[_Waiting]) -> None:
-        """Commits a batch and tells those who wait."""
+    async def _settle(self, batch: list[_Waiting], tried: _Tried | None = None) -> None:
+        """Commits a batch and tells those who wait. ``tried``: what became of it so far."""
         try:
-            revision = await self._transact(batch)
+            revision = await self._transact(batch, tried)
         except serr.SigmaError as error:
             await self._settle_failed(batch, error)
         else:
-            for waiting in batch:
-                self.fences.stored(*filter(None, waiting.fences))
-                waiting.committed(revision)
+            self._tell(batch, revision)
+
+    def _tell(self, batch: list[_Waiting], revision: int) -> None:
+        for waiting in batch:
+            self.fences.stored(*filter(None, waiting.fences))
+            waiting.committed(revision)
 
     async def _settle_failed(self, batch: list[_Waiting], error: serr.SigmaError) -> None:
         """What etcd refuses is tried plan by plan: one bad plan, as one on a lease that is gone, must not fail its
@@ -222,54 +297,66 @@ class Committer:
         for waiting in batch:
             waiting.failed(error)
 
-    async def _transact(self, batch: list[_Waiting]) -> int:
+    async def _transact(self, batch: list[_Waiting], tried: _Tried | None) -> int:
         """Repeats the transaction only once it is known that it did not take effect and never will."""
-        merged: Ops = {}
-        for waiting in batch:
-            # Only directories' inodes occur in several plans: the later time is the one to keep.
-            merged.update(waiting.ops)
-        self.plans_count += len(batch)
-        held = batch[0].held
         while True:
-            if _commit_delay.on:
-                await _commit_delay.passed_by_task()
-            # At each attempt: what waited for etcd until the lease was over must not go out any more.
-            self._guard()
-            self.transactions_count += 1
-            # A new one each time: an earlier attempt that was void stays void, and is never taken for this one.
-            marker = secrets.token_bytes(8)
-            try:
-                succeeded, revision = await self._attempt(merged, held, marker)
-            except UnknownOutcome:
-                revision = await self._took_effect(marker)
-                if revision:
+            marker, outcome = tried or await self._try(batch)
+            tried = None
+            if isinstance(outcome, UnknownOutcome):
+                if revision := await self._took_effect(marker):
                     return revision
                 continue
-            except etcd_module.Full:
-                # etcd may say so of a transaction that it has applied: the marker tells.
-                if await self._is_marked(marker):
-                    return self._last_revision
-                raise
-            if succeeded:
-                if _commit_crash.on:
-                    _commit_crash.passed()
-                self._last_revision = revision
-                return revision
-            raise await self._why_refused(batch[0])
+            # etcd may say so of a transaction that it has applied: the marker tells.
+            if isinstance(outcome, etcd_module.Full) and await self._is_marked(marker):
+                return self._last_revision
+            if isinstance(outcome, serr.SigmaError):
+                raise outcome
+            succeeded, revision = outcome
+            if not succeeded:
+                raise await self._why_refused(batch[0])
+            self._took(revision)
+            return revision
 
-    async def _attempt(self, ops: Ops, held: Held, marker: bytes) -> tuple[bool, int]:
-        compare = [
-            etcd_module.is_created_at(self._leader.key, self._leader.create_revision),
-            etcd_module.is_modified_at(self._keys.txn, self._last_revision),
-        ]
+    def _took(self, revision: int) -> None:
+        if _commit_crash.on:
+            _commit_crash.passed()
+        self._last_revision = revision
+
+    async def _try(self, batch: list[_Waiting]) -> _Tried:
+        if _commit_delay.on:
+            await _commit_delay.passed_by_task()
+        marker, compare, then = self._prepared(batch)
+        self.transactions_count += 1
+        try:
+            return _Tried(marker, await self._etcd.transaction(compare, then))
+        except (UnknownOutcome, serr.SigmaError) as error:
+            return _Tried(marker, error)
+
+    def _prepared(self, batch: list[_Waiting]) -> tuple[bytes, list[Any], list[Any]]:
+        """A transaction with all of a batch: its marker, comparisons and changes. Raises what the guard raises; Inval
+        for what etcd has no room for."""
+        # At each attempt: what waited for etcd until the lease was over must not go out any more.
+        self._guard()
+        ops = batch[0].ops
+        if len(batch) > 1:
+            ops = {}
+            for waiting in batch:
+                # Only directories' inodes occur in several plans: the later time is the one to keep.
+                ops.update(waiting.ops)
+        return self._transaction(ops, batch[0].held)
+
+    def _transaction(self, ops: Ops, held: Held) -> tuple[bytes, list[Any], list[Any]]:
+        compare = [self._leads, etcd_module.is_modified_at(self._keys.txn, self._last_revision)]
         compare += [etcd_module.is_created_at(*each) for each in held]
+        # A new one each time: an earlier attempt that was void stays void, and is never taken for this one.
+        marker = secrets.token_bytes(8)
         then: list[Any] = [etcd_module.put(self._keys.txn, marker)]
         try:
             for key, (value, lease) in ops.items():
                 then.append(etcd_module.delete(key) if value is None else etcd_module.put(key, value, lease))
         except ValueError as error:  # etcd has no room for it: the plan's fault, and nobody else's
             raise serr.Inval("named", f"etcd cannot store it: {error}") from error
-        return await self._etcd.transaction(compare, then)
+        return marker, compare, then
 
     async def _is_marked(self, marker: bytes) -> bool:
         """Whether a transaction that is not under way any more took effect, and put the marker ``asked``. IOErr if the
@@ -311,9 +398,10 @@ class Committer:
                 outcome = self._read_marker(stored, marker, probes, refused=refused)
                 if outcome is not None:
                     return outcome
-                probes.add(probe := secrets.token_bytes(8))
+                probe, compare, then = self._transaction({}, ())
+                probes.add(probe)
                 self.transactions_count += 1
-                succeeded, revision = await self._attempt({}, (), probe)
+                succeeded, revision = await self._etcd.transaction(compare, then)
                 if succeeded:
                     self._last_revision = revision
                     return 0
@@ -361,20 +449,20 @@ class Committer:
                 return self.fences.over(next(fence for fence in fences if fence.epoch == epoch))
         return self.fences.over(next(fence for fence in fences if fence.epoch == refused.held[0][1]))
 
-    def _fail(self, error: serr.SigmaError) -> None:
-        for waiting in self._under_way:
-            waiting.failed(error)
-
     async def close(self) -> None:
         """Refuses what waits, gives what is under way a little time, and ends. May be repeated."""
         self._closed = True
         queue, self._queue = self._queue, []
         for waiting in queue:
             waiting.failed(serr.Closed("named", "stopped"))
+        if self._under_way and not self._is_over:
+            self._idle = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._idle}, timeout=self._config.etcd_timeout_s)
+        self._is_over = True
         if self._runner is not None:
-            await asyncio.wait({self._runner}, timeout=self._config.etcd_timeout_s)
             self._runner.cancel()
             await asyncio.wait({self._runner})
             self._runner = None
         # Cancelled on its way: etcd may have applied it or not.
-        self._fail(serr.IOErr("named", "stopped before etcd answered"))
+        for waiting in self._under_way:
+            waiting.failed(serr.IOErr("named", "stopped before etcd answered"))

@@ -6,7 +6,7 @@ The only module that imports aetcd; its errors, and gRPC's, become serr errors h
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from aetcd import Client, rpc
 from aetcd import exceptions as aetcd_errors
@@ -16,7 +16,9 @@ from sigmaos_ray import config, debug, serr
 from sigmaos_ray.deadlines import is_cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
+
+    from kernel.named.headers import CallStatus
 
 _log = debug.selector("NAMED_STORE")
 
@@ -60,6 +62,10 @@ class UnknownOutcome(Exception):
 
 class Full(serr.Error):
     """etcd has no room. It says so also of the transaction that filled it, which took effect; of no later one."""
+
+
+Outcome: TypeAlias = "tuple[bool, int] | serr.SigmaError | UnknownOutcome"
+"""Of a transaction: whether it took effect, and its revision; or an error."""
 
 
 class Compacted(Exception):
@@ -222,31 +228,55 @@ class Etcd:
         endpoint = self._endpoints[0]
         if self._is_cut:
             await self._wait_for_nothing(endpoint)
-        request = rpc.TxnRequest(compare=compare, success=then)
+        request = _transaction_request(compare, then)
         try:
             connection = await self._connected_for_transactions(endpoint)
-            status, message = await connection.call(_TXN, request.SerializeToString())
+            status, reply = await connection.call(_TXN, request)
         except (OSError, ConnectionLost) as error:
-            _log(f"transaction: {error}")
-            self._failed(endpoint)
-            raise UnknownOutcome(str(error)) from error
-        if status.code:
-            raise self._transaction_error(endpoint, _CODES.get(status.code, rpc.StatusCode.UNKNOWN), status.details)
-        reply = rpc.TxnResponse.FromString(message)
-        return reply.succeeded, reply.header.revision
+            raise self._unknown(endpoint, str(error)) from error
+        return self._transaction_outcome(endpoint, status, reply)
 
-    def _transaction_error(self, endpoint: str, code: rpc.StatusCode, details: str) -> Exception:
+    def begin_transaction(self, compare: list[Any], then: list[Any], on_end: Callable[[Outcome], object]) -> bool:
+        """Sends a transaction if there is a connection for it; False: nothing was sent, and ``transaction`` may do it.
+        ``on_end`` gets what that would return or raise, as it comes, without a turn of the loop."""
+        endpoint = self._endpoints[0]
+        connection = self._for_transactions.get(endpoint)
+        if connection is None or not connection.is_usable:
+            return False
+
+        def ended(status: CallStatus | ConnectionLost, reply: bytes) -> None:
+            if isinstance(status, ConnectionLost):
+                on_end(self._unknown(endpoint, str(status)))
+                return
+            try:
+                outcome: Outcome = self._transaction_outcome(endpoint, status, reply)
+            except (serr.SigmaError, UnknownOutcome) as error:
+                outcome = error
+            on_end(outcome)
+
+        connection.begin(_TXN, _transaction_request(compare, then), ended)
+        return True
+
+    def _unknown(self, endpoint: str, why: str) -> UnknownOutcome:
+        """Such a failure, of a transaction that went there."""
+        _log(f"transaction: {why}")
+        self._failed(endpoint)
+        return UnknownOutcome(why)
+
+    def _transaction_outcome(self, endpoint: str, status: CallStatus, message: bytes) -> tuple[bool, int]:
+        if not status.code:
+            reply = rpc.TxnResponse.FromString(message)
+            return reply.succeeded, reply.header.revision
+        code = _CODES.get(status.code, rpc.StatusCode.UNKNOWN)
         # etcd looks for the leases before it applies anything: none of the transaction took effect.
         if code is rpc.StatusCode.NOT_FOUND:
-            return serr.NotFound("lease", details)
-        if _is_full(code, details):
-            return Full("etcd", details)
+            raise serr.NotFound("lease", status.details)
+        if _is_full(code, status.details):
+            raise Full("etcd", status.details)
         if code in _REFUSALS:
-            return serr.Inval("etcd", details)
+            raise serr.Inval("etcd", status.details)
         # Anything else may have come after etcd applied it.
-        _log(f"transaction: {code.name} {details}")
-        self._failed(endpoint)
-        return UnknownOutcome(details)
+        raise self._unknown(endpoint, f"{code.name} {status.details}")
 
     async def get(self, key: bytes, revision: int = 0) -> KeyValue | None:
         """What stands there now, or stood there at a revision; Compacted if etcd no longer knows that one."""
@@ -451,6 +481,11 @@ class Etcd:
         """Returns once the key is gone."""
         async for _ in self.watch_deletes(key, after_revision):
             return
+
+
+def _transaction_request(compare: list[Any], then: list[Any]) -> bytes:
+    request: bytes = rpc.TxnRequest(compare=compare, success=then).SerializeToString()
+    return request
 
 
 def _bare(endpoint: str) -> str:

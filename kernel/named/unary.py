@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import struct
 from struct import Struct
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kernel.named.headers import BadHeaders, CallStatus, request_headers, status_of
 from sigmaos_ray.sessp import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _FRAME: Final = Struct(">HBBBI")
@@ -38,6 +41,7 @@ _OUR_WINDOW_BYTES: Final = 4 << 20
 """What may be on its way to us: more than any reply has, so nothing waits for us to say more."""
 _STREAM_MAX: Final = (1 << 31) - 1
 
+_CANCELLED: Final = 8
 _UNKNOWN: Final = 2
 _UNAVAILABLE: Final = 14
 _STATUSES_MAX: Final = 16
@@ -47,18 +51,23 @@ class ConnectionLost(Exception):
     """The connection ended before the call did: the server may have run it, or not."""
 
 
+OnEnd: TypeAlias = "Callable[[CallStatus | ConnectionLost, bytes], object]"
+"""Told how a call ended, and its reply, which is empty unless the code is 0; ConnectionLost if nobody says."""
+
+
 class _Call:
     """One call that is under way."""
 
-    __slots__ = ("done", "header_block", "is_ending", "received", "unsent", "window_bytes")
+    __slots__ = ("header_block", "is_ending", "on_end", "received", "timer", "unsent", "window_bytes")
 
-    def __init__(self, message: bytes, window_bytes: int, done: asyncio.Future[tuple[CallStatus, bytes]]) -> None:
+    def __init__(self, message: bytes, window_bytes: int, on_end: OnEnd, timer: asyncio.TimerHandle) -> None:
         self.unsent = memoryview(message)
         self.window_bytes = window_bytes
         self.received = b""
         self.header_block = b""
         self.is_ending = False
-        self.done = done
+        self.on_end = on_end
+        self.timer = timer
 
 
 class UnaryConnection(asyncio.Protocol):
@@ -91,27 +100,47 @@ class UnaryConnection(asyncio.Protocol):
         """Whether calls may begin on it."""
         return not (self._why_lost or self._is_going)
 
-    async def call(self, path: str, request: bytes) -> tuple[CallStatus, bytes]:
-        """How the call ended, and its reply, empty unless the code is 0. Blocks for the time-out at most: who is silent
-        for so long is left. ConnectionLost if nobody says how it ended."""
+    def begin(self, path: str, request: bytes, on_end: OnEnd) -> int:
+        """Sends a call. ``on_end`` is called as its last message comes, without a turn of the loop, or after the
+        time-out: who is silent for so long is left. Returns the number for ``abandon``. ConnectionLost, and nothing was
+        sent, on a connection that is not usable."""
         if not self.is_usable:
             raise ConnectionLost(self._why_lost or "the server takes no more calls")
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[tuple[CallStatus, bytes]] = loop.create_future()
         stream, self._next_stream = self._next_stream, self._next_stream + 2
         self._is_going = self._next_stream > _STREAM_MAX  # it has no numbers for more
-        call = self._calls[stream] = _Call(_MESSAGE.pack(0, len(request)) + request, self._stream_window_bytes, done)
+        timer = asyncio.get_running_loop().call_later(self._timeout_s, self._lose, "no answer")
+        message = _MESSAGE.pack(0, len(request)) + request
+        call = self._calls[stream] = _Call(message, self._stream_window_bytes, on_end, timer)
         block = self._headers.get(path)
         if block is None:
             block = self._headers[path] = request_headers(self._authority, path, self._timeout_s)
         self._send(stream, call, _frame(_HEADERS, _END_HEADERS, stream, block))
-        timer = loop.call_later(self._timeout_s, self._lose, "no answer")
+        return stream
+
+    def abandon(self, stream: int) -> None:
+        """Nobody waits for a call any more, which may run all the same. Harmless for one that has ended."""
+        call = self._calls.pop(stream, None)
+        if call is not None:
+            call.timer.cancel()
+            self._write(_frame(_RESET, 0, stream, _U32.pack(_CANCELLED)))
+
+    async def call(self, path: str, request: bytes) -> tuple[CallStatus, bytes]:
+        """``begin``, for who waits: how the call ended, and its reply. ConnectionLost if nobody says how it ended."""
+        done: asyncio.Future[tuple[CallStatus, bytes]] = asyncio.get_running_loop().create_future()
+
+        def ended(status: CallStatus | ConnectionLost, reply: bytes) -> None:
+            if done.done():
+                return  # cancelled in this very turn of the loop
+            if isinstance(status, ConnectionLost):
+                done.set_exception(status)
+            else:
+                done.set_result((status, reply))
+
+        stream = self.begin(path, request, ended)
         try:
             return await done
         finally:
-            timer.cancel()
-            if self._calls.pop(stream, None) is not None and self._transport is not None:
-                self._write(_frame(_RESET, 0, stream, _U32.pack(8)))  # nobody waits for it any more: CANCEL
+            self.abandon(stream)
 
     # -- what goes out
 
@@ -256,17 +285,21 @@ class UnaryConnection(asyncio.Protocol):
 
     def _end(self, stream: int, status: CallStatus) -> None:
         call = self._calls.pop(stream, None)
-        if self._is_going and not self._calls:
-            self._lose("it takes no more calls")
-        if call is None or call.done.done():
+        if call is None:
             return
+        call.timer.cancel()
         reply = b""
         if not status.code:
-            is_compressed, length = _MESSAGE.unpack_from(call.received)
+            try:
+                is_compressed, length = _MESSAGE.unpack_from(call.received)
+            except struct.error:
+                is_compressed, length = 0, -1
             reply = call.received[_MESSAGE.size :]
             if is_compressed or len(reply) != length:
-                status = CallStatus(_UNKNOWN, f"{len(reply)} bytes that are no reply")
-        call.done.set_result((status, reply))
+                status, reply = CallStatus(_UNKNOWN, f"{len(reply)} bytes that are no reply"), b""
+        if self._is_going and not self._calls:
+            self._lose("it takes no more calls")
+        call.on_end(status, reply)
 
     # -- the end
 
@@ -284,9 +317,11 @@ class UnaryConnection(asyncio.Protocol):
             self._lose_call(stream)
 
     def _lose_call(self, stream: int) -> None:
-        call = self._calls.pop(stream)
-        if not call.done.done():
-            call.done.set_exception(ConnectionLost(self._why_lost))
+        call = self._calls.pop(stream, None)
+        if call is None:
+            return
+        call.timer.cancel()
+        call.on_end(ConnectionLost(self._why_lost or "the server goes"), b"")
 
     async def close(self) -> None:
         """Ends it, and the calls that are under way. May be repeated."""

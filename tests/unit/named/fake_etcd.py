@@ -15,6 +15,8 @@ from sigmaos_ray import serr
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from kernel.named.etcd import Outcome
+
 
 class Fate(enum.Enum):
     """What becomes of a transaction."""
@@ -35,8 +37,9 @@ class Fate(enum.Enum):
 class FakeEtcd(Etcd):
     """Keys with their histories. ``fates`` of the next transactions, ANSWERED after that."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, begins_at_once: bool = False) -> None:
         super().__init__(["nowhere:1"], 1)
+        self.begins_at_once = begins_at_once
         self.history: dict[bytes, list[tuple[int, bytes | None, int]]] = {}
         """By key: revision, value (None: deleted), create revision."""
         self.now = 10
@@ -104,6 +107,19 @@ class FakeEtcd(Etcd):
         if fate in (Fate.FILLED, Fate.FULL):
             raise Full("etcd", "no space")
         raise UnknownOutcome(fate.name)
+
+    def begin_transaction(self, compare: list[Any], then: list[Any], on_end: Callable[[Outcome], object]) -> bool:
+        if not self.begins_at_once:
+            return False
+
+        async def run() -> None:
+            try:
+                on_end(await self.transaction(compare, then))
+            except (serr.SigmaError, UnknownOutcome) as error:
+                on_end(error)
+
+        self._answering = asyncio.create_task(run())
+        return True
 
     async def get(self, key: bytes, revision: int = 0) -> KeyValue | None:
         if self.silent_gets:

@@ -29,8 +29,8 @@ UNKNOWN = [Fate.LOST, Fate.UNANSWERED, Fate.LATE]
 class Leader:
     """A committer on a fake etcd, and what it tells of its leadership."""
 
-    def __init__(self, config: Named, limits: Store | None = None) -> None:
-        self.etcd = FakeEtcd()
+    def __init__(self, config: Named, limits: Store | None = None, *, begins_at_once: bool = False) -> None:
+        self.etcd = FakeEtcd(begins_at_once=begins_at_once)
         self.key = KEYS.election + b"1"
         self.lost: list[str] = []
         self.applied: list[int] = []
@@ -61,9 +61,11 @@ class Leader:
         self.etcd.put_directly(self.key, None)
 
 
-@pytest_asyncio.fixture
-async def leader() -> AsyncIterator[Leader]:
-    leader = Leader(Named(commit_ops_max=10, commit_bytes_max=1000, etcd_timeout_s=0.2, etcd_pause_s=0))
+@pytest_asyncio.fixture(params=["in a task", "at once"])
+async def leader(request: pytest.FixtureRequest) -> AsyncIterator[Leader]:
+    """Its transactions are sent, and settled, without a task as far as that goes, or by one."""
+    limits = Named(commit_ops_max=10, commit_bytes_max=1000, etcd_timeout_s=0.2, etcd_pause_s=0)
+    leader = Leader(limits, begins_at_once=request.param == "at once")
     await leader.committer.start()
     yield leader
     await leader.committer.close()
@@ -236,14 +238,14 @@ async def test_a_write_of_unknown_fate_takes_effect_exactly_once(
     leader: Leader, fate: Fate, probe: list[Fate], silent_gets: int
 ) -> None:
     """Found out, and sent again only when it cannot take effect any more; what follows is not disturbed."""
-    await leader.write(2)
+    await asyncio.gather(leader.write(2), leader.write(6))  # several: so those that follow go together
     leader.etcd.fates.extend([fate, *probe])
     leader.etcd.silent_gets = silent_gets
     first, second = await asyncio.wait_for(asyncio.gather(leader.write(3), leader.write(4)), 5)
     assert first == second
     history = leader.etcd.history[KEYS.inode(3, 0)]
     assert [revision for revision, _, _ in history] == [first]
-    assert leader.applied == [2, 3, 4]
+    assert leader.applied == [2, 6, 3, 4]
     assert await leader.write(5) > first
     assert not leader.lost
 
