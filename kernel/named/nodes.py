@@ -24,6 +24,7 @@ from sigmaos_ray.protsrv.node import (
 from sigmaos_ray.sigmap import (
     DEV_NAMED,
     DMDIR,
+    DMSYMLINK,
     NO_FENCE,
     NO_LEASE,
     NO_OFFSET,
@@ -137,6 +138,20 @@ class NamedDir(NamedNode, Dir):
         if inode is None:
             raise serr.NotFound(name)
         return node_of(self.fs, inode)
+
+    async def get(self, caller: Caller, names: Sequence[str], offset: int, count: int) -> bytes | None:
+        inode = self.inode
+        for name in names:
+            child = inode.children.get(name)
+            if child is None:
+                return None
+            inode = child
+        data = inode.data
+        # All but the usual case is protsrv's: links, contents that are elsewhere, files that go on.
+        if inode.perm & (DMDIR | DMSYMLINK) or data is None or len(data) - offset >= count:
+            return None
+        self.fs.contents.used(inode)
+        return data[offset:]
 
     async def entries(self, caller: Caller, after: str, limit: int) -> list[Stat]:
         return [_status(inode) for inode in page(self.inode, after, limit)]
