@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
 
 K = TypeVar("K", bound=tuple[object, ...])
 
@@ -65,27 +64,17 @@ class LockTable(Generic[K]):
     def __init__(self) -> None:
         self._locks: dict[K, _Lock] = {}
 
-    @asynccontextmanager
-    async def hold(self, *, exclusive: Iterable[K] = (), shared: Iterable[K] = ()) -> AsyncIterator[None]:
+    def hold(self, *, exclusive: Iterable[K] = (), shared: Iterable[K] = ()) -> Hold[K]:
         """Holds the locks within the block. A key that stands in both is held exclusively. Not reentrant."""
-        is_exclusive = dict.fromkeys(shared, False) | dict.fromkeys(exclusive, True)
-        held: list[K] = []
-        try:
-            # One order for all operations, whatever it is: keys of different kinds have no other than their texts'.
-            for key in sorted(is_exclusive, key=repr):
-                await self._acquire(key, is_exclusive[key])
-                held.append(key)
-            yield
-        finally:
-            for key in reversed(held):
-                self._release(key, is_exclusive[key])
+        return Hold(self, dict.fromkeys(shared, False) | dict.fromkeys(exclusive, True))
 
     def is_readable(self, key: K) -> bool:
         """True if ``hold(shared=[key])`` would not wait: what is done before the next wait needs no lock then."""
         lock = self._locks.get(key)
         return lock is None or not (lock.exclusive or lock.waiters)
 
-    async def _acquire(self, key: K, exclusive: bool) -> None:
+    async def acquire(self, key: K, exclusive: bool) -> None:
+        """For ``Hold``."""
         lock = self._locks.get(key)
         if lock is None:
             lock = self._locks[key] = _Lock()
@@ -106,7 +95,8 @@ class LockTable(Generic[K]):
             self._forget(key, lock)
             raise
 
-    def _release(self, key: K, exclusive: bool) -> None:
+    def release(self, key: K, exclusive: bool) -> None:
+        """For ``Hold``."""
         lock = self._locks[key]
         lock.leave(exclusive)
         self._forget(key, lock)
@@ -117,3 +107,32 @@ class LockTable(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._locks)
+
+
+class Hold(Generic[K]):
+    """The locks of one operation, while the block lasts. Made by ``LockTable.hold``."""
+
+    __slots__ = ("_held", "_is_exclusive", "_table")
+
+    def __init__(self, table: LockTable[K], is_exclusive: dict[K, bool]) -> None:
+        self._table = table
+        self._is_exclusive = is_exclusive
+        self._held: list[K] = []
+
+    async def __aenter__(self) -> None:
+        try:
+            # One order for all operations, whatever it is: keys of different kinds have no other than their texts'.
+            for key in sorted(self._is_exclusive, key=repr):
+                await self._table.acquire(key, self._is_exclusive[key])
+                self._held.append(key)
+        except BaseException:
+            self._release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        for key in reversed(self._held):
+            self._table.release(key, self._is_exclusive[key])
+        self._held.clear()

@@ -39,7 +39,8 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
+    from typing import Any
 
     from sigmaos_ray.rpcsrv import Caller
 
@@ -143,6 +144,11 @@ class OpenFile(abc.ABC):
         """One call on a device: frames in, frames out. Blocks for as long as the call takes. NotSupported by any other
         file."""
         raise serr.NotSupported(msg="not an RPC device")
+
+    def begin_writeread(self, frames: Sequence[bytes]) -> Sequence[bytes] | Coroutine[Any, Any, Sequence[bytes]]:
+        """The same, begun: what it answers, if that needs no wait, or what to await for it. Override it where that
+        can be."""
+        return self.writeread(frames)
 
     async def close(self) -> None:  # noqa: B027  # most files have nothing to do here
         """Makes durable what was written, and frees; an error here is the clunk's reply."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError, Message
 
@@ -25,7 +26,7 @@ from sigmaos_ray.sessp import wire
 from sigmaos_ray.sigmap import DEV_RPC, NO_FENCE, RPC_DEV, Fence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.protsrv.stats import ServerStats
@@ -129,12 +130,16 @@ class _Channel(OpenFile):
     async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
         """One call, or one part of a payload. Blocks for as long as the handler takes. Raises where no handler saw the
         call; what a handler raised is in the reply."""
+        begun = self.begin_writeread(frames)
+        return await begun if isinstance(begun, Coroutine) else begun
+
+    def begin_writeread(self, frames: Sequence[bytes]) -> Sequence[bytes] | Coroutine[Any, Any, Sequence[bytes]]:
         try:
             request = self._headers.get(frames[0]) if len(frames) > 1 else None
             if request is None:
                 request = self._request(frames)
                 if request.HasField("part"):
-                    return [b"", await self._move(request.part, frames[1])]
+                    return self._part(request.part, frames[1])
         except serr.SigmaError as error:
             return _error_reply(error)
         if self._device.is_draining:
@@ -146,24 +151,35 @@ class _Channel(OpenFile):
         # Calls of methods that are not there count as one: clients must not fill the counters with names.
         counted_as = method if self._table.has(method) else _UNKNOWN_METHOD
         self._stats.rpcs[counted_as] += 1
-        # Before the first wait: a drain that begins meanwhile waits for this call, too.
-        self._device.call_began()
         try:
             argument = self._payloads.argument(request.argument) if request.argument else frames[1]
             reply = self._table.call(method, argument, self._context(request))
             if not isinstance(reply, Message):
-                reply = await reply
+                # Before the first wait: a drain that begins meanwhile waits for this call, too.
+                self._device.call_began()
+                return self._finish(method, counted_as, began_ns, reply)
+            answer = self._result_reply(reply.SerializeToString())
+        except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
+            answer = _raised_reply(method, error)
+        self._count(method, counted_as, began_ns)
+        return answer
+
+    async def _finish(self, method: str, counted_as: str, began_ns: int, reply: Awaitable[Message]) -> Sequence[bytes]:
+        try:
             # Within the ``try``: a result that finds no room is an error of the call, which has run, and no refusal of
             # it.
-            frames = self._result_reply(reply.SerializeToString())
-        except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
+            return self._result_reply((await reply).SerializeToString())
+        except Exception as error:  # noqa: BLE001  # as above
             return _raised_reply(method, error)
         finally:
-            self._stats.rpc_latencies[counted_as].add(time.perf_counter_ns() - began_ns)
+            self._count(method, counted_as, began_ns)
             self._device.call_ended()
+
+    def _count(self, method: str, counted_as: str, began_ns: int) -> None:
+        """Counts a call that is over."""
+        self._stats.rpc_latencies[counted_as].add(time.perf_counter_ns() - began_ns)
         if _log.on:
-            _log(f"{method} ok")
-        return frames
+            _log(f"{method} is over")
 
     def _context(self, request: RpcRequest) -> RpcContext:
         """What the handler gets. The time runs from here, when the call has arrived: the client's own clock is the one
@@ -201,6 +217,12 @@ class _Channel(OpenFile):
             raise serr.Closed(RPC_DEV, "the channel was closed meanwhile")
         reply = RpcReply(result=self._payloads.keep(result), result_bytes=len(result))
         return [reply.SerializeToString(), b""]
+
+    async def _part(self, part: Part, data: bytes) -> Sequence[bytes]:
+        try:
+            return [b"", await self._move(part, data)]
+        except serr.SigmaError as error:
+            return _error_reply(error)
 
     async def _move(self, part: Part, data: bytes) -> bytes:
         """Does what a part asks for; returns what goes back."""

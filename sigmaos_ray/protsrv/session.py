@@ -8,6 +8,7 @@ fid is not its own any more. Atomicity of what happens to files is the nodes' ma
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -38,7 +39,7 @@ from sigmaos_ray.sigmap import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.protsrv.stats import ServerStats
@@ -108,19 +109,21 @@ class ProtSession:
             "putfile": self._putfile,
             "watch": self._watch,
             "detach": self._detach,
-            "writeread": self._writeread,
         }
         stats.session_count += 1
 
-    async def handle(self, request: Request) -> Reply:
-        """Runs one request; blocks for as long as its node does. Errors are raised; the session layer makes Rerror of
-        them."""
+    def handle(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+        """Runs one request: its reply, where a handler of an RPC answers at once, or what to await for it, which blocks
+        for as long as its node does. Errors are raised; the session layer makes Rerror of them."""
         op = request.WhichOneof("op")
         if op is None:
             raise serr.UnknownMsg("request", "no operation that this server knows")
-        stats = self._stats
-        stats.ops[op] += 1
-        t = getattr(request, op)
+        self._stats.ops[op] += 1
+        if op == "writeread":
+            return self._begin_call(request.writeread)
+        return self._run(op, getattr(request, op))
+
+    async def _run(self, op: str, t: Any) -> Reply:
         # Known now: when it has run, the fid may be gone.
         kind = WAITS_OF[op] if op in WAITS_OF and self._waits(op, t) else op
         began_ns = perf_counter_ns()
@@ -130,16 +133,46 @@ class ProtSession:
                 self._guard()
             reply = await self._ops[op](t)
         except serr.SigmaError as error:
-            stats.errors[error.code.name.lower()] += 1
+            self._stats.errors[error.code.name.lower()] += 1
             self._check_still_ours(op)  # an error is read, too: NotFound of what the new leader has made, say
             raise
         finally:
-            stats.latencies[kind].add(took_ns := perf_counter_ns() - began_ns)
-            if _log.on:
-                _log(f"{self._session_id:x} {kind} {took_ns / 1e3:.0f} us")
+            self._count(kind, began_ns)
         if self._guard is not None:
             self._check_still_ours(op)
         return reply
+
+    def _count(self, kind: str, began_ns: int) -> None:
+        """Counts a request that is over."""
+        self._stats.latencies[kind].add(took_ns := perf_counter_ns() - began_ns)
+        if _log.on:
+            _log(f"{self._session_id:x} {kind} {took_ns / 1e3:.0f} us")
+
+    def _begin_call(self, t: pb.Twriteread) -> Reply | Coroutine[Any, Any, Reply]:
+        began_ns = perf_counter_ns()
+        try:
+            if self._guard is not None:
+                self._guard()
+            fid = self._fids.get(t.fid)
+            limits.check_call(fid.node.name, len(t.frames), self._config)
+            begun = fid.open_file().begin_writeread(t.frames)
+        except serr.SigmaError as error:
+            self._stats.errors[error.code.name.lower()] += 1
+            self._count("writeread", began_ns)
+            raise
+        if isinstance(begun, Coroutine):
+            return self._finish_call(begun, began_ns)
+        self._count("writeread", began_ns)
+        return _called(begun)
+
+    async def _finish_call(self, begun: Coroutine[Any, Any, Sequence[bytes]], began_ns: int) -> Reply:
+        try:
+            return _called(await begun)
+        except serr.SigmaError as error:
+            self._stats.errors[error.code.name.lower()] += 1
+            raise
+        finally:
+            self._count("writeread", began_ns)
 
     def _waits(self, op: str, t: Any) -> bool:
         """Whether a request waits for other clients, or for a handler of an RPC."""
@@ -432,14 +465,6 @@ class ProtSession:
         count = await file.write(offset, t.data, wire.fence_from_pb(t.fence))
         return Reply(write=pb.Rwrite(count=count))
 
-    async def _writeread(self, t: pb.Twriteread) -> Reply:
-        fid = self._fids.get(t.fid)
-        limits.check_call(fid.node.name, len(t.frames), self._config)
-        frames = await fid.open_file().writeread(t.frames)
-        reply = Reply()
-        reply.writeread.frames.extend(frames)  # set in place: see ``_read``
-        return reply
-
     # -- names
 
     async def _remove(self, t: pb.Tremove) -> Reply:
@@ -612,6 +637,12 @@ class ProtSession:
         self._stats.watch_count += 1
         self._add(t.watchfid, watcher)
         return Reply(watch=pb.Rwatch())
+
+
+def _called(frames: Sequence[bytes]) -> Reply:
+    reply = Reply()
+    reply.writeread.frames.extend(frames)  # set in place: protobuf copies a message put into another
+    return reply
 
 
 def _fences(*carried: pb.Fence) -> tuple[Fence, ...]:

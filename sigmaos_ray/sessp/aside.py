@@ -17,7 +17,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply, Welcome
+from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply, Request, Welcome
 from sigmaos_ray.sessp import plain, wire
 from sigmaos_ray.sessp.dialling import plain_targets
 
@@ -31,9 +31,11 @@ T = TypeVar("T")
 
 _log = debug.selector("SESSCLNT")
 
-_BYE: Final = Frames(bye=True)
+_BYE: Final = plain.message(Frames(bye=True).SerializeToString())
 _UNBIND: Final = plain.message(Frames(unbind=True).SerializeToString())
 _READ_BYTES: Final = 1 << 16
+_JOINED_BYTES_MAX: Final = 1 << 14
+"""Of a request that is copied behind its length, instead of sent apart from it."""
 _TIMEVAL: Final = Struct("@ll")
 
 
@@ -125,16 +127,28 @@ class AsideConnection:
 
     def greet(self, hello: Frames, ends_s: float) -> Welcome:
         """Makes it one of a session. OSError if the server refuses."""
-        self.send(hello, ends_s)
+        self._send(plain.message(hello.SerializeToString()), ends_s)
         welcome = self.receive(ends_s).welcome
         if not welcome.accepted:
             raise ConnectionRefusedError(str(wire.error_from_pb(welcome.error)))
         return welcome
 
-    def send(self, frames: Frames, ends_s: float | None = None, on_slow: Callable[[], None] | None = None) -> None:
-        """Blocks for as long as the server does not take it, at most to that moment. OSError, TimeoutError among them,
-        if the server may not have got it whole. ``on_slow``: called from time to time while this waits."""
-        rest: bytes | memoryview = plain.message(frames.SerializeToString())
+    def send(self, request: Request, ends_s: float | None = None, on_slow: Callable[[], None] | None = None) -> None:
+        """Sends a request, and the acknowledgements that wait here. Blocks for as long as the server does not take it,
+        at most to that moment. OSError, TimeoutError among them, if the server may not have got it whole. ``on_slow``:
+        called from time to time while this waits."""
+        acks, self.acks = self.acks, []
+        head, body = wire.request_frames(request, acks)
+        head = plain.SIZE.pack(len(head) + len(body)) + head
+        if len(body) <= _JOINED_BYTES_MAX:
+            self._send(head + body, ends_s, on_slow)
+        else:
+            self._send(head, ends_s, on_slow)
+            self._send(body, ends_s, on_slow)
+
+    def _send(
+        self, rest: bytes | memoryview, ends_s: float | None = None, on_slow: Callable[[], None] | None = None
+    ) -> None:
         while (count := self._send_some(rest)) < len(rest):
             rest = memoryview(rest)[count:]
             if ends_s is not None and time.monotonic() >= ends_s:
@@ -202,7 +216,7 @@ class AsideConnection:
     def say_bye(self, ends_s: float) -> None:
         """Ends the session whose main connection this is; blocks until the server has read it, at most to that moment.
         OSError."""
-        self.send(_BYE, ends_s)
+        self._send(_BYE, ends_s)
         self.receive(ends_s)
 
     async def say_bye_on_loop(self, timeout_s: float) -> None:
@@ -210,7 +224,7 @@ class AsideConnection:
         loop = asyncio.get_running_loop()
         self._socket.setblocking(False)
         async with asyncio.timeout(timeout_s):
-            await loop.sock_sendall(self._socket, plain.message(_BYE.SerializeToString()))
+            await loop.sock_sendall(self._socket, _BYE)
             await loop.sock_recv(self._socket, _READ_BYTES)
 
     def leave(self) -> None:

@@ -18,7 +18,6 @@ import weakref
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.pb.sessp_pb2 import Frames
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
 from sigmaos_ray.sessp.aside import AsideConnection, AsideLost, AsidePool, Elsewhere, SaidBye, is_direct, reply_of
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmaos_ray.config import Config
-    from sigmaos_ray.pb.sessp_pb2 import Reply, Request, Welcome
+    from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
     from sigmaos_ray.sessp.link import Link
 
 _log = debug.selector("SESSCLNT")
@@ -235,9 +234,8 @@ class ClientSession:
             self._aside.put_back(connection)
             raise
         try:
-            acks, connection.acks = connection.acks, []
             on_slow = self._is_slow if self._on_slow is not None else None
-            connection.send(Frames(requests=[request], acks=acks), ends_s, on_slow)
+            connection.send(request, ends_s, on_slow)
         except OSError as error:
             _log(f"{self.address}: beside: {error}")
             self._aside.drop(connection)

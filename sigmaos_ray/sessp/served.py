@@ -8,6 +8,7 @@ reply that was written arrived.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from sigmaos_ray import debug, serr
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 class SessionHandler(Protocol):
     """What a server does with the requests of one session."""
 
-    def handle(self, request: Request) -> Coroutine[Any, Any, Reply]:
-        """Runs one request; serr errors become Rerror. See ``eager`` for what it may not do before it first waits."""
+    def handle(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+        """Runs one request: its reply, or what to await for it; serr errors become Rerror. See ``eager`` for what it
+        may not do before it first waits."""
 
     def reply_bytes_max(self, request: Request) -> int | None:
         """How large the reply of a request that runs can be, roughly; None if the request waits for somebody else,
@@ -94,8 +96,8 @@ class ServedSession:
         """With those that were bound beside it."""
         self._config = config
         self._expiry: asyncio.TimerHandle | None = None
-        self._running: dict[asyncio.Task[Reply], tuple[int, Cost]] = {}
-        """By task: the request's number, and what it counts for."""
+        self._running: dict[int, tuple[asyncio.Task[None], Cost]] = {}
+        """By the request's number: its task, and what it counts for."""
         self._came_by: dict[int, SessionConnection] = {}
         """Of requests that run: where their reply goes."""
         self._load = RequestLoad(limits)
@@ -185,7 +187,11 @@ class ServedSession:
             return
         # Started here: requests that do not wait are answered in the order in which they came.
         try:
-            started = eager.start(self.handler.handle(request))
+            begun = self.handler.handle(request)
+            if isinstance(begun, Reply):
+                self._answer(seqno, begun, connection)
+                return
+            started = eager.start(begun, partial(self._ended, seqno))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # what a handler raises is the client's answer
             self._answer(seqno, _failure(error), connection)
             return
@@ -193,9 +199,8 @@ class ServedSession:
             self._answer(seqno, started.value, connection)
         else:
             cost = self._load.started(size_bytes or request.ByteSize(), self.handler.reply_bytes_max(request))
-            self._running[started] = (seqno, cost)
+            self._running[seqno] = (started, cost)
             self._came_by[seqno] = connection
-            started.add_done_callback(self._finished)
 
     def _why_busy(self, request: Request) -> str | None:
         """Why a request is not run now but answered with Retry; None if it is run. Not answering at all until there
@@ -207,17 +212,18 @@ class ServedSession:
             return f"over {limits.requests_waiting_bytes_max} bytes of requests that wait"
         return None
 
-    def _finished(self, task: asyncio.Task[Reply]) -> None:
-        seqno, cost = self._running.pop(task)
+    def _ended(self, seqno: int, reply: Reply | None, error: BaseException | None) -> None:
+        """What a request came to that had to wait; its task is about to end."""
+        _, cost = self._running.pop(seqno)
         connection = self._came_by.pop(seqno)
         self._load.ended(cost)
         if self._is_over:
-            if not task.cancelled():
-                task.exception()  # looked at: nobody is left to hear of it
-            return
-        self._answer(seqno, _reply_of(task), connection)
-        self.make_room()
+            return  # nobody is left to hear of it
+        if reply is None:
+            reply = _failure(error or serr.Closed("request", "it returned nothing"))
+        self._answer(seqno, reply, connection)
         connection.flush_soon()
+        self.make_room()
 
     def _answer(self, seqno: int, reply: Reply, connection: SessionConnection) -> None:
         """Keeps a reply, and queues it; the caller sees to it that it is sent soon."""
@@ -230,6 +236,9 @@ class ServedSession:
         self.state.replied(seqno, frame)
         if connection.session is self:  # else it is lost by now, and the client asks again
             connection.outbox.put(frame)
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [task for task, _ in self._running.values()]
 
     def make_room(self) -> None:
         """Less is under way, or unread: what waited for that may go on."""
@@ -247,8 +256,7 @@ class ServedSession:
         client still waits, and must not hear that its request never ran."""
         self._takes = False
         if self._running:
-            await asyncio.wait(set(self._running), timeout=grace_s)
-            await asyncio.sleep(0)  # their callbacks put the replies into the outboxes
+            await asyncio.wait(self._tasks(), timeout=grace_s)
         connections = list(self.connections)
         await asyncio.gather(*(connection.flushed() for connection in connections))
         are_sent = all(connection.is_flushed() for connection in connections)
@@ -264,23 +272,18 @@ class ServedSession:
         for connection in list(self.connections):
             self.leave(connection)
             connection.close("the session ended")
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(set(self._running))
+        if tasks := self._tasks():
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
         self.state.end()
         await self.handler.close()
 
 
-def _reply_of(task: asyncio.Task[Reply]) -> Reply:
-    # Not by ``end``, which sets ``_is_over`` before it cancels: something that the handler waited for was.
-    if task.cancelled():
-        return _failure(serr.Closed("request", "cancelled"))
-    error = task.exception()
-    return task.result() if error is None else _failure(error)
-
-
 def _failure(error: BaseException, seqno: int = 0) -> Reply:
+    # Not by ``end``, which sets ``_is_over`` before it cancels: something that the handler waited for was.
+    if isinstance(error, asyncio.CancelledError):
+        error = serr.Closed("request", "cancelled")
     if not isinstance(error, serr.SigmaError):
         debug.error(f"request failed: {type(error).__name__}: {error}")
     return Reply(seqno=seqno, error=wire.error_to_pb(serr.wrap(error)))

@@ -13,15 +13,24 @@ from sigmaos_ray.pb.sessp_pb2 import Frames, Reply
 from sigmaos_ray.sigmap import NO_FENCE, Fence, Qid, Secret, Stat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sigmaos_ray.pb.sessp_pb2 import Request
 
 _LENGTH: Final = Struct("<I")
 
 _TEXT_CHARS_MAX: Final = 1024
 """Of the object and of the message of an error: both may tell what a client sent."""
 
-# Field number and wire type 2 (bytes with a length before them). One byte only while the number is below 16.
-_REPLY_TAG: Final = bytes([Frames.DESCRIPTOR.fields_by_name["replies"].number << 3 | 2])
+
+def _tag(field: str) -> bytes:
+    # Field number and wire type 2 (bytes with a length before them). One byte only while the number is below 16.
+    return bytes([Frames.DESCRIPTOR.fields_by_name[field].number << 3 | 2])
+
+
+_REPLY_TAG: Final = _tag("replies")
+_REQUEST_TAG: Final = _tag("requests")
+_ACKS_TAG: Final = _tag("acks")
 
 
 def frames_from(data: bytes) -> Frames:
@@ -39,13 +48,30 @@ def reply_frame(reply: Reply) -> bytes:
     By hand, since protobuf's own ``Frames(replies=[...])`` copies each reply, and serializes it again for each stream.
     """
     body = reply.SerializeToString()
-    length = len(body)
-    prefix = bytearray(_REPLY_TAG)
-    while length > 0x7F:  # protobuf's varint: seven bits a byte, the lowest first
-        prefix.append(length & 0x7F | 0x80)
-        length >>= 7
-    prefix.append(length)
-    return bytes(prefix) + body
+    return _REPLY_TAG + _varint(len(body)) + body
+
+
+def request_frames(request: Request, acks: Sequence[int]) -> tuple[bytes, bytes]:
+    """A ``Frames`` of one request and acknowledgements in two pieces, of which the second is the request's own bytes:
+    by hand for the same reason."""
+    body = request.SerializeToString()
+    head = _REQUEST_TAG + _varint(len(body))
+    if acks:
+        numbers = b"".join(map(_varint, acks))
+        head = _ACKS_TAG + _varint(len(numbers)) + numbers + head
+    return head, body
+
+
+def _varint(value: int) -> bytes:
+    """As protobuf has it: seven bits a byte, the lowest first."""
+    if value <= 0x7F:
+        return bytes((value,))
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
 
 
 def qid_to_pb(qid: Qid) -> pb.Qid:

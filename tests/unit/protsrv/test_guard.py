@@ -7,7 +7,7 @@ import pytest
 from sigmaos_ray import config, serr
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb import sigmap_pb2 as pb
-from sigmaos_ray.pb.sessp_pb2 import Request
+from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.protsrv.session import ProtSession
 from sigmaos_ray.protsrv.stats import ServerStats
 from sigmaos_ray.protsrv.watch import WatchTable
@@ -26,6 +26,11 @@ class Role:
         self.questions_left -= 1
 
 
+async def ask(session: ProtSession, request: Request) -> Reply:
+    begun = session.handle(request)
+    return begun if isinstance(begun, Reply) else await begun
+
+
 @pytest.fixture
 async def session() -> ProtSession:
     """With a file ``f``, open as fid 2."""
@@ -33,10 +38,10 @@ async def session() -> ProtSession:
     role = Role()
     session = ProtSession(1, MemFs(watches).root, watches, ServerStats(), config.LOCAL, role, "rootrealm")
     session.role = role  # type: ignore[attr-defined]
-    await session.handle(Request(attach=pb.Tattach(fid=1, client_id=1, realm="rootrealm")))
-    await session.handle(PUT)
-    await session.handle(Request(walk=pb.Twalk(fid=1, newfid=2, names=["f"])))
-    await session.handle(Request(open=pb.Topen(fid=2, mode=OREAD)))
+    await ask(session, Request(attach=pb.Tattach(fid=1, client_id=1, realm="rootrealm")))
+    await ask(session, PUT)
+    await ask(session, Request(walk=pb.Twalk(fid=1, newfid=2, names=["f"])))
+    await ask(session, Request(open=pb.Topen(fid=2, mode=OREAD)))
     return session
 
 
@@ -56,12 +61,12 @@ async def test_nothing_that_was_read_goes_out(session: ProtSession, what: str, q
     """Lost before the request, or while it ran: NotLeading, also instead of an error that tells of the tree."""
     session.role.questions_left = questions  # type: ignore[attr-defined]
     with pytest.raises(serr.NotLeading):
-        await session.handle(LOOKS[what])
+        await ask(session, LOOKS[what])
 
 
 async def test_a_change_that_was_made_is_told(session: ProtSession) -> None:
     """Closed would say that it was not made."""
     session.role.questions_left = 1  # type: ignore[attr-defined]
-    assert (await session.handle(PUT)).write.count == 1
+    assert (await ask(session, PUT)).write.count == 1
     with pytest.raises(serr.Closed):
-        await session.handle(PUT)
+        await ask(session, PUT)
