@@ -1,7 +1,7 @@
 """Large files and large directories through ux, beside the same by Python's own calls on the host.
 
-Claims: a stream through ux reads at least 400 MB/s where the client does nothing else, and writes at least a third as
-fast as a plain copy; a directory of 100,000 entries is listed in at most 3 s.
+Goals: a stream through ux reads at 0.8 of a plain read's rate (of files that the system has in memory, that is its
+memory's), and writes at least a third as fast as a plain copy; a directory of 100,000 entries is listed in at most 3 s.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def test_a_streamed_read(instance: Tstate, host: Path) -> None:
                 while part := file.read(MIB):
                     left -= len(part) // MIB
 
-    compare("MiB read", ("ux", ours), ("open().read()", plain), times=2 * FILE_MIB, rounds=5, rates=True)
+    compare("MiB read", ("ux", ours), ("open().read()", plain), times=2 * FILE_MIB, rounds=5, goal=0.8, rates=True)
 
 
 def test_a_streamed_write(instance: Tstate, host: Path) -> None:
