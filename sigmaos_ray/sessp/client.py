@@ -185,9 +185,11 @@ class ClientSession:
         self._waiters[seqno] = waiter
         if self._on_slow is not None and self._slow_timer is None:
             self._look_later()
-        self._wake()
         if on_late is not None:
             self._on_late[seqno] = on_late
+        # Who calls alone waits for nobody. Tasks that go on by replies of one message are all still among the waiters
+        # when the first of them calls again.
+        self._wake(now=len(self._waiters) == 1)
         try:
             reply = await waiter
         except asyncio.CancelledError:
@@ -418,9 +420,9 @@ class ClientSession:
         if self._owner is not None:
             self._owner.cancel()
 
-    def _wake(self) -> None:
+    def _wake(self, *, now: bool = False) -> None:
         if self._link is not None:
-            self._link.wake()
+            self._link.wake(now=now)
         elif self._owner is None:
             self._go_on_loop()
 

@@ -101,7 +101,7 @@ class GrpcLink(Link):
         while True:
             user.received(await self._next())
 
-    def wake(self) -> None:
+    def wake(self, *, now: bool = False) -> None:
         wake = self._wake
         if wake is not None and not wake.done():
             wake.set_result(None)

@@ -63,8 +63,8 @@ class Link(abc.ABC):
         """Brings messages both ways. Returns after the goodbye, once the server has read it; LinkLost otherwise."""
 
     @abc.abstractmethod
-    def wake(self) -> None:
-        """There is something to send."""
+    def wake(self, *, now: bool = False) -> None:
+        """There is something to send. ``now``: nothing is to be waited for that could share the message."""
 
     @abc.abstractmethod
     async def close(self, *, keep: bool) -> None:

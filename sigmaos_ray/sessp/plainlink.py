@@ -85,8 +85,12 @@ class PlainLink(Link, asyncio.Protocol):
         if self._ended.done():
             self._ended = self._loop.create_future()
 
-    def wake(self) -> None:
-        if not self._is_scheduled:
+    def wake(self, *, now: bool = False) -> None:
+        if self._is_scheduled:
+            return
+        if now:
+            self._flush()
+        else:
             self._is_scheduled = True
             # Behind what else the loop has to do: calls of one turn travel together.
             self._loop.call_soon(self._flush)
