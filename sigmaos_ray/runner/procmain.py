@@ -29,6 +29,7 @@ from sigmaos_ray.runner import children, ending, freshness, interpreter, priorit
 from sigmaos_ray.runner.sparelogs import ProcLog
 from sigmaos_ray.runner.spawntimes import SpawnTimes
 from sigmaos_ray.sessp import plain
+from sigmaos_ray.sessp.client import dialled_here_count
 from sigmaos_ray.sigmaclnt import rehearsal
 
 if TYPE_CHECKING:
@@ -52,13 +53,14 @@ def prepare() -> None:
     atexit.register(surroundings.close_clients)
 
 
-def main(fd: int, spare: SpareLog | None, base_modules: frozenset[str]) -> int:
-    """The process: ``fd`` is its end of the socket between it and its worker. Returns its exit code."""
+def main(fd: int, spare: SpareLog | None, base_modules: frozenset[str], *, reads: bool) -> int:
+    """The process: ``fd`` is its end of the socket between it and its worker. ``reads``: its proc will use files, most
+    likely. Returns its exit code."""
     log = ProcLog(spare)
     log.install()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
     _reseed()
-    _rehearse(sock, base_modules)
+    _rehearse(sock, base_modules, reads=reads)
     data = receive(sock)
     if data is None:  # there will be no proc
         return 0
@@ -102,6 +104,7 @@ class OwnProcess:
         self._sock = sock
         self._lease = ProcLease(self._spec.pid, sock)
         self._os_pid = os.getpid()
+        self._dialled_before_count = dialled_here_count()
 
     def begin(self, data: bytes) -> None:
         """This process becomes the proc's. ``data``: the ProcStart as it came."""
@@ -174,7 +177,7 @@ class OwnProcess:
         """How it ended."""
         message = _message_of(status)
         self._times.add_to(message)
-        return pb.ProcWord(done=message)
+        return pb.ProcWord(done=message, used_files=dialled_here_count() > self._dialled_before_count)
 
     def _send(self, word: pb.ProcWord) -> None:
         with contextlib.suppress(OSError):  # the worker is gone, and so will this process be
@@ -228,10 +231,10 @@ def _escaped(text: str) -> str:
 # -- before there is a proc
 
 
-def _rehearse(sock: socket.socket, base_modules: frozenset[str]) -> None:
+def _rehearse(sock: socket.socket, base_modules: frozenset[str], *, reads: bool) -> None:
     """Does what a proc will do, as far as it leaves no trace. A process that was forked shares its memory with others
     until it writes there, and each first write takes the system some time: it is taken now, while nobody waits."""
-    rehearsal.rehearse()
+    rehearsal.rehearse(reads=reads)
     process = OwnProcess(pb.ProcStart.FromString(_sample), sock, ProcLog(None), base_modules)
     process.settle_in(process.environment())
     status, _ = program.ended(_nothing, sys.argv)
@@ -252,7 +255,7 @@ def _warm_up() -> None:
     here, there = socket.socketpair()
     with here, there:
         for _ in range(_OFTEN):
-            _rehearse(here, frozenset())
+            _rehearse(here, frozenset(), reads=True)
     for name in os.environ.keys() - variables.keys():
         del os.environ[name]
     os.environ.update(variables)
