@@ -150,7 +150,7 @@ class FileServer:
         # Sessions before the port: closed first, it would cut the streams that the goodbyes go over.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._sessions.close(), drain_s)
-        self._plain.close()
+        await self._plain.close()
         await server.stop(grace=min(drain_s, 0.1))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.sessp_pb2 import Frames
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _log = debug.selector("SESSSRV")
 
 _PING = Frames(ping=True).SerializeToString()
+_TURNS_OF_AN_ACCEPT: Final = 3
+"""Of the loop: asyncio accepts, makes a transport of it, and tells its protocol."""
 _PONG = plain.message(Frames(pong=True).SerializeToString())
 
 
@@ -46,11 +48,18 @@ class PlainDoor:
     def _make(self) -> asyncio.Protocol:
         return _PlainConnection(self._sessions, self._connections, self._config)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Takes no more connections, and ends those that there are. May be repeated."""
-        for server in self._servers:
+        servers, self._servers = self._servers, []
+        loop = asyncio.get_running_loop()
+        for server in servers:
+            for listening in server.sockets:
+                loop.remove_reader(listening)
+        # What was just accepted is no connection yet, and asyncio leaks it if its server is closed meanwhile.
+        for _ in range(_TURNS_OF_AN_ACCEPT):
+            await asyncio.sleep(0)
+        for server in servers:
             server.close()
-        self._servers.clear()
         for connection in list(self._connections):
             connection.end()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import secrets
+import socket
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,8 @@ from rawwires import Over, PlainWire
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Request
 from sigmaos_ray.sessp import plain, wire
+from sigmaos_ray.sessp.plaindoor import PlainDoor
+from sigmaos_ray.sessp.server import SessionServer
 from sigmaos_ray.sigmap import DMNAMEDPIPE, OREAD, OWRITE
 
 if TYPE_CHECKING:
@@ -375,3 +379,26 @@ async def _send(each_sends: list[list[bytes]]) -> None:
 
 def test_any_bytes() -> None:
     quick(20)(_any_bytes)()
+
+
+# -- the end of a server
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_connection_that_comes_as_the_door_closes_is_ended(turns: int) -> None:
+    """However far the loop is with it: none is left open, and its client is told."""
+
+    def no_session(_session_id: int) -> Any:
+        raise AssertionError
+
+    door = PlainDoor(SessionServer(no_session, CONFIG), CONFIG)
+    host, _, port = (await door.open("127.0.0.1:0")).rpartition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.setblocking(False)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await door.close()
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionResetError):
+                assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
+    gc.collect()  # what is left open is told as it goes
