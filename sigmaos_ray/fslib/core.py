@@ -81,7 +81,7 @@ class FsCore:
         # First of all: what fails from here on, as its session ends, is not tried again.
         self.repeats.closed = True
         await self.mounts.close()
-        await self.fids.close()
+        await self.fids.close(is_waited_for=len(self.fds) > 0)
         await self.behind.close()
 
     # -- one message, without a walk

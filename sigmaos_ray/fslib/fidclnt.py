@@ -504,15 +504,16 @@ class FidClnt:
         if self._sessions.get(session.address) is session:
             del self._sessions[session.address]
 
-    async def close(self) -> None:
-        """Ends all sessions; the servers drop what the client held. Later calls are Unreachable."""
+    async def close(self, *, is_waited_for: bool = True) -> None:
+        """Ends all sessions; the servers drop what the client held. Later calls are Unreachable. ``is_waited_for``:
+        False if the client holds nothing whose end anybody sees; then this may return before it."""
         self._closed = True
         if self._dialling:
             await asyncio.wait(set(self._dialling.values()))
         sessions = list(self._sessions.values())
         if is_direct():
             for session in sessions:
-                session.close_here()
+                session.close_here(waits=is_waited_for)
             return
         self._sessions.clear()
         if sessions:

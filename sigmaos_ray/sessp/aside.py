@@ -105,6 +105,11 @@ def _connected_to(target: str, timeout_s: float) -> socket.socket:
     return unix
 
 
+def _check_accepted(welcome: Welcome) -> None:
+    if not welcome.accepted:
+        raise ConnectionRefusedError(str(wire.error_from_pb(welcome.error)))
+
+
 class AsideConnection:
     """One connection, for one thread at a time. ``close`` it, always after an error: what comes next may be the reply
     to a request that was given up."""
@@ -124,14 +129,22 @@ class AsideConnection:
         """Of replies that came here: they go with the next request."""
         self.is_ending = False
         """The server ends it."""
+        self._ahead = b""
+        """What goes out with the next message."""
+        self._on_welcome: Callable[[Welcome], None] | None = None
+        self._came_too = b""
+        """Behind the welcome."""
 
-    def greet(self, hello: Frames, ends_s: float) -> Welcome:
+    def greet(self, hello: Frames, ends_s: float) -> None:
         """Makes it one of a session. OSError if the server refuses."""
         self._send(plain.message(hello.SerializeToString()), ends_s)
-        welcome = self.receive(ends_s).welcome
-        if not welcome.accepted:
-            raise ConnectionRefusedError(str(wire.error_from_pb(welcome.error)))
-        return welcome
+        _check_accepted(self.receive(ends_s).welcome)
+
+    def greet_with_first(self, hello: Frames, on_welcome: Callable[[Welcome], None]) -> None:
+        """The same together with the first request. ``on_welcome`` is called as its reply is received, which fails by
+        OSError if the server refuses."""
+        self._ahead = plain.message(hello.SerializeToString())
+        self._on_welcome = on_welcome
 
     def send(self, request: Request, ends_s: float | None = None, on_slow: Callable[[], None] | None = None) -> None:
         """Sends a request, and the acknowledgements that wait here. Blocks for as long as the server does not take it,
@@ -149,6 +162,8 @@ class AsideConnection:
     def _send(
         self, rest: bytes | memoryview, ends_s: float | None = None, on_slow: Callable[[], None] | None = None
     ) -> None:
+        if self._ahead:
+            rest, self._ahead = self._ahead + rest, b""
         while (count := self._send_some(rest)) < len(rest):
             rest = memoryview(rest)[count:]
             if ends_s is not None and time.monotonic() >= ends_s:
@@ -166,8 +181,17 @@ class AsideConnection:
     def receive(self, ends_s: float | None, on_slow: Callable[[], None] | None = None) -> Frames:
         """Blocks for the next message. TimeoutError once that moment is over; OSError if the connection ends.
         ``on_slow``: called from time to time while this waits."""
+        on_welcome = self._on_welcome
+        if on_welcome is not None:
+            welcome = self._next(ends_s, on_slow).welcome
+            self._on_welcome = None
+            _check_accepted(welcome)
+            on_welcome(welcome)
+        return self._next(ends_s, on_slow)
+
+    def _next(self, ends_s: float | None, on_slow: Callable[[], None] | None) -> Frames:
         size = plain.SIZE.size
-        data = self._read(_READ_BYTES, ends_s, on_slow)
+        data, self._came_too = self._came_too or self._read(_READ_BYTES, ends_s, on_slow), b""
         while len(data) < size:
             data += self._read(_READ_BYTES, ends_s, on_slow)
         needed = size + plain.SIZE.unpack_from(data)[0]
@@ -175,8 +199,11 @@ class AsideConnection:
             raise ConnectionError(f"a message of {needed - size} bytes")
         if len(data) < needed:
             return wire.frames_from(self._rest(data, needed, ends_s, on_slow))
-        # Behind the reply that is waited for only the server's last words can come.
-        self.is_ending |= len(data) > needed
+        if len(data) > needed:
+            if self._on_welcome is not None:
+                self._came_too = data[needed:]
+            else:  # behind the reply that is waited for only the server's last words can come
+                self.is_ending = True
         return wire.frames_from(data[size:needed])
 
     def _rest(self, data: bytes, needed: int, ends_s: float | None, on_slow: Callable[[], None] | None) -> bytes:
@@ -213,11 +240,12 @@ class AsideConnection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
         self._read_wait_s = timeout_s
 
-    def say_bye(self, ends_s: float) -> None:
-        """Ends the session whose main connection this is; blocks until the server has read it, at most to that moment.
-        OSError."""
+    def say_bye(self, ends_s: float, *, waits: bool) -> None:
+        """Ends the session whose main connection this is. ``waits``: blocks until the server has read it, at most to
+        that moment. OSError."""
         self._send(_BYE, ends_s)
-        self.receive(ends_s)
+        if waits:
+            self.receive(ends_s)
 
     async def say_bye_on_loop(self, timeout_s: float) -> None:
         """The same, without blocking the running loop. It can only be closed afterwards."""
@@ -282,7 +310,7 @@ class AsidePool:
                 raise Elsewhere
             self._dialling_count += 1
         try:
-            connection, _ = self._dial(plain_targets(address, plain_address), self._hello)
+            connection = self._dial(plain_targets(address, plain_address))
         finally:
             with self._lock:
                 self._dialling_count -= 1
@@ -293,12 +321,20 @@ class AsidePool:
             self._all.add(connection)
         return connection
 
-    def open(self, address: str, hello: Frames) -> tuple[AsideConnection, Welcome]:
-        """Makes the session's main connection one of these, where it is a Unix socket. Elsewhere if it cannot be."""
-        connection, welcome = self._dial(plain_targets(address, ""), hello)
-        self._all.add(connection)
-        self._idle.append(connection)
-        return connection, welcome
+    def open(self, address: str, hello: Frames, on_welcome: Callable[[Welcome], None]) -> AsideConnection:
+        """Makes the session's main connection one of these, where it can be a Unix socket; Elsewhere if not. See
+        ``AsideConnection.greet_with_first``."""
+        for target in plain_targets(address, ""):
+            try:
+                connection = _unbound.take(target) or AsideConnection(target, self._config)
+            except OSError as error:
+                _log(f"no connection to {target!r}: {error}")
+                continue
+            connection.greet_with_first(hello, on_welcome)
+            self._all.add(connection)
+            self._idle.append(connection)
+            return connection
+        raise Elsewhere
 
     def take_out(self, connection: AsideConnection) -> bool:
         """It is the caller's from now on, if no thread uses it."""
@@ -310,7 +346,7 @@ class AsidePool:
             self._all.discard(connection)
         return True
 
-    def _dial(self, targets: list[str], hello: Frames) -> tuple[AsideConnection, Welcome]:
+    def _dial(self, targets: list[str]) -> AsideConnection:
         limits = self._config.session
         pause_s = limits.no_plain_pause_s
         for target in targets:
@@ -322,7 +358,7 @@ class AsidePool:
                     _log(f"no connection to {target!r}: {error}")
                     break
                 try:
-                    welcome = connection.greet(hello, time.monotonic() + limits.dial_timeout_s)
+                    connection.greet(self._hello, time.monotonic() + limits.dial_timeout_s)
                 except OSError as error:
                     _log(f"not bound: {error}")
                     connection.close()
@@ -334,7 +370,7 @@ class AsidePool:
                     connection.close()
                     raise
                 else:
-                    return connection, welcome
+                    return connection
         self._not_until_s = time.monotonic() + pause_s
         raise Elsewhere
 

@@ -140,7 +140,8 @@ class ClientSession:
             raise
 
     def dial_here(self, begin_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        """Opens the session in this thread, without a loop: for clients that make a few calls and are gone. Its main
+        """Opens the session in this thread, without a loop: for clients that make a few calls and are gone. The hello
+        goes out with the first request, which is to be one that may be made again in another session. Its main
         connection is a Unix socket, whose end tells itself, so nobody pings. As soon as something needs a loop,
         ``begin_loop`` gives it, from any thread, and the session goes on there over another connection, as after a
         loss. Elsewhere if it cannot be opened here; it is of no use then. Called once, instead of ``dial``."""
@@ -150,11 +151,12 @@ class ClientSession:
         keep_freed_memory()
         hello = self._state.hello()
         hello.hello.still = True
-        self._here, welcome = self._aside.open(self.address, hello)
-        if not self._state.welcomed(welcome):
-            self._aside.close(keep=False)
-            raise Elsewhere
+        self._here = self._aside.open(self.address, hello, self._welcomed_here)
         self._begin_loop = begin_loop
+
+    def _welcomed_here(self, welcome: Welcome) -> None:
+        if not self._state.welcomed(welcome):
+            raise ConnectionError("another life of the server")
         self.plain_address = self.plain_address or welcome.plain
         self._kind = PLAIN
         _log(f"{self.address}: over {PLAIN}, without a loop")
@@ -373,15 +375,16 @@ class ClientSession:
         self._end(serr.Unreachable(self.address, "session closed"))
         await self._stop_owner()
 
-    def close_here(self) -> None:
-        """Does as ``close`` in this thread, for a session that is on no loop. Elsewhere if it is, or is in use."""
+    def close_here(self, *, waits: bool) -> None:
+        """Does as ``close`` in this thread, for a session that is on no loop. Elsewhere if it is, or is in use.
+        ``waits``: until the server has ended it."""
         here = self._here
         if here is None or self._state.outstanding_count or not self._aside.take_out(here):
             raise Elsewhere
         self._here = None
         self.is_closing = True
         with contextlib.suppress(OSError, serr.UnknownMsg):
-            here.say_bye(time.monotonic() + self._config.session.goodbye_read_s)
+            here.say_bye(time.monotonic() + self._config.session.goodbye_read_s, waits=waits)
         here.close()
         self._aside.close(keep=True)
         self._end(serr.Unreachable(self.address, "session closed"))

@@ -19,7 +19,7 @@ from sigmaos_ray.config import LOCAL, ProcEnv
 from sigmaos_ray.procclnt import lease
 from sigmaos_ray.sessp.plaindoor import _PlainConnection
 from sigmaos_ray.sigmaclnt import close_all, rehearsal
-from sigmaos_ray.sigmap import OREAD, Endpoint
+from sigmaos_ray.sigmap import OREAD, OWRITE, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,8 +80,15 @@ def test_files_without_a_loop_from_the_first_call_to_the_close(server: ServerThr
         assert sc.read(fd, 10) == b"one"
         sc.close_fd(fd)
         assert connections(server) == {"main": 1}
-    assert connections(server) == {}, "the server has read the goodbye"
+    until(lambda: connections(server) == {})
     assert threading.active_count() == threads_count
+
+
+@pytest.mark.usefixtures("no_loop")
+def test_what_is_open_is_closed_when_the_close_returns(server: ServerThread) -> None:
+    with clnt_of(server) as sc:
+        sc.create("name/f", 0o777, OWRITE)
+    assert connections(server) == {}
 
 
 def test_what_needs_the_loop_takes_the_session_there(server: ServerThread) -> None:
@@ -153,15 +160,34 @@ def test_a_server_that_went_meanwhile_is_noticed_before_anything_is_sent(
     server: ServerThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unreachable, which says that it did not run: not the IOErr of a fate that nobody knows."""
-    impatient = msgspec.structs.replace(LOCAL, walk=msgspec.structs.replace(LOCAL.walk, patience_s=0.1))
-    monkeypatch.setitem(config.PRESETS, "local", impatient)
-    monkeypatch.setenv("SIGMAOS_CONFIG", "local")
+    be_impatient(monkeypatch)
     sc = clnt_of(server)
     sc.put_file("name/f", b"one")
     server.stop_serving()
     with pytest.raises(serr.Unreachable):
         sc.put_file("name/f", b"two")
     sc.close()
+
+
+def be_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    impatient = msgspec.structs.replace(LOCAL, walk=msgspec.structs.replace(LOCAL.walk, patience_s=0.1))
+    monkeypatch.setitem(config.PRESETS, "local", impatient)
+    monkeypatch.setenv("SIGMAOS_CONFIG", "local")
+
+
+def test_a_server_that_takes_no_more_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its refusal comes together with the answer to the first request, which did not run."""
+    full: Config = msgspec.structs.replace(LOCAL, session=msgspec.structs.replace(LOCAL.session, sessions_max=1))
+    be_impatient(monkeypatch)
+    with ServerThread(full) as server, clnt_of(server) as second:
+        with clnt_of(server) as first:
+            first.put_file("name/f", b"one")
+            with pytest.raises(serr.Unreachable):
+                second.put_file("name/f", b"two")
+            assert first.get_file("name/f") == b"one"
+        until(lambda: connections(server) == {})
+        second.put_file("name/f", b"two")
+        assert second.get_file("name/f") == b"two"
 
 
 def test_a_forked_child_leaves_its_parents_session_alone(server: ServerThread) -> None:
