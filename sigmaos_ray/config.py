@@ -428,6 +428,10 @@ class Workers(msgspec.Struct, frozen=True):
     """A process of a proc that ended before it had one is replaced so many times, then the proc has none."""
     program_templates_max: int = 4
     """Programs whose modules a worker keeps imported; those used last."""
+    programs_refused_max: int = 256
+    """Programs of which a worker remembers that they can have no template."""
+    refused_again_s: float = 30.0
+    """How long it does so, where it is not known which files would have to change."""
     import_timeout_s: float = 20.0
     """A program whose modules take longer to import has no template; each of its procs imports them."""
     executables_kept_max: int = 64

@@ -27,7 +27,9 @@ def end_program(modules: Iterable[str]) -> None:
     raises: what a program does wrong so late is printed."""
     _told(threading._shutdown)  # type: ignore[attr-defined]  # what the interpreter calls at its end
     _told(atexit._run_exitfuncs)
-    _told(lambda: _drop(modules))
+    # Not beside daemons, which an interpreter that ends would not let run on: they would find nothing there any more.
+    if threading.active_count() == 1:
+        _told(lambda: _drop(modules))
     end_quietly()
 
 

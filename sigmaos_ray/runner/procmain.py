@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 import os
 import socket
 import sys
@@ -44,6 +45,8 @@ _keepers_modules: frozenset[str] = frozenset()
 
 def prepare() -> None:
     """In the keeper: imports what a typical proc needs, once for all of them."""
+    with contextlib.suppress(ImportError):  # then nobody sends functions, whose pickles import it
+        importlib.import_module("cloudpickle")
     program.look_for_entry_points()
     priority.prepare()
     _warm_up()

@@ -55,7 +55,7 @@ class Templates:
         self._bare: TemplateLink | None = None
         self._links: set[TemplateLink] = set()
         """All but the keeper's."""
-        self._programs = Programs(self._limits.program_templates_max)
+        self._programs = Programs(self._limits)
         self._opening = asyncio.Lock()
         self._is_closed = False
         self._counts = {"bare": 0, "program": 0, "keepers": 0}
@@ -111,12 +111,8 @@ class Templates:
         return process
 
     def _on_begun(self, link: TemplateLink) -> None:
-        if (
-            link.waiting is None
-            and not link.is_gone
-            and not self._is_closed
-            and self._programs.is_used(link, self._bare)
-        ):
+        is_used = link is self._bare or self._programs.is_used(link)
+        if is_used and link.waiting is None and not link.is_gone and not self._is_closed:
             self._fork_ahead(link)
 
     # -- taking one
@@ -159,10 +155,13 @@ class Templates:
 
     def _on_loaded(self, spec: pb.ProcSpec, modules: list[str]) -> None:
         """A proc had to import modules: the next one of its program need not."""
-        if self._is_closed or self._keeper is None or not self._programs.wants(spec):
+        if self._is_closed or self._keeper is None or self._keeper.is_gone:
             return
-        link = self._fork_template(modules, "" if spec.pickled else spec.program)
-        self._retire(self._programs.add(spec, link))
+        wanted = self._programs.wanted(spec, modules)
+        if not wanted:
+            return
+        link = self._fork_template(wanted, "" if spec.pickled else spec.program)
+        self._retire(self._programs.add(spec, link, wanted))
         timer = asyncio.get_running_loop().call_later(self._limits.import_timeout_s, self._on_slow, link)
         link.ready.add_done_callback(lambda ready: self._on_ready(link, ready, timer))
 
@@ -173,7 +172,10 @@ class Templates:
     def _on_ready(self, link: TemplateLink, ready: asyncio.Future[Ready], timer: asyncio.TimerHandle) -> None:
         timer.cancel()
         if ready.cancelled():
-            self._programs.refuse(link, "it ended as it imported its modules", {})
+            if self._keeper is None or self._keeper.is_gone:
+                self._programs.forget(link)
+            else:
+                self._programs.refuse(link, "it ended as it imported its modules", {})
             return
         word = ready.result()
         if word.refusal:
@@ -189,7 +191,8 @@ class Templates:
     # -- ends
 
     def _on_gone(self, link: TemplateLink) -> None:
-        self._programs.forget(link)
+        if link.ready.done() and not link.ready.cancelled():
+            self._programs.forget(link)
         if link.is_lost:
             self._links.discard(link)
         elif self._keeper is None or self._keeper.is_gone:

@@ -257,6 +257,38 @@ def test_a_run_that_is_cancelled_kills_the_proc(lease: Lease, tmp_path: Path) ->
     assert "ended: signal: killed" in running.log()
 
 
+def test_a_proc_that_writes_to_its_lease_itself(lease: Lease) -> None:
+    def main() -> None:
+        from sigmaos_ray.procclnt import lease
+
+        own = lease.installed()
+        assert own is not None
+        own._socket.sendall(b"\xff" * 1000)
+        time.sleep(1000)
+
+    assert lease.status(main) == Status.crash("signal: killed")
+
+
+def test_much_data(lease: Lease) -> None:
+    assert lease.status(lambda: "x" * 5_000_000).data == "x" * 5_000_000
+
+
+def test_daemons_that_run_on_print_nothing(lease: Lease) -> None:
+    def main() -> None:
+        import threading
+
+        def spin() -> None:
+            while True:
+                time.sleep(0)
+
+        for _ in range(3):
+            threading.Thread(target=spin, daemon=True).start()
+
+    running = lease.begin(main)
+    assert running.result() == Status.ok()
+    assert running.log() == ""
+
+
 def test_stages_are_stamped(lease: Lease) -> None:
     running = lease.begin(lambda: time.sleep(0.01))
     running.result()

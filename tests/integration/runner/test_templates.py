@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import colorsys
 import os
+import sched as chunk
 import signal
 import time
 from pathlib import Path
@@ -119,19 +121,64 @@ def test_what_a_fork_would_not_hand_on_is_imported_by_each_proc(
     assert lease.templates.report()["program"] == before
 
 
+ONLY_IN_A_TEMPLATE = "import os, time\nif 'SIGMACONFIG' not in os.environ: {}\ndef main(argv): return 1\n"
+
+
 def test_imports_that_do_not_end_are_given_up(own_lease: Callable[..., Lease], folder: Path) -> None:
-    text = (
-        "import time\nfrom pathlib import Path\nflag = Path(__file__).with_name('flag')\n"
-        "if flag.exists(): time.sleep(1000)\n"
-        "def main(argv): return flag.touch()\n"
-    )
-    write(folder, text)
+    write(folder, ONLY_IN_A_TEMPLATE.format("time.sleep(1000)"))
     lease = own_lease()
     lease.templates._limits = msgspec.structs.replace(lease.templates._limits, import_timeout_s=0.5)
     warm(lease, "prog")
     assert "too long" in program_state(lease, "prog")
-    (folder / "flag").unlink()
-    assert lease.status("prog").is_ok()
+    assert lease.status("prog").data == 1
+
+
+def test_imports_that_end_the_template_are_given_up(own_lease: Callable[..., Lease], folder: Path) -> None:
+    write(folder, ONLY_IN_A_TEMPLATE.format("os._exit(3)"))
+    lease = own_lease()
+    warm(lease, "prog")
+    assert "ended" in program_state(lease, "prog")
+    for number in range(6):  # what has none takes no room of those that have
+        warm(lease, write(folder, "print('x')\ndef main(argv): return 1\n", f"printing{number}"))
+    assert "ended" in program_state(lease, "prog")
+    again = msgspec.structs.replace(lease.templates._limits, refused_again_s=0.0)
+    lease.templates._programs._limits = again
+    write(folder, "def main(argv): return 1\n")
+    lease.status("prog")
+    wait_for(lambda: program_state(lease, "prog") == "ready")
+
+
+def test_functions_of_one_name_share_a_template(own_lease: Callable[..., Lease], folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / f"{name}.py").write_text(f"import colorsys\nvalue = '{name}'\n")
+
+    def make(name: str, number: int) -> Callable[[], Any]:
+        def run() -> Any:
+            import importlib
+
+            return [importlib.import_module(name).value, number]
+
+        return run
+
+    lease = own_lease()
+    assert [lease.status(make("one", number)).data for number in range(3)] == [["one", n] for n in range(3)]
+    assert lease.templates.report()["templates"] == 1, "what a function imports as it runs is its own affair"
+
+
+def test_functions_that_need_modules_find_them_imported(own_lease: Callable[..., Lease], folder: Path) -> None:
+    lease = own_lease()
+
+    def make(number: int) -> Callable[[], Any]:
+        return lambda: [colorsys.rgb_to_hsv(0, 0, number)[2], number]
+
+    for number in range(4):
+        assert lease.status(make(number)).data == [number, number]
+        wait_for(lambda: program_state(lease, "lambda") == "ready")
+    assert lease.templates.report()["program"] == 3
+    assert lease.status(lambda: chunk.__name__).data == "sched"
+    wait_for(lambda: program_state(lease, "lambda") == "ready")
+    assert lease.status(make(1)).data == [1, 1]
+    assert lease.templates.report()["program"] == 5
 
 
 def test_libraries_are_imported_ahead(own_lease: Callable[..., Lease], folder: Path) -> None:
