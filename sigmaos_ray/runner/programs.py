@@ -116,7 +116,14 @@ class Programs:
             entry.link, entry.refusal, entry.files, entry.refused_s = None, why, files, time.monotonic()
 
     def forget(self, link: TemplateLink) -> None:
-        """It has ended; the next proc of its program has another one made."""
+        """It has ended; the next proc of its program has another one made. One that is not ready yet may still be
+        refused."""
+        for key, entry in list(self._entries.items()):
+            if entry.link is link and entry.is_ready:
+                del self._entries[key]
+
+    def drop(self, link: TemplateLink) -> None:
+        """It ended, and not by its own doing: the same, also for one that is not ready."""
         for key, entry in list(self._entries.items()):
             if entry.link is link:
                 del self._entries[key]

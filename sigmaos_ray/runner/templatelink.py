@@ -123,15 +123,19 @@ class TemplateLink:
     # -- words
 
     def _on_readable(self) -> None:
+        if self._receive() is False:
+            self.close()
+            self.is_gone = True
+            self._gone(self)
+
+    def _receive(self) -> bool | None:
+        """Takes in what it said; None if it has said nothing, false if it never will."""
         try:
             data = self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            return
+            return None
         except OSError:
             data = b""
-        if not data:
-            self._on_gone()
-            return
         for content in self._cutter.cut(data):
             word = decode_word(content)
             if isinstance(word, Forked | Unforked):
@@ -140,6 +144,7 @@ class TemplateLink:
                 self.on_ended(word.os_pid, word.wait_status)
             elif not self.ready.done():
                 self.ready.set_result(word)
+        return bool(data)
 
     def _on_forked(self, word: Forked | Unforked) -> None:
         forked = self._forking.pop(word.number)
@@ -163,17 +168,14 @@ class TemplateLink:
             self._ended(os_pid, wait_status)
         return ended is not None
 
-    def _on_gone(self) -> None:
-        self.close()
-        self.is_gone = True
-        self._gone(self)
-
     def lost(self) -> None:
         """It has ended, and nobody will tell any more how its processes did. May be repeated."""
         if self.is_lost:
             return
-        self.close()
         self.is_gone = self.is_lost = True
+        while self._receive():  # its last words, which another one's may have overtaken
+            continue
+        self.close()
         self.ready.cancel()
         for left in (*self._processes.values(), *self._forking.values()):
             if isinstance(left, ProcProcess):

@@ -173,7 +173,7 @@ class Templates:
         timer.cancel()
         if ready.cancelled():
             if self._keeper is None or self._keeper.is_gone:
-                self._programs.forget(link)
+                self._programs.drop(link)
             else:
                 self._programs.refuse(link, "it ended as it imported its modules", {})
             return
@@ -181,6 +181,8 @@ class Templates:
         if word.refusal:
             _log(f"no template: {word.refusal}")
             self._programs.refuse(link, word.refusal, word.files)
+        elif link.is_gone:
+            self._programs.drop(link)
         elif self._programs.ready(link, word.files):
             self._fork_ahead(link)
 
@@ -191,8 +193,7 @@ class Templates:
     # -- ends
 
     def _on_gone(self, link: TemplateLink) -> None:
-        if link.ready.done() and not link.ready.cancelled():
-            self._programs.forget(link)
+        self._programs.forget(link)
         if link.is_lost:
             self._links.discard(link)
         elif self._keeper is None or self._keeper.is_gone:
