@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import contextlib
 import os
 import sched as chunk
 import signal
@@ -312,7 +313,8 @@ def test_whichever_is_killed_nothing_is_left_and_all_goes_on(
     if which != "both":  # its orphan is nobody's then that this worker would know
         assert not OsProcess.of(child)
     else:
-        os.kill(child, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
     assert lease.status(os.getpid).is_ok()
     assert len(_templates()) <= 6
 
