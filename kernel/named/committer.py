@@ -220,7 +220,7 @@ class Committer:
             return False
         try:
             marker, compare, then = self._prepared(batch)
-        except serr.SigmaError:
+        except Exception:  # noqa: BLE001  # the task meets it again, and tells those who wait
             return False
         is_sent = self._etcd.begin_transaction(
             compare, then, lambda outcome: self._ended(batch, _Tried(marker, outcome))
