@@ -34,6 +34,7 @@ _log = debug.selector("SESSCLNT")
 _BYE: Final = plain.message(Frames(bye=True).SerializeToString())
 _UNBIND: Final = plain.message(Frames(unbind=True).SerializeToString())
 _READ_BYTES: Final = 1 << 16
+_LOOK: Final = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)  # an enum would be made of it in each call
 _JOINED_BYTES_MAX: Final = 1 << 14
 """Of a request that is copied behind its length, instead of sent apart from it."""
 _TIMEVAL: Final = Struct("@ll")
@@ -267,7 +268,7 @@ class AsideConnection:
     def is_clean(self) -> bool:
         """True if nothing has come that nobody read: neither a message nor the end."""
         try:
-            self._socket.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+            self._socket.recv(1, _LOOK)
         except BlockingIOError:
             return True
         except OSError:
