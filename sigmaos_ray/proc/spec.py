@@ -21,6 +21,7 @@ Program: TypeAlias = str | Callable[..., object]
 ``sigmaos.programs``), ``"pkg.module"``, the pathname of an executable (``"name/ux/~local/bin/x"``, with the parent's
 ``~local``), or a function."""
 
+_NO_FUNCTION: Final = callables.ShippedFunction(b"", "")
 _PROGRAM_TEXT: Final = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*)*")
 
 
@@ -47,9 +48,7 @@ class Proc:
         reuse: bool = False,
         kernels: Sequence[str] = (),
     ) -> None:
-        self.program, self.pickled = _program(program)
-        self.source = callables.source_of(program) if callable(program) else ""
-        """Of a function that travels by name: the file that workers need."""
+        self.program, (self.pickled, self.source) = _program(program)
         self.args = _strings("args", args)
         self.env = _environment(env or {})
         self.mcpu = _amount("mcpu", mcpu)
@@ -97,14 +96,14 @@ def check_pid(pid: object) -> None:
         raise serr.Inval(pid, f"pid: {reason}")
 
 
-def _program(program: object) -> tuple[str, bytes]:
-    """A program's name, and its pickle if it is a function."""
+def _program(program: object) -> tuple[str, callables.ShippedFunction]:
+    """A program's name, and if it is a function, that on its way."""
     if isinstance(program, str):
         if "/" in program:
-            return _pathname(program), b""
+            return _pathname(program), _NO_FUNCTION
         if not _PROGRAM_TEXT.fullmatch(program):
             raise serr.Inval(program, "program: not the name of a module")
-        return program, b""
+        return program, _NO_FUNCTION
     if not callable(program):
         raise serr.Inval(repr(program), f"program: neither a name nor a function, but {type(program).__name__}")
     name = str(getattr(program, "__name__", type(program).__name__))

@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import serr
-from sigmaos_ray.proc import Status, callables
+from sigmaos_ray.proc import Status, callables, carried
 from sigmaos_ray.proc.names import module_names
 from sigmaos_ray.runner import proclog
 
@@ -32,6 +32,7 @@ class NoProgram(Exception):  # told to the parent as it is
 
 def load(spec: pb.ProcSpec) -> Callable[..., object]:
     """What runs the program. NoProgram says why there is nothing."""
+    carried.withdraw()
     if spec.pickled:
         try:
             return callables.loads(spec.pickled)

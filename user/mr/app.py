@@ -122,7 +122,7 @@ def ship(app: str | App | types.ModuleType, near: Path | None = None) -> AnyShip
     """Makes an app ready to travel, and loads it once, so that its mistakes show here: Inval says which. A text is
     ``wc``, ``grep``, the name of a module, or a file ``*.py``, relative to the directory ``near``."""
     if isinstance(app, App):
-        return Pickled(app.name, callables.dumps(_Maker(app), app.name))
+        return Pickled(app.name, callables.dumps(_Maker(app), app.name).data)
     if isinstance(app, types.ModuleType):
         return ship(App.of(app, app.__name__))
     shipped: AnyShipped
