@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+
+import pytest
 
 from sigmaos_ray import Proc
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.procclnt.spawning import Load, child_spec, in_turns, least_loaded, with_room
 
-if TYPE_CHECKING:
-    import pytest
-
 PARENT = ProcEnv(pid="parent", realm="red", debug="TEST;", perf="TEST_CPU;", fail='{"events": {}}')
+
+
+@pytest.fixture(autouse=True)
+def _no_forced_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process may have one."""
+    monkeypatch.delenv("SIGMAOS_TRANSPORT", raising=False)
 
 
 def test_a_child_has_what_its_parent_has() -> None:
