@@ -321,6 +321,8 @@ class Procs(msgspec.Struct, frozen=True):
     """A schedd that takes longer to tell its load is not considered, if others do tell."""
     collect_pause_s: float = 0.002
     """How long the word that a status was taken waits for others to travel with."""
+    taken_pause_s: float = 0.05
+    """The same, of a status that a thread took by itself: its next spawn takes the word along."""
     interrupt_s: float = 30.0
     """How long a blocking call that is interrupted waits for what it began to end: procs are given some seconds."""
     package_bytes_max: int = 240 << 20
@@ -354,6 +356,11 @@ class Scheduling(msgspec.Struct, frozen=True):
     lease_work_s: float = 2.0
     """So long after it began a lease ends with its proc, and another one is asked for: others that use Ray, and other
     realms, get their turn. Longer than Ray itself leaves a worker with whom has it."""
+    lease_break_s: float = 0.25
+    """How long leases wait for each other to end, before others are asked for: what else uses Ray may need more than
+    one of them had."""
+    lease_pause_s: float = 0.02
+    """How long none is asked for once all have ended: Ray gives their cores to whom it likes meanwhile."""
     lease_failures_max: int = 10
     """Leases in a row whose workers die before they come: then a proc that waits for one is told so."""
     handed_max: int = 5

@@ -268,7 +268,7 @@ class _Running:
         self.proc = pb.LeasedProc(pid=got.proc.pid, number=got.number)
         self._process: ProcProcess | None = None
         self._is_evicted = self._is_killed = self._is_noticed = False
-        self._waits_count = 0
+        self._waits_count = self._waiting_count = 0
 
     async def run(self, process: ProcProcess) -> pb.ProcStatus:
         """Returns how it ended."""
@@ -327,10 +327,12 @@ class _Running:
         """For other procs. One that reserved cores keeps them."""
         if self._spec.mcpu > 0:
             return
-        if waits:
+        # Each process of a proc tells of its own: the core is lent while any of them waits.
+        before, self._waiting_count = self._waiting_count, max(self._waiting_count + (1 if waits else -1), 0)
+        if before == 0 and waits:
             self._waits_count += 1
             self._serving.park(self.number, self._waits_count)
-        else:
+        elif before == 1 and not waits:
             self._tell(wait_over=self._waits_count)
 
 

@@ -98,6 +98,11 @@ class LeaseBook:
         self._asked_count = 0
         self._came_count = 0
         self._over: list[LeaseInstruction] = []
+        self._break_ends_s: float | None = None
+        """While leases go home and none is asked for: of cores that become free one by one Ray could never make up the
+        larger part that somebody else waits for."""
+        self._is_empty = False
+        """All of them have, in this break."""
 
     # -- procs
 
@@ -152,12 +157,22 @@ class LeaseBook:
         if runner is not None:
             lease.runner = runner
         self._free(lease)
-        if now_s - lease.came_s >= self._limits.lease_work_s or (lease.needs.mcpu and lease.phase is LeasePhase.BUSY):
-            # Ray's other users get their turn; and what was reserved for one proc is free with its end.
+        if self._goes_home(lease, now_s):
             self._end(lease)
             return
         lease.idle_since_s = now_s
         self._move(lease, LeasePhase.IDLE)
+
+    def _goes_home(self, lease: WorkerLease, now_s: float) -> bool:
+        """Whether it ends now, though procs may wait: Ray's other users get their turn."""
+        if lease.needs.mcpu and lease.phase is LeasePhase.BUSY:
+            return True  # what was reserved for one proc is free with its end
+        has_worked = now_s - lease.came_s >= self._limits.lease_work_s
+        if not lease.needs.is_plain:
+            return has_worked
+        if has_worked and self._break_ends_s is None:
+            self._break_ends_s = now_s + self._limits.lease_break_s
+        return self._break_ends_s is not None
 
     def freed(self, lease: WorkerLease) -> None:
         """Its proc has ended, and is its no more."""
@@ -186,6 +201,8 @@ class LeaseBook:
     def due(self, now_s: float) -> list[LeaseInstruction]:
         """What follows from the changes since the last time."""
         due, self._over = self._over, []
+        if self._break_ends_s is not None:
+            self._have_break(self._break_ends_s, now_s, due)
         self._shrink(now_s, due)
         for group in list(self._groups.values()):
             self._hand_out(group, now_s, due)
@@ -193,7 +210,8 @@ class LeaseBook:
         for group in list(self._groups.values()):
             if not group.needs.is_plain:
                 self._ask_each(group, due)
-        self._ask_in_turn(now_s, due)
+        if self._break_ends_s is None:
+            self._ask_in_turn(now_s, due)
         due += self._over
         self._over = []
         for needs in [needs for needs, group in self._groups.items() if not group]:
@@ -203,7 +221,26 @@ class LeaseBook:
     def next_look_s(self) -> float | None:
         """When ``due`` would find something though nothing changed; None: never."""
         idle = [lease.idle_since_s for group in self._groups.values() for lease in group.idle]
-        return min(idle) + self._limits.lease_idle_s if idle else None
+        looks = [] if self._break_ends_s is None else [self._break_ends_s]
+        if idle:
+            looks.append(min(idle) + self._limits.lease_idle_s)
+        return min(looks, default=None)
+
+    def _have_break(self, ends_s: float, now_s: float, due: list[LeaseInstruction]) -> None:
+        """Leases go home as their procs end; the break ends a moment after the last one has, or when it has taken too
+        long."""
+        for group in self._plain_groups():
+            for lease in list(group.asked):
+                due.append(Cancel(lease))
+                self._drop(lease)
+            for lease in list(group.idle):
+                self._end(lease)
+        is_empty = not any(group.holding_count() for group in self._plain_groups())
+        if is_empty and not self._is_empty:
+            ends_s = self._break_ends_s = min(ends_s, now_s + self._limits.lease_pause_s)
+        self._is_empty = is_empty
+        if now_s >= ends_s:
+            self._break_ends_s, self._is_empty = None, False
 
     def _hand_out(self, group: _Group, now_s: float, due: list[LeaseInstruction]) -> None:
         group.is_lively = False

@@ -76,10 +76,10 @@ class NodeProcs(LeaseListener):
         self.leasing = Leasing(context, node, float(os.cpu_count() or 1), self)
 
     def warm_up(self, count: int | None = None) -> None:
-        """Gets so many workers ready; without a number, as many as run best-effort procs at a time. Does not wait."""
+        """Gets so many workers ready; without a number, as many as Ray keeps while they idle: one for each core. Does
+        not wait."""
         if self.leasing is not None:
-            slots = (os.cpu_count() or 1) * self._limits.be_per_core
-            self.leasing.warm_up(count or min(slots, self._limits.warm_max))
+            self.leasing.warm_up(count or min(os.cpu_count() or 1, self._limits.warm_max))
 
     async def first_lease(self) -> None:
         """Returns once a worker has come."""

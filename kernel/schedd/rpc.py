@@ -30,6 +30,8 @@ class Schedd:
 
     @immediate
     def Spawn(self, ctx: RpcContext, request: pb.SpawnRequest) -> pb.SpawnReply:
+        if request.collected:
+            self._procs.table.collect_all(request.collected, request.proc.parent_pid)
         return pb.SpawnReply(kernel_id=self._procs.spawn(request.proc))
 
     @immediate

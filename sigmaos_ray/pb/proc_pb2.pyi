@@ -88,10 +88,12 @@ class ProcTimes(_message.Message):
     def __init__(self, worker_s: _Optional[float] = ..., main_s: _Optional[float] = ..., ended_s: _Optional[float] = ...) -> None: ...
 
 class SpawnRequest(_message.Message):
-    __slots__ = ("proc",)
+    __slots__ = ("proc", "collected")
     PROC_FIELD_NUMBER: _ClassVar[int]
+    COLLECTED_FIELD_NUMBER: _ClassVar[int]
     proc: ProcSpec
-    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ...) -> None: ...
+    collected: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., collected: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SpawnReply(_message.Message):
     __slots__ = ("kernel_id",)

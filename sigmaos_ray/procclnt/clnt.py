@@ -27,6 +27,7 @@ from sigmaos_ray.procclnt.lookout import Lookout
 from sigmaos_ray.procclnt.placing import Placing
 from sigmaos_ray.procclnt.shipping import Shipping
 from sigmaos_ray.procclnt.spawning import Load
+from sigmaos_ray.procclnt.taken import Taken
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.aside import is_direct, leave_if_direct
@@ -64,6 +65,9 @@ class AsyncProcClnt:
         self._is_homeless = not self._env.schedd_id and not self._env.kernel_id
         self._channels: dict[str, AsyncRPCClnt] = {}
         self._schedd_of: dict[Tpid, str] = {}
+        self._of_threads: set[Tpid] = set()
+        """Those of it that threads spawned by themselves, and nobody waits for on the loop yet."""
+        self.taken = Taken()
         self._limits = config.current().procs
         self._exits = Exits(self._limits)
         self._lookout = Lookout(AsyncDirCache(sc, SCHEDD), self._limits, self._abandon)
@@ -96,6 +100,62 @@ class AsyncProcClnt:
             _lat(f"{proc.pid} {proc.program}: client {took_ms:.3f} ms until the schedd had it")
         return proc.pid
 
+    # -- for threads that spawn and wait by themselves: ``ThreadCalls``
+
+    @property
+    def pid(self) -> Tpid:
+        return self._env.pid
+
+    def plain_home(self, proc: Proc) -> str | None:
+        """The schedd that a proc goes to, where nothing has to be asked for that; None otherwise. Closed after
+        ``exited``."""
+        self._check_may_spawn(proc)
+        if proc.kernels or self._is_homeless or "/~local/" in proc.program or self._collector.is_untold(proc.pid):
+            return None
+        return self._near if self._shipping.known_package_for(proc, self._near) is not None else None
+
+    def plain_spec(self, proc: Proc) -> pb.ProcSpec:
+        """What that schedd gets."""
+        spec = spawning.child_spec(proc, self._env)
+        spec.package = self._shipping.known_package_for(proc, self._near) or ""
+        return spec
+
+    def open_rpc(self, kernel: str) -> AsyncRPCClnt | None:
+        """None if a call would first have to open it."""
+        return self._channels[kernel] if self._is_open(kernel) else None
+
+    def spawned_by_thread(self, pid: Tpid, kernel: str) -> None:
+        self._schedd_of[pid] = kernel
+        self._of_threads.add(pid)
+
+    def schedd_of_threads_proc(self, pid: Tpid) -> str | None:
+        """None for a proc that the loop has to do with."""
+        return self._schedd_of.get(pid) if pid in self._of_threads else None
+
+    def taken_by_thread(self, pid: Tpid) -> bool:
+        """Whether this is the first to get its status."""
+        self._of_threads.discard(pid)
+        return self._schedd_of.pop(pid, None) is not None
+
+    def tell_taken(self, kernel: str, pids: list[Tpid]) -> None:
+        """A schedd is to forget these soon."""
+        rpc = self._channels.get(kernel)
+        channel = rpc.channel if rpc is not None else None
+        # Without a channel there is no session: the schedd, or its word on these procs, is gone.
+        if channel is not None and self.taken.add(kernel, pids):
+            channel.fid.session.on_loop(self._watch_taken)
+
+    def _watch_taken(self) -> None:
+        asyncio.get_running_loop().call_later(self._limits.taken_pause_s, self._tell_taken)
+
+    def _tell_taken(self) -> None:
+        self._collector.taken_by_threads(self.taken.all())
+
+    async def _collected(self) -> None:
+        """Returns when schedds have forgotten what was taken: for calls that would show it."""
+        self._tell_taken()
+        await self._collector.now()
+
     def _check_may_spawn(self, proc: Proc) -> None:
         if self._exited:
             raise serr.Closed(proc.pid, "the proc has exited, and cannot spawn")
@@ -126,6 +186,7 @@ class AsyncProcClnt:
         return bool(spec.package) and not self._env.package
 
     async def _hand_over_once(self, kernel: str, spec: pb.ProcSpec) -> None:
+        self._tell_taken()
         await self._collector.before(spec.pid)
         with self._expecting(kernel, [spec.pid]):
             await self._spawn(kernel, spec)
@@ -155,10 +216,10 @@ class AsyncProcClnt:
             self._lookout.leads_to(kernel, reply.kernel_id)
         except serr.IOErr:
             # Sent, fate unknown. Not again: a schedd that took the place of a dead one would run the proc twice.
-            if not await self._has(kernel, spec.pid):
+            if not await self.has(kernel, spec.pid):
                 raise
 
-    async def _has(self, kernel: str, pid: Tpid) -> bool:
+    async def has(self, kernel: str, pid: Tpid) -> bool:
         """Whether the schedd that answers now knows a proc."""
         try:
             await self._call(kernel, "WaitStart", self._request(pid, 0.0), pb.EmptyReply)
@@ -224,6 +285,7 @@ class AsyncProcClnt:
         for number, proc in procs.items():
             try:
                 specs[number] = await self._spec_for(kernel, proc)
+                self._tell_taken()
                 await self._collector.before(proc.pid)
             except serr.SigmaError as error:
                 errors[number] = error
@@ -236,7 +298,7 @@ class AsyncProcClnt:
             with self._expecting(kernel, [spec.pid for spec in specs.values()]):
                 reply = await self._call(kernel, "SpawnBurst", request, pb.SpawnBurstReply)
         except serr.IOErr as error:  # sent, fate unknown, as in _spawn
-            return {number: error for number, spec in specs.items() if not await self._has(kernel, spec.pid)}
+            return {number: error for number, spec in specs.items() if not await self.has(kernel, spec.pid)}
         self._lookout.leads_to(kernel, reply.kernel_id or kernel)
         refused = {numbers[refusal.index]: wire.error_from_pb(refusal.error) for refusal in reply.refused}
         for number in refused:
@@ -262,7 +324,7 @@ class AsyncProcClnt:
         that is unknown or collected; Timeout leaves the status for the next wait."""
         # These ask the schedd itself, which still shows for a moment what was taken here.
         if peek or (timeout_s is not None and timeout_s <= 0):
-            await self._collector.now()
+            await self._collected()
             with parking.waiting():
                 reply = await self._exit_of(pid, self._request(pid, timeout_s, peek=peek))
             if not peek:
@@ -324,7 +386,7 @@ class AsyncProcClnt:
     async def _wait_exit(self, pid: Tpid) -> pb.StatusReply:
         """The end of a proc, once it is there. For one that this client spawned it peeks, and ``Collector`` collects
         later: a reply that is lost on the way can then be asked for again, where a collected status would be gone."""
-        await self._collector.now()
+        await self._collected()
         return await self._exit_of(pid, self._request(pid, None, peek=pid in self._schedd_of))
 
     async def _exit_ahead(self, kernel: str, pid: Tpid) -> pb.StatusReply:
@@ -370,7 +432,7 @@ class AsyncProcClnt:
         """Asks a proc to end; returns when the schedd has noted it. A queued proc ends evicted. After ``grace_s`` its
         processes are killed. NotFound for a pid that is unknown or collected."""
         # A proc whose status was taken is NotFound here, also in the moment before its schedd has forgotten it.
-        await self._collector.now()
+        await self._collected()
         request = self._request(pid, None)
         request.grace_s = _FOR_EVER if grace_s is None else max(grace_s, 0.0)
         await self._of_pid(pid, "Evict", pb.EmptyReply, request)
@@ -378,7 +440,7 @@ class AsyncProcClnt:
     async def procs(self) -> list[ProcInfo]:
         """What every schedd of the realm has: procs queued and running, and ended ones that nobody collected. Leaves
         out a schedd that does not answer."""
-        await self._collector.now()
+        await self._collected()
         request, nothing = pb.ListProcsRequest(), pb.ListProcsReply()
         asked = (self._answer(kernel, "ListProcs", request, nothing) for kernel in await self._schedds())
         return [ProcInfo.from_pb(info) for reply in await asyncio.gather(*asked) for info in reply.procs]
@@ -386,7 +448,7 @@ class AsyncProcClnt:
     async def get_children(self) -> list[Tpid]:
         """The pids of this client's procs, of a proc's all, that run, wait, or were not collected. Leaves out a schedd
         that does not answer."""
-        await self._collector.now()
+        await self._collected()
         request = pb.ChildrenRequest(parent_pid=self._env.pid)
         asked = (self._answer(kernel, "Children", request, pb.ChildrenReply()) for kernel in await self._schedds())
         return [pid for reply in await asyncio.gather(*asked) for pid in reply.pids]
@@ -459,6 +521,7 @@ class AsyncProcClnt:
             chan.cancel()
         if chans:
             await asyncio.wait(chans)
+        self._tell_taken()
         await self._collector.close()
         await self._exits.close()
         await self._shipping.close()

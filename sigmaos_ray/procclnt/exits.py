@@ -116,9 +116,18 @@ class Collector:
         self._timer: asyncio.TimerHandle | None = None
         self._telling: dict[asyncio.Task[None], list[Tpid]] = {}
         """What is on its way, and of whom."""
+        self._untold: set[Tpid] = set()
+        """All of whom schedds may not have heard yet."""
+
+    def taken_by_threads(self, pids: dict[str, list[Tpid]]) -> None:
+        """The same, of several."""
+        for kernel, those in pids.items():
+            for pid in those:
+                self.taken(kernel, pid)
 
     def taken(self, kernel: str, pid: Tpid) -> None:
         """A caller has the status of a proc: its schedd may forget it, soon."""
+        self._untold.add(pid)
         self._taken.setdefault(kernel, []).append(pid)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._limits.collect_pause_s, self.soon)
@@ -132,7 +141,14 @@ class Collector:
         for kernel, pids in taken.items():
             task = asyncio.create_task(self._send(kernel, pids), name="collect")
             self._telling[task] = pids
-            task.add_done_callback(self._telling.pop)
+            task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._untold.difference_update(self._telling.pop(task))
+
+    def is_untold(self, pid: Tpid) -> bool:
+        """Whether the schedd of a proc that was taken may still have it. In any thread."""
+        return pid in self._untold
 
     async def before(self, pid: Tpid) -> None:
         """For a spawn: sends without waiting, unless the pid is one that is used again: its schedd would refuse the

@@ -61,6 +61,16 @@ class Shipping:
             self._put[key] = put
         return await asyncio.shield(put)
 
+    def known_package_for(self, proc: Proc, kernel: str) -> str | None:
+        """As ``package_for``, as far as is known without asking; None: it is to be asked. In any thread."""
+        if self._env.package:
+            return self._env.package
+        folder = self._folder_of(proc)
+        if folder is None:
+            return ""
+        wanted, until_s = self._wanted.get((kernel, str(folder.path)), (True, 0.0))
+        return None if wanted or time.monotonic() > until_s else ""
+
     def forget(self, kernel: str) -> None:
         """The schedd has a package no more: it was started anew, or had to make room."""
         for key in [key for key, put in self._put.items() if key[0] == kernel and put.done()]:

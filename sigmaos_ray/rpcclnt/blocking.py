@@ -69,6 +69,11 @@ class PendingCall:
             except (Elsewhere, *serr.SESSION_ERRORS):  # nothing was sent: finish makes the call
                 pass
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether this thread has sent the call, and ``finish`` waits for the reply alone."""
+        return self._sent is not None
+
     def finish(self, reply_class: type[R]) -> R:
         """Blocks for the reply. Raises as ``AsyncRPCClnt.rpc``. Called once."""
         sent, self._sent = self._sent, None

@@ -63,7 +63,6 @@ def main(fd: int, spare: SpareLog | None, base_modules: frozenset[str], *, reads
     log.install()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
     _reseed()
-    _be_ready_to_answer()
     _rehearse(sock, base_modules, reads=reads)
     data = receive(sock)
     if data is None:  # there will be no proc
@@ -78,7 +77,6 @@ def go_on(kept: str) -> int:
     data, fd, log = interpreter.kept(kept)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
     prepare()
-    _be_ready_to_answer()
     process = OwnProcess(pb.ProcStart.FromString(data), sock, log, frozenset(sys.modules))
     process.settle_in({})
     return process.run()
@@ -138,6 +136,8 @@ class OwnProcess:
     def run(self) -> int:
         """Runs the proc to its end; returns the exit code."""
         lease.install(self._lease)
+        locate.install_hook(_ask_named)
+        ondemand.answer_when_asked(_start_agent)
         status, code = self._status_of_program()
         return self._end(status, code)
 
@@ -185,12 +185,6 @@ class OwnProcess:
     def _send(self, word: pb.ProcWord) -> None:
         with contextlib.suppress(OSError):  # the worker is gone, and so will this process be
             self._lease.send(word)
-
-
-def _be_ready_to_answer() -> None:
-    """Ahead of the proc, which need not wait for it."""
-    locate.install_hook(_ask_named)
-    ondemand.answer_when_asked(_start_agent)
 
 
 def _ask_named() -> Endpoint | None:

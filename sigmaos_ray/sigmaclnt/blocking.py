@@ -8,11 +8,13 @@ import threading
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from sigmaos_ray import loopthread, serr
+from sigmaos_ray.blocking.face import can_be_direct
 from sigmaos_ray.deadlines import bounded
 from sigmaos_ray.instance import PROC_ENV_VARIABLE, find_proc_env
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import parking
 from sigmaos_ray.procclnt.lease import installed as installed_lease
+from sigmaos_ray.procclnt.threads import ThreadCalls
 from sigmaos_ray.sessp.aside import Elsewhere, run_direct
 from sigmaos_ray.sessp.channel import FORKED
 from sigmaos_ray.sigmaclnt.asynchronous import AsyncSigmaClnt, leave
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sigmaos_ray.config import ProcEnv
+    from sigmaos_ray.proc import Proc
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -170,6 +173,7 @@ class SigmaClnt(SigmaCalls):
     def __init__(self, proc_env: ProcEnv | None = None) -> None:
         self._core = _cores.acquire(proc_env)
         self._clnt = self._core.clnt
+        self._thread_calls: ThreadCalls | None = None
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -194,6 +198,27 @@ class SigmaClnt(SigmaCalls):
     def clnt_exit_ok(self) -> None:
         """``clnt_exit`` with OK."""
         self.clnt_exit(Status.ok())
+
+    @property
+    def _threads(self) -> ThreadCalls:
+        if self._thread_calls is None:
+            self._thread_calls = ThreadCalls(self, self._clnt.procclnt)
+        return self._thread_calls
+
+    def spawn(self, proc: Proc) -> str:
+        """Hands a proc to the schedd of this node; returns its pid. Queued, not started."""
+        if can_be_direct() and not self._closed and self._threads.spawn(proc):
+            return proc.pid
+        return super().spawn(proc)
+
+    def wait_exit(self, pid: str, timeout_s: float | None = None, *, peek: bool = False) -> Status:
+        """Waits for the end of a proc, and collects its status: a second wait by its parent is NotFound. ``peek``
+        looks without collecting."""
+        if not peek and can_be_direct() and not self._closed:
+            status = self._threads.wait_exit(pid, timeout_s)
+            if status is not None:
+                return status
+        return super().wait_exit(pid, timeout_s, peek=peek)
 
     @property
     def asynchronous(self) -> AsyncSigmaClnt:

@@ -1,7 +1,7 @@
 """A proc that times many children that do nothing: procs and bare Ray tasks in turns, from the same parent.
 
-Both then run in the same Ray job, and so on the same worker processes: a driver's would be another job, and Ray would
-end the idle workers of the one while it is the other's turn.
+It runs in a worker itself: both then are of the same Ray job, and so on the same worker processes. A driver's would be
+another job, and Ray would end the idle workers of the one while it is the other's turn.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def task() -> None:
 
 
 def main(argv: list[str]) -> dict[str, list[float]]:
-    """``in_flight times rounds``. Seconds per operation, one figure per round."""
-    in_flight, times, rounds = (int(text) for text in argv)
+    """``in_flight times rounds reuse``. Seconds per operation, one figure per round."""
+    in_flight, times, rounds, reuse = (int(text) for text in argv)
     found: dict[str, list[float]] = {"procs": [], "tasks": []}
     with SigmaClnt() as sc:
         works: dict[str, Callable[[], object]] = {
-            "procs": lambda: sc.run(_procs(sc.asynchronous, in_flight, times)),
+            "procs": lambda: sc.run(_procs(sc.asynchronous, in_flight, times, reuse=bool(reuse))),
             "tasks": lambda: _tasks(in_flight, times),
         }
         for work in works.values():
@@ -53,12 +53,12 @@ def _tasks(in_flight: int, times: int) -> None:
     ray.get(flying)
 
 
-async def _procs(sc: AsyncSigmaClnt, in_flight: int, times: int) -> None:
+async def _procs(sc: AsyncSigmaClnt, in_flight: int, times: int, *, reuse: bool) -> None:
     room = asyncio.Semaphore(in_flight)
 
     async def one() -> None:
         async with room:
-            proc = Proc(PROGRAM)
+            proc = Proc(PROGRAM, reuse=reuse)
             await sc.spawn(proc)
             assert (await sc.wait_exit(proc.pid)).is_ok()
 

@@ -132,7 +132,7 @@ def test_a_task_server_that_is_killed_forgets_nothing(
 def test_tasks_that_die_or_are_cut_off_at_any_moment(
     sc: SigmaClnt, texts: Texts, faultless: list[bytes], fault: str
 ) -> None:
-    fail = {"seed": 11, "events": {fault: {"maxinterval_ms": 100, "prob": 0.4, "n": 1}}}
+    fail = {"seed": 11, "events": {fault: {"maxinterval_ms": 300, "prob": 0.4, "n": 1}}}
     with MapReduce(sc, texts.job(binsz=200_000, nreduce=2), env={"SIGMAFAIL": json.dumps(fail)}) as running:
         ends_well(sc, running, faultless)
 

@@ -166,3 +166,29 @@ def test_parents_that_wait_hold_no_slot(sc: SigmaClnt) -> None:
 def test_hundreds_of_parents_that_wait(sc: SigmaClnt, program: str, argument: int, count: int) -> None:
     """Each holds a worker process while it waits, which takes Ray most of a second to start."""
     assert _counted(sc, program, argument) == count
+
+
+def test_parents_that_wait_in_threads_hold_no_slot(sc: SigmaClnt) -> None:
+    """More of them than slots, each with a pool of its own."""
+    parents = [Proc("programs.pool_parent", ["2"]) for _ in range(10)]
+    for parent in parents:
+        sc.spawn(parent)
+    assert [sc.wait_exit(parent.pid, 120).data for parent in parents] == [2] * 10
+
+
+def test_what_else_uses_ray_gets_its_turn(sc: SigmaClnt) -> None:
+    """While far more procs wait than run."""
+    crowd = [Proc("programs.nap", ["0.05"]) for _ in range(400)]
+    sc.spawn_burst(crowd)
+
+    @ray.remote(num_cpus=1, max_retries=0)
+    def other() -> bool:
+        return True
+
+    assert ray.get([other.remote() for _ in range(4)], timeout=WAIT_S) == [True] * 4
+    left = [info for info in sc.procs() if info.state == "queued"]
+    assert left, "all procs went first"
+    for proc in crowd:
+        sc.evict(proc.pid)
+    for proc in crowd:
+        sc.wait_exit(proc.pid, 120)

@@ -75,6 +75,11 @@ class World:
         return [lease for lease in self.book.all() if lease.phase is LeasePhase.BUSY]
 
 
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
 def test_a_lease_takes_one_proc_after_another_in_their_order() -> None:
     world = World()
     world.spawn(10)
@@ -133,14 +138,33 @@ def test_an_idle_lease_ends_after_a_while() -> None:
     assert world.book.next_look_s() is None
 
 
-def test_a_lease_that_worked_for_long_ends_with_its_proc() -> None:
-    world = World()
+def test_leases_that_worked_for_long_end_together(world: World) -> None:
+    """So that others of Ray's users find room for more than one of them had; then as many are asked for again."""
     world.spawn(100)
-    lease = world.begin(1)[0]
+    leases = world.begin()
     world.now_s = LIMITS.lease_work_s
-    world.come(lease)
-    assert world.over == [lease]
-    assert len(world.asked) == 4  # another one in its place
+    for lease in leases[:3]:
+        world.come(lease)
+    assert world.over == leases[:3]
+    assert world.asked == []
+    world.come(leases[3])
+    assert world.book.next_look_s() == pytest.approx(world.now_s + LIMITS.lease_pause_s)
+    world.go_on()
+    assert world.asked == []
+    world.now_s += LIMITS.lease_pause_s
+    world.go_on()
+    assert len(world.asked) == 4
+
+
+def test_a_long_proc_holds_the_others_up_for_a_moment_only(world: World) -> None:
+    world.spawn(100)
+    leases = world.begin()
+    world.now_s = LIMITS.lease_work_s
+    world.come(leases[0])
+    assert world.book.next_look_s() == pytest.approx(world.now_s + LIMITS.lease_break_s)
+    world.now_s += LIMITS.lease_break_s
+    world.go_on()
+    assert len(world.asked) == 1
 
 
 def test_leases_take_turns_while_procs_come_one_at_a_time() -> None:
@@ -241,6 +265,7 @@ def test_procs_of_one_kind_do_not_keep_those_of_another_waiting() -> None:
         for lease in [lease for lease in leases if lease.phase is LeasePhase.BUSY]:
             world.come(lease)
         world.now_s += LIMITS.lease_work_s
+        world.go_on()
         leases = world.begin() or leases
         served += [pid for _, pid in world.handed if pid == "p50"]
     assert served
