@@ -43,6 +43,8 @@ class _Core:
         if installed_lease() is not None:
             self.clnt.core.fids.loop_keeper = self
         self.faces_count = 0
+        self.is_lent = False
+        """Somebody has the client beneath, and may use it on the loop without this knowing."""
         self._loop: loopthread.LoopThread | None = None
         self._beginning = threading.RLock()
         """Held while the client begins something, or ends without the loop. May be taken again by a signal's
@@ -82,8 +84,9 @@ class _Core:
 
     def run_last(self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Makes a call that ends the client: in this thread, if nothing of it was on the loop yet."""
-        with contextlib.suppress(Elsewhere), self.without_loop():
-            return run_direct(call(*args, **kwargs))
+        if not self.is_lent:
+            with contextlib.suppress(Elsewhere), self.without_loop():
+                return run_direct(call(*args, **kwargs))
         return self.loop.run(bounded(call(*args, **kwargs)), parking.result)
 
     def close(self) -> None:
@@ -223,6 +226,7 @@ class SigmaClnt(SigmaCalls):
     @property
     def asynchronous(self) -> AsyncSigmaClnt:
         """The client beneath, which lives on the loop thread; for faces such as ``RPCClnt``."""
+        self._core.is_lent = True
         return self._clnt
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
