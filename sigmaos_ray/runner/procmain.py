@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sigmaos_ray import crash, debug
+from sigmaos_ray import config, crash, debug
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import locate
 from sigmaos_ray.instance import find_proc_env
@@ -63,7 +63,8 @@ def main(fd: int, spare: SpareLog | None, base_modules: frozenset[str], *, reads
     log.install()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
     _reseed()
-    _rehearse(sock, base_modules, reads=reads)
+    if config.current().workers.rehearses:
+        _rehearse(sock, base_modules, reads=reads)
     data = receive(sock)
     if data is None:  # there will be no proc
         return 0

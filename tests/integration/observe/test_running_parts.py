@@ -195,7 +195,7 @@ def test_profile_of_a_proc(sigmaos: Sigmaos, busy: str) -> None:
 def test_profile_inside_a_proc(sigmaos: Sigmaos, busy: str) -> None:
     report = json.loads(ok(sigmaos, "perf", busy, "--seconds", "0.5", "--kind", "block", "--json"))
     assert "pprof-block is recorded inside the process" in report["how"]
-    assert any(frame["frame"].startswith("Notices.") for frame in report["frames"])
+    assert any(frame["frame"].startswith("ProcLease.") for frame in report["frames"])
 
 
 @pytest.mark.parametrize("kind", ["cpu", "mem", "mutex", "block"])
