@@ -73,14 +73,12 @@ class Leasing:
         answer."""
         self._loop = asyncio.get_running_loop()
         self._limits = context.limits
-        self._own_node_id = context.place.node_id
         self._listener = listener
         self._slots = Slots(context.limits, ClusterSize(own_cores, own_cores))
         self.book = LeaseBook(context.limits, self._slots)
         self._tasks = LeaseTasks(self._loop, context, node, self._on_task_end)
         self._shares = bool(context.referee[0])
         self._talks: dict[WorkerLease, _Talk] = {}
-        self._ahead: set[WorkerLease] = set()
         self._nodes = NodeWatch()
         self._looking: asyncio.Task[None] | None = None
         self._sharing: asyncio.Task[None] | None = None

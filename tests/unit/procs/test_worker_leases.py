@@ -345,9 +345,11 @@ def test_whatever_happens_each_proc_runs_once_and_all_run(seed: int) -> None:
                 assert proc is not None
                 world.book.put_back(proc, world.now_s)
         world.go_on()
-        holding = [lease for lease in world.busy() if lease.needs.is_plain and not lease.parked]
+        holding = [lease for lease in world.book.all() if lease.needs.is_plain and not lease.parked]
         assert len({lease.proc.pid for lease in world.busy() if lease.proc}) == len(world.busy())
-        assert len(holding) <= world.slots.window(world.now_s) + sum(lease.needs.is_plain for lease in world.busy())
+        # Those that come back from a wait may be too many; then there is none beside them.
+        are_all_busy = all(lease.phase is LeasePhase.BUSY for lease in holding)
+        assert are_all_busy or len(holding) <= world.slots.window(world.now_s)
     while len(ended) < len(spawned):
         world.now_s += 0.1
         world.begin()
