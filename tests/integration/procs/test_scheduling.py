@@ -178,7 +178,7 @@ def test_parents_that_wait_in_threads_hold_no_slot(sc: SigmaClnt) -> None:
 
 def test_what_else_uses_ray_gets_its_turn(sc: SigmaClnt) -> None:
     """While far more procs wait than run."""
-    crowd = [Proc("programs.nap", ["0.05"]) for _ in range(400)]
+    crowd = [Proc("programs.nap", ["0.3"]) for _ in range(800)]
     sc.spawn_burst(crowd)
 
     @ray.remote(num_cpus=1, max_retries=0)

@@ -258,7 +258,9 @@ def test_a_template_that_is_replaced_lives_as_long_as_its_procs(own_lease: Calla
 
 def _templates() -> list[psutil.Process]:
     """The keeper and its templates of this process."""
-    return [process for process in psutil.Process().children(recursive=True) if process.status() != "zombie"]
+    children = psutil.Process().children(recursive=True)
+    alive = [process for process in children if process.status() != "zombie"]
+    return [process for process in alive if any("runner import template" in word for word in process.cmdline())]
 
 
 def test_nothing_is_left(own_lease: Callable[..., Lease], folder: Path, tmp_path: Path) -> None:
