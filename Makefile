@@ -7,10 +7,9 @@ INPUT  ?=
 
 # Two halves that run side by side (tools/rings.py), about as long as each other: the first waits more, for time-outs and
 # leases; the second starts more instances.
-# Those of whole instances are all in the second.
-SHARED := $(addprefix tests/integration/,fsspec named sessions runner ux)
-FIRST  := tests/unit tests/conformance tests/recipes tests/fuzz $(SHARED)
-SECOND := tests/hosts tests/exercises tests/apps tests/faults tests/integration $(addprefix --ignore=,$(SHARED))
+SHARED := $(addprefix tests/integration/,fsspec named nodes runner ux)
+FIRST  := tests/unit tests/conformance tests/recipes tests/apps tests/faults tests/fuzz $(SHARED)
+SECOND := tests/hosts tests/exercises tests/integration $(addprefix --ignore=,$(SHARED))
 
 .PHONY: help demo test bench soak lint format lock protos faces clean setup
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from sigmaos_ray import config
+from sigmaos_ray import config, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Welcome
 from sigmaos_ray.pb.sigmap_pb2 import Rattach, Rgetfile
 from sigmaos_ray.procclnt import lease, reports
+from sigmaos_ray.sessp.link import GRPC, forced_kind
 from sigmaos_ray.sessp.scripted import answer_at
 from sigmaos_ray.sigmaclnt.blocking import SigmaClnt
 from sigmaos_ray.sigmap import Endpoint
@@ -28,6 +29,8 @@ def rehearse(*, reads: bool = False) -> None:
     """Goes through the life of a proc that says that it started, and how it ends, without a trace; ``reads``: and reads
     a file in between. A forked process shares its memory with others until it writes there, and each first write takes
     the system some time: this takes it while nobody waits. For a process that is not a proc's yet."""
+    # Only a plain connection is answered here: any other would wait for a server that there is not.
+    reads = reads and _may_be_plain()
     ours, theirs = socket.socketpair()
     if reads:
         answer_at(_ADDRESS, config.current(), _ANSWERS)
@@ -42,3 +45,10 @@ def rehearse(*, reads: bool = False) -> None:
         finally:
             lease.install(None)
             reports.take(_PID)
+
+
+def _may_be_plain() -> bool:
+    try:
+        return forced_kind() != GRPC
+    except serr.Inval:  # the proc will be told
+        return False

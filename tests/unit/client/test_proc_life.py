@@ -179,6 +179,16 @@ def test_a_forked_child_goes_on_with_a_client_that_had_begun_nothing(agent: Agen
 
 
 @pytest.mark.usefixtures("no_loop")
+@pytest.mark.parametrize("kind", ["grpc", "none such"])
+def test_a_rehearsal_waits_for_nobody_whatever_connections_are_forced(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Every proc's process has one behind it: one that waited would be the end of all procs."""
+    monkeypatch.setenv("SIGMAOS_TRANSPORT", kind)
+    rehearsal.rehearse(reads=True)
+    assert lease.installed() is None
+
+
 def test_a_rehearsal_leaves_no_trace() -> None:
     for _ in range(2):
         rehearsal.rehearse()
