@@ -64,7 +64,7 @@ class UxFile(UxNode):
         if how.mode & OTRUNC:
             try:
                 await file.truncate(how.fence)
-            except BaseException:
+            except BaseException:  # cancelled as well: nobody else would close it
                 await file.close()
                 raise
 
@@ -86,7 +86,7 @@ class UxFile(UxNode):
         self.shared.ties.tie_existing(self, lease)
         try:
             yield
-        except BaseException:
+        except BaseException:  # whatever ended the block: the tie is taken back
             try:
                 self.shared.leases.check(before)
             except serr.NotFound:  # it ended meanwhile, and did not find the file among its own

@@ -114,7 +114,7 @@ class PlacesJournal:
                 if self._sync:
                     os.fsync(fd)
             self._directory.rename(_NEW, self._directory, JOURNAL)
-        except BaseException:
+        except BaseException:  # whatever it was: the old journal stays, and nothing of the new one
             os.close(fd)
             self._directory.remove(_NEW, is_dir=False)
             raise

@@ -79,7 +79,7 @@ class UxStore:
         try:
             for name in way:
                 directory.enter(name)
-        except BaseException:
+        except BaseException:  # whatever it was: nobody else has the descriptor
             directory.close()
             raise
         return directory

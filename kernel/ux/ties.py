@@ -86,7 +86,7 @@ class Ties:
             mark = passing.mark_checked(node.name, directory, node.host.inode)
         try:
             passing.expect(mark, way)
-        except BaseException:
+        except BaseException:  # whatever it was: a mark that nothing expects is to go
             passing.forget(mark)
             raise
         self.tie(node, lease, mark)

@@ -91,7 +91,7 @@ class Workshop:
             hostfile.write(piece.fd, 0 if offset == NO_OFFSET else offset, data, name)
             if self._sync:
                 hostfile.sync(piece.fd, name)
-        except BaseException:
+        except BaseException:  # whatever it was: half a piece is none
             self.drop(piece)
             raise
         return piece
@@ -133,7 +133,7 @@ class Workshop:
         try:
             self.passing.expect(mark, way)
             self.place_over(piece, directory, way[-1], old)
-        except BaseException:
+        except BaseException:  # whatever it was: a mark that nothing expects is to go
             self.passing.forget(mark)
             raise
         return mark
@@ -182,7 +182,7 @@ def _lock(hidden: HostDir, name: str) -> int | None:
     except BlockingIOError:
         os.close(fd)
         return None
-    except BaseException:
+    except BaseException:  # whatever it was: nobody else has the descriptor
         os.close(fd)
         raise
     os.close(fd)
