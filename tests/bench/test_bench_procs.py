@@ -258,24 +258,28 @@ def test_crashing_procs_beside_crashing_ray_tasks(instance: Tstate) -> None:
     compare(what, ours, ("Ray task", tasks), times=CRASHING, rounds=1, warm_up=10, goal=1.0)
 
 
+class Actor:
+    """One of Ray's that does nothing."""
+
+    def ready(self) -> None:
+        return None
+
+
+def actor_s() -> float:
+    """Until a new one answers; its end is not counted."""
+    actors: Any = ray.remote(num_cpus=0.5)(Actor)
+    began = time.perf_counter()
+    actor = actors.remote()
+    ray.get(actor.ready.remote())
+    took = time.perf_counter() - began
+    ray.kill(actor)
+    return took
+
+
 @pytest.mark.usefixtures("driver")
 def test_start_of_latency_critical_procs_beside_ray_actors(instance: Tstate) -> None:
     """From the call to the moment in which it runs; its end is not counted on either side."""
     sc = instance.sc
-
-    class Actor:
-        def ready(self) -> None:
-            return None
-
-    actors: Any = ray.remote(num_cpus=0.5)(Actor)
-
-    def actor_s() -> float:
-        began = time.perf_counter()
-        actor = actors.remote()
-        ray.get(actor.ready.remote())
-        took = time.perf_counter() - began
-        ray.kill(actor)
-        return took
 
     def proc_s() -> float:
         proc = Proc("tests.bench.waiter", mcpu=500)
@@ -299,20 +303,6 @@ def test_the_first_proc_of_a_new_lease_beside_a_ray_actor(instance: Tstate) -> N
     """All leases have ended before; their workers have not."""
     sc = instance.sc
     idle_s = config.current().scheduling.lease_idle_s
-
-    class Actor:
-        def ready(self) -> None:
-            return None
-
-    actors: Any = ray.remote(num_cpus=0.5)(Actor)
-
-    def actor_s() -> float:
-        began = time.perf_counter()
-        actor = actors.remote()
-        ray.get(actor.ready.remote())
-        took = time.perf_counter() - began
-        ray.kill(actor)
-        return took
 
     def proc_s() -> float:
         time.sleep(2 * idle_s)  # nothing tells that the leases are over
