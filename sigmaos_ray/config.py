@@ -433,9 +433,6 @@ class Workers(msgspec.Struct, frozen=True):
     """How long a template whose worker is gone may take to end what it forked, before it is killed."""
     template_tries_max: int = 3
     """A process of a proc that ended before it had one is replaced so many times, then the proc has none."""
-    rehearses: bool = False
-    """Whether a process that waits for a proc does ahead what a proc will do, so that the memory is there which that
-    writes to: a proc then takes less time, and more of the processors in all. Worth it where cores idle."""
     program_templates_max: int = 4
     """Programs whose modules a worker keeps imported; those used last."""
     programs_refused_max: int = 256

@@ -356,20 +356,18 @@ class ProcStart(_message.Message):
     def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., instance: _Optional[bytes] = ..., log_dir: _Optional[str] = ...) -> None: ...
 
 class ProcWord(_message.Message):
-    __slots__ = ("loaded", "started", "reported", "waits", "done", "used_files")
+    __slots__ = ("loaded", "started", "reported", "waits", "done")
     LOADED_FIELD_NUMBER: _ClassVar[int]
     STARTED_FIELD_NUMBER: _ClassVar[int]
     REPORTED_FIELD_NUMBER: _ClassVar[int]
     WAITS_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
-    USED_FILES_FIELD_NUMBER: _ClassVar[int]
     loaded: ProcLoaded
     started: bool
     reported: ProcStatus
     waits: bool
     done: ProcStatus
-    used_files: bool
-    def __init__(self, loaded: _Optional[_Union[ProcLoaded, _Mapping]] = ..., started: _Optional[bool] = ..., reported: _Optional[_Union[ProcStatus, _Mapping]] = ..., waits: _Optional[bool] = ..., done: _Optional[_Union[ProcStatus, _Mapping]] = ..., used_files: _Optional[bool] = ...) -> None: ...
+    def __init__(self, loaded: _Optional[_Union[ProcLoaded, _Mapping]] = ..., started: _Optional[bool] = ..., reported: _Optional[_Union[ProcStatus, _Mapping]] = ..., waits: _Optional[bool] = ..., done: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
 
 class ProcLoaded(_message.Message):
     __slots__ = ("modules",)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sigmaos_ray import config, crash, debug
+from sigmaos_ray import crash, debug
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import locate
 from sigmaos_ray.instance import find_proc_env
@@ -30,7 +30,6 @@ from sigmaos_ray.runner import children, ending, freshness, interpreter, priorit
 from sigmaos_ray.runner.sparelogs import ProcLog
 from sigmaos_ray.runner.spawntimes import SpawnTimes
 from sigmaos_ray.sessp import plain
-from sigmaos_ray.sessp.client import dialled_here_count
 from sigmaos_ray.sigmaclnt import rehearsal
 
 if TYPE_CHECKING:
@@ -56,15 +55,12 @@ def prepare() -> None:
     atexit.register(surroundings.close_clients)
 
 
-def main(fd: int, spare: SpareLog | None, base_modules: frozenset[str], *, reads: bool) -> int:
-    """The process: ``fd`` is its end of the socket between it and its worker. ``reads``: its proc will use files, most
-    likely. Returns its exit code."""
+def main(fd: int, spare: SpareLog | None, base_modules: frozenset[str]) -> int:
+    """The process: ``fd`` is its end of the socket between it and its worker. Returns its exit code."""
     log = ProcLog(spare)
     log.install()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
     _reseed()
-    if config.current().workers.rehearses:
-        _rehearse(sock, base_modules, reads=reads)
     data = receive(sock)
     if data is None:  # there will be no proc
         return 0
@@ -108,7 +104,6 @@ class OwnProcess:
         self._sock = sock
         self._lease = ProcLease(self._spec.pid, sock)
         self._os_pid = os.getpid()
-        self._dialled_before_count = dialled_here_count()
 
     def begin(self, data: bytes) -> None:
         """This process becomes the proc's. ``data``: the ProcStart as it came."""
@@ -181,7 +176,7 @@ class OwnProcess:
         """How it ended."""
         message = _message_of(status)
         self._times.add_to(message)
-        return pb.ProcWord(done=message, used_files=dialled_here_count() > self._dialled_before_count)
+        return pb.ProcWord(done=message)
 
     def _send(self, word: pb.ProcWord) -> None:
         with contextlib.suppress(OSError):  # the worker is gone, and so will this process be
@@ -235,11 +230,10 @@ def _escaped(text: str) -> str:
 # -- before there is a proc
 
 
-def _rehearse(sock: socket.socket, base_modules: frozenset[str], *, reads: bool) -> None:
-    """Does what a proc will do, as far as it leaves no trace. A process that was forked shares its memory with others
-    until it writes there, and each first write takes the system some time: it is taken now, while nobody waits."""
-    rehearsal.rehearse(reads=reads)
-    process = OwnProcess(pb.ProcStart.FromString(_sample), sock, ProcLog(None), base_modules)
+def _rehearse(sock: socket.socket) -> None:
+    """Does what a proc will do, as far as it leaves no trace."""
+    rehearsal.rehearse()
+    process = OwnProcess(pb.ProcStart.FromString(_sample), sock, ProcLog(None), frozenset())
     process.settle_in(process.environment())
     status, _ = program.ended(_nothing, sys.argv)
     ending.end_quietly()
@@ -259,7 +253,7 @@ def _warm_up() -> None:
     here, there = socket.socketpair()
     with here, there:
         for _ in range(_OFTEN):
-            _rehearse(here, frozenset(), reads=True)
+            _rehearse(here)
     for name in os.environ.keys() - variables.keys():
         del os.environ[name]
     os.environ.update(variables)

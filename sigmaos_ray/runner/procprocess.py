@@ -56,8 +56,6 @@ class ProcProcess:
         """The status of wait(2), once it and all that it left behind have ended."""
         self.began: Callable[[], None] = lambda: None
         """Called when it has its proc."""
-        self.used_files: Callable[[bool], None] = lambda used_files: None
-        """Called when the proc is over, unless it died."""
         self._loop = loop
         self._socket = sock
         self._log_dir = log_dir
@@ -194,7 +192,6 @@ class ProcProcess:
     def _on_word(self, word: pb.ProcWord) -> None:
         kind = word.WhichOneof("word")
         if kind == "done":
-            self.used_files(word.used_files)
             self._finish(word.done)
         elif kind == "loaded":
             self._loaded(self._spec, list(word.loaded.modules))

@@ -138,7 +138,7 @@ class Template:
                 code = 0
             else:
                 _close_all_but(fd, spare.fd if spare else -1)
-                code = procmain.main(fd, spare, self._base_modules, reads=command.reads)
+                code = procmain.main(fd, spare, self._base_modules)
         except BaseException:  # noqa: BLE001  # nothing of ours may run on in the parent's frames
             traceback.print_exc()
         finally:

@@ -55,8 +55,6 @@ class TemplateLink:
         self.os_pid = 0
         self.waiting: ProcProcess | None = None
         """Forked ahead, or about to be."""
-        self.used_files = False
-        """The last proc that ended in a process of it did."""
         self.is_gone = self.is_lost = False
         self._loop = loop
         self._socket = sock
@@ -75,12 +73,8 @@ class TemplateLink:
         """Has a process forked that waits for a proc."""
         ours, its = socket.socketpair()
         process = ProcProcess(ours, self._log_dir, loaded)
-        process.used_files = self._learn
-        self._fork(ForkProc(next(_numbers), reads=self.used_files), its, process)
+        self._fork(ForkProc(next(_numbers)), its, process)
         return process
-
-    def _learn(self, used_files: bool) -> None:
-        self.used_files = used_files
 
     def fork_template(self, modules: list[str], program: str, gone: Callable[[TemplateLink], None]) -> TemplateLink:
         """Has a template forked that imports some modules of a program. Of a keeper."""

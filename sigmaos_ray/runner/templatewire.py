@@ -21,8 +21,6 @@ class ForkProc(msgspec.Struct, frozen=True, tag="proc"):
     """Fork a process that waits for a proc. With its end of the socket between it and the worker."""
 
     number: int
-    reads: bool = False
-    """Its proc will use files, most likely."""
 
 
 class ForkTemplate(msgspec.Struct, frozen=True, tag="template"):

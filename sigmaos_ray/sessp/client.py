@@ -145,8 +145,6 @@ class ClientSession:
         connection is a Unix socket, whose end tells itself, so nobody pings. As soon as something needs a loop,
         ``begin_loop`` gives it, from any thread, and the session goes on there over another connection, as after a
         loss. Elsewhere if it cannot be opened here; it is of no use then. Called once, instead of ``dial``."""
-        global _dialled_here_count
-        _dialled_here_count += 1
         check_address(self.address)
         keep_freed_memory()
         hello = self._state.hello()
@@ -558,14 +556,6 @@ class ClientSession:
         if frames.bye:
             self._said_bye = True
             raise LinkLost("the server shut down", final=True, none_ran=frames.all_answered)
-
-
-_dialled_here_count = 0
-
-
-def dialled_here_count() -> int:
-    """How many sessions this process has opened without a loop, or tried to; its parent's among them."""
-    return _dialled_here_count
 
 
 _all: weakref.WeakSet[ClientSession] = weakref.WeakSet()

@@ -1,4 +1,4 @@
-"""What a process does with a client ahead of the proc that it is for."""
+"""What is done with a client ahead of procs, in the process that theirs are forked from."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ _ANSWERS: Final = (
 )
 
 
-def rehearse(*, reads: bool = False) -> None:
-    """Goes through the life of a proc that says that it started, and how it ends, without a trace; ``reads``: and reads
-    a file in between. A forked process shares its memory with others until it writes there, and each first write takes
-    the system some time: this takes it while nobody waits. For a process that is not a proc's yet."""
+def rehearse() -> None:
+    """Goes through the life of a proc that says that it started, reads a file, and says how it ends, without a trace.
+    For a process that is no proc's."""
     # Only a plain connection is answered here: any other would wait for a server that there is not.
-    reads = reads and _may_be_plain()
+    reads = _may_be_plain()
     ours, theirs = socket.socketpair()
     if reads:
         answer_at(_ADDRESS, config.current(), _ANSWERS)

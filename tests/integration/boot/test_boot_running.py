@@ -124,4 +124,4 @@ def test_the_s3_emulator_comes_back_at_its_address(running: Box) -> None:
     endpoint = running.status()["s3_endpoint"]
     running.kill("emulator")
     assert running.status()["s3_endpoint"] == endpoint
-    assert running.run("ls", "name/s3/~local/").returncode == 0
+    running.until(lambda: running.run("ls", "name/s3/~local/").returncode == 0)

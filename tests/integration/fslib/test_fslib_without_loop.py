@@ -220,4 +220,4 @@ def _as_a_child(sc: SigmaClnt, named: Endpoint) -> NoReturn:
 def test_a_rehearsal_goes_through_a_read_without_a_server() -> None:
     lease.install(None)
     for _ in range(2):
-        rehearsal.rehearse(reads=True)
+        rehearsal.rehearse()

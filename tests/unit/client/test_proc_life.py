@@ -185,7 +185,7 @@ def test_a_rehearsal_waits_for_nobody_whatever_connections_are_forced(
 ) -> None:
     """Every proc's process has one behind it: one that waited would be the end of all procs."""
     monkeypatch.setenv("SIGMAOS_TRANSPORT", kind)
-    rehearsal.rehearse(reads=True)
+    rehearsal.rehearse()
     assert lease.installed() is None
 
 
