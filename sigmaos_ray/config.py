@@ -404,6 +404,8 @@ class Scheduling(msgspec.Struct, frozen=True):
     """How often a worker that ended is looked at until its parent took notice: only then does the system say how."""
     peer_timeout_s: float = 3.0
     """How long another node's schedd may take to say how a process on its machine ended; that it waits for, too."""
+    parents_poll_s: float = 2.0
+    """How often another node's schedd is asked whether procs of its have ended whose children are here."""
     stop_grace_s: float = 0.5
     """How long procs may take to end by themselves when their schedd stops."""
     stop_timeout_s: float = 5.0

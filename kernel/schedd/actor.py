@@ -17,7 +17,7 @@ from sigmaos_ray import config
 from sigmaos_ray.sigmap import ROOT_REALM
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
     from typing import Any
 
     from kernel.schedd.autopsies import Autopsy, AutopsyOrder
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kernel.schedd.profiles import PackedProfile, ProfileOrder
     from kernel.schedd.server import ScheddServer
     from sigmaos_ray.instance import ServiceInfo
+    from sigmaos_ray.proc import Tpid
     from sigmaos_ray.sigmap import Endpoint
 
 
@@ -86,8 +87,12 @@ class ScheddActor:
         found: Autopsy = await self._shell.call(self._shell.schedd.autopsy(order))
         return found
 
+    async def ended_of(self, pids: Sequence[Tpid]) -> list[Tpid]:
+        """For another node's schedd, as the next ones."""
+        ended: list[Tpid] = await self._shell.call(self._shell.schedd.ended_of(pids))
+        return ended
+
     async def profile(self, order: ProfileOrder) -> PackedProfile:
-        """For another node's schedd, as the next one."""
         profile: PackedProfile = await self._shell.call(self._shell.schedd.profile(order))
         return profile
 

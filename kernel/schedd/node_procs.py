@@ -14,6 +14,7 @@ from kernel.schedd.leasing import LeaseListener, Leasing
 from kernel.schedd.logs import LogDir
 from kernel.schedd.nodes import ProcTree
 from kernel.schedd.packages import Packages
+from kernel.schedd.parents import ParentsElsewhere
 from kernel.schedd.peers import Peers
 from kernel.schedd.procstate import ProcPhase
 from kernel.schedd.profiles import Profiles
@@ -62,6 +63,7 @@ class NodeProcs(LeaseListener):
         self.packages = Packages(kernel_id, self._limits.packages_kept_max)
         self._peers = Peers(realm)
         self.profiles = Profiles(self._peers)
+        self._parents = ParentsElsewhere(kernel_id, self.table, self._peers, config.scheduling)
         self._nodes: set[str] = set()
         """The kernel nodes on which workers said hello that run procs of this schedd."""
         self.leasing: Leasing | None = None
@@ -110,6 +112,7 @@ class NodeProcs(LeaseListener):
         self.waits.fail(serr.Closed(f"schedd {self._kernel_id}", "the kernel node stopped"))
         for timer in self._graces:
             timer.cancel()
+        await self._parents.close()
         # They still ask the runners how workers ended, so those are closed last.
         if self._under_way:
             await asyncio.wait(self._under_way)
@@ -140,6 +143,7 @@ class NodeProcs(LeaseListener):
         spec.kernel_id = self._kernel_id
         spec.realm = self.realm
         self._do(self.table.spawn(spec))
+        self._parents.has_child(spec.parent_schedd_id)
         return self._kernel_id
 
     def wants_package(self, request: pb.PackageRequest) -> bool:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+class ScheddGone(serr.Unreachable):
+    """There is no such schedd, and with it its procs have gone."""
+
+
 class Peers:
     """Their actors, by kernel id. Used from one loop."""
 
@@ -24,8 +28,8 @@ class Peers:
         self._actors: dict[str, Any] = {}
 
     async def ask(self, kernel_id: str, method: str, *args: object, timeout_s: float) -> Any:
-        """One call. Unreachable if there is no such schedd, or it is lost, or does not answer in time; its own errors
-        are raised as they are."""
+        """One call. ScheddGone if there is no such schedd (any more), Unreachable if it does not answer in time;
+        its own errors are raised as they are."""
         try:
             async with asyncio.timeout(timeout_s):
                 if kernel_id in self._actors:
@@ -40,14 +44,16 @@ class Peers:
             if isinstance(error.cause, serr.SigmaError):
                 raise error.cause from error
             raise serr.Error(f"schedd {kernel_id}", str(error.cause)) from error
+        except ray.exceptions.ActorDiedError as error:
+            raise ScheddGone(f"schedd {kernel_id}", "it is gone") from error
         except ray.exceptions.RayError as error:
-            raise serr.Unreachable(f"schedd {kernel_id}", "it is gone") from error
+            raise serr.Unreachable(f"schedd {kernel_id}", "it does not answer") from error
 
     async def _find(self, kernel_id: str) -> Any:
         self._actors.pop(kernel_id, None)
         handle = await asyncio.to_thread(whereis.schedd_of, self._realm, kernel_id)
         if handle is None:
-            raise serr.Unreachable(f"schedd {kernel_id}", "there is none")
+            raise ScheddGone(f"schedd {kernel_id}", "there is none")
         actor = self._actors[kernel_id] = ray.cloudpickle.loads(handle)
         return actor
 

@@ -26,6 +26,7 @@ from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmap import ROOT_REALM
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AsyncExitStack
 
     from kernel.schedd.autopsies import Autopsy, AutopsyOrder
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from kernel.schedd.profiles import PackedProfile, ProfileOrder
     from kernel.schedd.runners import KeptRunners
     from kernel.shell import KernelArgs
+    from sigmaos_ray.proc import Tpid
     from sigmaos_ray.sigmap import Endpoint
 
 _log = debug.selector("SCHEDD")
@@ -145,6 +147,10 @@ class ScheddServer(FileService):
     async def autopsy(self, order: AutopsyOrder) -> Autopsy:
         """See ``Autopsies.find``."""
         return await self._procs.autopsies.find(order)
+
+    async def ended_of(self, pids: Sequence[Tpid]) -> list[Tpid]:
+        """See ``ProcTable.ended_of``."""
+        return self._procs.table.ended_of(pids)
 
     async def profile(self, order: ProfileOrder) -> PackedProfile:
         return await self._procs.profiles.take(order)

@@ -157,6 +157,31 @@ class ProcTable:
             if proc is not None and proc.phase is ProcPhase.EXITED and proc.spec.parent_pid == parent_pid:
                 self.collect(proc)
 
+    # -- parents
+
+    def parents_elsewhere(self, kernel_id: str) -> dict[str, list[Tpid]]:
+        """The procs of others than that schedd whose children are here and were not collected; by their schedds."""
+        parents: dict[str, list[Tpid]] = {}
+        for parent_pid, children in self._children.items():
+            schedd_id = self._procs[next(iter(children))].spec.parent_schedd_id
+            if schedd_id not in ("", kernel_id):
+                parents.setdefault(schedd_id, []).append(parent_pid)
+        return parents
+
+    def ended_of(self, pids: Iterable[Tpid]) -> list[Tpid]:
+        """Those of them that have ended, as have those that nobody knows any more."""
+        procs = ((pid, self._procs.get(pid)) for pid in pids)
+        return [pid for pid, proc in procs if proc is None or proc.phase is ProcPhase.EXITED]
+
+    def parent_ended(self, parent_pid: Tpid) -> None:
+        """Nobody will collect its children, now or when they end. Nothing happens if it has none here."""
+        # Taken out first: a child that is collected would else change the set that this goes through.
+        for pid in self._children.pop(parent_pid, ()):
+            child = self._procs[pid]
+            child.orphaned = True
+            if child.phase is ProcPhase.EXITED:
+                self.collect(child)
+
     # -- what the proc and its lease tell
 
     def handed(self, proc: ProcState, lease: WorkerLease) -> list[Instruction]:
@@ -223,21 +248,13 @@ class ProcTable:
         instructions = self._move(proc, ProcPhase.EXITED)
         self.counters.exited(status)
         instructions += [Wake(proc, signal) for signal in Signal]
-        self._orphan_children(proc.pid)
+        self.parent_ended(proc.pid)
         if proc.orphaned:
             self.collect(proc)
         else:
             self._ended[proc.pid] = None
             self._drop_oldest()
         return instructions
-
-    def _orphan_children(self, parent_pid: Tpid) -> None:
-        # Taken out first: a child that is collected would else change the set that this goes through.
-        for pid in self._children.pop(parent_pid, ()):
-            child = self._procs[pid]
-            child.orphaned = True
-            if child.phase is ProcPhase.EXITED:
-                self.collect(child)
 
     def _drop_oldest(self) -> None:
         # A parent that is no proc of this schedd never ends here: this bound alone forgets what it does not collect.

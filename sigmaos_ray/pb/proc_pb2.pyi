@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ProcSpec(_message.Message):
-    __slots__ = ("pid", "program", "args", "env", "mcpu", "mem_mb", "realm", "parent_pid", "fresh", "pickled", "spawned_s", "kernel_id", "kernels", "secrets", "package", "reuse")
+    __slots__ = ("pid", "program", "args", "env", "mcpu", "mem_mb", "realm", "parent_pid", "fresh", "pickled", "spawned_s", "kernel_id", "kernels", "secrets", "package", "reuse", "parent_schedd_id")
     class EnvEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class ProcSpec(_message.Message):
     SECRETS_FIELD_NUMBER: _ClassVar[int]
     PACKAGE_FIELD_NUMBER: _ClassVar[int]
     REUSE_FIELD_NUMBER: _ClassVar[int]
+    PARENT_SCHEDD_ID_FIELD_NUMBER: _ClassVar[int]
     pid: str
     program: str
     args: _containers.RepeatedScalarFieldContainer[str]
@@ -49,7 +50,8 @@ class ProcSpec(_message.Message):
     secrets: _containers.RepeatedCompositeFieldContainer[_sigmap_pb2.Secret]
     package: str
     reuse: bool
-    def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[float] = ..., mem_mb: _Optional[float] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ..., kernels: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[_sigmap_pb2.Secret, _Mapping]]] = ..., package: _Optional[str] = ..., reuse: _Optional[bool] = ...) -> None: ...
+    parent_schedd_id: str
+    def __init__(self, pid: _Optional[str] = ..., program: _Optional[str] = ..., args: _Optional[_Iterable[str]] = ..., env: _Optional[_Mapping[str, str]] = ..., mcpu: _Optional[float] = ..., mem_mb: _Optional[float] = ..., realm: _Optional[str] = ..., parent_pid: _Optional[str] = ..., fresh: _Optional[bool] = ..., pickled: _Optional[bytes] = ..., spawned_s: _Optional[float] = ..., kernel_id: _Optional[str] = ..., kernels: _Optional[_Iterable[str]] = ..., secrets: _Optional[_Iterable[_Union[_sigmap_pb2.Secret, _Mapping]]] = ..., package: _Optional[str] = ..., reuse: _Optional[bool] = ..., parent_schedd_id: _Optional[str] = ...) -> None: ...
 
 class ProcStatus(_message.Message):
     __slots__ = ("code", "msg", "data", "crash", "times")

@@ -21,7 +21,7 @@ def child_spec(proc: Proc, env: ProcEnv) -> pb.ProcSpec:
     """The proc as its schedd gets it: the spawner's child, in its realm, with its secrets, and with its debug, perf and
     fault settings, and the kind of connections that its own environment forces, unless the proc has its own."""
     spec = proc.to_pb()
-    spec.parent_pid = env.pid
+    spec.parent_pid, spec.parent_schedd_id = env.pid, env.schedd_id
     spec.realm = env.realm
     spec.secrets.extend(wire.secret_to_pb(secret) for secret in env.secrets)
     settings = {"SIGMADEBUG": env.debug, "SIGMAPERF": env.perf, "SIGMAFAIL": env.fail, KIND_VARIABLE: forced_kind()}

@@ -152,6 +152,31 @@ def test_a_child_is_spawned_where_its_parent_runs(ts: Tstate, second: str) -> No
     assert status.data == [second, True, True]
 
 
+def spawns_elsewhere(argv: list[str]) -> Status:
+    """Spawns a child on the kernel node that it was told, and ends at once, or when it is evicted."""
+    with SigmaClnt() as sc:
+        child = Proc(started_and_waits, kernels=[argv[0]])
+        sc.spawn(child)
+        sc.wait_start(child.pid, WITHIN_S)
+        if argv[1:]:
+            sc.put_file(argv[1], child.pid.encode())
+            sc.started()
+            sc.wait_evict()
+        return Status.info("", child.pid)
+
+
+def known(ts: Tstate) -> set[str]:
+    return {info.pid for info in ts.sc.procs()}
+
+
+def test_children_at_another_schedd_outlive_their_parent(ts: Tstate, second: str) -> None:
+    """And then their status goes with their end."""
+    parent = Proc(spawns_elsewhere, [second], kernels=[first(ts)])
+    child_pid = run(ts.sc, parent).data
+    ts.sc.evict(child_pid)
+    until(lambda: child_pid not in known(ts))
+
+
 def fill(ts: Tstate, kernel_id: str, cores: int) -> Proc:
     proc = Proc(started_and_waits, mcpu=cores * 1000, kernels=[kernel_id])
     ts.sc.spawn(proc)
@@ -194,11 +219,16 @@ def test_an_unknown_node_is_refused(ts: Tstate) -> None:
 
 def test_a_node_that_dies_takes_its_procs_along(ts: Tstate, second: str) -> None:
     """They end as crashes that say so; boot removes the node's names; others go on. The last test: it ends the node."""
-    doomed = [Proc(started_and_waits, kernels=[second]), Proc(started_and_waits, mcpu=100, kernels=[second])]
+    doomed = [
+        Proc(started_and_waits, kernels=[second]),
+        Proc(started_and_waits, mcpu=100, kernels=[second]),
+        Proc(spawns_elsewhere, [first(ts), "name/child"], kernels=[second]),
+    ]
     survivor = Proc(started_and_waits, kernels=[first(ts)])
     for proc in (*doomed, survivor):
         ts.sc.spawn(proc)
         ts.sc.wait_start(proc.pid, WITHIN_S)
+    child_pid = ts.sc.get_file("name/child").decode()
     ts.kill_node(second)
     for proc in doomed:
         status = ts.sc.wait_exit(proc.pid, WITHIN_S)
@@ -208,3 +238,7 @@ def test_a_node_that_dies_takes_its_procs_along(ts: Tstate, second: str) -> None
     until(lambda: second not in [node.id for node in ts.instance.kernel_nodes])
     ts.sc.evict(survivor.pid)
     assert ts.sc.wait_exit(survivor.pid, WITHIN_S).is_evicted()
+    # The child of a parent that went with the node, and with its schedd.
+    assert child_pid in known(ts)
+    ts.sc.evict(child_pid)
+    until(lambda: child_pid not in known(ts))

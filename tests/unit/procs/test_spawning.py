@@ -10,7 +10,7 @@ from sigmaos_ray import Proc
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.procclnt.spawning import Load, child_spec, in_turns, least_loaded, with_room
 
-PARENT = ProcEnv(pid="parent", realm="red", debug="TEST;", perf="TEST_CPU;", fail='{"events": {}}')
+PARENT = ProcEnv(pid="parent", schedd_id="sigma-1", realm="red", debug="TEST;", perf="TEST_CPU;", fail='{"events": {}}')
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def _no_forced_kind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_child_has_what_its_parent_has() -> None:
     spec = child_spec(Proc("example"), PARENT)
-    assert (spec.parent_pid, spec.realm) == ("parent", "red")
+    assert (spec.parent_pid, spec.parent_schedd_id, spec.realm) == ("parent", "sigma-1", "red")
     assert dict(spec.env) == {"SIGMADEBUG": "TEST;", "SIGMAPERF": "TEST_CPU;", "SIGMAFAIL": '{"events": {}}'}
 
 

@@ -168,6 +168,27 @@ def test_end_of_the_parent_drops_its_interest(table: ProcTable) -> None:
     assert table.get("parent") is parent
 
 
+def test_a_parent_elsewhere_is_known_as_long_as_it_may_collect(table: ProcTable) -> None:
+    specs = [("c1", "p1", "there"), ("c2", "p1", "there"), ("c3", "p2", "here"), ("c4", "shell", "")]
+    for pid, parent, schedd in specs:
+        table.spawn(pb.ProcSpec(pid=pid, program="x", parent_pid=parent, parent_schedd_id=schedd))
+    assert table.parents_elsewhere("here") == {"there": ["p1"]}
+    for pid in ("c1", "c2"):
+        table.ended(table.get(pid), Status.ok(), NOW_S)
+    table.collect(table.get("c1"))
+    assert table.parents_elsewhere("here") == {"there": ["p1"]}
+    table.parent_ended("p1")
+    assert table.parents_elsewhere("here") == {}
+    with pytest.raises(serr.NotFound):
+        table.get("c2")
+
+
+def test_what_has_ended_or_is_unknown_is_over(table: ProcTable) -> None:
+    spawn(table, "running")
+    table.ended(spawn(table, "ended"), Status.ok(), NOW_S)
+    assert table.ended_of(["running", "ended", "unknown"]) == ["ended", "unknown"]
+
+
 def test_statuses_kept_are_bounded(table: ProcTable) -> None:
     for number in range(15):
         table.ended(spawn(table, f"p{number:02}"), Status.ok(), NOW_S)
