@@ -140,6 +140,8 @@ class ServedLease:
         self._runner = runner
         self._instance = instance
         self._running: _Running | None = None
+        self.heard = pb.LeaseHeedRequest(lease=lease_id)
+        """What the schedd wants done to procs of this lease, as far as it is known here."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_timed = timeline.is_kept()
 
@@ -171,7 +173,7 @@ class ServedLease:
             return await self._next(returned=running.proc)
         finally:
             self._running = None
-        return await self._next(ended=pb.LeaseEnded(proc=running.proc, status=status))
+        return await self._next(ended=pb.LeaseEnded(proc=running.proc, status=status, started=running.has_started))
 
     async def _run_here(self, got: pb.LeaseNextReply) -> pb.LeaseNextReply:
         """In the main thread, which asks for the next one itself: that spares two switches of threads. Returns what it
@@ -243,19 +245,17 @@ class ServedLease:
 
     async def _heed(self) -> None:
         """Does what the schedd wants done to the proc that runs."""
-        request = pb.LeaseHeedRequest(lease=self._lease_id)
         with contextlib.suppress(*serr.SESSION_ERRORS):  # the schedd is gone: whoever asks for the next proc hears it
             while True:
-                reply = await self._agent.call("Heed", request, pb.LeaseHeedReply)
+                reply = await self._agent.call("Heed", self.heard, pb.LeaseHeedReply)
                 if reply.over:
                     return
-                running = self._running
-                for proc in reply.evicted:
-                    if running is not None and running.number == proc.number:
-                        running.evict()
-                for proc in reply.killed:
-                    if running is not None and running.number == proc.number:
-                        running.kill()
+                # Of the proc, which the lease may be about to get.
+                self.heard.evicted = reply.evicted or self.heard.evicted
+                self.heard.killed = reply.killed or self.heard.killed
+                self.heard.start_awaited = reply.start_awaited or self.heard.start_awaited
+                if self._running is not None:
+                    self._running.heed()
 
 
 class _Running:
@@ -266,30 +266,43 @@ class _Running:
         self._spec = got.proc
         self.number = got.number
         self.proc = pb.LeasedProc(pid=got.proc.pid, number=got.number)
+        self.has_started = False
+        self._is_start_awaited = got.start_awaited
         self._process: ProcProcess | None = None
-        self._is_evicted = self._is_killed = self._is_noticed = False
+        self._is_noticed = False
+        self._untold: dict[str, Any] = {}
+        self._telling: asyncio.TimerHandle | None = None
         self._waits_count = self._waiting_count = 0
 
     async def run(self, process: ProcProcess) -> pb.ProcStatus:
-        """Returns how it ended."""
+        """Returns how it ended. What is untold then need not be told: the end says it all."""
         self._serving.begins(self.number)
         self._process = process
         self._serving.span(TimelineSpan(self._spec, process.process.pid))
-        running = asyncio.ensure_future(process.run(self._spec, self._serving.instance, self))
-        if self._is_evicted:
-            process.evict()
-        if self._is_killed:
-            process.kill()
-        # Shorter ones are over before anybody could look.
-        noticing = asyncio.get_running_loop().call_later(config.current().workers.notice_after_s, self.notice)
+        self.heed()
+        self._tell_later()
         try:
-            status = await running
+            status = await process.run(self._spec, self._serving.instance, self)
         finally:
-            noticing.cancel()
+            self._cancel_telling()
             self._serving.span(TimelineSpan(self._spec))
         if status.crash:
             status.msg = memory.take_note(self._serving.log_dir, process.process.pid) or status.msg
         return status
+
+    def heed(self) -> None:
+        """Does what the schedd wants done, if it is about this proc. May be repeated."""
+        heard = self._serving.heard
+        if self._process is not None and heard.evicted == self.number:
+            self._process.evict()
+        if self._process is not None and heard.killed == self.number:
+            self._process.kill()
+        if heard.start_awaited == self.number and not self._is_start_awaited:
+            self._is_start_awaited = True
+            if self.has_started:
+                self._tell()
+
+    # -- what is told of it
 
     def notice(self) -> None:
         """It runs for a while."""
@@ -297,31 +310,39 @@ class _Running:
             keep_log(self._spec.pid)
         self._tell()
 
+    def _tell_later(self, **what: Any) -> None:
+        """Of a short proc its end comes first, and tells the rest: that spares messages."""
+        self._untold.update(what)
+        if self._telling is None:
+            loop = asyncio.get_running_loop()
+            self._telling = loop.call_later(config.current().workers.notice_after_s, self.notice)
+
     def _tell(self, **what: Any) -> None:
-        if not (self._is_noticed and what):
-            if self._is_noticed:
-                return
+        """All that is untold, and this."""
+        self._cancel_telling()
+        untold, self._untold = {**self._untold, **what}, {}
+        if not self._is_noticed:
             self._is_noticed = True
-            what["runner"] = self._serving.runner_pb(self._process)
-        self._serving.tell_soon(self.proc, **what)
+            untold["runner"] = self._serving.runner_pb(self._process)
+        if untold:
+            self._serving.tell_soon(self.proc, **untold)
 
-    def evict(self) -> None:
-        self._is_evicted = True
-        if self._process is not None:
-            self._process.evict()
-
-    def kill(self) -> None:
-        self._is_killed = True
-        if self._process is not None:
-            self._process.kill()
+    def _cancel_telling(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
 
     # -- what it says
 
     def started(self) -> None:
-        self._tell(started=True)
+        self.has_started = True
+        if self._is_start_awaited:
+            self._tell(started=True)
+        else:
+            self._tell_later(started=True)
 
     def reported(self, status: pb.ProcStatus) -> None:
-        self._tell(reported=status)
+        self._tell_later(reported=status)
 
     def waits(self, waits: bool) -> None:
         """For other procs. One that reserved cores keeps them."""

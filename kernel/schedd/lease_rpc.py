@@ -40,6 +40,8 @@ class WorkerLeases:
         proc = self._proc(lease_id, ended.proc.number)
         if proc is not None:
             proc.times = ended.status.times
+            if ended.started:
+                self._procs.started(proc.pid)
             self._leasing().freed(proc)
             self._procs.ended(proc, Status.from_pb(ended.status))
 
@@ -56,17 +58,16 @@ class WorkerLeases:
             return pb.EmptyReply()
         if request.HasField("runner") and not proc.began_s:
             self._procs.began(proc, Runner.from_pb(request.runner))
-        match request.WhichOneof("what"):
-            case "started":
-                self._procs.started(proc.pid)
-            case "reported":
-                self._procs.reported(proc.pid, Status.from_pb(request.reported))
-            case "wait_over":
-                self._leasing().wait_over(request.lease, request.wait_over)
+        if request.started:
+            self._procs.started(proc.pid)
+        if request.wait_over:
+            self._leasing().wait_over(request.lease, request.wait_over)
+        if request.HasField("reported"):
+            self._procs.reported(proc.pid, Status.from_pb(request.reported))
         return pb.EmptyReply()
 
     async def Heed(self, ctx: RpcContext, request: pb.LeaseHeedRequest) -> pb.LeaseHeedReply:
-        return await self._leasing().heed(request.lease)
+        return await self._leasing().heed(request)
 
     def _proc(self, lease_id: str, number: int) -> ProcState | None:
         """What a lease speaks of; None if that is its proc no more."""

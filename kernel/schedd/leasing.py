@@ -16,8 +16,6 @@ from sigmaos_ray import debug
 from sigmaos_ray.pb import proc_pb2 as pb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from kernel.schedd.leases import LeaseInstruction
     from kernel.schedd.places import Runner
     from kernel.schedd.procstate import ProcState, WorkerLease
@@ -44,8 +42,8 @@ class _Talk:
 
     def __init__(self) -> None:
         self.next: asyncio.Future[pb.LeaseNextReply] | None = None
-        self.heed: asyncio.Future[None] | None = None
-        self.unheard = pb.LeaseHeedReply()
+        self.news = asyncio.Event()
+        """There may be something that it is to heed."""
         self.parked: dict[int, asyncio.Future[None]] = {}
         """By the number of the wait."""
         self.waits_over = 0
@@ -55,7 +53,6 @@ class _Talk:
         for future in self.parked.values():
             _answer(future, None)
         self.parked.clear()
-        self.unheard.Clear()
         self.waits_over = 0
 
 
@@ -63,6 +60,24 @@ def _answer(future: asyncio.Future[Any] | None, value: object) -> None:
     # Whoever asked may have gone in this same turn of the loop.
     if future is not None and not future.done():
         future.set_result(value)
+
+
+def _wake(talk: _Talk | None) -> None:
+    if talk is not None:
+        talk.news.set()
+
+
+def _unheard(proc: ProcState | None, heard: pb.LeaseHeedRequest) -> pb.LeaseHeedReply | None:
+    """Pure."""
+    if proc is None:
+        return None
+    number = proc.number
+    evicted = number if proc.evicting and heard.evicted != number else 0
+    killed = number if proc.killing and not proc.spec.reuse and heard.killed != number else 0
+    awaited = number if proc.start_awaited and not proc.started and heard.start_awaited != number else 0
+    if not (evicted or killed or awaited):
+        return None
+    return pb.LeaseHeedReply(evicted=evicted, killed=killed, start_awaited=awaited)
 
 
 class Leasing:
@@ -117,11 +132,11 @@ class Leasing:
             self._loop.call_soon(self._listener.withdrawn, proc)
             self._go_on_soon()
 
-    def evict(self, proc: ProcState) -> None:
-        """Has the lease tell a proc that it is to end; nothing happens if none has it."""
-        lease = proc.lease
-        if lease is not None:
-            self._tell(lease, lambda unheard: unheard.evicted.add(pid=proc.pid, number=proc.number))
+    def to_heed(self, proc: ProcState) -> None:
+        """What its lease is to do to a proc has changed; nothing happens if none has it."""
+        talk = self._talks.get(proc.lease) if proc.lease is not None else None
+        if talk is not None:
+            talk.news.set()
 
     def kill(self, proc: ProcState) -> None:
         """Ends a proc's processes, or takes it out of the queue."""
@@ -132,19 +147,13 @@ class Leasing:
         if proc.spec.reuse:
             self._tasks.kill(lease)
             return
-        self._tell(lease, lambda unheard: unheard.killed.add(pid=proc.pid, number=proc.number))
+        self.to_heed(proc)
         self._loop.call_later(self._limits.lease_kill_s, self._on_not_killed, proc, lease)
 
     def _on_not_killed(self, proc: ProcState, lease: WorkerLease) -> None:
         if proc.lease is lease and not proc.gone:
             _log(f"{lease.id} does not kill {proc.pid}, and is killed")
             self._tasks.kill(lease)
-
-    def _tell(self, lease: WorkerLease, change: Callable[[pb.LeaseHeedReply], object]) -> None:
-        talk = self._talks.get(lease)
-        if talk is not None:
-            change(talk.unheard)
-            _answer(talk.heed, None)
 
     # -- what leases say
 
@@ -171,17 +180,16 @@ class Leasing:
         if proc.lease is not None:
             self.book.freed(proc.lease)
 
-    async def heed(self, lease_id: str) -> pb.LeaseHeedReply:
-        """Returns what is to be done to procs of a lease, once there is something."""
-        lease = self.book.get(lease_id)
-        if lease is None:
-            return pb.LeaseHeedReply(over=True)
-        talk = self._talks.setdefault(lease, _Talk())
-        if not talk.unheard.ByteSize():
-            talk.heed = self._loop.create_future()
-            await talk.heed
-        unheard, talk.unheard = talk.unheard, pb.LeaseHeedReply()
-        return unheard
+    async def heed(self, request: pb.LeaseHeedRequest) -> pb.LeaseHeedReply:
+        """Returns what is to be done to the proc of a lease, once there is something of which the lease has not heard.
+        What it has heard it says itself: a reply may have been lost."""
+        while (lease := self.book.get(request.lease)) is not None and lease.phase is not LeasePhase.OVER:
+            news = self._talks.setdefault(lease, _Talk()).news
+            news.clear()
+            if (reply := _unheard(lease.proc, request)) is not None:
+                return reply
+            await news.wait()
+        return pb.LeaseHeedReply(over=True)
 
     async def park(self, lease_id: str, number: int, wait: int) -> None:
         """A lease's worker waits here, and Ray lends its core: returns when the wait of that number is over, or the
@@ -226,11 +234,12 @@ class Leasing:
         if talk is not None:
             talk.proc_is_over()
             _answer(talk.next, pb.LeaseNextReply(over=True))
-            _answer(talk.heed, None)
         if lease.phase is LeasePhase.OVER:
+            _wake(talk)
             return
         was_asked = lease.phase is LeasePhase.ASKED
         proc = self.book.lost(lease)
+        _wake(talk)
         if proc is not None:
             self._listener.lost(proc, lease, error, with_node=with_node)
         elif was_asked and error is not None:
@@ -272,7 +281,7 @@ class Leasing:
             case Over(lease):
                 talk = self._talks[lease]
                 _answer(talk.next, pb.LeaseNextReply(over=True))
-                _answer(talk.heed, None)
+                _wake(talk)
             case Ask(lease, is_ahead):
                 self._tasks.ask(lease, is_here=is_ahead)
             case Cancel(lease):
@@ -280,7 +289,7 @@ class Leasing:
 
     @staticmethod
     def _hand(proc: ProcState) -> pb.LeaseNextReply:
-        return pb.LeaseNextReply(proc=proc.spec, number=proc.number)
+        return pb.LeaseNextReply(proc=proc.spec, number=proc.number, start_awaited=proc.start_awaited)
 
     def _look_again(self) -> None:
         """When something is due though nothing happens: idle leases end; and a latency-critical proc that gets no
@@ -363,6 +372,6 @@ class Leasing:
             self._tasks.give_up(lease)
         for talk in self._talks.values():
             _answer(talk.next, pb.LeaseNextReply(over=True))
-            _answer(talk.heed, None)
+            _wake(talk)
             talk.proc_is_over()
         self._tasks.close()

@@ -176,6 +176,13 @@ class NodeProcs(LeaseListener):
             raise serr.NotFound(pid, f"no process runs it: it is {proc.phase.value}")
         return proc.runner
 
+    def start_awaited(self, proc: ProcState) -> None:
+        """Somebody waits for its start, and is to hear of it at once."""
+        if not proc.start_awaited:
+            proc.start_awaited = True
+            assert self.leasing is not None, "no procs before start"
+            self.leasing.to_heed(proc)
+
     def started(self, pid: str) -> None:
         """The proc says that it runs. NotFound for an unknown pid."""
         self._do(self.table.started(pid, time.time()))
@@ -282,7 +289,7 @@ class NodeProcs(LeaseListener):
             case Withdraw(proc):
                 self.leasing.withdraw(proc)
             case AskToEnd(proc):
-                self.leasing.evict(proc)
+                self.leasing.to_heed(proc)
             case Kill(proc):
                 self.leasing.kill(proc)
             case KillLater(proc, grace_s):

@@ -37,6 +37,7 @@ class ProcState:
         "phase",
         "runner",
         "spec",
+        "start_awaited",
         "started",
         "started_s",
         "status",
@@ -50,6 +51,8 @@ class ProcState:
         """Counts the procs of a schedd: unique, also where a pid is used again."""
         self.phase = ProcPhase.QUEUED
         self.started = False
+        self.start_awaited = False
+        """Somebody has waited for its start, and may wait still."""
         self.evicting = False
         self.killing = ""
         """Why it is being killed; ``""``: it is not."""

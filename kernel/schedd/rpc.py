@@ -54,6 +54,7 @@ class Schedd:
     async def WaitStart(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
         proc = self._procs.table.get(request.pid)
         if not proc.started and proc.phase is not ProcPhase.EXITED:
+            self._procs.start_awaited(proc)
             await self._procs.waits.wait(proc, Signal.START, _limit(request.timeout_s))
         return pb.EmptyReply()
 

@@ -286,12 +286,14 @@ class LeaseRunner(_message.Message):
     def __init__(self, machine: _Optional[str] = ..., os_pid: _Optional[int] = ..., started_ticks: _Optional[int] = ..., ray_node_id: _Optional[str] = ..., kernel_id: _Optional[str] = ...) -> None: ...
 
 class LeaseEnded(_message.Message):
-    __slots__ = ("proc", "status")
+    __slots__ = ("proc", "status", "started")
     PROC_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_FIELD_NUMBER: _ClassVar[int]
     proc: LeasedProc
     status: ProcStatus
-    def __init__(self, proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ...) -> None: ...
+    started: bool
+    def __init__(self, proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., status: _Optional[_Union[ProcStatus, _Mapping]] = ..., started: _Optional[bool] = ...) -> None: ...
 
 class LeaseNextRequest(_message.Message):
     __slots__ = ("lease", "runner", "ended", "returned")
@@ -306,14 +308,16 @@ class LeaseNextRequest(_message.Message):
     def __init__(self, lease: _Optional[str] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., ended: _Optional[_Union[LeaseEnded, _Mapping]] = ..., returned: _Optional[_Union[LeasedProc, _Mapping]] = ...) -> None: ...
 
 class LeaseNextReply(_message.Message):
-    __slots__ = ("proc", "number", "over")
+    __slots__ = ("proc", "number", "over", "start_awaited")
     PROC_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
+    START_AWAITED_FIELD_NUMBER: _ClassVar[int]
     proc: ProcSpec
     number: int
     over: bool
-    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., number: _Optional[int] = ..., over: _Optional[bool] = ...) -> None: ...
+    start_awaited: bool
+    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., number: _Optional[int] = ..., over: _Optional[bool] = ..., start_awaited: _Optional[bool] = ...) -> None: ...
 
 class LeaseTellRequest(_message.Message):
     __slots__ = ("lease", "proc", "runner", "started", "reported", "wait_over")
@@ -332,20 +336,28 @@ class LeaseTellRequest(_message.Message):
     def __init__(self, lease: _Optional[str] = ..., proc: _Optional[_Union[LeasedProc, _Mapping]] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., started: _Optional[bool] = ..., reported: _Optional[_Union[ProcStatus, _Mapping]] = ..., wait_over: _Optional[int] = ...) -> None: ...
 
 class LeaseHeedRequest(_message.Message):
-    __slots__ = ("lease",)
+    __slots__ = ("lease", "evicted", "killed", "start_awaited")
     LEASE_FIELD_NUMBER: _ClassVar[int]
+    EVICTED_FIELD_NUMBER: _ClassVar[int]
+    KILLED_FIELD_NUMBER: _ClassVar[int]
+    START_AWAITED_FIELD_NUMBER: _ClassVar[int]
     lease: str
-    def __init__(self, lease: _Optional[str] = ...) -> None: ...
+    evicted: int
+    killed: int
+    start_awaited: int
+    def __init__(self, lease: _Optional[str] = ..., evicted: _Optional[int] = ..., killed: _Optional[int] = ..., start_awaited: _Optional[int] = ...) -> None: ...
 
 class LeaseHeedReply(_message.Message):
-    __slots__ = ("evicted", "killed", "over")
+    __slots__ = ("evicted", "killed", "over", "start_awaited")
     EVICTED_FIELD_NUMBER: _ClassVar[int]
     KILLED_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
-    evicted: _containers.RepeatedCompositeFieldContainer[LeasedProc]
-    killed: _containers.RepeatedCompositeFieldContainer[LeasedProc]
+    START_AWAITED_FIELD_NUMBER: _ClassVar[int]
+    evicted: int
+    killed: int
     over: bool
-    def __init__(self, evicted: _Optional[_Iterable[_Union[LeasedProc, _Mapping]]] = ..., killed: _Optional[_Iterable[_Union[LeasedProc, _Mapping]]] = ..., over: _Optional[bool] = ...) -> None: ...
+    start_awaited: int
+    def __init__(self, evicted: _Optional[int] = ..., killed: _Optional[int] = ..., over: _Optional[bool] = ..., start_awaited: _Optional[int] = ...) -> None: ...
 
 class ProcStart(_message.Message):
     __slots__ = ("proc", "instance", "log_dir")
