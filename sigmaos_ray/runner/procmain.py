@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import importlib
 import os
 import socket
@@ -250,6 +251,7 @@ def _warm_up() -> None:
     """Rehearses in the keeper, so often that the interpreter has made of that code what it makes of code that runs
     often: processes that are forked from here need not write there, and so share it."""
     variables, argv = dict(os.environ), sys.argv
+    gc.freeze()  # as in a proc's process, whose end looks at all objects but these
     here, there = socket.socketpair()
     with here, there:
         for _ in range(_OFTEN):
