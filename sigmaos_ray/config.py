@@ -100,6 +100,8 @@ class Wire(msgspec.Struct, frozen=True):
     """A sender starts a new Frames message once the one it fills has so many bytes."""
     io_bytes_max: int = 1 << 20
     """The most data in one request; the client cuts larger reads and writes."""
+    payload_bytes_min: int = 32 << 10
+    """Data of a request or reply from so many bytes on stay apart from its message; for fewer it is not worth it."""
     path_components_max: int = 256
     """Of one request."""
     path_bytes_max: int = 64 << 10

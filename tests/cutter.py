@@ -28,7 +28,7 @@ def through(cutter: Cutter) -> Endpoint:
 class Cutter:
     """Forwards to ``target`` (``host:port``). ``cut`` drops what is connected, ``down`` refuses what comes, ``delay_s``
     holds back all that passes, each way; ``silent`` all of it, as a server that was stopped does: it takes connections
-    and answers nothing."""
+    and answers nothing. ``cuts_in``: after how many more bytes, up to the server or down from it, all is cut, once."""
 
     def __init__(self, target: str) -> None:
         self._host, _, port = target.rpartition(":")
@@ -41,6 +41,8 @@ class Cutter:
         self._speaks.set()
         self.delay_s = 0.0
         self.connections_count = 0
+        self.cuts_in: dict[str, int] = {}
+        self.cuts_count = 0
 
     @property
     def silent(self) -> bool:
@@ -103,21 +105,34 @@ class Cutter:
             return
         pair = {writer, up_writer}
         self._writers |= pair
-        for source, sink in ((reader, up_writer), (up_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink, pair))
+        for source, sink, way in ((reader, up_writer, "up"), (up_reader, writer, "down")):
+            task = asyncio.create_task(self._pump(source, sink, pair, way))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, pair: set[asyncio.StreamWriter]
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, pair: set[asyncio.StreamWriter], way: str
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(65536):
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 await self._speaks.wait()
-                sink.write(data)
+                passes = min(len(data), self.cuts_in.get(way, len(data)))
+                sink.write(data[:passes])
                 await sink.drain()
+                if way in self.cuts_in:
+                    self.cuts_in[way] -= passes
+                    if not self.cuts_in[way]:
+                        await self._cut_here(sink, way)
         for writer in pair:
             writer.transport.abort()
         self._writers -= pair
+
+    async def _cut_here(self, sink: asyncio.StreamWriter, way: str) -> None:
+        del self.cuts_in[way]
+        self.cuts_count += 1
+        sink.close()  # behind what was written, which is to arrive
+        with contextlib.suppress(OSError):
+            await sink.wait_closed()
+        self.cut()

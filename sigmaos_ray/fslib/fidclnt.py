@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.config import Config, Locating, ProcEnv
     from sigmaos_ray.fslib.stats import ClientStats
     from sigmaos_ray.sessp.client import Aside
+    from sigmaos_ray.sessp.payload import Answer
 
 _log = debug.selector("SESSCLNT")
 
@@ -83,6 +84,14 @@ class RemoteFid:
 
     async def _call(self, request: Request) -> Reply:
         return await self._clnt.call(self.session, request)
+
+    async def _exchange(self, request: Request, data: bytes | None = None) -> Answer:
+        """A call whose data are large, either way, and may be apart."""
+        return await self._clnt.exchange(self.session, request, payload=data)
+
+    def _apart(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """Data as they go into a request, and as they go behind it."""
+        return (data, None) if len(data) < self._clnt.payload_bytes_min else (b"", data)
 
     async def _call_for(self, new: RemoteFid, request: Request) -> Reply:
         """A call that binds a new fid. If the caller is cancelled meanwhile, the fid is freed all the same."""
@@ -192,17 +201,19 @@ class RemoteFid:
         return self.made
 
     async def read(self, offset: int, count: int) -> bytes:
-        reply = await self._call(Request(read=pb.Tread(fid=self.number, offset=offset, count=count)))
-        return reply.read.data
+        reply, data = await self._exchange(Request(read=pb.Tread(fid=self.number, offset=offset, count=count)))
+        return reply.read.data if data is None else data
 
     async def read_entries(self, count: int) -> tuple[bytes, bool]:
         """The next entries of an open directory; and whether they are known to be the last."""
-        reply = (await self._call(Request(read=pb.Tread(fid=self.number, count=count)))).read
-        return reply.data, reply.is_end
+        reply, data = await self._exchange(Request(read=pb.Tread(fid=self.number, count=count)))
+        return reply.read.data if data is None else data, reply.read.is_end
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
-        request = pb.Twrite(fid=self.number, offset=offset, data=data, fence=wire.fence_to_pb(fence))
-        return self._all_written((await self._call(Request(write=request))).write.count, len(data))
+        within, behind = self._apart(data)
+        request = pb.Twrite(fid=self.number, offset=offset, data=within, fence=wire.fence_to_pb(fence))
+        reply, _ = await self._exchange(Request(write=request), behind)
+        return self._all_written(reply.write.count, len(data))
 
     def _all_written(self, count: int, size: int) -> int:
         """Servers write all or nothing; a count that is none would be written for ever."""
@@ -290,8 +301,8 @@ class RemoteFid:
     ) -> tuple[bytes, Qid]:
         """Like ``get_file``; and, if the file may go on, what was read, as it was: empty where nobody can tell."""
         request = pb.Tgetfile(fid=self.number, mode=OREAD, offset=offset, count=count, names=names, resolve=resolve)
-        reply = (await self._call(Request(getfile=request))).getfile
-        return reply.data, wire.qid_from_pb(reply.qid)
+        reply, data = await self._exchange(Request(getfile=request))
+        return reply.getfile.data if data is None else data, wire.qid_from_pb(reply.getfile.qid)
 
     async def put_file(
         self,
@@ -305,6 +316,7 @@ class RemoteFid:
         lease: int = NO_LEASE,
         fence: Fence = NO_FENCE,
     ) -> int:
+        within, behind = self._apart(data)
         request = pb.Tputfile(
             fid=self.number,
             mode=mode,
@@ -314,9 +326,10 @@ class RemoteFid:
             resolve=resolve,
             lease=lease,
             fence=wire.fence_to_pb(fence),
-            data=data,
+            data=within,
         )
-        return self._all_written((await self._call(Request(putfile=request))).write.count, len(data))
+        reply, _ = await self._exchange(Request(putfile=request), behind)
+        return self._all_written(reply.write.count, len(data))
 
     async def watch(self) -> RemoteFid:
         """A fid whose reads return what happens in this open directory. Version if it changed since it was opened."""
@@ -325,21 +338,33 @@ class RemoteFid:
         return new
 
     async def write_read(self, frames: Sequence[bytes]) -> Sequence[bytes]:
-        request = Request(writeread=pb.Twriteread(fid=self.number, frames=frames))
-        return (await self._call(request)).writeread.frames
+        request, payload = self._write_read_request(frames)
+        return _frames_of(await self._exchange(request, payload))
 
     def begin_write_read(self, frames: Sequence[bytes], ends_s: float | None) -> tuple[Request, Aside]:
         """``write_read`` of a thread, in two halves. Elsewhere if the thread cannot send it. Blocks at most to the
         moment ``ends_s``, for a server that does not take it."""
-        request = Request()
-        call = request.writeread  # set in place: protobuf copies a message put into another
-        call.fid = self.number
-        call.frames.extend(frames)
-        return request, self._clnt.begin(self.session, request, ends_s=ends_s)
+        request, payload = self._write_read_request(frames)
+        return request, self._clnt.begin(self.session, request, ends_s=ends_s, payload=payload)
 
     def finish_write_read(self, request: Request, aside: Aside, ends_s: float | None) -> Sequence[bytes]:
         """The second half, which blocks. TimeoutError once that moment of ``time.monotonic`` is over."""
-        return self.session.finish_aside(aside, request, ends_s).writeread.frames
+        return _frames_of(self.session.finish_aside(aside, request, ends_s))
+
+    def _write_read_request(self, frames: Sequence[bytes]) -> tuple[Request, bytes | None]:
+        request = Request()
+        call = request.writeread  # set in place: protobuf copies a message put into another
+        call.fid = self.number
+        if frames and len(frames[-1]) >= self._clnt.payload_bytes_min:
+            call.frames.extend(frames[:-1])
+            return request, frames[-1]
+        call.frames.extend(frames)
+        return request, None
+
+
+def _frames_of(answer: Answer) -> Sequence[bytes]:
+    reply, last = answer
+    return reply.writeread.frames if last is None else [*reply.writeread.frames, last]
 
 
 class FidClnt:
@@ -350,6 +375,8 @@ class FidClnt:
         self._proc_env = proc_env
         self._config = config
         self._stats = stats
+        self.payload_bytes_min = config.wire.payload_bytes_min
+        """Data of so many bytes go apart from their requests."""
         self._numbers = itertools.count(1)
         self._sessions: dict[str, ClientSession] = {}
         self._plain: dict[str, str] = {}
@@ -370,13 +397,24 @@ class FidClnt:
         return next(self._numbers)
 
     async def call(self, session: ClientSession, request: Request, on_late: Callable[[], None] | None = None) -> Reply:
+        return (await self.exchange(session, request, on_late)).whole()
+
+    async def exchange(
+        self,
+        session: ClientSession,
+        request: Request,
+        on_late: Callable[[], None] | None = None,
+        payload: bytes | None = None,
+    ) -> Answer:
+        """See ``ClientSession.exchange``."""
         if is_direct():
             ends_s = self._attach_ends_s() if request.HasField("attach") else None
-            return session.finish_aside(self.begin(session, request, on_late, ends_s), request, ends_s, on_late)
+            aside = self.begin(session, request, on_late, ends_s, payload)
+            return session.finish_aside(aside, request, ends_s, on_late)
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
         if self.before_sending is not None:
             await self.before_sending(request)
-        return await session.call(request, on_late)
+        return await session.exchange(request, on_late, payload)
 
     def _attach_ends_s(self) -> float:
         """Nobody follows a server while a thread attaches to it: one that is silent is given up, and sought on the
@@ -389,11 +427,12 @@ class FidClnt:
         request: Request,
         on_late: Callable[[], None] | None = None,
         ends_s: float | None = None,
+        payload: bytes | None = None,
     ) -> Aside:
         """See ``ClientSession.begin_aside``."""
         if self.before_sending is not None:
             raise Elsewhere
-        aside = session.begin_aside(request, on_late, ends_s)
+        aside = session.begin_aside(request, on_late, ends_s, payload)
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
         return aside
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
@@ -24,6 +24,7 @@ from sigmaos_ray.protsrv.transact import change_from_pb
 from sigmaos_ray.protsrv.walk import as_dir, read_whole, walk, walk_to, walk_to_dir, walk_to_make
 from sigmaos_ray.rpcsrv import Caller
 from sigmaos_ray.sessp import wire
+from sigmaos_ray.sessp.payload import Answer
 from sigmaos_ray.sigmap import (
     DMDIR,
     DMNAMEDPIPE,
@@ -44,11 +45,16 @@ if TYPE_CHECKING:
     from sigmaos_ray.config import Config
     from sigmaos_ray.protsrv.stats import ServerStats
     from sigmaos_ray.protsrv.watch import ServedWatch, WatchTable
+    from sigmaos_ray.sessp.served import Outcome
 
 _log = debug.selector("PROTSRV")
 
 _LOOKS: Final = frozenset({"walk", "read", "stat", "getfile"})
 """Requests that change nothing but fids."""
+
+
+_Op: TypeAlias = "Callable[[Any], Coroutine[Any, Any, Outcome]]"
+_OpWithData: TypeAlias = "Callable[[Any, bytes], Coroutine[Any, Any, Reply]]"
 
 
 class Signpost(NamedTuple):
@@ -88,16 +94,19 @@ class ProtSession:
         self._signpost = signpost
         self._fids = FidTable(config.session.fids_per_session_max)
         self._watch_count = 0
-        self._ops: dict[str, Callable[[Any], Coroutine[Any, Any, Reply]]] = {
+        self._payload_bytes_min = config.wire.payload_bytes_min
+        self._ops, self._ops_with_data = self._operations()
+        stats.session_count += 1
+
+    def _operations(self) -> tuple[dict[str, _Op], dict[str, _OpWithData]]:
+        ops: dict[str, _Op] = {
             "version": self._version,
             "auth": self._auth,
             "attach": self._attach,
             "walk": self._walk,
             "open": self._open,
             "openfile": self._openfile,
-            "create": self._create,
             "read": self._read,
-            "write": self._write,
             "clunk": self._clunk,
             "remove": self._remove,
             "removefile": self._removefile,
@@ -106,24 +115,29 @@ class ProtSession:
             "renameat": self._renameat,
             "transact": self._transact,
             "getfile": self._getfile,
-            "putfile": self._putfile,
             "watch": self._watch,
             "detach": self._detach,
         }
-        stats.session_count += 1
+        with_data: dict[str, _OpWithData] = {
+            "create": self._create,
+            "write": self._write,
+            "putfile": self._putfile,
+        }
+        return ops, with_data
 
-    def handle(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+    def handle(self, request: Request, payload: bytes | None = None) -> Outcome | Coroutine[Any, Any, Outcome]:
         """Runs one request: its reply, where a handler of an RPC answers at once, or what to await for it, which blocks
-        for as long as its node does. Errors are raised; the session layer makes Rerror of them."""
+        for as long as its node does. Errors are raised; the session layer makes Rerror of them. ``payload``: the data
+        of a request that has them apart."""
         op = request.WhichOneof("op")
         if op is None:
             raise serr.UnknownMsg("request", "no operation that this server knows")
         self._stats.ops[op] += 1
         if op == "writeread":
-            return self._begin_call(request.writeread)
-        return self._run(op, getattr(request, op))
+            return self._begin_call(request.writeread, payload)
+        return self._run(op, getattr(request, op), payload)
 
-    async def _run(self, op: str, t: Any) -> Reply:
+    async def _run(self, op: str, t: Any, payload: bytes | None) -> Outcome:
         # Known now: when it has run, the fid may be gone.
         kind = WAITS_OF[op] if op in WAITS_OF and self._waits(op, t) else op
         began_ns = perf_counter_ns()
@@ -131,7 +145,10 @@ class ProtSession:
             # Within the ``try``: a refusal counts as an error of the request that it refuses.
             if self._guard is not None:
                 self._guard()
-            reply = await self._ops[op](t)
+            if op in self._ops_with_data:
+                outcome: Outcome = await self._ops_with_data[op](t, t.data if payload is None else payload)
+            else:
+                outcome = await self._ops[op](t)
         except serr.SigmaError as error:
             self._stats.errors[error.code.name.lower()] += 1
             self._check_still_ours(op)  # an error is read, too: NotFound of what the new leader has made, say
@@ -140,7 +157,7 @@ class ProtSession:
             self._count(kind, began_ns)
         if self._guard is not None:
             self._check_still_ours(op)
-        return reply
+        return outcome
 
     def _count(self, kind: str, began_ns: int) -> None:
         """Counts a request that is over."""
@@ -148,14 +165,15 @@ class ProtSession:
         if _log.on:
             _log(f"{self._session_id:x} {kind} {took_ns / 1e3:.0f} us")
 
-    def _begin_call(self, t: pb.Twriteread) -> Reply | Coroutine[Any, Any, Reply]:
+    def _begin_call(self, t: pb.Twriteread, payload: bytes | None) -> Outcome | Coroutine[Any, Any, Outcome]:
         began_ns = perf_counter_ns()
         try:
             if self._guard is not None:
                 self._guard()
             fid = self._fids.get(t.fid)
-            limits.check_call(fid.node.name, len(t.frames), self._config)
-            begun = fid.open_file().begin_writeread(t.frames)
+            frames = t.frames if payload is None else [*t.frames, payload]
+            limits.check_call(fid.node.name, len(frames), self._config)
+            begun = fid.open_file().begin_writeread(frames)
         except serr.SigmaError as error:
             self._stats.errors[error.code.name.lower()] += 1
             self._count("writeread", began_ns)
@@ -163,16 +181,27 @@ class ProtSession:
         if isinstance(begun, Coroutine):
             return self._finish_call(begun, began_ns)
         self._count("writeread", began_ns)
-        return _called(begun)
+        return self._called(begun)
 
-    async def _finish_call(self, begun: Coroutine[Any, Any, Sequence[bytes]], began_ns: int) -> Reply:
+    async def _finish_call(self, begun: Coroutine[Any, Any, Sequence[bytes]], began_ns: int) -> Outcome:
         try:
-            return _called(await begun)
+            return self._called(await begun)
         except serr.SigmaError as error:
             self._stats.errors[error.code.name.lower()] += 1
             raise
         finally:
             self._count("writeread", began_ns)
+
+    def _called(self, frames: Sequence[bytes]) -> Outcome:
+        reply = Reply()
+        # Set in place, as elsewhere: protobuf copies a message put into another.
+        if frames and len(frames[-1]) >= self._payload_bytes_min:
+            reply.writeread.frames.extend(frames[:-1])
+            if len(frames) == 1:
+                reply.writeread.SetInParent()
+            return Answer(reply, frames[-1])
+        reply.writeread.frames.extend(frames)
+        return reply
 
     def _waits(self, op: str, t: Any) -> bool:
         """Whether a request waits for other clients, or for a handler of an RPC."""
@@ -372,7 +401,7 @@ class ProtSession:
         finally:
             fid.opening = None
 
-    async def _create(self, t: pb.Tcreate) -> Reply:
+    async def _create(self, t: pb.Tcreate, data: bytes) -> Reply:
         """Makes an entry, and a fid of it, or of the directory's fid one of the new object. If that is clunked
         meanwhile the entry is there all the same: only what was open on it is closed."""
         fid = self._fids.get(t.fid)
@@ -383,11 +412,11 @@ class ProtSession:
             raise serr.Inval(fid.node.name, "the fid is open: entries are made through one that is not")
         limits.check_new_name(t.name)
         limits.check_mode(t.name, t.mode)
-        limits.check_io(t.name, 0, len(t.data), self._config)
+        limits.check_io(t.name, 0, len(data), self._config)
         limits.check_lease(t.name, t.lease)
-        if t.data and not directory.creates_whole:
+        if data and not directory.creates_whole:
             raise serr.NotSupported(t.name, "this server makes files empty: put them whole, or write them")
-        how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), t.data)
+        how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), data)
         node, file = await directory.create(fid.caller, t.name, how)
         created = Fid(node, fid.caller, directory)
         # A pipe is not open by having been made: its first open waits for the other end.
@@ -413,22 +442,32 @@ class ProtSession:
 
     # -- contents
 
-    async def _read(self, t: pb.Tread) -> Reply:
+    async def _read(self, t: pb.Tread) -> Outcome:
         """Reads a file at an offset, a directory or a watch from where the last read ended."""
         fid = self._fids.get(t.fid)
         count = min(t.count, self._config.wire.io_bytes_max)
         if fid.watch is not None:
-            return Reply(read=pb.Rread(data=await self._read_events(fid.watch)))
+            return self._with_data(Reply(read=pb.Rread()), await self._read_events(fid.watch))
         if fid.mode is None:
             raise serr.Inval(fid.node.name, "the fid is not open")
         if fid.node.is_dir:
-            return Reply(read=await self._read_entries(fid, count))
+            data, is_end = await self._read_entries(fid, count)
+            return self._with_data(Reply(read=pb.Rread(is_end=is_end)), data)
         file = fid.open_file()
         if fid.mode & OACCESS_MASK == OWRITE:
             raise serr.Perm(fid.node.name, "open for writing only")
         limits.check_io(fid.node.name, t.offset, 0, self._config)
-        reply = Reply()
-        reply.read.data = await file.read(t.offset, count)  # set in place: protobuf copies a message put into another
+        data = await file.read(t.offset, count)
+        return self._with_data(Reply(read=pb.Rread()), data)
+
+    def _with_data(self, reply: Reply, data: bytes) -> Outcome:
+        """A reply to a read or getfile."""
+        if len(data) >= self._payload_bytes_min:
+            return Answer(reply, data)
+        if reply.HasField("read"):
+            reply.read.data = data
+        else:
+            reply.getfile.data = data
         return reply
 
     async def _read_events(self, watch: ServedWatch) -> bytes:
@@ -437,9 +476,9 @@ class ProtSession:
         encoded = [pb.WatchEvent(kind=int(event.kind), name=event.name) for event in events]  # type: ignore[arg-type]
         return pb.WatchEventList(events=encoded).SerializeToString()
 
-    async def _read_entries(self, fid: Fid, count: int) -> pb.Rread:
-        """The directory's next entries, in ``count`` bytes at most; the fid's cursor moves behind them. Inval if not
-        even one fits."""
+    async def _read_entries(self, fid: Fid, count: int) -> tuple[bytes, bool]:
+        """The directory's next entries, in ``count`` bytes at most, and whether they are the last; the fid's cursor
+        moves behind them. Inval if not even one fits."""
         directory, limit = as_dir(fid.node), self._config.wire.dir_page_entries
         stats = await directory.entries(fid.caller, fid.dir_cursor, limit)
         data, entry_count = wire.pack_dir(stats, count)
@@ -449,9 +488,9 @@ class ProtSession:
             fid.dir_cursor = stats[entry_count - 1].name
         # Said with the last entries: who lists what fits in one message sees it as it was at one moment.
         is_end = directory.short_is_last and entry_count == len(stats) < limit
-        return pb.Rread(data=data, is_end=is_end)
+        return data, is_end
 
-    async def _write(self, t: pb.Twrite) -> Reply:
+    async def _write(self, t: pb.Twrite, data: bytes) -> Reply:
         fid = self._fids.get(t.fid)
         if fid.watch is not None:
             raise serr.NoWrite(fid.node.name, "a watch is read only")
@@ -461,8 +500,8 @@ class ProtSession:
             raise serr.Perm(fid.node.name, "open for reading only")
         # Where the end is, the node says as it writes: an offset worked out here could be old by then.
         offset = NO_OFFSET if mode & OAPPEND else t.offset
-        limits.check_io(fid.node.name, offset, len(t.data), self._config, may_append=True)
-        count = await file.write(offset, t.data, wire.fence_from_pb(t.fence))
+        limits.check_io(fid.node.name, offset, len(data), self._config, may_append=True)
+        count = await file.write(offset, data, wire.fence_from_pb(t.fence))
         return Reply(write=pb.Rwrite(count=count))
 
     # -- names
@@ -554,7 +593,7 @@ class ProtSession:
 
     # -- whole files in one message
 
-    async def _getfile(self, t: pb.Tgetfile) -> Reply:
+    async def _getfile(self, t: pb.Tgetfile) -> Outcome:
         """Walk, open, read and clunk in one message. NotDir where a link is on the way: the client must follow it."""
         fid = self._fids.get(t.fid)
         limits.check_mode(fid.node.name, t.mode)
@@ -570,33 +609,32 @@ class ProtSession:
             # Before the read: a version from behind it could be one that the data are not of.
             qid = node.qid()
             data = await read_whole(node, fid.caller, t.offset, count)
-        reply = Reply()
-        reply.getfile.data = data
+        reply = Reply(getfile=pb.Rgetfile())
         if qid is not None and len(data) == count:
             reply.getfile.qid.CopyFrom(wire.qid_to_pb(qid))
-        return reply
+        return self._with_data(reply, data)
 
-    async def _putfile(self, t: pb.Tputfile) -> Reply:
+    async def _putfile(self, t: pb.Tputfile, data: bytes) -> Reply:
         """Walk, create or open, write and clunk in one message, as one operation. NotDir as for a getfile."""
         fid = self._fids.get(t.fid)
         names = limits.checked_names(t.names, self._config)
         last = names[-1] if names else fid.node.name
         limits.check_mode(last, t.mode)
-        limits.check_io(last, t.offset, len(t.data), self._config, may_append=True)
+        limits.check_io(last, t.offset, len(data), self._config, may_append=True)
         limits.check_lease(last, t.lease)
         if bool(t.mode & OAPPEND) != (t.offset == NO_OFFSET):
             raise serr.Inval(last, "OAPPEND and the offset of an append go together")
         if not names:
-            return Reply(write=pb.Rwrite(count=await self._put_here(fid, t)))
+            return Reply(write=pb.Rwrite(count=await self._put_here(fid, t, data)))
         if path.is_union(last):
             raise serr.Inval(last, "cannot be created")
         directory = await walk_to_make(fid.node, names[:-1], fid.caller)
         limits.check_new_name(last)
         how = OpenHow(t.mode, t.perm, t.lease, wire.fence_from_pb(t.fence), follows=t.resolve)
-        count = await directory.put(fid.caller, last, t.data, how, t.offset)
+        count = await directory.put(fid.caller, last, data, how, t.offset)
         return Reply(write=pb.Rwrite(count=count))
 
-    async def _put_here(self, fid: Fid, t: pb.Tputfile) -> int:
+    async def _put_here(self, fid: Fid, t: pb.Tputfile, data: bytes) -> int:
         """The put of a file that the client walked to itself."""
         if t.mode & OEXCL:
             raise serr.Exists(fid.node.name)
@@ -609,7 +647,7 @@ class ProtSession:
         fence = wire.fence_from_pb(t.fence)
         file = await fid.node.open(fid.caller, OpenHow(t.mode, fence=fence))
         try:
-            return await file.write(t.offset, t.data, fence)
+            return await file.write(t.offset, data, fence)
         finally:
             await file.close()
 
@@ -637,12 +675,6 @@ class ProtSession:
         self._stats.watch_count += 1
         self._add(t.watchfid, watcher)
         return Reply(watch=pb.Rwatch())
-
-
-def _called(frames: Sequence[bytes]) -> Reply:
-    reply = Reply()
-    reply.writeread.frames.extend(frames)  # set in place: protobuf copies a message put into another
-    return reply
 
 
 def _fences(*carried: pb.Fence) -> tuple[Fence, ...]:

@@ -14,18 +14,20 @@ import socket
 import threading
 import time
 from struct import Struct
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sigmaos_ray import debug, serr
-from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply, Request, Welcome
+from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Request, Welcome
 from sigmaos_ray.sessp import plain, wire
 from sigmaos_ray.sessp.dialling import plain_targets
+from sigmaos_ray.sessp.payload import Answer, Parcel, check_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
     from sigmaos_ray.config import Config
+    from sigmaos_ray.sessp.payload import Data
 
 T = TypeVar("T")
 
@@ -35,8 +37,7 @@ _BYE: Final = plain.message(Frames(bye=True).SerializeToString())
 _UNBIND: Final = plain.message(Frames(unbind=True).SerializeToString())
 _READ_BYTES: Final = 1 << 16
 _LOOK: Final = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)  # an enum would be made of it in each call
-_JOINED_BYTES_MAX: Final = 1 << 14
-"""Of a request that is copied behind its length, instead of sent apart from it."""
+_WHOLE: Final = int(socket.MSG_WAITALL)
 _TIMEVAL: Final = Struct("@ll")
 
 
@@ -106,9 +107,11 @@ def _connected_to(target: str, timeout_s: float) -> socket.socket:
     return unix
 
 
-def _check_accepted(welcome: Welcome) -> None:
-    if not welcome.accepted:
-        raise ConnectionRefusedError(str(wire.error_from_pb(welcome.error)))
+class Received(NamedTuple):
+    """A message that came, and the payload behind it."""
+
+    frames: Frames
+    payload: bytes | None = None
 
 
 class AsideConnection:
@@ -132,33 +135,57 @@ class AsideConnection:
         """The server ends it."""
         self._ahead = b""
         """What goes out with the next message."""
+        self._sends_payloads = False
+        """Behind their messages: the server knows that form."""
         self._on_welcome: Callable[[Welcome], None] | None = None
         self._came_too = b""
         """Behind the welcome."""
 
     def greet(self, hello: Frames, ends_s: float) -> None:
         """Makes it one of a session. OSError if the server refuses."""
+        hello.hello.payloads = True
         self._send(plain.message(hello.SerializeToString()), ends_s)
-        _check_accepted(self.receive(ends_s).welcome)
+        self._welcomed(self.receive(ends_s).frames.welcome)
+
+    def _welcomed(self, welcome: Welcome) -> None:
+        if not welcome.accepted:
+            raise ConnectionRefusedError(str(wire.error_from_pb(welcome.error)))
+        self._sends_payloads = welcome.payloads
 
     def greet_with_first(self, hello: Frames, on_welcome: Callable[[Welcome], None]) -> None:
         """The same together with the first request. ``on_welcome`` is called as its reply is received, which fails by
         OSError if the server refuses."""
+        hello.hello.payloads = True
+        self._sends_payloads = False
         self._ahead = plain.message(hello.SerializeToString())
         self._on_welcome = on_welcome
 
-    def send(self, request: Request, ends_s: float | None = None, on_slow: Callable[[], None] | None = None) -> None:
+    def send(
+        self,
+        request: Request,
+        ends_s: float | None = None,
+        on_slow: Callable[[], None] | None = None,
+        payload: Data | None = None,
+    ) -> None:
         """Sends a request, and the acknowledgements that wait here. Blocks for as long as the server does not take it,
         at most to that moment. OSError, TimeoutError among them, if the server may not have got it whole. ``on_slow``:
-        called from time to time while this waits."""
+        called from time to time while this waits. ``payload``: the request's data, if they are not within."""
         acks, self.acks = self.acks, []
-        head, body = wire.request_frames(request, acks)
-        head = plain.SIZE.pack(len(head) + len(body)) + head
-        if len(body) <= _JOINED_BYTES_MAX:
-            self._send(head + body, ends_s, on_slow)
-        else:
-            self._send(head, ends_s, on_slow)
-            self._send(body, ends_s, on_slow)
+        if payload is None:
+            self._send(plain.message(wire.request_frame(request, acks)), ends_s, on_slow)
+            return
+        head, payload = plain.pieces(Parcel(request, payload, acks), apart=self._sends_payloads)
+        if self._ahead:
+            head, self._ahead = self._ahead + head, b""
+        try:
+            count = self._socket.sendmsg((head, payload))
+        except BlockingIOError:
+            count = 0
+        if count < len(head):
+            self._send(head[count:], ends_s, on_slow)
+            count = len(head)
+        if rest := memoryview(payload)[count - len(head) :]:
+            self._send(rest, ends_s, on_slow)
 
     def _send(
         self, rest: bytes | memoryview, ends_s: float | None = None, on_slow: Callable[[], None] | None = None
@@ -179,52 +206,57 @@ class AsideConnection:
         except BlockingIOError:
             return 0
 
-    def receive(self, ends_s: float | None, on_slow: Callable[[], None] | None = None) -> Frames:
+    def receive(self, ends_s: float | None, on_slow: Callable[[], None] | None = None) -> Received:
         """Blocks for the next message. TimeoutError once that moment is over; OSError if the connection ends.
         ``on_slow``: called from time to time while this waits."""
         on_welcome = self._on_welcome
         if on_welcome is not None:
-            welcome = self._next(ends_s, on_slow).welcome
+            welcome = self._next(ends_s, on_slow).frames.welcome
             self._on_welcome = None
-            _check_accepted(welcome)
+            self._welcomed(welcome)
             on_welcome(welcome)
         return self._next(ends_s, on_slow)
 
-    def _next(self, ends_s: float | None, on_slow: Callable[[], None] | None) -> Frames:
-        size = plain.SIZE.size
+    def _next(self, ends_s: float | None, on_slow: Callable[[], None] | None) -> Received:
         data, self._came_too = self._came_too or self._read(_READ_BYTES, ends_s, on_slow), b""
-        while len(data) < size:
+        begin, payload_bytes = plain.SIZE.size, None
+        while len(data) < begin:
             data += self._read(_READ_BYTES, ends_s, on_slow)
-        needed = size + plain.SIZE.unpack_from(data)[0]
-        if needed - size > self._message_bytes_max:
-            raise ConnectionError(f"a message of {needed - size} bytes")
-        if len(data) < needed:
-            return wire.frames_from(self._rest(data, needed, ends_s, on_slow))
-        if len(data) > needed:
+        (size,) = plain.SIZE.unpack_from(data)
+        if size & plain.HAS_PAYLOAD:
+            begin = plain.SIZES.size
+            while len(data) < begin:
+                data += self._read(_READ_BYTES, ends_s, on_slow)
+            size, payload_bytes = size ^ plain.HAS_PAYLOAD, plain.SIZES.unpack_from(data)[1]
+        if size + (payload_bytes or 0) > self._message_bytes_max:
+            raise ConnectionError(f"a message of {size + (payload_bytes or 0)} bytes")
+        end = begin + size
+        if len(data) < end:
+            message, data = self._rest(size, data[begin:], ends_s, on_slow), b""
+        else:
+            message, data = data[begin:end], data[end:]
+        payload = None
+        if payload_bytes is not None:
+            payload, data = data[:payload_bytes], data[payload_bytes:]
+            if len(payload) < payload_bytes:
+                payload = self._rest(payload_bytes, payload, ends_s, on_slow)
+        if data:
             if self._on_welcome is not None:
-                self._came_too = data[needed:]
+                self._came_too = data
             else:  # behind the reply that is waited for only the server's last words can come
                 self.is_ending = True
-        return wire.frames_from(data[size:needed])
+        return Received(wire.frames_from(message), payload)
 
-    def _rest(self, data: bytes, needed: int, ends_s: float | None, on_slow: Callable[[], None] | None) -> bytes:
-        """A message that has begun to come, without its size."""
-        parts, count = [data[plain.SIZE.size :]], len(data)
-        while count < needed:
-            data = self._read(needed - count, ends_s, on_slow)
-            parts.append(data)
-            count += len(data)
-        return b"".join(parts)
+    def _rest(self, size: int, begun: bytes, ends_s: float | None, on_slow: Callable[[], None] | None) -> bytes:
+        """Something of a known size that has begun to come."""
+        landing = plain.Landing(size, begun)
+        while not landing.fill(self._read_into(landing.room, ends_s, on_slow)):
+            pass
+        return landing.take()
 
     def _read(self, count: int, ends_s: float | None, on_slow: Callable[[], None] | None) -> bytes:
         while True:
-            waits_s = self._look_s
-            if ends_s is not None and (left_s := ends_s - time.monotonic()) < waits_s:
-                if left_s <= 0:
-                    raise TimeoutError
-                waits_s = left_s
-            if waits_s != self._read_wait_s:
-                self._wait_at_most(waits_s)
+            self._wait_at_most(ends_s)
             try:
                 data = self._socket.recv(count)
             except BlockingIOError:
@@ -235,11 +267,30 @@ class AsideConnection:
                 raise ConnectionError("the server closed it")
             return data
 
-    def _wait_at_most(self, timeout_s: float) -> None:
-        """Of each later read. The system does it, and mostly it stays: a time-out of Python's asks the system two times
-        more for each message."""
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout_s))
-        self._read_wait_s = timeout_s
+    def _read_into(self, room: memoryview, ends_s: float | None, on_slow: Callable[[], None] | None) -> int:
+        while True:
+            self._wait_at_most(ends_s)
+            try:
+                count = self._socket.recv_into(room, 0, _WHOLE)
+            except BlockingIOError:
+                if on_slow is not None:
+                    on_slow()
+                continue
+            if not count:
+                raise ConnectionError("the server closed it")
+            return count
+
+    def _wait_at_most(self, ends_s: float | None) -> None:
+        """Of the next read. The system does it, and mostly it stays: a time-out of Python's asks the system two times
+        more for each message. TimeoutError once that moment is over."""
+        waits_s = self._look_s
+        if ends_s is not None and (left_s := ends_s - time.monotonic()) < waits_s:
+            if left_s <= 0:
+                raise TimeoutError
+            waits_s = left_s
+        if waits_s != self._read_wait_s:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(waits_s))
+            self._read_wait_s = waits_s
 
     def say_bye(self, ends_s: float, *, waits: bool) -> None:
         """Ends the session whose main connection this is. ``waits``: blocks until the server has read it, at most to
@@ -483,12 +534,15 @@ def _at_exit() -> None:
 atexit.register(_at_exit)
 
 
-def reply_of(frames: Frames, seqno: int) -> Reply:
-    """The reply to the one request that was outstanding. SaidBye if the server ended the session without running it,
-    AsideLost for anything else."""
+def answer_of(received: Received, seqno: int) -> Answer:
+    """The answer to the one request that was outstanding. SaidBye if the server ended the session without running it,
+    AsideLost for anything else; Inval for a payload of nothing."""
+    frames, payload = received
+    if payload is not None:
+        check_reply(frames)
     for reply in frames.replies:
         if reply.seqno == seqno:
-            return reply
+            return Answer(reply, payload)
     if frames.bye and frames.all_answered:
         raise SaidBye
     why: serr.SigmaError | str = wire.error_from_pb(frames.error) if frames.HasField("error") else "no reply"

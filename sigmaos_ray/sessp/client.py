@@ -15,15 +15,17 @@ import os
 import secrets
 import time
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
-from sigmaos_ray.sessp.aside import AsideConnection, AsideLost, AsidePool, Elsewhere, SaidBye, is_direct, reply_of
+from sigmaos_ray.sessp.aside import AsideConnection, AsideLost, AsidePool, Elsewhere, SaidBye, answer_of, is_direct
 from sigmaos_ray.sessp.channel import FORKED, check_address
 from sigmaos_ray.sessp.dialling import dial
 from sigmaos_ray.sessp.link import PLAIN, LinkLost, forced_kind
+from sigmaos_ray.sessp.payload import Answer, check_reply, outgoing_of
 from sigmaos_ray.sessp.state import ClientState
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.config import Config
     from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
     from sigmaos_ray.sessp.link import Link
+    from sigmaos_ray.sessp.payload import Data, Outgoing
 
 _log = debug.selector("SESSCLNT")
 
@@ -67,13 +70,10 @@ class ClientSession:
         self._config = config
         _all.add(self)
         key = secrets.token_bytes(_KEY_BYTES)
+        limits = config.session
         # A random number: two clients with the same one would get into each other's session. 0 is no session.
-        self._state = ClientState(
-            secrets.randbits(64) or 1,
-            key=key,
-            ack_batch=config.session.ack_batch,
-            acks_max=config.session.acks_max,
-        )
+        session_id = secrets.randbits(64) or 1
+        self._state = ClientState(session_id, key=key, ack_batch=limits.ack_batch, acks_max=limits.acks_max)
         self._aside = AsidePool(self._state.session_id, key, config)
         self._aside_failures: dict[int, serr.SigmaError] = {}
         """Of requests beside the main connection, when the session ended: for the threads that wait for them."""
@@ -82,8 +82,12 @@ class ClientSession:
         """Of a session that was opened without a loop: how to get one."""
         self._here: AsideConnection | None = None
         """Its main connection, which threads use as those beside it, as long as it is on no loop."""
-        self._waiters: dict[int, asyncio.Future[Reply]] = {}
+        self._waiters: dict[int, asyncio.Future[Answer]] = {}
         """By request number, oldest first."""
+        self._payloads: dict[int, Data] = {}
+        """Data of requests without a reply, by their numbers, where these are not within."""
+        self._outgoing: deque[Outgoing] = deque()
+        """What is sent next: of requests that count as sent."""
         self._on_late: dict[int, Callable[[], None]] = {}
         """What to do about replies that nobody waits for any more."""
         self._link: Link | None = None
@@ -178,11 +182,20 @@ class ClientSession:
         the request may run all the same, and ``on_late`` is called on the loop if it then worked: what the request
         made at the server (a fid, an open file) has no owner otherwise. The request is this session's until then.
         """
-        return self._checked(request, await self._reply_to(self._state.request(request), on_late))
+        return (await self.exchange(request, on_late)).whole()
 
-    async def _reply_to(self, seqno: int, on_late: Callable[[], None] | None = None) -> Reply:
+    async def exchange(
+        self, request: Request, on_late: Callable[[], None] | None = None, payload: Data | None = None
+    ) -> Answer:
+        """``call`` with large data: ``payload`` are the request's, and those of the reply may be apart as well."""
+        seqno = self._state.request(request)
+        if payload is not None:
+            self._payloads[seqno] = payload
+        return self._checked(request, await self._reply_to(seqno, on_late))
+
+    async def _reply_to(self, seqno: int, on_late: Callable[[], None] | None = None) -> Answer:
         """The reply to a request that is queued for the main connection."""
-        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         # By rising numbers: the first entry is the oldest call, which the look for slow ones relies on.
         self._waiters[seqno] = waiter
         if self._on_slow is not None and self._slow_timer is None:
@@ -193,18 +206,18 @@ class ClientSession:
         # when the first of them calls again.
         self._wake(now=len(self._waiters) == 1)
         try:
-            reply = await waiter
+            answer = await waiter
         except asyncio.CancelledError:
             # Reply and cancellation in one turn of the loop: the reply was delivered, and is lost with its waiter.
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._came_late(waiter.result())
+                self._came_late(waiter.result().reply)
             raise
         finally:
             # The waiter holds its error, whose traceback holds this frame: without the del that is a circle.
             del self._waiters[seqno], waiter
         # Not in the ``finally``: of a call that was cancelled it stays, for the reply that is still to come.
         self._on_late.pop(seqno, None)
-        return reply
+        return answer
 
     def post(self, request: Request) -> None:
         """Sends a request whose reply nobody waits for, in its turn: what a caller leaves behind to be freed. Does
@@ -218,12 +231,16 @@ class ClientSession:
     # -- from threads
 
     def begin_aside(
-        self, request: Request, on_late: Callable[[], None] | None = None, ends_s: float | None = None
+        self,
+        request: Request,
+        on_late: Callable[[], None] | None = None,
+        ends_s: float | None = None,
+        payload: Data | None = None,
     ) -> Aside:
         """Sends a request from a thread, over a connection beside the main one; whoever begins it finishes or abandons
         it. Blocks for a moment if one has to be dialled, and at most to the moment ``ends_s`` while the server does not
         take what is sent. Elsewhere if there is none to be had; raises the error that the session ended with.
-        ``on_late``: see ``call``; of a call that is given up before it was begun."""
+        ``on_late``: see ``call``; of a call that is given up before it was begun. ``payload``: see ``exchange``."""
         if self._state.ended is not None:
             raise type(self._state.ended)(self._state.ended.obj, self._state.ended.msg)
         connection = self._aside.take(self.address, self.plain_address)
@@ -237,9 +254,11 @@ class ClientSession:
         except BaseException:
             self._aside.put_back(connection)
             raise
+        if payload is not None:
+            self._payloads[seqno] = payload
         try:
             on_slow = self._is_slow if self._on_slow is not None else None
-            connection.send(request, ends_s, on_slow)
+            connection.send(request, ends_s, on_slow, payload)
         except OSError as error:
             _log(f"{self.address}: beside: {error}")
             self._aside.drop(connection)
@@ -251,28 +270,28 @@ class ClientSession:
 
     def finish_aside(
         self, aside: Aside, request: Request, ends_s: float | None, on_late: Callable[[], None] | None = None
-    ) -> Reply:
+    ) -> Answer:
         """Blocks for the reply, in the thread. Raises as ``call``; TimeoutError once that moment of
         ``time.monotonic`` is over. ``on_late``: see ``call``."""
         seqno, connection = aside
         on_slow = self._is_slow if self._on_slow is not None else None
         try:
             if connection is None:
-                reply = self._again(seqno, ends_s, on_late)
+                answer = self._again(seqno, ends_s, on_late)
             else:
                 try:
-                    reply = reply_of(connection.receive(ends_s, on_slow), seqno)
+                    answer = answer_of(connection.receive(ends_s, on_slow), seqno)
                 except TimeoutError:
                     raise
-                except (OSError, AsideLost, serr.UnknownMsg) as error:
+                except (OSError, AsideLost, serr.UnknownMsg, serr.Inval) as error:
                     _log(f"{self.address}: beside: {error}")
                     self._aside.drop(connection)
                     connection = None
-                    reply = self._again(seqno, ends_s, on_late)
+                    answer = self._again(seqno, ends_s, on_late)
                 except SaidBye:
                     if connection is self._here:
                         self.on_loop(self.abandon, "the server shut down")
-                    self._state.answered_aside(seqno)
+                    self._answered_aside(seqno)
                     self._aside_failures.pop(seqno, None)
                     self._aside.drop(connection)
                     raise serr.Unreachable(self.address, "the server shut down") from None
@@ -283,10 +302,14 @@ class ClientSession:
                 self.abandon_aside(Aside(seqno, connection), on_late)
             raise
         if connection is not None:
-            self._state.answered_aside(seqno)
+            self._answered_aside(seqno)
             connection.acks.append(seqno)
             self._aside.put_back(connection)
-        return self._checked(request, reply)
+        return self._checked(request, answer)
+
+    def _answered_aside(self, seqno: int) -> None:
+        self._state.answered_aside(seqno)
+        self._payloads.pop(seqno, None)
 
     def _is_slow(self) -> None:
         if self._on_slow is not None:
@@ -320,7 +343,7 @@ class ClientSession:
                 self._on_late[seqno] = on_late
             self._wake()
 
-    def _again(self, seqno: int, ends_s: float | None, on_late: Callable[[], None] | None) -> Reply:
+    def _again(self, seqno: int, ends_s: float | None, on_late: Callable[[], None] | None) -> Answer:
         """Blocks for the reply to a request whose connection was lost."""
         left_s = None if ends_s is None else max(ends_s - time.monotonic(), 0.0)
         waiting = asyncio.run_coroutine_threadsafe(self._over_main(seqno, on_late), self._a_loop())
@@ -332,22 +355,23 @@ class ClientSession:
             self.on_loop(self._take_back, seqno, on_late)
             raise
 
-    async def _over_main(self, seqno: int, on_late: Callable[[], None] | None) -> Reply:
+    async def _over_main(self, seqno: int, on_late: Callable[[], None] | None) -> Answer:
         if not self._state.take_back(seqno):
             raise self._aside_failures.pop(seqno, serr.IOErr(self.address, "the session ended"))
         return await self._reply_to(seqno, on_late)
 
-    def _checked(self, request: Request, reply: Reply) -> Reply:
-        """The reply to a request; raises its error. IOErr for a reply to another kind of request: who reads it would
+    def _checked(self, request: Request, answer: Answer) -> Answer:
+        """The answer to a request; raises its error. IOErr for a reply to another kind of request: who reads it would
         take absent fields for zeros."""
+        reply = answer.reply
         request_kind, reply_kind = request.WhichOneof("op"), reply.WhichOneof("op")
         if request_kind == reply_kind:
-            return reply
+            return answer
         if reply_kind == "error":
             raise wire.error_from_pb(reply.error)
         if request_kind is not None and reply_kind != _REPLY_NAMES.get(request_kind, request_kind):
             raise serr.IOErr(self.address, f"the server answered a {request_kind} with {reply_kind or 'nothing'}")
-        return reply
+        return answer
 
     def _came_late(self, reply: Reply) -> None:
         """A reply that nobody waits for any more."""
@@ -435,7 +459,10 @@ class ClientSession:
             self._slow_timer.cancel()
             self._slow_timer = None
         self._on_late.clear()  # what was made at the server goes with the session
-        for seqno, failure in self._state.end(error, none_ran=none_ran).items():
+        failures = self._state.end(error, none_ran=none_ran)
+        self._payloads.clear()
+        self._outgoing.clear()
+        for seqno, failure in failures.items():
             waiter = self._waiters.get(seqno)
             if waiter is None:
                 self._aside_failures[seqno] = failure
@@ -516,6 +543,7 @@ class ClientSession:
         finally:
             # Between connections calls are only queued: the next one looks at the queue first.
             self._link = None
+            self._outgoing.clear()  # it goes out again by the next welcome, from the state
             await link.close(keep=is_over)
 
     async def _greet(self, link: Link) -> None:
@@ -535,17 +563,30 @@ class ClientSession:
 
     # -- what the connection asks for
 
-    def take(self) -> Frames | None:
+    def take(self) -> Outgoing | None:
         """See ``LinkUser``."""
-        return self._state.take(self._config.wire.frames_bytes_target)
+        if self._outgoing:
+            return self._outgoing.popleft()
+        frames = self._state.take(self._config.wire.frames_bytes_target)
+        if frames is None or not self._payloads:
+            return frames
+        self._outgoing.extend(outgoing_of(frames, self._payloads))
+        return self._outgoing.popleft()
 
-    def received(self, frames: Frames) -> None:
+    def received(self, frames: Frames, payload: bytes | None = None) -> None:
         """Hands replies to those who wait. See ``LinkUser``."""
+        if payload is not None:
+            try:
+                check_reply(frames)
+            except serr.Inval as error:
+                raise LinkLost(str(error), final=True) from error
         for reply in self._state.received(frames.replies):
             self._streamed = True
+            if self._payloads:
+                self._payloads.pop(reply.seqno, None)
             waiter = self._waiters.get(reply.seqno)
             if waiter is not None and not waiter.done():
-                waiter.set_result(reply)
+                waiter.set_result(Answer(reply, payload))
             else:
                 self._came_late(reply)
         # They travel with requests, as a rule; a client that sends none for long would have the server keep all

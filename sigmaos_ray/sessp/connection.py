@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sigmaos_ray.config import Config
+    from sigmaos_ray.pb.sessp_pb2 import Hello
     from sigmaos_ray.sessp.served import ServedSession
 
 _SHARED_BYTES_MAX: Final = 4096
@@ -45,8 +46,9 @@ class ServedConnection(abc.ABC):
         """It was given up since nothing came, though it was not broken: its client may be busy, and come back."""
         self.outbox = Outbox()
         self._config = config
-        self._untaken: deque[tuple[Request, int]] = deque()
-        """Requests that wait for those before them; and what each keeps in memory, in bytes, 0 for its own size."""
+        self._untaken: deque[tuple[Request, int, bytes | None]] = deque()
+        """Requests that wait for those before them; what each keeps in memory, in bytes, 0 for its own size; and its
+        payload."""
         self._said_bye = False
         self._is_scheduled = False
 
@@ -88,6 +90,11 @@ class ServedConnection(abc.ABC):
     def all_taken(self) -> None:
         """No request waits any more: more may be read."""
 
+    def greeted(self, hello: Hello) -> bool:
+        """The client said hello, and is welcome. True if payloads may travel behind their messages here."""
+        self.is_still = hello.still
+        return False
+
     # -- requests
 
     @property
@@ -95,20 +102,20 @@ class ServedConnection(abc.ABC):
         """True while requests wait to be taken: no more are to be read."""
         return bool(self._untaken)
 
-    def take(self, requests: Sequence[Request], message_bytes: int, *, bye: bool) -> None:
-        """The requests of one message; with ``bye``: they are the session's last."""
+    def take(self, requests: Sequence[Request], message_bytes: int, *, bye: bool, payload: bytes | None = None) -> None:
+        """The requests of one message; with ``bye``: they are the session's last. ``payload``: of the only one."""
         session = self.session
         is_alone = len(requests) == 1 and not (bye or self._untaken or self._is_scheduled)
         if is_alone and session is not None and not session.is_full:  # one call at a time, mostly
-            session.take(requests[0], message_bytes, self)
+            session.take(requests[0], message_bytes, self, payload)
             self.flush()
             return
         if len(requests) == 1:
-            self._untaken.append((requests[0], message_bytes))
+            self._untaken.append((requests[0], message_bytes, payload))
         elif message_bytes <= _SHARED_BYTES_MAX:
-            self._untaken.extend((request, message_bytes) for request in requests)
+            self._untaken.extend((request, message_bytes, None) for request in requests)
         else:
-            self._untaken.extend((_copy(request), 0) for request in requests)
+            self._untaken.extend((_copy(request), 0, None) for request in requests)
         self._said_bye |= bye
         self.go_on()
 
@@ -127,8 +134,8 @@ class ServedConnection(abc.ABC):
                     self.flush()
                     if session.is_full:
                         return  # the session says when there is room
-                request, size_bytes = untaken.popleft()
-                session.take(request, size_bytes, self)
+                request, size_bytes, payload = untaken.popleft()
+                session.take(request, size_bytes, self, payload)
                 if untaken and time.monotonic() > ends_s:
                     self._is_scheduled = True
                     asyncio.get_running_loop().call_soon(self._next_slice)

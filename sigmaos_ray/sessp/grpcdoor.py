@@ -10,6 +10,7 @@ import grpc
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.sessp.connection import ServedConnection
+from sigmaos_ray.sessp.payload import Parcel
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
@@ -117,7 +118,7 @@ class _StreamConnection(ServedConnection):
             while self.outbox and not self.is_lost:
                 message = self.outbox.take(self._config.wire.frames_bytes_target)
                 try:
-                    await self._context.write(message)
+                    await self._context.write(message.whole() if isinstance(message, Parcel) else message)
                 except _WRITE_ERRORS as error:
                     _log(f"write: {type(error).__name__}")
                     self.lost()  # the reader notices too, and a resume sends the kept replies again

@@ -14,6 +14,7 @@ from sigmaos_ray.pb.sessp_pb2 import Frames
 from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.channel import channel_to, hold_channel, release_channel
 from sigmaos_ray.sessp.link import Link, LinkLost
+from sigmaos_ray.sessp.payload import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from sigmaos_ray.config import Config
     from sigmaos_ray.sessp.link import LinkUser
 
-    _Stream: TypeAlias = grpc.aio.StreamStreamCall[Frames, bytes]
+    _Stream: TypeAlias = grpc.aio.StreamStreamCall[bytes, bytes]
 
 _SERVICE: Final = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"]
+_BYE: Final = Frames(bye=True).SerializeToString()
 _METHOD: Final = f"/{_SERVICE.full_name}/Session"
 
 
@@ -40,11 +42,11 @@ class GrpcLink(Link):
         hold_channel(address)
         self._is_held = True
         channel = channel_to(address, config)
-        self._stream: _Stream = channel.stream_stream(_METHOD, request_serializer=Frames.SerializeToString)()
+        self._stream: _Stream = channel.stream_stream(_METHOD)()
 
     async def greet(self, hello: Frames) -> Frames:
         with _as_loss():
-            await self._stream.write(hello)
+            await self._stream.write(hello.SerializeToString())
             return await self._next()
 
     async def _next(self) -> Frames:
@@ -88,10 +90,10 @@ class GrpcLink(Link):
         while True:
             # Before looking: a call that comes while a write waits is then not slept over.
             self._wake = loop.create_future()
-            while (frames := user.take()) is not None:
-                await self._stream.write(frames)
+            while (outgoing := user.take()) is not None:
+                await self._stream.write(encoded(outgoing))
             if user.is_closing:
-                await self._stream.write(Frames(bye=True))
+                await self._stream.write(_BYE)
                 await self._stream.done_writing()
                 return
             if not self._wake.done():

@@ -10,6 +10,7 @@ from sigmaos_ray import serr
 
 if TYPE_CHECKING:
     from sigmaos_ray.pb.sessp_pb2 import Frames
+    from sigmaos_ray.sessp.payload import Outgoing
 
 KIND_VARIABLE: Final = "SIGMAOS_TRANSPORT"
 GRPC: Final = "grpc"
@@ -41,11 +42,11 @@ class LinkUser(Protocol):
     is_closing: bool
     """What is queued is the last: the goodbye follows."""
 
-    def take(self) -> Frames | None:
+    def take(self) -> Outgoing | None:
         """The next message to send; None if there is none now."""
 
-    def received(self, frames: Frames) -> None:
-        """A message came. Raises LinkLost if it is the server's last."""
+    def received(self, frames: Frames, payload: bytes | None = None) -> None:
+        """A message came, and the payload behind it. Raises LinkLost if it is the server's last, or none at all."""
 
 
 class Link(abc.ABC):

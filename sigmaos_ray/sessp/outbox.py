@@ -9,35 +9,42 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from sigmaos_ray.sessp.payload import Parcel
+
 if TYPE_CHECKING:
     from sigmaos_ray.config import Session
 
 
 class Outbox:
-    """Replies that wait to be sent, in the bytes in which they go out (see ``wire.reply_frame``)."""
+    """Replies that wait to be sent, in the bytes in which they go out (see ``wire.reply_frame``), or with payloads."""
 
     def __init__(self) -> None:
-        self._replies: deque[bytes] = deque()
+        self._replies: deque[bytes | Parcel] = deque()
         self.size_bytes = 0
 
     def __bool__(self) -> bool:
         return bool(self._replies)
 
-    def put(self, reply: bytes) -> None:
+    def put(self, reply: bytes | Parcel) -> None:
         """Queues a reply behind the others."""
         self._replies.append(reply)
         self.size_bytes += len(reply)
 
-    def take(self, bytes_target: int) -> bytes:
-        """The next message: as many replies as fit in ``bytes_target``, but at least one."""
+    def take(self, bytes_target: int) -> bytes | Parcel:
+        """The next message: as many replies as fit in ``bytes_target``, but at least one; one with a payload alone."""
         first = self._replies.popleft()
         if not self._replies:
             self.size_bytes = 0
             return first
+        if isinstance(first, Parcel):
+            self.size_bytes -= len(first)
+            return first
         parts = [first]
         size_bytes = len(first)
-        while self._replies and size_bytes + len(self._replies[0]) <= bytes_target:
-            reply = self._replies.popleft()
+        while self._replies and size_bytes + len(reply := self._replies[0]) <= bytes_target:
+            if isinstance(reply, Parcel):
+                break
+            self._replies.popleft()
             parts.append(reply)
             size_bytes += len(reply)
         self.size_bytes -= size_bytes

@@ -11,9 +11,12 @@ from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.sessp_pb2 import Frames
 from sigmaos_ray.sessp import plain, wire
 from sigmaos_ray.sessp.connection import ServedConnection
+from sigmaos_ray.sessp.outflow import Outflow
+from sigmaos_ray.sessp.payload import Parcel
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
+    from sigmaos_ray.pb.sessp_pb2 import Hello
     from sigmaos_ray.sessp.server import SessionServer
 
 _log = debug.selector("SESSSRV")
@@ -45,7 +48,7 @@ class PlainDoor:
         port = server.sockets[0].getsockname()[1]
         return f"{address.rpartition(':')[0]}:{port}"
 
-    def _make(self) -> asyncio.Protocol:
+    def _make(self) -> asyncio.BaseProtocol:
         return _PlainConnection(self._sessions, self._connections, self._config)
 
     async def close(self) -> None:
@@ -64,7 +67,7 @@ class PlainDoor:
             connection.end()
 
 
-class _PlainConnection(ServedConnection, asyncio.Protocol):
+class _PlainConnection(ServedConnection, asyncio.BufferedProtocol):
     """One connection."""
 
     kind = "plain"
@@ -75,9 +78,8 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
         self._sessions = sessions
         self._open_ones = open_ones
         self._transport: asyncio.Transport | None = None
-        self._cutter = plain.Cutter(config.wire.message_bytes_max)
-        self._is_full = False
-        """True while the client does not read."""
+        self._outflow: Outflow | None = None
+        self._intake = plain.Intake(config.wire.message_bytes_max)
         self._flushes_soon = False
         self._written: asyncio.Future[None] | None = None
         self._silence: asyncio.TimerHandle | None = None
@@ -89,6 +91,7 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._outflow = Outflow(transport)
         self._open_ones.add(self)
         taken = transport.get_extra_info("socket")
         plain.quicken(taken)
@@ -117,8 +120,8 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
         ):
             _log("plain: silent")
             self.was_silent = True
-            if self._transport is not None:
-                self._transport.abort()
+            if self._outflow is not None:
+                self._outflow.abort()
             return
         self._heard = False
         self._look_soon()
@@ -131,14 +134,22 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
         self._sessions.went(self)
         self._tell_written()
 
-    def data_received(self, data: bytes) -> None:
+    def greeted(self, hello: Hello) -> bool:
+        super().greeted(hello)
+        self._intake.takes_payloads = hello.payloads
+        return hello.payloads
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._intake.room
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._heard = True
         try:
-            for message in self._cutter.cut(data):
-                if message == _PING:
+            for message, payload in self._intake.came(nbytes):
+                if message == _PING and payload is None:
                     self._write(_PONG)
                 else:
-                    self._sessions.message(self, message)
+                    self._sessions.message(self, message, payload)
         except serr.SigmaError as error:
             self._sessions.offended(self)
             self.refuse(error)
@@ -153,15 +164,19 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
     # -- replies
 
     def flush(self) -> None:
-        outbox = self.outbox
-        while outbox and not self._is_full and not self.is_lost:
-            self._write(plain.message(outbox.take(self._config.wire.frames_bytes_target)))
-        if not outbox:
+        outbox, outflow = self.outbox, self._outflow
+        while outbox and outflow is not None and not (outflow.is_full or self.is_lost):
+            message = outbox.take(self._config.wire.frames_bytes_target)
+            if isinstance(message, Parcel):
+                outflow.write(*plain.pieces(message, apart=self._intake.takes_payloads))
+            else:
+                outflow.write(plain.message(message))
+        if self.is_flushed():
             self._tell_written()
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        if self._outflow is not None:
+            self._outflow.write(data)
 
     def flush_soon(self) -> None:
         if self.session is not None and not self.session.is_busy:
@@ -175,10 +190,12 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
         self.flush()
 
     def pause_writing(self) -> None:
-        self._is_full = True
+        if self._outflow is not None:
+            self._outflow.pause()
 
     def resume_writing(self) -> None:
-        self._is_full = False
+        if self._outflow is not None:
+            self._outflow.resume()
         self.flush()
         if self.session is not None:
             self.session.make_room()
@@ -190,7 +207,7 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
             await self._written
 
     def is_flushed(self) -> bool:
-        return not self.outbox
+        return not self.outbox and (self.is_lost or self._outflow is None or self._outflow.is_empty)
 
     def _tell_written(self) -> None:
         if self._written is not None and not self._written.done():
@@ -208,24 +225,25 @@ class _PlainConnection(ServedConnection, asyncio.Protocol):
             return
         _log(f"plain: {error}")
         self._write(plain.message(Frames(bye=True, error=wire.error_to_pb(error)).SerializeToString()))
-        self._close(self._transport)
+        self._close()
 
     def refused(self) -> None:
         self.flush()
-        if self._transport is not None:
-            self._close(self._transport)
+        self._close()
 
-    def _close(self, transport: asyncio.Transport) -> None:
+    def _close(self) -> None:
         """Closes it behind what was written."""
-        transport.close()
+        if self._outflow is None:
+            return
+        self._outflow.close()
         # Nothing else bounds what is kept for clients that do not read: it belongs to no session.
         timeout_s = self._config.session.goodbye_timeout_s
-        self._giving_up = asyncio.get_running_loop().call_later(timeout_s, transport.abort)
+        self._giving_up = asyncio.get_running_loop().call_later(timeout_s, self._outflow.abort)
 
     def end(self) -> None:
         """Ends it; what a client does not read is dropped."""
-        if self._transport is not None:
-            if self._is_full:
-                self._transport.abort()
+        if self._outflow is not None:
+            if self._outflow.is_full:
+                self._outflow.abort()
             else:
-                self._transport.close()
+                self._outflow.close()

@@ -12,6 +12,8 @@ from sigmaos_ray import serr
 from sigmaos_ray.pb.sessp_pb2 import Frames
 from sigmaos_ray.sessp import plain, wire
 from sigmaos_ray.sessp.link import Link, LinkLost
+from sigmaos_ray.sessp.outflow import Outflow
+from sigmaos_ray.sessp.payload import Parcel
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
@@ -23,7 +25,7 @@ _KEPT_MAX: Final = 8
 _BYE: Final = plain.message(Frames(bye=True).SerializeToString())
 
 
-class PlainLink(Link, asyncio.Protocol):
+class PlainLink(Link, asyncio.BufferedProtocol):
     """One connection. Made by ``connect``."""
 
     kind = "plain"
@@ -32,17 +34,19 @@ class PlainLink(Link, asyncio.Protocol):
         self.target = target
         self._config = config
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self._cutter = plain.Cutter(config.wire.message_bytes_max)
+        self._outflow: Outflow | None = None
+        """None once the connection is gone."""
+        self._intake = plain.Intake(config.wire.message_bytes_max)
+        self._sends_payloads = False
+        """Behind their messages: the server knows that form."""
         self._user: LinkUser | None = None
         self._first: asyncio.Future[Frames] | None = None
         """What whoever said hello waits for."""
-        self._early: list[Frames] = []
+        self._early: list[tuple[Frames, bytes | None]] = []
         """What came behind the first message before ``run``."""
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._why_lost: LinkLost | None = None
         self._is_scheduled = False
-        self._is_full = False
         self._has_said_bye = False
         self._heard = True
         self._silent_s = 0.0
@@ -54,11 +58,14 @@ class PlainLink(Link, asyncio.Protocol):
     async def greet(self, hello: Frames) -> Frames:
         self._check()
         self._first = self._loop.create_future()
+        self._intake.takes_payloads = hello.hello.payloads = True
         self._write(plain.message(hello.SerializeToString()))
         try:
-            return await self._first
+            first = await self._first
         finally:
             self._first = None
+        self._sends_payloads = first.welcome.payloads
+        return first
 
     async def run(self, user: LinkUser) -> None:
         self._check()
@@ -67,8 +74,8 @@ class PlainLink(Link, asyncio.Protocol):
         self._look_later()
         try:
             early, self._early = self._early, []
-            for frames in early:
-                user.received(frames)
+            for frames, payload in early:
+                user.received(frames, payload)
             self.wake()
             await self._ended
         finally:
@@ -100,17 +107,21 @@ class PlainLink(Link, asyncio.Protocol):
         user = self._user
         if user is None:
             return
-        while not self._is_full and (frames := user.take()) is not None:
-            self._write(plain.message(frames.SerializeToString()))
-        if user.is_closing and not self._is_full and not self._has_said_bye:
+        outflow = self._outflow
+        while outflow is not None and not outflow.is_full and (outgoing := user.take()) is not None:
+            if isinstance(outgoing, Parcel):
+                outflow.write(*plain.pieces(outgoing, apart=self._sends_payloads))
+            else:
+                outflow.write(plain.message(outgoing.SerializeToString()))
+        if user.is_closing and not (outflow is not None and outflow.is_full) and not self._has_said_bye:
             self._has_said_bye = True
             self._write(_BYE)
             lost = LinkLost("no answer to the goodbye")
             self._goodbye = self._loop.call_later(self._config.session.goodbye_read_s, self._lose, lost)
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        if self._outflow is not None:
+            self._outflow.write(data)
 
     def _look_later(self) -> None:
         self._heard = False
@@ -134,21 +145,24 @@ class PlainLink(Link, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._outflow = Outflow(transport)
         plain.quicken(transport.get_extra_info("socket"))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._intake.room
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._heard = True
         try:
-            for message in self._cutter.cut(data):
-                self._message(message)
+            for incoming in self._intake.came(nbytes):
+                self._message(incoming)
         except serr.SigmaError as error:
             self._lose(LinkLost(str(error), final=True))
         except LinkLost as lost:
             self._lose(lost)
 
-    def _message(self, message: bytes) -> None:
-        frames = wire.frames_from(message)
+    def _message(self, incoming: plain.Incoming) -> None:
+        frames = wire.frames_from(incoming.message)
         if frames.HasField("error"):
             raise LinkLost(str(wire.error_from_pb(frames.error)))
         if frames.pong:
@@ -158,21 +172,23 @@ class PlainLink(Link, asyncio.Protocol):
             if frames.bye and self._has_said_bye:
                 self._end()
             else:
-                user.received(frames)
+                user.received(frames, incoming.payload)
         elif self._first is not None and not self._first.done():
             self._first.set_result(frames)
         else:
-            self._early.append(frames)
+            self._early.append((frames, incoming.payload))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        self._outflow = None
         self._lose(LinkLost(f"the connection was lost: {exc or 'the server closed it'}"))
 
     def pause_writing(self) -> None:
-        self._is_full = True
+        if self._outflow is not None:
+            self._outflow.pause()
 
     def resume_writing(self) -> None:
-        self._is_full = False
+        if self._outflow is not None:
+            self._outflow.resume()
         self.wake()
 
     # -- the end
@@ -183,9 +199,9 @@ class PlainLink(Link, asyncio.Protocol):
         if self._first is not None and not self._first.done():
             self._first.set_exception(lost)
         self._end()
-        if self._transport is not None:
+        if self._outflow is not None:
             # Not ``close``: the server may be gone, and what it has not read is not waited for.
-            self._transport.abort()
+            self._outflow.abort()
 
     def _end(self) -> None:
         if not self._ended.done():

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import eager, wire
 from sigmaos_ray.sessp.outbox import Cost, RequestLoad
+from sigmaos_ray.sessp.payload import Answer, Parcel
 from sigmaos_ray.sessp.state import KeptBytes, ServerState, Treatment
 
 if TYPE_CHECKING:
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
     from sigmaos_ray.sessp.outbox import Outbox
 
 
+Outcome: TypeAlias = Reply | Answer
+"""Of a request: a reply, or one with its data apart."""
+
+
 class SessionHandler(Protocol):
     """What a server does with the requests of one session."""
 
-    def handle(self, request: Request) -> Reply | Coroutine[Any, Any, Reply]:
+    def handle(self, request: Request, payload: bytes | None = None) -> Outcome | Coroutine[Any, Any, Outcome]:
         """Runs one request: its reply, or what to await for it; serr errors become Rerror. See ``eager`` for what it
-        may not do before it first waits."""
+        may not do before it first waits. ``payload``: the request's data, if they are not within."""
 
     def reply_bytes_max(self, request: Request) -> int | None:
         """How large the reply of a request that runs can be, roughly; None if the request waits for somebody else,
@@ -87,7 +92,7 @@ class ServedSession:
         self.key = key
         self.handler = handler
         limits = config.session
-        self.state = ServerState(
+        self.state = ServerState[bytes | Parcel](
             ahead_max=limits.requests_ahead_max, kept_bytes_max=limits.replies_kept_bytes_max, of_server=kept
         )
         self.main: SessionConnection | None = None
@@ -159,15 +164,17 @@ class ServedSession:
             unread_bytes += connection.outbox.size_bytes
         return self._load.is_full(unread_bytes)
 
-    def take(self, request: Request, size_bytes: int, connection: SessionConnection) -> None:
+    def take(
+        self, request: Request, size_bytes: int, connection: SessionConnection, payload: bytes | None = None
+    ) -> None:
         """Decides on a request, and runs it as far as it goes without waiting. ``size_bytes``: what it keeps in memory,
-        0 for its own size."""
+        0 for its own size. ``payload``: its data, if they are not within."""
         if not self._takes:
             return
         seqno = request.seqno
         treatment = self.state.arrived(seqno)
         if treatment is Treatment.RUN:
-            self._run(request, size_bytes, connection)
+            self._run(request, size_bytes, connection, payload)
         elif treatment is Treatment.RESEND:
             connection.outbox.put(self.state.kept(seqno))
         elif treatment is Treatment.WAIT:
@@ -178,7 +185,7 @@ class ServedSession:
         else:
             connection.outbox.put(wire.reply_frame(_failure(self.state.refusal(seqno), seqno)))
 
-    def _run(self, request: Request, size_bytes: int, connection: SessionConnection) -> None:
+    def _run(self, request: Request, size_bytes: int, connection: SessionConnection, payload: bytes | None) -> None:
         seqno = request.seqno
         # Limits are of what runs.
         if self._running and (busy := self._why_busy(request)) is not None:
@@ -187,8 +194,8 @@ class ServedSession:
             return
         # Started here: requests that do not wait are answered in the order in which they came.
         try:
-            begun = self.handler.handle(request)
-            if isinstance(begun, Reply):
+            begun = self.handler.handle(request) if payload is None else self.handler.handle(request, payload)
+            if isinstance(begun, (Reply, Answer)):
                 self._answer(seqno, begun, connection)
                 return
             started = eager.start(begun, partial(self._ended, seqno))
@@ -212,7 +219,7 @@ class ServedSession:
             return f"over {limits.requests_waiting_bytes_max} bytes of requests that wait"
         return None
 
-    def _ended(self, seqno: int, reply: Reply | None, error: BaseException | None) -> None:
+    def _ended(self, seqno: int, reply: Outcome | None, error: BaseException | None) -> None:
         """What a request came to that had to wait; its task is about to end."""
         _, cost = self._running.pop(seqno)
         connection = self._came_by.pop(seqno)
@@ -225,10 +232,9 @@ class ServedSession:
         connection.flush_soon()
         self.make_room()
 
-    def _answer(self, seqno: int, reply: Reply, connection: SessionConnection) -> None:
+    def _answer(self, seqno: int, outcome: Outcome, connection: SessionConnection) -> None:
         """Keeps a reply, and queues it; the caller sees to it that it is sent soon."""
-        reply.seqno = seqno
-        frame = wire.reply_frame(reply)
+        frame = _frame(seqno, outcome)
         if len(frame) > self._config.wire.message_bytes_max:
             # The client could not read the message, and would lose the session with all else that is under way in it.
             limit = f"{len(frame)} bytes: a message has at most {self._config.wire.message_bytes_max}"
@@ -278,6 +284,12 @@ class ServedSession:
             await asyncio.wait(tasks)
         self.state.end()
         await self.handler.close()
+
+
+def _frame(seqno: int, outcome: Outcome) -> bytes | Parcel:
+    reply, data = outcome if isinstance(outcome, Answer) else (outcome, None)
+    reply.seqno = seqno
+    return wire.reply_frame(reply) if data is None else Parcel(reply, data)
 
 
 def _failure(error: BaseException, seqno: int = 0) -> Reply:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Welcome
 from sigmaos_ray.sessp import wire
+from sigmaos_ray.sessp.payload import check_request
 from sigmaos_ray.sessp.served import ServedSession, SessionHandler
 from sigmaos_ray.sessp.state import KeptBytes
 
@@ -104,8 +105,9 @@ class SessionServer:
                 expires_s = limits.silent_session_s if connection.was_silent else 0.0
                 session.expire_in(max(expires_s, limits.session_timeout_s), self._end_soon)
 
-    def message(self, connection: ServedConnection, data: bytes) -> None:
-        """Takes one message. Raises what ends the connection, and its session (``offended``)."""
+    def message(self, connection: ServedConnection, data: bytes, payload: bytes | None = None) -> None:
+        """Takes one message, and the payload behind it. Raises what ends the connection, and its session
+        (``offended``)."""
         frames = wire.frames_from(data)
         session = connection.session
         if session is None:
@@ -113,11 +115,15 @@ class SessionServer:
             return
         acks, requests = frames.acks, frames.requests
         self._check(frames, len(acks))
+        size_bytes = len(data)
+        if payload is not None:
+            check_request(frames)
+            size_bytes += len(payload)
         # Before the requests of the same message: room is made for what they answer.
         if acks:
             session.state.acknowledged(acks)
         if requests or frames.bye:
-            connection.take(requests, len(data), bye=frames.bye)
+            connection.take(requests, size_bytes, bye=frames.bye, payload=payload)
         elif frames.unbind and connection.can_stay:
             self._unbind(connection, session)
 
@@ -174,7 +180,7 @@ class SessionServer:
             connection.outbox.put(Frames(welcome=welcome).SerializeToString())
             connection.refused()
             return
-        connection.is_still = hello.still
+        welcome.payloads = connection.greeted(hello)
         if hello.bind:
             session.bind(connection)
         else:

@@ -19,13 +19,15 @@ from __future__ import annotations
 
 import enum
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from sigmaos_ray import serr
 from sigmaos_ray.pb.sessp_pb2 import Frames, Hello, Reply, Request, Welcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sized
+
+S = TypeVar("S", bound="Sized")
 
 # Most replies are a few bytes: counted without it, a client could have the server keep far more of them than the limit
 # means to allow.
@@ -233,11 +235,12 @@ class KeptBytes:
         self.bytes_max = bytes_max
 
 
-class ServerState:
+class ServerState(Generic[S]):
     """One session as its server sees it: what was seen, what runs, which replies are kept.
 
-    A reply is kept as the bytes that were sent. A client that acknowledges none has the oldest of them forgotten, so
-    that it cannot fill the server: their requests do not run again, but after a loss have an unknown outcome.
+    A reply is kept as what is sent, of which only the length in bytes counts here. A client that acknowledges none has
+    the oldest of them forgotten, so that it cannot fill the server: their requests do not run again, but after a loss
+    have an unknown outcome.
     """
 
     _FAIR_BYTES: Final = 64 << 10
@@ -250,7 +253,7 @@ class ServerState:
         self._seen_beyond: set[int] = set()
         self._ahead_max = ahead_max
         self._running: set[int] = set()
-        self._kept: dict[int, bytes] = {}
+        self._kept: dict[int, S] = {}
         """In the order of their replies."""
         self._kept_bytes = 0
         self._kept_bytes_max = kept_bytes_max
@@ -302,7 +305,7 @@ class ServerState:
             return serr.IOErr(f"request {seqno}", f"it ran; the reply is forgotten: {limit}")
         return serr.Closed("session", f"request {seqno} was answered and acknowledged before")
 
-    def replied(self, seqno: int, reply: bytes) -> None:
+    def replied(self, seqno: int, reply: S) -> None:
         """Keeps the reply of a request that ran, until it is acknowledged. One that did not run here is ignored."""
         if seqno not in self._running:
             return
@@ -338,7 +341,7 @@ class ServerState:
             if seqno <= numbered_to:
                 self._forget(seqno)
 
-    def kept(self, seqno: int) -> bytes:
+    def kept(self, seqno: int) -> S:
         """The reply of a request for which ``arrived`` said RESEND."""
         return self._kept[seqno]
 

@@ -9,13 +9,11 @@ from google.protobuf.message import DecodeError
 
 from sigmaos_ray import serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
-from sigmaos_ray.pb.sessp_pb2 import Frames, Reply
+from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request
 from sigmaos_ray.sigmap import NO_FENCE, Fence, Qid, Secret, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from sigmaos_ray.pb.sessp_pb2 import Request
 
 _LENGTH: Final = Struct("<I")
 
@@ -23,14 +21,28 @@ _TEXT_CHARS_MAX: Final = 1024
 """Of the object and of the message of an error: both may tell what a client sent."""
 
 
-def _tag(field: str) -> bytes:
-    # Field number and wire type 2 (bytes with a length before them). One byte only while the number is below 16.
-    return bytes([Frames.DESCRIPTOR.fields_by_name[field].number << 3 | 2])
+def tag(field_number: int) -> bytes:
+    """What stands before such a field of bytes, of text, or of a message: its number, and wire type 2."""
+    return varint(field_number << 3 | 2)
 
 
-_REPLY_TAG: Final = _tag("replies")
-_REQUEST_TAG: Final = _tag("requests")
-_ACKS_TAG: Final = _tag("acks")
+def varint(value: int) -> bytes:
+    """As protobuf has it: seven bits a byte, the lowest first."""
+    if value <= 0x7F:
+        return bytes((value,))
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+REPLY_TAG: Final = tag(Frames.DESCRIPTOR.fields_by_name["replies"].number)
+REQUEST_TAG: Final = tag(Frames.DESCRIPTOR.fields_by_name["requests"].number)
+_ACKS_TAG: Final = tag(Frames.DESCRIPTOR.fields_by_name["acks"].number)
+_SEQNO_TAG: Final = bytes((Request.DESCRIPTOR.fields_by_name["seqno"].number << 3,))
+"""Of requests and of replies; wire type 0, a number."""
 
 
 def frames_from(data: bytes) -> Frames:
@@ -48,30 +60,26 @@ def reply_frame(reply: Reply) -> bytes:
     By hand, since protobuf's own ``Frames(replies=[...])`` copies each reply, and serializes it again for each stream.
     """
     body = reply.SerializeToString()
-    return _REPLY_TAG + _varint(len(body)) + body
+    return REPLY_TAG + varint(len(body)) + body
 
 
-def request_frames(request: Request, acks: Sequence[int]) -> tuple[bytes, bytes]:
-    """A ``Frames`` of one request and acknowledgements in two pieces, of which the second is the request's own bytes:
-    by hand for the same reason."""
+def request_frame(request: Request, acks: Sequence[int]) -> bytes:
+    """A ``Frames`` of one request and acknowledgements: by hand for the same reason."""
     body = request.SerializeToString()
-    head = _REQUEST_TAG + _varint(len(body))
-    if acks:
-        numbers = b"".join(map(_varint, acks))
-        head = _ACKS_TAG + _varint(len(numbers)) + numbers + head
-    return head, body
+    return acks_frame(acks) + REQUEST_TAG + varint(len(body)) + body
 
 
-def _varint(value: int) -> bytes:
-    """As protobuf has it: seven bits a byte, the lowest first."""
-    if value <= 0x7F:
-        return bytes((value,))
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+def acks_frame(acks: Sequence[int]) -> bytes:
+    """Acknowledgements as they stand within ``Frames``; nothing for none."""
+    if not acks:
+        return b""
+    numbers = b"".join(map(varint, acks))
+    return _ACKS_TAG + varint(len(numbers)) + numbers
+
+
+def number_field(seqno: int) -> bytes:
+    """The number of a request or reply, as it stands within that."""
+    return _SEQNO_TAG + varint(seqno)
 
 
 def qid_to_pb(qid: Qid) -> pb.Qid:

@@ -46,6 +46,8 @@ class RawSession:
         self.welcome: Welcome | None = None
         self.requests: dict[int, Request] = {}
         self.replies: dict[int, Reply] = {}
+        self.payloads: dict[int, bytes] = {}
+        """That stood behind replies."""
         self.reply_counts: Counter[int] = Counter()
         self.reply_bytes = 0
         self.pong_count = 0
@@ -87,6 +89,8 @@ class RawSession:
                 self.pong_count += frames.pong
                 for reply in frames.replies:
                     self.replies[reply.seqno] = reply
+                    if self.wire.payload is not None:
+                        self.payloads[reply.seqno] = self.wire.payload
                     self.reply_counts[reply.seqno] += 1
                 self._changed.set()
         except (Over, asyncio.CancelledError):
@@ -99,6 +103,7 @@ class RawSession:
         """This is another connection of the same session."""
         self._last_seqno = older._last_seqno
         self.requests, self.replies, self.reply_counts = older.requests, older.replies, older.reply_counts
+        self.payloads = older.payloads
 
     # -- sending
 

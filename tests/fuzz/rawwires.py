@@ -34,6 +34,8 @@ class Wire(abc.ABC):
     """How a server ended a stream; None for other kinds."""
     why = ""
     """What the server said of the end."""
+    payload: bytes | None = None
+    """What stood behind the last message that was read."""
 
     @abc.abstractmethod
     async def write(self, data: bytes) -> None:
@@ -117,7 +119,11 @@ class PlainWire(Wire):
         reader, _ = await self.streams()
         try:
             (size,) = plain.SIZE.unpack(await reader.readexactly(plain.SIZE.size))
-            data = await reader.readexactly(size)
+            payload_bytes = None
+            if size & plain.HAS_PAYLOAD:
+                (payload_bytes,) = plain.SIZE.unpack(await reader.readexactly(plain.SIZE.size))
+            data = await reader.readexactly(size & ~plain.HAS_PAYLOAD)
+            self.payload = None if payload_bytes is None else await reader.readexactly(payload_bytes)
         except (asyncio.IncompleteReadError, OSError):
             raise Over from None
         frames = Frames.FromString(data)

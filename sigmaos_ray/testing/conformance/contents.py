@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import OAPPEND, ORDWR, OWRITE
 from sigmaos_ray.testing.conformance.base import Suite, Tree
 from sigmaos_ray.testing.conformance.refusals import needs
 
 MIB = 1 << 20
+PAYLOAD = configuration.Wire().payload_bytes_min
+"""From here on data travel apart from their messages."""
 
 
 def data_of(size_bytes: int) -> bytes:
@@ -79,7 +82,7 @@ class ContentsTests(Suite):
         data[size // 2 : size // 2 + 4] = b"here"
         assert await tree.sc.get_file(tree / "f") == data
 
-    @pytest.mark.parametrize("size_bytes", [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])
+    @pytest.mark.parametrize("size_bytes", [0, 1, *(PAYLOAD + more for more in (-1, 0, 1)), MIB, MIB + 1, 3 * MIB + 5])
     async def test_files_of_any_size(self, tree: Tree, size_bytes: int) -> None:
         """The client cuts what is larger than a message. Too large for the server: Inval with the limit."""
         data = data_of(size_bytes)

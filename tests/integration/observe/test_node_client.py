@@ -38,9 +38,10 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", ["grpc", "plain"])
 def test_it_lists_name_and_reads_a_file(tstate_all: Tstate, client: Path, kind: str) -> None:
-    """Over each kind of main connection, and over a plain one beside it."""
+    """Over each kind of main connection, and over a plain one beside it; a large file behind its message."""
     sc = tstate_all.sc
-    sc.put_file("name/from-node", "read: \N{GREEK SMALL LETTER LAMDA}".encode())
+    contents = "read: \N{GREEK SMALL LETTER LAMDA}" * 6000
+    sc.put_file("name/from-node", contents.encode())
     try:
         address = sc.get_named_endpoint().addrs[0]
         result = subprocess.run(
@@ -52,7 +53,7 @@ def test_it_lists_name_and_reads_a_file(tstate_all: Tstate, client: Path, kind: 
         )
         assert result.returncode == 0, result.stderr
         report = json.loads(result.stdout)
-        assert report["contents"] == report["beside"] == "read: \N{GREEK SMALL LETTER LAMDA}"
+        assert report["contents"] == report["beside"] == contents
         assert set(report["names"]) == {stat.name for stat in sc.get_dir("name/")}
         assert {"sigmaos_ray.pb.Sigma", "grpc.health.v1.Health"} <= set(report["services"])
     finally:

@@ -45,7 +45,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
         self.client = ClientState(1, ack_batch=4)
-        self.server = ServerState()
+        self.server = ServerState[bytes]()
         self.main = Way(is_main=True)
         self.hello: Hello | None = None
         """Under way on a new main connection."""
@@ -270,7 +270,7 @@ def test_a_request_that_was_beside_has_an_unknown_outcome() -> None:
 
 
 def test_a_hello_spares_the_replies_of_what_came_after_it() -> None:
-    server = ServerState()
+    server = ServerState[bytes]()
     for seqno in (1, 2, 3):
         server.arrived(seqno)
         server.replied(seqno, b"reply")

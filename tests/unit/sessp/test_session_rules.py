@@ -27,7 +27,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.client = ClientState(1, ack_batch=4)
-        self.server = ServerState()
+        self.server = ServerState[bytes]()
         self.to_server: list[Frames] = []
         self.to_client: list[Reply] = []
         self.ran: Counter[int] = Counter()
@@ -120,7 +120,7 @@ def test_nothing_runs_twice_and_everything_is_answered(seed: int, steps: list[st
 
 
 def test_replies_go_when_they_are_acknowledged() -> None:
-    server = ServerState()
+    server = ServerState[bytes]()
     assert server.arrived(1) is Treatment.RUN
     assert server.arrived(1) is Treatment.WAIT
     server.replied(1, b"reply")
@@ -131,20 +131,20 @@ def test_replies_go_when_they_are_acknowledged() -> None:
 
 
 def test_an_early_acknowledgement_of_a_running_request_changes_nothing() -> None:
-    server = ServerState()
+    server = ServerState[bytes]()
     server.arrived(1)
     server.acknowledged([1, 99])
     assert server.arrived(1) is Treatment.WAIT
 
 
 def test_requests_out_of_order_run_once_each() -> None:
-    server = ServerState()
+    server = ServerState[bytes]()
     treatments = [server.arrived(seqno) for seqno in (3, 1, 2, 3, 1)]
     assert treatments == [Treatment.RUN, Treatment.RUN, Treatment.RUN, Treatment.WAIT, Treatment.WAIT]
 
 
 def test_seqno_zero_is_refused() -> None:
-    assert ServerState().arrived(0) is Treatment.REFUSE
+    assert ServerState[bytes]().arrived(0) is Treatment.REFUSE
 
 
 def test_a_reply_may_overtake_the_repeat_of_its_request() -> None:
@@ -160,7 +160,7 @@ def test_a_reply_may_overtake_the_repeat_of_its_request() -> None:
 
 
 def test_resume_forgets_what_the_client_has() -> None:
-    server = ServerState()
+    server = ServerState[bytes]()
     for seqno in (1, 2, 3):
         server.arrived(seqno)
     server.replied(1, b"reply")

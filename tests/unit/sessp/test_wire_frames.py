@@ -15,7 +15,7 @@ SIZES = [0, 1, 100, 127, 128, 300, 20_000, 3 << 20]
 @pytest.mark.parametrize("size", SIZES)
 def test_a_request_with_acknowledgements(size: int, acks: list[int]) -> None:
     request = Request(seqno=1 << 40, write=pb.Twrite(data=bytes(size)))
-    frames = Frames.FromString(b"".join(wire.request_frames(request, acks)))
+    frames = Frames.FromString(wire.request_frame(request, acks))
     assert frames == Frames(requests=[request], acks=acks)
 
 

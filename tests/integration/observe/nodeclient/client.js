@@ -60,7 +60,10 @@ function find(root, name) {
   return name.split(".").reduce((here, part) => here[part], root);
 }
 
-// A plain connection, as a stream of messages: each a length of 4 bytes, little-endian, and a Frames.
+const HAS_PAYLOAD = 0x80000000;
+
+// A plain connection, as a stream of messages: each a length of 4 bytes, little-endian, and a Frames; or, with the
+// length's highest bit set, that, the length of a payload, a Frames, and the payload, which is its reply's data.
 class Plain extends require("events").EventEmitter {
   constructor(address, Frames) {
     super();
@@ -74,11 +77,17 @@ class Plain extends require("events").EventEmitter {
     this.socket.on("close", () => this.emit("error", new Error("the server closed the connection")));
   }
   cut(buffer) {
-    while (buffer.length >= 4 && buffer.length >= 4 + buffer.readUInt32LE(0)) {
-      const end = 4 + buffer.readUInt32LE(0);
-      const frames = this.Frames.decode(buffer.subarray(4, end));
-      buffer = buffer.subarray(end);
-      this.emit("data", this.Frames.toObject(frames, { longs: String, defaults: true, bytes: Buffer }));
+    for (;;) {
+      if (buffer.length < 8 && !(buffer.length >= 4 && buffer.readUInt32LE(0) < HAS_PAYLOAD)) break;
+      const length = buffer.readUInt32LE(0);
+      const begin = length < HAS_PAYLOAD ? 4 : 8;
+      const end = begin + (length % HAS_PAYLOAD);
+      const payloadEnd = end + (begin === 8 ? buffer.readUInt32LE(4) : 0);
+      if (buffer.length < payloadEnd) break;
+      const frames = this.Frames.toObject(this.Frames.decode(buffer.subarray(begin, end)), { longs: String, defaults: true, bytes: Buffer });
+      if (begin === 8) put(frames.replies[0], buffer.subarray(end, payloadEnd));
+      buffer = buffer.subarray(payloadEnd);
+      this.emit("data", frames);
     }
     this.buffer = buffer;
   }
@@ -94,6 +103,11 @@ class Plain extends require("events").EventEmitter {
   }
 }
 
+// A payload to where it belongs; this client makes no calls, whose last frame it would be.
+function put(reply, payload) {
+  (reply.read || reply.getfile).data = payload;
+}
+
 class Session {
   constructor(stream) {
     this.asking = new Asking(stream);
@@ -105,7 +119,7 @@ class Session {
     return (await this.hello(this.asking, {})).plain;
   }
   async hello(asking, more) {
-    const { welcome } = await asking.ask({ hello: { session_id: this.id, key: this.key, ...more } });
+    const { welcome } = await asking.ask({ hello: { session_id: this.id, key: this.key, payloads: true, ...more } });
     if (!welcome.accepted) throw new Error(`not welcome: ${JSON.stringify(welcome.error)}`);
     return welcome;
   }
