@@ -264,7 +264,8 @@ class _OpenMemFile(OpenFile):
         self._is_closed = False
 
     async def read(self, offset: int, count: int) -> bytes:
-        return bytes(self._node.data[offset : offset + count])
+        with memoryview(self._node.data) as data:  # a slice of the array would be one more copy
+            return bytes(data[offset : offset + count])
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         self._node.fs.fences.check(fence)

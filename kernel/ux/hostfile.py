@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -51,22 +52,20 @@ def length(fd: int, name: str) -> int:
         return os.fstat(fd).st_size
 
 
-class InlineReader:
-    """Reads that wait for no disk, through one buffer: for one loop."""
-
-    def __init__(self, bytes_max: int) -> None:
-        self.bytes_max = bytes_max
-        self._buffer = memoryview(bytearray(bytes_max))
-
-    def read(self, fd: int, offset: int, count: int) -> bytes | None:
-        """``count`` bytes, at most ``bytes_max``, if all are in memory; None if not, or if the host cannot tell."""
+def read_present(fd: int, offset: int, count: int) -> bytes | None:
+    """``count`` bytes if all are in memory: this waits for no disk. None if not, or if the host cannot tell."""
+    # What it ends in becomes bytes without a copy.
+    file = io.BytesIO()
+    file.seek(count - 1)
+    file.write(b"\0")
+    with file.getbuffer() as buffer:
         try:
             # RWF_NOWAIT: what is not in the kernel's cache fails with EAGAIN, or comes short, instead of holding up the
             # loop.
-            done = os.preadv(fd, [self._buffer[:count]], offset, os.RWF_NOWAIT)
+            done = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
         except OSError:  # it waits, or some file systems cannot tell; the read that waits says what else is wrong
             return None
-        return bytes(self._buffer[:count]) if done == count else None
+    return file.getvalue() if done == count else None
 
 
 def read(fd: int, offset: int, count: int, name: str) -> bytes:

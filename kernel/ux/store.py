@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kernel.ux import hostfile
 from kernel.ux.hostdir import HostDir, translated
-from kernel.ux.hostfile import InlineReader
 from kernel.ux.listing import place_after
 from kernel.ux.workshop import HIDDEN, Workpiece, Workshop
 from sigmaos_ray import serr
@@ -58,7 +57,6 @@ class UxStore:
             # From here on the store owns both, and closes them.
             parts.pop_all()
         self._threads = Threads("ux", threads_max)
-        self._inline = InlineReader(INLINE_READ_BYTES_MAX)
 
     def close(self) -> None:
         """Ends the threads, and clears what was prepared and what does not outlive the server. May be repeated."""
@@ -111,7 +109,7 @@ class UxStore:
             # At the end too: what grows, and files that the host makes up, have more than they say.
             return hostfile.read(fd, offset, min(count, INLINE_BYTES_MAX), name)
         count = min(count, present_bytes)
-        return self._inline.read(fd, offset, count) if count <= INLINE_READ_BYTES_MAX else None
+        return hostfile.read_present(fd, offset, count) if count <= INLINE_READ_BYTES_MAX else None
 
     async def read(self, fd: int, offset: int, count: int, name: str) -> bytes:
         """At most ``count`` bytes; empty at and past the end. Waits for the disk in a thread."""

@@ -29,7 +29,7 @@ class _RawReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._sc.run(self._reader.readinto(memoryview(buffer).cast("B")))
+        return self._sc.direct(self._reader.readinto, memoryview(buffer).cast("B"))
 
     def readall(self) -> bytes:
         return self._sc.run(self._reader.read())

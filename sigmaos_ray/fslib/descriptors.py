@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
-from sigmaos_ray.fslib.part import Data, FsPart, lease_id_of
+from sigmaos_ray.fslib.part import Data, FsPart, lease_id_of, part_of
 from sigmaos_ray.fslib.readers import AsyncReader
 from sigmaos_ray.sessp.aside import Elsewhere, leave_if_direct
 from sigmaos_ray.sigmap import (
@@ -134,7 +134,7 @@ class DescriptorCalls(FsPart):
             with about(entry.pathname):
                 # Nothing at all is written too: the server says whether it would take it.
                 while written_bytes < len(view) or not len(view):
-                    part = bytes(view[written_bytes : written_bytes + io_bytes_max])
+                    part = part_of(data, written_bytes, io_bytes_max)
                     offset = NO_OFFSET if entry.mode & OAPPEND else entry.offset
                     count = await entry.fid.write(offset, part, fence)
                     entry.offset += count

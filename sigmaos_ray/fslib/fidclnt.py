@@ -16,7 +16,7 @@ from sigmaos_ray.fslib.repeats import UnreachableForGood
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import wire
-from sigmaos_ray.sessp.aside import Elsewhere, is_direct
+from sigmaos_ray.sessp.aside import Elsewhere, Target, is_direct
 from sigmaos_ray.sessp.channel import FORKED, is_forked
 from sigmaos_ray.sessp.client import ClientSession
 from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
@@ -203,6 +203,22 @@ class RemoteFid:
     async def read(self, offset: int, count: int) -> bytes:
         reply, data = await self._exchange(Request(read=pb.Tread(fid=self.number, offset=offset, count=count)))
         return reply.read.data if data is None else data
+
+    def read_into(self, offset: int, room: memoryview) -> int:
+        """``read`` of a thread, from a server on this machine, straight to where it wants the data; returns how many
+        there are. Elsewhere if the thread cannot send it."""
+        request = Request(read=pb.Tread(fid=self.number, offset=offset, count=len(room)))
+        aside = self._clnt.begin(self.session, request, only_near=True)
+        target = Target(room)
+        reply, data = self.session.finish_aside(aside, request, None, target=target)
+        if target.filled_bytes is not None:
+            return target.filled_bytes
+        data = reply.read.data if data is None else data
+        if len(data) > len(room):
+            asked = f"where {len(room)} were asked for"
+            raise serr.IOErr(self.session.address, f"the server sent {len(data)} bytes {asked}")
+        room[: len(data)] = data
+        return len(data)
 
     async def read_entries(self, count: int) -> tuple[bytes, bool]:
         """The next entries of an open directory; and whether they are known to be the last."""
@@ -428,11 +444,13 @@ class FidClnt:
         on_late: Callable[[], None] | None = None,
         ends_s: float | None = None,
         payload: bytes | None = None,
+        *,
+        only_near: bool = False,
     ) -> Aside:
         """See ``ClientSession.begin_aside``."""
         if self.before_sending is not None:
             raise Elsewhere
-        aside = session.begin_aside(request, on_late, ends_s, payload)
+        aside = session.begin_aside(request, on_late, ends_s, payload, only_near=only_near)
         self._stats.sp[request.WhichOneof("op") or "?"] += 1
         return aside
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import config, serr
 from sigmaos_ray.fslib.naming import about
+from sigmaos_ray.sessp.aside import Elsewhere, is_direct
 from sigmaos_ray.sigmap import DMDEVICE, DMDIR, DMNAMEDPIPE, OREAD
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ class AsyncReader:
 
     async def readinto(self, target: memoryview) -> int:
         """Fills ``target`` with what is there next, as far as it has arrived; 0 at the end."""
+        if is_direct():
+            return self._read_here(target)
         done = 0
         while done < len(target) and (not done or self._has_arrived()) and await self._fill():
             end = min(self._taken_bytes + len(target) - done, len(self._part))
@@ -127,6 +130,23 @@ class AsyncReader:
             target[done : done + taken] = memoryview(self._part)[self._taken_bytes : end]
             self._taken_bytes = end
             done += taken
+        return done
+
+    def _read_here(self, target: memoryview) -> int:
+        """Of a thread, straight to where it wants it. Elsewhere if parts are read ahead, as they are of servers that
+        are not near: then they come first."""
+        fid = self._fid
+        if fid is None or self._ahead or self._taken_bytes < len(self._part) or fid.perm & (DMNAMEDPIPE | DMDEVICE):
+            raise Elsewhere
+        count = min(len(target), self._part_bytes)
+        if self._end is not None:
+            count = min(count, self._end - self._next_offset)
+        if self._at_end or count <= 0:
+            return 0
+        with about(self._pathname):
+            done = fid.read_into(self._next_offset, target[:count])
+        self._next_offset += done
+        self._at_end = not done
         return done
 
     def _has_arrived(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from sigmaos_ray import serr
 from sigmaos_ray.deadlines import is_cancelled
 from sigmaos_ray.fslib.naming import about
+from sigmaos_ray.fslib.part import part_of
 from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_OFFSET, OAPPEND, Mode, Perm, path
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class AsyncWriter:
         if begun + taken == self._part_bytes:
             await self._send_buffer(fid)
         while len(view) - taken >= self._part_bytes:  # whole parts need not be gathered first
-            await self._send(fid, bytes(view[taken : taken + self._part_bytes]))
+            await self._send(fid, part_of(data, taken, self._part_bytes))
             taken += self._part_bytes
         self._buffer += view[taken:]
         return len(view)

@@ -37,6 +37,8 @@ _BYE: Final = plain.message(Frames(bye=True).SerializeToString())
 _UNBIND: Final = plain.message(Frames(unbind=True).SerializeToString())
 _READ_BYTES: Final = 1 << 16
 _LOOK: Final = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)  # an enum would be made of it in each call
+_HEAD_BYTES: Final = 1 << 8
+"""Of what comes before large data, mostly more than there is."""
 _WHOLE: Final = int(socket.MSG_WAITALL)
 _TIMEVAL: Final = Struct("@ll")
 
@@ -105,6 +107,17 @@ def _connected_to(target: str, timeout_s: float) -> socket.socket:
         unix.close()
         raise
     return unix
+
+
+class Target:
+    """Where the thread that waits for an answer wants its data, if they come apart and find room there."""
+
+    __slots__ = ("filled_bytes", "room")
+
+    def __init__(self, room: memoryview) -> None:
+        self.room = room
+        self.filled_bytes: int | None = None
+        """None: they did not."""
 
 
 class Received(NamedTuple):
@@ -206,7 +219,14 @@ class AsideConnection:
         except BlockingIOError:
             return 0
 
-    def receive(self, ends_s: float | None, on_slow: Callable[[], None] | None = None) -> Received:
+    @property
+    def is_near(self) -> bool:
+        """Whether the server is on this machine: no message is long under way."""
+        return self.target.startswith("\0")
+
+    def receive(
+        self, ends_s: float | None, on_slow: Callable[[], None] | None = None, target: Target | None = None
+    ) -> Received:
         """Blocks for the next message. TimeoutError once that moment is over; OSError if the connection ends.
         ``on_slow``: called from time to time while this waits."""
         on_welcome = self._on_welcome
@@ -215,10 +235,12 @@ class AsideConnection:
             self._on_welcome = None
             self._welcomed(welcome)
             on_welcome(welcome)
-        return self._next(ends_s, on_slow)
+        return self._next(ends_s, on_slow, target)
 
-    def _next(self, ends_s: float | None, on_slow: Callable[[], None] | None) -> Received:
-        data, self._came_too = self._came_too or self._read(_READ_BYTES, ends_s, on_slow), b""
+    def _next(self, ends_s: float | None, on_slow: Callable[[], None] | None, target: Target | None = None) -> Received:
+        # What is read together with the message has to be copied to its target.
+        read_bytes = _READ_BYTES if target is None else _HEAD_BYTES
+        data, self._came_too = self._came_too or self._read(read_bytes, ends_s, on_slow), b""
         begin, payload_bytes = plain.SIZE.size, None
         while len(data) < begin:
             data += self._read(_READ_BYTES, ends_s, on_slow)
@@ -238,7 +260,9 @@ class AsideConnection:
         payload = None
         if payload_bytes is not None:
             payload, data = data[:payload_bytes], data[payload_bytes:]
-            if len(payload) < payload_bytes:
+            if target is not None and payload_bytes <= len(target.room):
+                self._fill(target, payload, payload_bytes, ends_s, on_slow)
+            elif len(payload) < payload_bytes:
                 payload = self._rest(payload_bytes, payload, ends_s, on_slow)
         if data:
             if self._on_welcome is not None:
@@ -253,6 +277,15 @@ class AsideConnection:
         while not landing.fill(self._read_into(landing.room, ends_s, on_slow)):
             pass
         return landing.take()
+
+    def _fill(
+        self, target: Target, begun: bytes, size: int, ends_s: float | None, on_slow: Callable[[], None] | None
+    ) -> None:
+        filled = len(begun)
+        target.room[:filled] = begun
+        while filled < size:
+            filled += self._read_into(target.room[filled:size], ends_s, on_slow)
+        target.filled_bytes = size
 
     def _read(self, count: int, ends_s: float | None, on_slow: Callable[[], None] | None) -> bytes:
         while True:

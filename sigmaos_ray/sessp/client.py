@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
+    from sigmaos_ray.sessp.aside import Target
     from sigmaos_ray.sessp.link import Link
     from sigmaos_ray.sessp.payload import Data, Outgoing
 
@@ -236,14 +237,20 @@ class ClientSession:
         on_late: Callable[[], None] | None = None,
         ends_s: float | None = None,
         payload: Data | None = None,
+        *,
+        only_near: bool = False,
     ) -> Aside:
         """Sends a request from a thread, over a connection beside the main one; whoever begins it finishes or abandons
         it. Blocks for a moment if one has to be dialled, and at most to the moment ``ends_s`` while the server does not
         take what is sent. Elsewhere if there is none to be had; raises the error that the session ended with.
-        ``on_late``: see ``call``; of a call that is given up before it was begun. ``payload``: see ``exchange``."""
+        ``on_late``: see ``call``; of a call that is given up before it was begun. ``payload``: see ``exchange``.
+        ``only_near``: Elsewhere, too, if the server is on another machine."""
         if self._state.ended is not None:
             raise type(self._state.ended)(self._state.ended.obj, self._state.ended.msg)
         connection = self._aside.take(self.address, self.plain_address)
+        if only_near and not connection.is_near:
+            self._aside.put_back(connection)
+            raise Elsewhere
         if connection is self._here and not connection.is_clean():
             # The server has ended it, and nobody was there to notice: nothing is to be sent whose fate nobody knows.
             self._aside.drop(connection)
@@ -269,10 +276,16 @@ class ClientSession:
         return Aside(seqno, connection)
 
     def finish_aside(
-        self, aside: Aside, request: Request, ends_s: float | None, on_late: Callable[[], None] | None = None
+        self,
+        aside: Aside,
+        request: Request,
+        ends_s: float | None,
+        on_late: Callable[[], None] | None = None,
+        target: Target | None = None,
     ) -> Answer:
         """Blocks for the reply, in the thread. Raises as ``call``; TimeoutError once that moment of
-        ``time.monotonic`` is over. ``on_late``: see ``call``."""
+        ``time.monotonic`` is over. ``on_late``: see ``call``. ``target``: if it was filled, the answer's data are
+        there."""
         seqno, connection = aside
         on_slow = self._is_slow if self._on_slow is not None else None
         try:
@@ -280,13 +293,15 @@ class ClientSession:
                 answer = self._again(seqno, ends_s, on_late)
             else:
                 try:
-                    answer = answer_of(connection.receive(ends_s, on_slow), seqno)
+                    answer = answer_of(connection.receive(ends_s, on_slow, target), seqno)
                 except TimeoutError:
                     raise
                 except (OSError, AsideLost, serr.UnknownMsg, serr.Inval) as error:
                     _log(f"{self.address}: beside: {error}")
                     self._aside.drop(connection)
                     connection = None
+                    if target is not None:
+                        target.filled_bytes = None
                     answer = self._again(seqno, ends_s, on_late)
                 except SaidBye:
                     if connection is self._here:

@@ -29,6 +29,8 @@ SIZES: Final = Struct("<II")
 HAS_PAYLOAD: Final = 1 << 31
 _NAME_BYTES_MAX: Final = 107
 """Of an abstract socket."""
+_LOCAL_BUFFER_BYTES: Final = 1 << 20
+"""As far as the system allows."""
 _SCRATCH_BYTES: Final = 1 << 15
 _FIRST_ROOM_BYTES: Final = 1 << 17
 _ROOM_GROWS: Final = 8
@@ -55,8 +57,10 @@ def local_name(address: str) -> str:
 
 def quicken(plain_socket: socket.socket) -> None:
     """Settings of a connection: each message goes out at once, since somebody waits for it; and a host that is gone is
-    noticed, also by whoever only listens."""
-    if plain_socket.family != socket.AF_UNIX:
+    noticed, also by whoever only listens. Between processes of one machine a large message goes out in one step."""
+    if plain_socket.family == socket.AF_UNIX:
+        plain_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LOCAL_BUFFER_BYTES)
+    else:
         plain_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 

@@ -17,7 +17,7 @@ from fslib_servers import ServerThread
 from sigmaos_ray import SigmaClnt, config, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.deadlines import ending_within
-from sigmaos_ray.fslib import AsyncFsLib
+from sigmaos_ray.fslib import AsyncFsLib, AsyncReader
 from sigmaos_ray.pb.rpc_pb2 import LeaseReply, LeaseRequest, RpcRequest
 from sigmaos_ray.procclnt import lease
 from sigmaos_ray.rpcclnt import RPCClnt
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 WITHIN_S = 20.0
 LARGE_BYTES = 1 << 20
+PAYLOAD = config.Wire().payload_bytes_min
 ROOT_FIDS = 1
 """What a client holds that has opened nothing."""
 
@@ -132,6 +133,59 @@ def test_a_time_out_of_a_thread_leaves_nothing_at_the_server(server: ServerThrea
     with pytest.raises(serr.Timeout), ending_within(0.2):
         sc.open("name/pipe")
     assert len(sc.get_file("name/f")) == 25_600
+    until(lambda: server.server.stats.fid_count == ROOT_FIDS)
+
+
+@pytest.mark.parametrize("kind", ["plain", "still"], indirect=True)
+@pytest.mark.parametrize("size_bytes", [0, 1, PAYLOAD - 1, PAYLOAD, PAYLOAD + 1, 3 * LARGE_BYTES, 3 * LARGE_BYTES + 7])
+def test_a_stream_is_read_in_the_thread(
+    server: ServerThread, sc: SigmaClnt, size_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a server on this machine: no part goes through the loop."""
+    data = bytes(number % 251 for number in range(size_bytes))
+    sc.put_file("name/large", data)
+
+    async def through_the_loop(reader: AsyncReader) -> bool:
+        raise AssertionError
+
+    monkeypatch.setattr(AsyncReader, "_fill", through_the_loop)
+    with sc.open_reader("name/large") as reader:
+        assert b"".join(iter(lambda: reader.read(LARGE_BYTES), b"")) == data
+        assert reader.read(1) == b""
+    with sc.open_reader("name/large", buffer_bytes=50_000) as reader:
+        parts = list(iter(lambda: reader.read(70_001), b""))
+        assert b"".join(parts) == data
+        assert all(len(part) == 70_001 for part in parts[:-1])
+    with sc.open_reader("name/large", 5, 100_000) as reader:
+        room = bytearray(200_000)
+        count = reader.readinto(room)
+        assert room[:count] == data[5:100_005]
+    until(lambda: server.server.stats.fid_count == ROOT_FIDS)
+
+
+@pytest.mark.parametrize("kind", ["plain", "still"], indirect=True)
+def test_a_stream_read_in_the_thread_goes_on_behind_an_error(
+    server: ServerThread, sc: SigmaClnt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And behind one read by the loop; nothing is left out, or comes twice."""
+    data = bytes(number % 251 for number in range(3 * LARGE_BYTES))
+    sc.put_file("name/large", data)
+    receive = AsideConnection.receive
+
+    def interrupted(connection: AsideConnection, *arguments: object) -> None:
+        receive(connection, *arguments)  # type: ignore[arg-type]  # of a receive
+        raise KeyboardInterrupt
+
+    with sc.open_reader("name/large") as reader:
+        parts = [reader.read(LARGE_BYTES)]
+        with monkeypatch.context() as patch:
+            patch.setattr(AsideConnection, "receive", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                reader.read(LARGE_BYTES)
+        with ending_within(WITHIN_S):
+            parts.append(reader.read(LARGE_BYTES))
+        parts.append(reader.read())
+    assert b"".join(parts) == data
     until(lambda: server.server.stats.fid_count == ROOT_FIDS)
 
 

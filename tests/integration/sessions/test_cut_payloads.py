@@ -19,6 +19,7 @@ from sigmaos_ray.pb.rpc_pb2 import RpcReply, RpcRequest
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCClnt
+from sigmaos_ray.sessp.aside import AsideConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -125,6 +126,31 @@ async def test_of_threads(server: FileServer, kind: str, after_bytes: int) -> No
         await asyncio.to_thread(calls)
         if kind == "plain":
             assert cutter.cuts_count == 2
+
+
+async def test_of_a_stream_that_a_thread_reads(server: FileServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Straight into where it wants the data: what was cut comes whole over the main connection."""
+    monkeypatch.setattr(AsideConnection, "is_near", True)
+    async with Cutter(dict(server.endpoint.plain)[server.endpoint.addrs[0]]) as cutter:
+        endpoint = server.endpoint if kind == "grpc" else through(cutter)
+
+        def calls() -> None:
+            shared = loopthread.shared()
+
+            async def client() -> AsyncFsLib:
+                return AsyncFsLib(ProcEnv(pid="test", named=endpoint))
+
+            blocking = BlockingFs(shared.run(client()))
+            blocking.put_file("name/f", (DATA + OTHER) * 3)
+            cutter.cuts_in["down"] = SIZE + SIZE // 2
+            with blocking.open_reader("name/f") as reader:
+                for number in range(6):
+                    assert reader.read(SIZE) == (OTHER if number % 2 else DATA)
+                assert reader.read(SIZE) == b""
+            shared.run(blocking.asynchronous.close_fs())
+
+        await asyncio.to_thread(calls)
+        assert cutter.cuts_count == (kind == "plain")
 
 
 @pytest.mark.parametrize("way", ["up", "down"])
