@@ -256,6 +256,10 @@ class MemFile(_MemNode):
         return len(data)
 
 
+_SLICED_BYTES: Final = 4096
+"""To make a view takes longer than to copy fewer bytes once more."""
+
+
 class _OpenMemFile(OpenFile):
     """One opening of a file. Closing it twice is harmless."""
 
@@ -264,8 +268,11 @@ class _OpenMemFile(OpenFile):
         self._is_closed = False
 
     async def read(self, offset: int, count: int) -> bytes:
-        with memoryview(self._node.data) as data:  # a slice of the array would be one more copy
+        data = self._node.data
+        if len(data) < _SLICED_BYTES:
             return bytes(data[offset : offset + count])
+        with memoryview(data) as view:
+            return bytes(view[offset : offset + count])
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         self._node.fs.fences.check(fence)

@@ -16,7 +16,7 @@ from sigmaos_ray.fslib.repeats import UnreachableForGood
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import wire
-from sigmaos_ray.sessp.aside import Elsewhere, Target, is_direct
+from sigmaos_ray.sessp.aside import DataRoom, Elsewhere, is_direct
 from sigmaos_ray.sessp.channel import FORKED, is_forked
 from sigmaos_ray.sessp.client import ClientSession
 from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
@@ -209,10 +209,10 @@ class RemoteFid:
         there are. Elsewhere if the thread cannot send it."""
         request = Request(read=pb.Tread(fid=self.number, offset=offset, count=len(room)))
         aside = self._clnt.begin(self.session, request, only_near=True)
-        target = Target(room)
-        reply, data = self.session.finish_aside(aside, request, None, target=target)
-        if target.filled_bytes is not None:
-            return target.filled_bytes
+        wanted = DataRoom(room)
+        reply, data = self.session.finish_aside(aside, request, None, data_room=wanted)
+        if wanted.filled_bytes is not None:
+            return wanted.filled_bytes
         data = reply.read.data if data is None else data
         if len(data) > len(room):
             asked = f"where {len(room)} were asked for"

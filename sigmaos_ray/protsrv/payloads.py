@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.sessp.gathered import Gathered
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import Rpc
@@ -41,19 +42,19 @@ class _Argument:
     """An argument of which not all parts have come, perhaps. They come in any order."""
 
     def __init__(self, size_bytes: int) -> None:
-        self.data = bytearray(size_bytes)
+        self.data = Gathered(size_bytes)
         self._ranges: dict[int, int] = {}
         """Start -> end of what has come; neighbours are joined, so a complete one has a single entry."""
 
     def put(self, offset: int, part: bytes) -> None:
         """Inval for a part that does not fit, or has come before: the client has mixed up its numbers."""
         end = offset + len(part)
-        if not part or end > len(self.data):
-            raise serr.Inval("part", f"{len(part)} bytes at {offset}: the argument has {len(self.data)}")
+        if not part or end > self.data.size_bytes:
+            raise serr.Inval("part", f"{len(part)} bytes at {offset}: the argument has {self.data.size_bytes}")
         for start, stop in self._ranges.items():
             if offset < stop and start < end:
                 raise serr.Inval("part", f"bytes {offset} to {end} came already, at least in part")
-        self.data[offset:end] = part
+        self.data.put(offset, part)
         for start, stop in list(self._ranges.items()):
             if stop == offset or start == end:
                 del self._ranges[start]
@@ -62,7 +63,7 @@ class _Argument:
 
     @property
     def is_complete(self) -> bool:
-        return self._ranges == {0: len(self.data)}
+        return self._ranges == {0: self.data.size_bytes}
 
 
 class Payloads:
@@ -83,8 +84,8 @@ class Payloads:
             # Before the buffer is made: its size is the client's word.
             self._held.take("argument", size_bytes)
             argument = self._arguments[number] = _Argument(size_bytes)
-        elif len(argument.data) != size_bytes:
-            raise serr.Inval("part", f"of an argument of {size_bytes} bytes, which had {len(argument.data)} before")
+        elif (before_bytes := argument.data.size_bytes) != size_bytes:
+            raise serr.Inval("part", f"of an argument of {size_bytes} bytes, which had {before_bytes} before")
         argument.put(offset, part)
 
     def argument(self, number: int) -> bytes:
@@ -93,13 +94,13 @@ class Payloads:
         if argument is None or not argument.is_complete:
             raise serr.Inval("argument", f"number {number} is not complete")
         self.drop_argument(number)
-        return bytes(argument.data)
+        return argument.data.take()
 
     def drop_argument(self, number: int) -> None:
         """Harmless for one that is not there."""
         argument = self._arguments.pop(number, None)
         if argument is not None:
-            self._held.give_back(len(argument.data))
+            self._held.give_back(argument.data.size_bytes)
 
     def keep(self, result: bytes) -> int:
         """Keeps a result until it is dropped; returns its number. Inval or Retry if there is no room: the handler has

@@ -145,10 +145,10 @@ class ProtSession:
             # Within the ``try``: a refusal counts as an error of the request that it refuses.
             if self._guard is not None:
                 self._guard()
-            if op in self._ops_with_data:
-                outcome: Outcome = await self._ops_with_data[op](t, t.data if payload is None else payload)
+            if (carry_out := self._ops.get(op)) is not None:
+                outcome = await carry_out(t)
             else:
-                outcome = await self._ops[op](t)
+                outcome = await self._ops_with_data[op](t, t.data if payload is None else payload)
         except serr.SigmaError as error:
             self._stats.errors[error.code.name.lower()] += 1
             self._check_still_ours(op)  # an error is read, too: NotFound of what the new leader has made, say
@@ -447,28 +447,28 @@ class ProtSession:
         fid = self._fids.get(t.fid)
         count = min(t.count, self._config.wire.io_bytes_max)
         if fid.watch is not None:
-            return self._with_data(Reply(read=pb.Rread()), await self._read_events(fid.watch))
+            return self._was_read(await self._read_events(fid.watch))
         if fid.mode is None:
             raise serr.Inval(fid.node.name, "the fid is not open")
         if fid.node.is_dir:
             data, is_end = await self._read_entries(fid, count)
-            return self._with_data(Reply(read=pb.Rread(is_end=is_end)), data)
+            return self._was_read(data, is_end=is_end)
         file = fid.open_file()
         if fid.mode & OACCESS_MASK == OWRITE:
             raise serr.Perm(fid.node.name, "open for writing only")
         limits.check_io(fid.node.name, t.offset, 0, self._config)
-        data = await file.read(t.offset, count)
-        return self._with_data(Reply(read=pb.Rread()), data)
+        return self._was_read(await file.read(t.offset, count))
 
-    def _with_data(self, reply: Reply, data: bytes) -> Outcome:
-        """A reply to a read or getfile."""
-        if len(data) >= self._payload_bytes_min:
-            return Answer(reply, data)
-        if reply.HasField("read"):
-            reply.read.data = data
-        else:
-            reply.getfile.data = data
-        return reply
+    def _was_read(self, data: bytes, *, is_end: bool = False) -> Outcome:
+        reply = Reply()
+        read = reply.read  # set in place: protobuf copies a message put into another
+        if is_end:
+            read.is_end = True
+        if len(data) < self._payload_bytes_min:
+            read.data = data
+            return reply
+        read.SetInParent()
+        return Answer(reply, data)
 
     async def _read_events(self, watch: ServedWatch) -> bytes:
         """The events that nobody has read, a page of them; blocks until there is one."""
@@ -609,10 +609,15 @@ class ProtSession:
             # Before the read: a version from behind it could be one that the data are not of.
             qid = node.qid()
             data = await read_whole(node, fid.caller, t.offset, count)
-        reply = Reply(getfile=pb.Rgetfile())
+        reply = Reply()
+        getfile = reply.getfile  # set in place, as above
         if qid is not None and len(data) == count:
-            reply.getfile.qid.CopyFrom(wire.qid_to_pb(qid))
-        return self._with_data(reply, data)
+            getfile.qid.CopyFrom(wire.qid_to_pb(qid))
+        if len(data) < self._payload_bytes_min:
+            getfile.data = data
+            return reply
+        getfile.SetInParent()
+        return Answer(reply, data)
 
     async def _putfile(self, t: pb.Tputfile, data: bytes) -> Reply:
         """Walk, create or open, write and clunk in one message, as one operation. NotDir as for a getfile."""

@@ -16,6 +16,7 @@ from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.pb.rpc_pb2 import Part, RpcReply, RpcRequest
 from sigmaos_ray.sessp import wire
+from sigmaos_ray.sessp.gathered import Gathered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -152,14 +153,14 @@ class Channel:
         limits, size = self._limits, reply.result_bytes
         if size > limits.payload_bytes_max:
             raise serr.IOErr(method, f"a result of {size} bytes: it has at most {limits.payload_bytes_max}")
-        result = bytearray(size)
+        result = Gathered(size)
 
         async def take(offset: int) -> None:
             count = min(limits.part_bytes, size - offset)
             part = await self._move(Part(kind=Part.TAKE, number=reply.result, offset=offset, bytes=count))
             if len(part) != count:
                 raise serr.IOErr(method, f"{len(part)} of {count} bytes of the result")
-            result[offset : offset + count] = part
+            result.put(offset, part)
 
         try:
             await _side_by_side(take, range(0, size, limits.part_bytes), limits.parts_in_flight_max)
@@ -168,7 +169,7 @@ class Channel:
         finally:
             # Also after an error: the server keeps the result until it is told, or the channel closes.
             self._drop_soon(Part.DROP_RESULT, reply.result)
-        return bytes(result)
+        return result.take()
 
     async def _move(self, part: Part, data: bytes = b"") -> bytes:
         """Does one part, over the session; returns what the server gave. Raises its error, or the session's."""

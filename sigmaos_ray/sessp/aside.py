@@ -109,13 +109,13 @@ def _connected_to(target: str, timeout_s: float) -> socket.socket:
     return unix
 
 
-class Target:
+class DataRoom:
     """Where the thread that waits for an answer wants its data, if they come apart and find room there."""
 
-    __slots__ = ("filled_bytes", "room")
+    __slots__ = ("filled_bytes", "view")
 
-    def __init__(self, room: memoryview) -> None:
-        self.room = room
+    def __init__(self, view: memoryview) -> None:
+        self.view = view
         self.filled_bytes: int | None = None
         """None: they did not."""
 
@@ -225,7 +225,7 @@ class AsideConnection:
         return self.target.startswith("\0")
 
     def receive(
-        self, ends_s: float | None, on_slow: Callable[[], None] | None = None, target: Target | None = None
+        self, ends_s: float | None, on_slow: Callable[[], None] | None = None, data_room: DataRoom | None = None
     ) -> Received:
         """Blocks for the next message. TimeoutError once that moment is over; OSError if the connection ends.
         ``on_slow``: called from time to time while this waits."""
@@ -235,11 +235,13 @@ class AsideConnection:
             self._on_welcome = None
             self._welcomed(welcome)
             on_welcome(welcome)
-        return self._next(ends_s, on_slow, target)
+        return self._next(ends_s, on_slow, data_room)
 
-    def _next(self, ends_s: float | None, on_slow: Callable[[], None] | None, target: Target | None = None) -> Received:
-        # What is read together with the message has to be copied to its target.
-        read_bytes = _READ_BYTES if target is None else _HEAD_BYTES
+    def _next(
+        self, ends_s: float | None, on_slow: Callable[[], None] | None, data_room: DataRoom | None = None
+    ) -> Received:
+        # What is read together with the message has to be copied.
+        read_bytes = _READ_BYTES if data_room is None else _HEAD_BYTES
         data, self._came_too = self._came_too or self._read(read_bytes, ends_s, on_slow), b""
         begin, payload_bytes = plain.SIZE.size, None
         while len(data) < begin:
@@ -260,8 +262,8 @@ class AsideConnection:
         payload = None
         if payload_bytes is not None:
             payload, data = data[:payload_bytes], data[payload_bytes:]
-            if target is not None and payload_bytes <= len(target.room):
-                self._fill(target, payload, payload_bytes, ends_s, on_slow)
+            if data_room is not None and payload_bytes <= len(data_room.view):
+                self._fill(data_room, payload, payload_bytes, ends_s, on_slow)
             elif len(payload) < payload_bytes:
                 payload = self._rest(payload_bytes, payload, ends_s, on_slow)
         if data:
@@ -279,13 +281,13 @@ class AsideConnection:
         return landing.take()
 
     def _fill(
-        self, target: Target, begun: bytes, size: int, ends_s: float | None, on_slow: Callable[[], None] | None
+        self, data_room: DataRoom, begun: bytes, size: int, ends_s: float | None, on_slow: Callable[[], None] | None
     ) -> None:
         filled = len(begun)
-        target.room[:filled] = begun
+        data_room.view[:filled] = begun
         while filled < size:
-            filled += self._read_into(target.room[filled:size], ends_s, on_slow)
-        target.filled_bytes = size
+            filled += self._read_into(data_room.view[filled:size], ends_s, on_slow)
+        data_room.filled_bytes = size
 
     def _read(self, count: int, ends_s: float | None, on_slow: Callable[[], None] | None) -> bytes:
         while True:

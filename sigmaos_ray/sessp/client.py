@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.pb.sessp_pb2 import Frames, Reply, Request, Welcome
-    from sigmaos_ray.sessp.aside import Target
+    from sigmaos_ray.sessp.aside import DataRoom
     from sigmaos_ray.sessp.link import Link
     from sigmaos_ray.sessp.payload import Data, Outgoing
 
@@ -281,11 +281,11 @@ class ClientSession:
         request: Request,
         ends_s: float | None,
         on_late: Callable[[], None] | None = None,
-        target: Target | None = None,
+        data_room: DataRoom | None = None,
     ) -> Answer:
         """Blocks for the reply, in the thread. Raises as ``call``; TimeoutError once that moment of
-        ``time.monotonic`` is over. ``on_late``: see ``call``. ``target``: if it was filled, the answer's data are
-        there."""
+        ``time.monotonic`` is over. ``on_late``: see ``call``. ``data_room``: if it was filled, the answer's data
+        are there."""
         seqno, connection = aside
         on_slow = self._is_slow if self._on_slow is not None else None
         try:
@@ -293,15 +293,15 @@ class ClientSession:
                 answer = self._again(seqno, ends_s, on_late)
             else:
                 try:
-                    answer = answer_of(connection.receive(ends_s, on_slow, target), seqno)
+                    answer = answer_of(connection.receive(ends_s, on_slow, data_room), seqno)
                 except TimeoutError:
                     raise
                 except (OSError, AsideLost, serr.UnknownMsg, serr.Inval) as error:
                     _log(f"{self.address}: beside: {error}")
                     self._aside.drop(connection)
                     connection = None
-                    if target is not None:
-                        target.filled_bytes = None
+                    if data_room is not None:
+                        data_room.filled_bytes = None
                     answer = self._again(seqno, ends_s, on_late)
                 except SaidBye:
                     if connection is self._here:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterable
 
     from sigmaos_ray.sessp.payload import Data
 
@@ -35,16 +36,21 @@ class Outflow:
         """Whether all was handed to the transport, which sends it, also if it is closed."""
         return not self._waiting
 
-    def write(self, *pieces: Data) -> None:
-        """Sends them in this order; never blocks."""
-        if self._transport.is_closing():
+    def write(self, data: Data) -> None:
+        """Sends it, behind what was written before; never blocks."""
+        transport = self._transport
+        if transport.is_closing():
             return
+        if not self._waiting and len(data) <= _BLOCK_BYTES:
+            transport.write(data)
+        else:
+            self._waiting.append(memoryview(data))
+            self._go_on()
+
+    def write_all(self, pieces: Iterable[Data]) -> None:
+        """Sends one after the other."""
         for piece in pieces:
-            if len(piece) <= _BLOCK_BYTES and not self._waiting:
-                self._transport.write(piece)
-            else:
-                self._waiting.append(memoryview(piece))
-                self._go_on()
+            self.write(piece)
 
     def _go_on(self) -> None:
         while self._waiting and not self._is_paused:

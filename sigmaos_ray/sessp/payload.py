@@ -1,4 +1,4 @@
-"""Payloads: the data of a request or reply, apart from its message. Pure.
+"""Payloads: the data of a request or reply, apart from its message (S-10). Pure.
 
 To put data into a message and to serialize it copies them twice, and so does reading it. So large data stay apart as
 long as they can: within a process always, and on the way where both ends of a connection know that form. Where they do

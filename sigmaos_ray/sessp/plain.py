@@ -14,7 +14,7 @@ import io
 import socket
 import threading
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sigmaos_ray import serr
 
@@ -149,11 +149,8 @@ class Landing:
         return self._file.getvalue()
 
 
-class Incoming(NamedTuple):
-    """One message that came."""
-
-    message: bytes
-    payload: bytes | None = None
+Incoming: TypeAlias = "tuple[bytes, bytes | None]"
+"""A message that came, and its payload if it has one."""
 
 
 class Intake:
@@ -165,6 +162,8 @@ class Intake:
         """Whether the other end may send some."""
         self._message_bytes_max = message_bytes_max
         self._scratch = _scratch_of_thread()
+        self.room = self._scratch
+        """Where what comes next is to be put, before anything else is asked of the thread's connections."""
         self._rest = b""
         """The beginning of sizes."""
         self._landing: Landing | None = None
@@ -173,23 +172,24 @@ class Intake:
         self._payload_bytes: int | None = None
         """Of the payload that follows the message which is landing."""
 
-    @property
-    def room(self) -> memoryview:
-        """Where what comes next is to be put, before anything else is asked of the thread's connections."""
-        return self._scratch if self._landing is None else self._landing.room
-
     def came(self, count: int) -> Iterable[Incoming]:
         """So many bytes were put there: the messages that are whole by now. Inval for one that is too large: what
         follows it is not looked at."""
         landing = self._landing
         if landing is not None:
-            return self._landed(landing) if landing.fill(count) else ()
+            is_full = landing.fill(count)
+            self.room = landing.room
+            return self._landed(landing) if is_full else ()
         scratch = self._scratch
         length = count - SIZE.size
         if not self._rest and 0 <= length <= self._message_bytes_max and SIZE.unpack_from(scratch)[0] == length:
-            return (Incoming(bytes(scratch[SIZE.size : count])),)  # one message at a time, mostly
+            return ((bytes(scratch[SIZE.size : count]), None),)  # one message at a time, mostly
         data, self._rest = self._rest + scratch[:count], b""
         return self._cut(data)
+
+    def _land(self, size_bytes: int, begun: bytes = b"") -> None:
+        self._landing = Landing(size_bytes, begun)
+        self.room = self._landing.room
 
     def _cut(self, data: bytes) -> Iterator[Incoming]:
         at = 0
@@ -207,28 +207,31 @@ class Intake:
                 raise too_large(length + (payload_bytes or 0), self._message_bytes_max)
             at = begin + length
             if len(data) < at:
-                self._landing, self._payload_bytes = Landing(length, data[begin:]), payload_bytes
+                self._payload_bytes = payload_bytes
+                self._land(length, data[begin:])
                 return
             if payload_bytes is None:
-                yield Incoming(data[begin:at])
+                yield data[begin:at], None
                 continue
             begin, at = at, at + payload_bytes
             if len(data) < at:
-                self._message, self._landing = data[begin - length : begin], Landing(payload_bytes, data[begin:])
+                self._message = data[begin - length : begin]
+                self._land(payload_bytes, data[begin:])
                 return
-            yield Incoming(data[begin - length : begin], data[begin:at])
+            yield data[begin - length : begin], data[begin:at]
         self._rest = data[at:]
 
     def _landed(self, landing: Landing) -> Iterable[Incoming]:
         came = landing.take()
-        self._landing = None
+        self._landing, self.room = None, self._scratch
         message, self._message = self._message, None
         payload_bytes, self._payload_bytes = self._payload_bytes, None
         if message is not None:
-            return (Incoming(message, came),)
+            return ((message, came),)
         if not payload_bytes:
-            return (Incoming(came, None if payload_bytes is None else b""),)
-        self._message, self._landing = came, Landing(payload_bytes)
+            return ((came, None if payload_bytes is None else b""),)
+        self._message = came
+        self._land(payload_bytes)
         return ()
 
 

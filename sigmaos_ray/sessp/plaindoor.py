@@ -168,10 +168,10 @@ class _PlainConnection(ServedConnection, asyncio.BufferedProtocol):
         while outbox and outflow is not None and not (outflow.is_full or self.is_lost):
             message = outbox.take(self._config.wire.frames_bytes_target)
             if isinstance(message, Parcel):
-                outflow.write(*plain.pieces(message, apart=self._intake.takes_payloads))
+                outflow.write_all(plain.pieces(message, apart=self._intake.takes_payloads))
             else:
                 outflow.write(plain.message(message))
-        if self.is_flushed():
+        if self._written is not None and self.is_flushed():
             self._tell_written()
 
     def _write(self, data: bytes) -> None:

@@ -110,7 +110,7 @@ class PlainLink(Link, asyncio.BufferedProtocol):
         outflow = self._outflow
         while outflow is not None and not outflow.is_full and (outgoing := user.take()) is not None:
             if isinstance(outgoing, Parcel):
-                outflow.write(*plain.pieces(outgoing, apart=self._sends_payloads))
+                outflow.write_all(plain.pieces(outgoing, apart=self._sends_payloads))
             else:
                 outflow.write(plain.message(outgoing.SerializeToString()))
         if user.is_closing and not (outflow is not None and outflow.is_full) and not self._has_said_bye:
@@ -154,15 +154,15 @@ class PlainLink(Link, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self._heard = True
         try:
-            for incoming in self._intake.came(nbytes):
-                self._message(incoming)
+            for message, payload in self._intake.came(nbytes):
+                self._message(message, payload)
         except serr.SigmaError as error:
             self._lose(LinkLost(str(error), final=True))
         except LinkLost as lost:
             self._lose(lost)
 
-    def _message(self, incoming: plain.Incoming) -> None:
-        frames = wire.frames_from(incoming.message)
+    def _message(self, message: bytes, payload: bytes | None) -> None:
+        frames = wire.frames_from(message)
         if frames.HasField("error"):
             raise LinkLost(str(wire.error_from_pb(frames.error)))
         if frames.pong:
@@ -172,11 +172,11 @@ class PlainLink(Link, asyncio.BufferedProtocol):
             if frames.bye and self._has_said_bye:
                 self._end()
             else:
-                user.received(frames, incoming.payload)
+                user.received(frames, payload)
         elif self._first is not None and not self._first.done():
             self._first.set_result(frames)
         else:
-            self._early.append((frames, incoming.payload))
+            self._early.append((frames, payload))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._outflow = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Outcome: TypeAlias = Reply | Answer
 """Of a request: a reply, or one with its data apart."""
+_OUTCOMES: Final = (Reply, Answer)
 
 
 class SessionHandler(Protocol):
@@ -195,7 +196,7 @@ class ServedSession:
         # Started here: requests that do not wait are answered in the order in which they came.
         try:
             begun = self.handler.handle(request) if payload is None else self.handler.handle(request, payload)
-            if isinstance(begun, (Reply, Answer)):
+            if isinstance(begun, _OUTCOMES):
                 self._answer(seqno, begun, connection)
                 return
             started = eager.start(begun, partial(self._ended, seqno))
@@ -234,7 +235,12 @@ class ServedSession:
 
     def _answer(self, seqno: int, outcome: Outcome, connection: SessionConnection) -> None:
         """Keeps a reply, and queues it; the caller sees to it that it is sent soon."""
-        frame = _frame(seqno, outcome)
+        frame: bytes | Parcel
+        if isinstance(outcome, Answer):
+            frame = _frame(seqno, outcome)
+        else:
+            outcome.seqno = seqno
+            frame = wire.reply_frame(outcome)
         if len(frame) > self._config.wire.message_bytes_max:
             # The client could not read the message, and would lose the session with all else that is under way in it.
             limit = f"{len(frame)} bytes: a message has at most {self._config.wire.message_bytes_max}"
@@ -286,10 +292,9 @@ class ServedSession:
         await self.handler.close()
 
 
-def _frame(seqno: int, outcome: Outcome) -> bytes | Parcel:
-    reply, data = outcome if isinstance(outcome, Answer) else (outcome, None)
-    reply.seqno = seqno
-    return wire.reply_frame(reply) if data is None else Parcel(reply, data)
+def _frame(seqno: int, answer: Answer) -> bytes | Parcel:
+    answer.reply.seqno = seqno
+    return wire.reply_frame(answer.reply) if answer.data is None else Parcel(answer.reply, answer.data)
 
 
 def _failure(error: BaseException, seqno: int = 0) -> Reply:

@@ -173,30 +173,30 @@ async def test_more_data_than_a_request_may_have(kind: str) -> None:
         await put_whole(session, DATA)
 
 
+@pytest.mark.parametrize("payloads", [True, False])
 @pytest.mark.parametrize("arrives", [6, 40, 30_000, len(DATA)])
-async def test_half_a_payload_and_then_the_end(kind: str, arrives: int) -> None:
+async def test_half_a_payload_and_then_the_end(kind: str, arrives: int, payloads: bool) -> None:
     """It counts as not sent: the client sends it again, on the next connection, there in whichever form."""
-    for payloads in (True, False):
-        async with memfs() as server, session_of(server, kind) as session:
-            await session.attach(0)
-            request = session.number(put())
-            await write_raw(session, parcel(request, DATA)[:arrives])
-            assert isinstance(session.wire, PlainWire)
-            _, writer = await session.wire.streams()
-            writer.write_eof()
-            assert await session.until(lambda over=session: over.is_over)
-            again = session_of(server, kind, session_id=session.session_id, resume=True, payloads=payloads)
-            async with again:
-                again.continues(session)
-                assert "putfile" not in server.stats.ops
-                if payloads:
-                    await write_raw(again, parcel(request, DATA))
-                else:
-                    request.putfile.data = DATA
-                    await again.send(Frames(requests=[request]))
-                assert await again.answered(request.seqno)
-                assert server.stats.ops["putfile"] == 1
-                assert await got(again) == DATA
+    async with memfs() as server, session_of(server, kind) as session:
+        await session.attach(0)
+        request = session.number(put())
+        await write_raw(session, parcel(request, DATA)[:arrives])
+        assert isinstance(session.wire, PlainWire)
+        _, writer = await session.wire.streams()
+        writer.write_eof()
+        assert await session.until(lambda: session.is_over)
+        again = session_of(server, kind, session_id=session.session_id, resume=True, payloads=payloads)
+        async with again:
+            again.continues(session)
+            assert "putfile" not in server.stats.ops
+            if payloads:
+                await write_raw(again, parcel(request, DATA))
+            else:
+                request.putfile.data = DATA
+                await again.send(Frames(requests=[request]))
+            assert await again.answered(request.seqno)
+            assert server.stats.ops["putfile"] == 1
+            assert await got(again) == DATA
 
 
 @pytest.mark.parametrize("payloads", [True, False])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+
 import pytest
 
 from sigmaos_ray import config, serr
@@ -28,7 +30,9 @@ class Role:
 
 async def ask(session: ProtSession, request: Request) -> Reply:
     begun = session.handle(request)
-    return begun if isinstance(begun, Reply) else await begun
+    outcome = await begun if isinstance(begun, Coroutine) else begun
+    assert isinstance(outcome, Reply), "its data are few"
+    return outcome
 
 
 @pytest.fixture

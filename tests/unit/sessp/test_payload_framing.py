@@ -270,7 +270,7 @@ def outflow(takes_bytes: int) -> tuple[Outflow, FakeTransport]:
 def test_what_goes_out_keeps_its_order_and_waits_for_who_reads(sizes: list[int], takes_bytes: int) -> None:
     out, transport = outflow(takes_bytes)
     pieces = [bytes((number,)) * size for number, size in enumerate(sizes)]
-    out.write(*pieces)
+    out.write_all(pieces)
     while out.is_full:
         assert len(transport.written) < sum(sizes) or transport.untaken_bytes
         transport.emptied()
@@ -282,7 +282,7 @@ def test_what_goes_out_keeps_its_order_and_waits_for_who_reads(sizes: list[int],
 def test_a_close_hands_over_the_rest_and_an_abort_drops_it() -> None:
     for ends in ("close", "abort"):
         out, transport = outflow(0)
-        out.write(b"head", bytes(1 << 20))
+        out.write_all([b"head", bytes(1 << 20)])
         out.write(b"behind")
         assert not out.is_empty
         getattr(out, ends)()
