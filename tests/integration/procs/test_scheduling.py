@@ -176,9 +176,10 @@ def test_parents_that_wait_in_threads_hold_no_slot(sc: SigmaClnt) -> None:
     assert [sc.wait_exit(parent.pid, 120).data for parent in parents] == [2] * 10
 
 
-def test_what_else_uses_ray_gets_its_turn(sc: SigmaClnt) -> None:
+@pytest.mark.parametrize("count", [800, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_what_else_uses_ray_gets_its_turn(sc: SigmaClnt, count: int) -> None:
     """While far more procs wait than run."""
-    crowd = [Proc("programs.nap", ["0.3"]) for _ in range(800)]
+    crowd = [Proc("programs.nap", ["0.3"]) for _ in range(count)]
     sc.spawn_burst(crowd)
 
     @ray.remote(num_cpus=1, max_retries=0)
