@@ -26,10 +26,9 @@ from sigmaos_ray import config, debug, decoding, loopthread, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.pb import proc_pb2 as pb
-from sigmaos_ray.perf import remote
 from sigmaos_ray.procclnt import parking
 from sigmaos_ray.rpcclnt import BlockingCalls
-from sigmaos_ray.runner import children, parkedloop
+from sigmaos_ray.runner import children, parkedloop, surroundings
 from sigmaos_ray.runner.run import run_program
 from sigmaos_ray.runner.spawntimes import SpawnTimes
 from sigmaos_ray.runner.templates import Templates
@@ -76,7 +75,7 @@ class Worker:
         self._asked_s = 0.0
         children.adopt_orphans()
         parkedloop.install()
-        _serve_profiles()
+        surroundings.answer_profiles()  # for the schedd, where the system forbids py-spy to
         self._settle()
         # Asked, not just told: this process must be watched before it runs any proc.
         self._ask(self._schedd.hello, self._runner)
@@ -235,14 +234,6 @@ def _place_of(node_id: str, args: NodeArgs) -> whereis.KernelPlace:
     # The address is Ray's, as it will be the kernel node's.
     own_address: Any = ray.util.get_node_ip_address  # Ray does not type it
     return place or whereis.KernelPlace("", own_address())
-
-
-def _serve_profiles() -> None:
-    """Lets the schedd profile this process where the system forbids py-spy to."""
-    try:
-        remote.Agent()
-    except OSError as error:  # no reason not to run procs
-        _log(f"no agent for profiles: {error}")
 
 
 @functools.lru_cache(maxsize=4)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from sigmaos_ray import serr
 from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
-from sigmaos_ray.fslib.part import Data, FsPart, lease_id_of, part_of
+from sigmaos_ray.fslib.part import Data, FsPart, lease_id_of
 from sigmaos_ray.fslib.readers import AsyncReader
+from sigmaos_ray.fslib.writers import part_of
 from sigmaos_ray.sessp.aside import Elsewhere, leave_if_direct
 from sigmaos_ray.sigmap import (
     DMTMP,

@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 Data = bytes | bytearray | memoryview
 
 
-def part_of(data: Data, start: int, count: int) -> bytes:
-    """A part as what nobody changes any more: bytes that are all of it are not copied."""
-    if type(data) is bytes and start == 0 and len(data) <= count:
-        return data
-    return bytes(memoryview(data).cast("B")[start : start + count])
-
-
 class FsPart:
     """Some of a client's calls. Raises ``serr`` errors that carry the pathname."""
 

@@ -23,7 +23,6 @@ from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.fslib import locate
 from sigmaos_ray.instance import find_proc_env
 from sigmaos_ray.pb import proc_pb2 as pb
-from sigmaos_ray.perf import ondemand
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt import lease
 from sigmaos_ray.procclnt.lease import ProcLease
@@ -134,7 +133,7 @@ class OwnProcess:
         """Runs the proc to its end; returns the exit code."""
         lease.install(self._lease)
         locate.install_hook(_ask_named)
-        ondemand.answer_when_asked(_start_agent)
+        surroundings.answer_profiles()
         status, code = self._status_of_program()
         return self._end(status, code)
 
@@ -188,14 +187,6 @@ def _ask_named() -> Endpoint | None:
     from sigmaos_ray.runner import asknamed
 
     return asknamed.ask(find_proc_env())
-
-
-def _start_agent() -> None:
-    """For a profile. Only who is asked for one pays for it."""
-    from sigmaos_ray.perf import remote
-
-    with contextlib.suppress(OSError):  # it has one
-        remote.Agent()
 
 
 def _new_modules(base_modules: frozenset[str]) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from sigmaos_ray import crash, debug
+from sigmaos_ray.perf import ondemand
 from sigmaos_ray.runner import isolation
 from sigmaos_ray.sessp import wire
 
@@ -50,6 +51,18 @@ def profiled(name: str, spec: str) -> Iterator[None]:
         return
     with perf, isolation.on_death(lambda _code, _signal: perf.done()):
         yield
+
+
+def answer_profiles() -> None:
+    """From now on somebody may ask for profiles of this process, from without. In the main thread."""
+    ondemand.answer_when_asked(_start_agent)
+
+
+def _start_agent() -> None:
+    from sigmaos_ray.perf import remote  # only who is asked for a profile pays for it
+
+    with suppress(OSError):  # it has one
+        remote.Agent()
 
 
 def proc_env_of(spec: pb.ProcSpec, instance: ProcEnv) -> ProcEnv:

@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,6 +19,7 @@ from sigmaos_ray.testing import Tstate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sigmaos_ray import SigmaClnt, Status
 
