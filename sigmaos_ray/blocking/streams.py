@@ -32,7 +32,7 @@ class _RawReader(io.RawIOBase):
         return self._sc.direct(self._reader.readinto, memoryview(buffer).cast("B"))
 
     def readall(self) -> bytes:
-        return self._sc.run(self._reader.read())
+        return self._sc.direct(self._reader.read)
 
     def close(self) -> None:
         if not self.closed:

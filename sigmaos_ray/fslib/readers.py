@@ -97,6 +97,8 @@ class AsyncReader:
 
     async def read(self, count: int = -1) -> bytes:
         """``count`` bytes, fewer only at the end; all that is left for a negative count."""
+        if is_direct():
+            return self._read_rest_here(count)
         data: list[bytes] = []
         remaining = count
         try:
@@ -108,6 +110,20 @@ class AsyncReader:
             self._part, self._taken_bytes = b"".join(data), 0
             raise
         return data[0] if len(data) == 1 else b"".join(data)
+
+    def _read_rest_here(self, count: int) -> bytes:
+        """Of a thread. Elsewhere for a count, too: whoever has one has room for that."""
+        if count >= 0:
+            raise Elsewhere
+        data: list[memoryview] = []
+        try:
+            while done := self._read_here(room := memoryview(bytearray(self._part_bytes))):
+                data.append(room[:done])
+        except BaseException:
+            if data:  # as above; before these there was nothing that nobody took
+                self._part, self._taken_bytes = b"".join(data), 0
+            raise
+        return b"".join(data)
 
     def _take(self, count: int) -> bytes:
         """At most ``count`` bytes of the part; all of it without a copy."""

@@ -18,10 +18,11 @@ from sigmaos_ray import SigmaClnt, config, serr
 from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.deadlines import ending_within
 from sigmaos_ray.fslib import AsyncFsLib, AsyncReader
+from sigmaos_ray.fslib.fidclnt import RemoteFid
 from sigmaos_ray.pb.rpc_pb2 import LeaseReply, LeaseRequest, RpcRequest
 from sigmaos_ray.procclnt import lease
 from sigmaos_ray.rpcclnt import RPCClnt
-from sigmaos_ray.sessp.aside import AsideConnection
+from sigmaos_ray.sessp.aside import AsideConnection, Elsewhere
 from sigmaos_ray.sessp.channel import close_channels
 
 if TYPE_CHECKING:
@@ -152,6 +153,9 @@ def test_a_stream_is_read_in_the_thread(
     with sc.open_reader("name/large") as reader:
         assert b"".join(iter(lambda: reader.read(LARGE_BYTES), b"")) == data
         assert reader.read(1) == b""
+    with sc.open_reader("name/large") as reader:
+        assert reader.read(3) == data[:3]
+        assert reader.read() == data[3:]
     with sc.open_reader("name/large", buffer_bytes=50_000) as reader:
         parts = list(iter(lambda: reader.read(70_001), b""))
         assert b"".join(parts) == data
@@ -187,6 +191,29 @@ def test_a_stream_read_in_the_thread_goes_on_behind_an_error(
         parts.append(reader.read())
     assert b"".join(parts) == data
     until(lambda: server.server.stats.fid_count == ROOT_FIDS)
+
+
+@pytest.mark.parametrize("kind", ["plain", "still"], indirect=True)
+def test_the_rest_of_a_stream_that_a_thread_cannot_read_comes_by_the_loop(
+    server: ServerThread, sc: SigmaClnt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before that is not lost, nor what is left of a part that the loop brought."""
+    data = bytes(number % 251 for number in range(3 * LARGE_BYTES))
+    sc.put_file("name/large", data)
+    read_into = RemoteFid.read_into
+
+    def until_the_second(fid: RemoteFid, offset: int, room: memoryview) -> int:
+        if offset > LARGE_BYTES:
+            raise Elsewhere
+        return read_into(fid, offset, room)
+
+    monkeypatch.setattr(RemoteFid, "read_into", until_the_second)
+    with sc.open_reader("name/large") as reader:
+        assert reader.read() == data
+    with sc.open_reader("name/large", LARGE_BYTES + 1, buffer_bytes=100_000).detach() as raw:
+        room = bytearray(1000)
+        assert raw.readinto(room) == len(room)
+        assert room + raw.readall() == data[LARGE_BYTES + 1 :]
 
 
 def test_a_descriptor_that_many_threads_read(sc: SigmaClnt) -> None:
