@@ -19,12 +19,15 @@ from sigmaos_ray.pb.rpc_pb2 import RpcReply, RpcRequest
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCClnt
+from sigmaos_ray.sessp import plain
 from sigmaos_ray.sessp.aside import AsideConnection
+from sigmaos_ray.sessp.connection import ServedConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sigmaos_ray.rpcsrv import RpcContext
+    from sigmaos_ray.sessp.payload import Data, Parcel
 
 SIZE: Final = 1 << 20
 DATA: Final = bytes(number % 253 for number in range(SIZE))
@@ -126,6 +129,47 @@ async def test_of_threads(server: FileServer, kind: str, after_bytes: int) -> No
         await asyncio.to_thread(calls)
         if kind == "plain":
             assert cutter.cuts_count == 2
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_servers_that_know_payloads_and_such_as_do_not(
+    server: FileServer, kind: str, knows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of coroutines and of threads: what one of the ends does not know stays within the messages."""
+    forms: list[bool] = []
+    pieces = plain.pieces
+
+    def seen(parcel: Parcel, *, apart: bool) -> tuple[bytes, Data]:
+        forms.append(apart)
+        return pieces(parcel, apart=apart)
+
+    monkeypatch.setattr(plain, "pieces", seen)
+    if not knows:
+        monkeypatch.setattr("sigmaos_ray.sessp.plaindoor._PlainConnection.greeted", ServedConnection.greeted)
+
+    def calls() -> None:
+        shared = loopthread.shared()
+
+        async def client() -> AsyncFsLib:
+            return AsyncFsLib(ProcEnv(pid="test", named=server.endpoint))
+
+        blocking = BlockingFs(shared.run(client()))
+        loops = blocking.asynchronous
+        for data in (DATA, OTHER[:BOUND]):
+            blocking.put_file("name/thread", data)
+            assert blocking.get_file("name/thread") == data
+            shared.run(loops.put_file("name/loop", data))
+            assert shared.run(loops.get_file("name/loop")) == data
+            blocking.remove("name/thread")
+            blocking.remove("name/loop")
+        with blocking.create_writer("name/f") as writer:
+            writer.write(DATA * 3)
+        with blocking.open_reader("name/f") as reader:
+            assert reader.read() == DATA * 3
+        shared.run(blocking.asynchronous.close_fs())
+
+    await asyncio.to_thread(calls)
+    assert set(forms) == ({knows} if kind == "plain" else set())
 
 
 async def test_of_a_stream_that_a_thread_reads(server: FileServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
