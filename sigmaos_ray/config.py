@@ -421,6 +421,8 @@ class Workers(msgspec.Struct, frozen=True):
 
     notice_after_s: float = 0.005
     """A proc that runs for so long gets its log's name; shorter ones are over before anybody could look."""
+    reused_notice_s: float = 0.05
+    """The same for procs that run in the worker itself, at least: it is looked for so often, from beside them."""
     hello_timeout_s: float = 5.0
     """How long a worker waits for its schedd's answer; one that does not answer is gone."""
     place_poll_s: float = 1.0

@@ -188,10 +188,11 @@ class ServedLease:
             self._running = None
 
     async def _notice(self) -> None:
-        """Tells of procs that run here for a while."""
+        """Tells of procs that run here for a while. Looks, since the main thread would have to wake this one to tell of
+        each that begins."""
         seen: _Running | None = None
         while True:
-            await asyncio.sleep(config.current().workers.notice_after_s)
+            await asyncio.sleep(config.current().workers.reused_notice_s)
             if self._running is not None and self._running is seen:
                 seen.notice()
             seen = self._running

@@ -142,12 +142,13 @@ class Worker:
         previous = signal.signal(signal.SIGINT, signal.default_int_handler)
         serving, got = order.serving, order.first
         calls = BlockingCalls(self, self._agent.rpc)
+        spared = children.present()
         try:
             while got.proc.reuse:
                 serving.begins_here(got)
                 parking.install(_Parking(self, lease_id, got.number))
                 with timeline.span(got.proc, os.getpid()):
-                    status = run_in_worker(got.proc, self._instance, self._args.log_dir)
+                    status = run_in_worker(got.proc, self._instance, self._args.log_dir, spared)
                 request = serving.next_request(got, status)
                 got = calls.rpc("WorkerLeases.Next", request, pb.LeaseNextReply, None, idempotent=True)
         except serr.SigmaError as error:
@@ -202,10 +203,10 @@ class _Parking:
         self._worker.park(self._lease_id, self._number, wait)
 
 
-def run_in_worker(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str) -> pb.ProcStatus:
-    """Runs a proc in this process; blocks for it."""
+def run_in_worker(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str, spared: children.Spared) -> pb.ProcStatus:
+    """Runs a proc in this process; blocks for it. ``spared``: what the process has for itself."""
     times = SpawnTimes()
-    status = run_program(spec, instance, log_dir, times).to_pb()
+    status = run_program(spec, instance, log_dir, times, spared).to_pb()
     times.add_to(status)
     return status
 

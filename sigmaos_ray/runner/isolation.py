@@ -9,7 +9,8 @@ import contextlib
 import os
 import signal
 import sys
-from _signal import getsignal  # type: ignore[import-not-found]  # signal.getsignal makes enums: 10 times slower
+from _signal import getsignal  # type: ignore[import-not-found]  # those of ``signal`` make enums: 10 times slower
+from _signal import signal as set_handler
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _restore_handlers(handlers: Mapping[int, Any]) -> None:
     for number, handler in handlers.items():
         # None stands for a handler that C code installed: from here it can neither be told nor put back.
         if handler is not None and getsignal(number) is not handler:
-            signal.signal(number, handler)
+            set_handler(number, handler)
 
 
 @contextlib.contextmanager
@@ -100,7 +101,7 @@ def on_death(note: Callable[[int | None, int | None], None]) -> Iterator[None]:
 
     end.notes_death = True  # type: ignore[attr-defined]
     for number in outer:
-        signal.signal(number, end)
+        set_handler(number, end)
     os._exit = exit_noted  # type: ignore[assignment]
     try:
         yield

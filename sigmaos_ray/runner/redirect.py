@@ -30,9 +30,9 @@ def flush(*more: TextIO) -> None:
 def _take_any_text() -> None:
     """What cannot be encoded is shown escaped, and no reason to fail: Ray's workers have strict streams."""
     for stream in (sys.stdout, sys.stderr):
-        # By its name: Ray puts objects of its own around Python's.
+        # By their names: Ray puts objects of its own around Python's.
         reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
+        if reconfigure is not None and getattr(stream, "errors", "") != "backslashreplace":
             reconfigure(errors="backslashreplace")
 
 

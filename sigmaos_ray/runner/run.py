@@ -21,19 +21,27 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import ProcEnv
     from sigmaos_ray.pb import proc_pb2 as pb
+    from sigmaos_ray.runner.children import Spared
 
 _log = debug.selector("RUNNER")
 _freshness = Freshness()
 
 
-def run_program(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str = "", times: SpawnTimes | None = None) -> Status:
+def run_program(
+    spec: pb.ProcSpec,
+    instance: ProcEnv,
+    log_dir: str = "",
+    times: SpawnTimes | None = None,
+    spared: Spared | None = None,
+) -> Status:
     """Runs the program to its end, on the main thread; blocks for it, and never raises. What the proc reported counts,
     else how its program ended. ``instance``: what procs of this node know of it, without what is the proc's own.
-    ``log_dir``: where its output goes; "" leaves the streams as they are. ``times`` gets the stages."""
+    ``log_dir``: where its output goes; "" leaves the streams as they are. ``times`` gets the stages. ``spared``: what
+    this process had for itself before it ran programs; None: what it has now."""
     proc_env = surroundings.proc_env_of(spec, instance)
     env = surroundings.environment_of(spec, proc_env)
     # Children that the worker had before, for itself, are not the proc's, and stay.
-    spared = children.present()
+    spared = children.present() if spared is None else spared
     times = times or SpawnTimes()
     redirect = Redirect(log_dir, spec.pid, spec.program)
     status = Status.ok()
