@@ -258,15 +258,13 @@ def test_crashing_procs_beside_crashing_ray_tasks(instance: Tstate) -> None:
     compare(what, ours, ("Ray task", tasks), times=CRASHING, rounds=1, warm_up=10, goal=1.0)
 
 
-class Actor:
-    """One of Ray's that does nothing."""
-
-    def ready(self) -> None:
-        return None
-
-
 def actor_s() -> float:
-    """Until a new one answers; its end is not counted."""
+    """Until a new one of Ray's answers, which does nothing; its end is not counted."""
+
+    class Actor:  # of a function, so that Ray sends it along: workers do not find this module
+        def ready(self) -> None:
+            return None
+
     actors: Any = ray.remote(num_cpus=0.5)(Actor)
     began = time.perf_counter()
     actor = actors.remote()

@@ -172,7 +172,7 @@ def known(ts: Tstate) -> set[str]:
 def test_children_at_another_schedd_outlive_their_parent(ts: Tstate, second: str) -> None:
     """And then their status goes with their end."""
     parent = Proc(spawns_elsewhere, [second], kernels=[first(ts)])
-    child_pid = run(ts.sc, parent).data
+    child_pid = str(run(ts.sc, parent).data)
     ts.sc.evict(child_pid)
     until(lambda: child_pid not in known(ts))
 
