@@ -5,6 +5,7 @@ By hand it takes half the time; what it runs are the lines of ``cluster.yaml`` a
 
 from __future__ import annotations
 
+import compileall
 import json
 import secrets
 import shlex
@@ -147,7 +148,8 @@ class Cluster:
 
     def leader(self) -> Host | None:
         """Whose named leads, as the state file on the head says."""
-        places = [address.rpartition(":")[0] for address in self.status()["named"]["addrs"]]
+        # Behind the leader's addresses are those of who stands by.
+        places = [address.rpartition(":")[0] for address in self.status()["named"]["addrs"][:1]]
         return next((host for host in self.machines if host.address in places), None)
 
     def wait_serving(self, *hosts: Host) -> None:
@@ -258,11 +260,19 @@ def shared_folders() -> list[Path]:
 
 def give_environment(host: Host, *, with_project: bool) -> None:
     """An environment as pip would leave it; ``with_project``: with this project in it, else without."""
+    if with_project:
+        _compile_project()
     packages, scripts = Path(sysconfig.get_path("purelib")), Path(sys.executable).parent
     host.give_packages(packages, scripts, without=() if with_project else ("sigmaos",))
     if with_project:
         host.run(["python", "-c", _LINK, *(str(ROOT / name) for name in PACKAGES)])
         (host.home / "sigmaos-ray").symlink_to(ROOT)
+
+
+def _compile_project() -> None:
+    """As pip does, once: hosts may not write there, so that every process of theirs would compile what it imports."""
+    for name in PACKAGES:
+        assert compileall.compile_dir(ROOT / name, quiet=1)
 
 
 _AUTOSCALING: Final = "--autoscaling-config=~/ray_bootstrap_config.yaml"
