@@ -177,8 +177,11 @@ class KernelActor(abc.ABC):
     def make_service(self, args: KernelArgs) -> KernelService:
         """The service that this actor runs; called once, in ``start``, on the service's loop."""
 
-    def start(self) -> tuple[Endpoint, ServiceInfo]:
-        """Blocks until the service answers. Returns where, and this process's id."""
+    def start(self, named: Endpoint) -> tuple[Endpoint, ServiceInfo]:
+        """Blocks until the service answers. Returns where, and this process's id. ``named``: where it is; nobody may
+        have known when this process began."""
+        if named.addrs:
+            self._args = msgspec.structs.replace(self._args, named=named)
         starting = _make_and_start(self._keep_service, self._args)
         endpoint = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
         # Not before it serves: a start that fails is an error for boot, not a death to be followed by a restart.
@@ -194,6 +197,11 @@ class KernelActor(abc.ABC):
         # Kept before it is started: a stop must find it, also after a start that failed.
         self._service = self.make_service(args)
         return self._service
+
+    def others_started(self) -> None:
+        """What starts together with this service has been started, too: what can wait for that may begin. Called after
+        each ``start``; does not block."""
+        _log(f"{self._name} is not the only one that started")
 
     def run(self) -> None:
         """Blocks for as long as the service lives."""

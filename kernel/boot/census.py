@@ -52,13 +52,14 @@ class Census:
         self._gone: set[str] = set()
         """What Ray takes for alive though its raylet has ended."""
 
-    async def look(self, alive: Mapping[str, str], wait_s: float = 0.0) -> list[Place]:
+    async def look(self, alive: Mapping[str, str], wait_s: float = 0.0, *, of_home: bool = False) -> list[Place]:
         """The nodes of these, Ray's ids with their addresses, of which it is known by now who they are, or why not: our
-        own first. Waits so long for those that are asked."""
+        own first. Waits so long for those that are asked, or only for our own."""
         self._forget(alive)
         self._survey(alive)
-        if self._surveys and wait_s:
-            await asyncio.wait(self._surveys.values(), timeout=wait_s)
+        asked = [survey for node, survey in self._surveys.items() if node == self._home or not of_home]
+        if asked and wait_s:
+            await asyncio.wait(asked, timeout=wait_s)
         await self._identify()
         nodes = sorted(self._identities.keys() | self._failures.keys(), key=lambda node: (node != self._home, node))
         return [self._place(node, alive[node]) for node in nodes if node in alive]

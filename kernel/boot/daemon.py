@@ -203,10 +203,10 @@ class Boot:
         if self._etcd is not None:
             self._own(self._restart_child(self._etcd.child))
         self._census = Census(self._state_dir, own_node_id(), self._ray.host, self._config)
-        self._home_id = _home_of(await self._live_places()).kernel_id
+        home = _home_of(await self._live_places(of_home=True))
+        self._home_id = home.kernel_id
         await self._bring_up_members()
-        places = await self._live_places()
-        await self._root.start_nameds(places)
+        places = await self._start_nameds(home)
         if self._named_count:
             self._own(self._instance_file.follow(self._realms_env()))
         if self._s3 is not None:
@@ -226,6 +226,24 @@ class Boot:
         self._write_state()
         self._say(f"ready in {time.monotonic() - began_s:.1f} s")
         self._report(Report(ready=True))
+
+    async def _start_nameds(self, home: Place) -> list[Place]:
+        """Returns once a named leads, and it is known where nodes are; the processes of their services begin
+        meanwhile."""
+        # Who is where may take seconds to find out on other hosts: only what is to run there waits for it.
+        beginning = asyncio.create_task(self._begin_nodes(home), name="begin-nodes")
+        try:
+            await self._root.start_nameds(await beginning if self._named_count > 1 else [home])
+            return await beginning
+        finally:
+            beginning.cancel()
+            await asyncio.wait({beginning})
+
+    async def _begin_nodes(self, home: Place) -> list[Place]:
+        self._root.make_ahead([home])
+        places = await self._live_places()
+        self._root.make_ahead(places)
+        return places
 
     async def _bring_up_members(self) -> None:
         """Returns once etcd can be written, which may take other hosts."""
@@ -271,12 +289,12 @@ class Boot:
         )
         return root, tenants
 
-    async def _live_places(self) -> list[Place]:
-        """Unreachable if Ray does not answer."""
+    async def _live_places(self, *, of_home: bool = False) -> list[Place]:
+        """Unreachable if Ray does not answer. ``of_home``: waits only for the one beside this process."""
         assert self._census is not None, "Ray runs"
         # A start is for all nodes that there are; later one that says nothing holds up nobody.
         wait_s = 0.0 if self._ready else self._config.boot.survey_timeout_s
-        return await self._census.look(await aside(live_nodes), wait_s)
+        return await self._census.look(await aside(live_nodes), wait_s, of_home=of_home)
 
     async def _fit_places(self) -> list[Place]:
         """Those where something can run."""

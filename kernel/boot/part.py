@@ -53,13 +53,22 @@ class KernelPart:
         self._config = config
         self._on_change = on_change
         self._actor: Any = None
+        self._ahead: asyncio.Task[Any] | None = None
+        """Makes an actor for the next start."""
         self._keeper: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
+        self._have_others_started = False
         self.state = PartState(state=STARTING)
         self.endpoint = Endpoint()
         self.info: ServiceInfo | None = None
         """None while it does not run."""
         self.kernel_id = ""
+
+    def make_ahead(self) -> None:
+        """Has its process begin, which takes longer than what it then does; the next start goes on with it, and tells
+        it where named is. Does not wait."""
+        place = self._where()
+        self._ahead = asyncio.create_task(self._make(place, self._args_at(place)), name=f"make-{self._name}")
 
     async def start(self) -> None:
         """Returns once the service answers; raises what kept it from that."""
@@ -87,24 +96,28 @@ class KernelPart:
             self._set_state(FAILED, str(error))
             raise
         self._set_state(RUNNING)
+        if self._have_others_started:
+            self._tell_of_others()
+
+    def others_started(self) -> None:
+        """What starts together with it has been started, too: it is told, and so is whatever takes its place later."""
+        self._have_others_started = True
+        if self.info is not None and self._actor is not None:
+            self._tell_of_others()
+
+    def _tell_of_others(self) -> None:
+        # Nobody waits: if it ends before it hears of it, so does the next one.
+        self._actor.others_started.remote()
 
     async def _start_actor(self) -> None:
         place = self._where()
         args = self._args_at(place)
-        options: dict[str, Any] = {
-            "name": self._name if self._is_one_of_several else f"{self._name}-{args.kernel_id}",
-            "namespace": namespace_of(args.realm),
-            "num_cpus": 0,
-            "max_restarts": 0,
-            "max_concurrency": self.service.calls_max,
-            "scheduling_strategy": NodeAffinitySchedulingStrategy(place.ray_node_id, soft=False),
-        }
+        ahead, self._ahead = self._ahead, None
         timeout_s = self._config.boot.part_start_timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                # Aside: of an actor with a name Ray's control store hears first.
-                actor = self._actor = await self._make(options, args)
-                self.endpoint, self.info = await _result(actor.start.remote())
+                actor = self._actor = await (ahead or self._make(place, args))
+                self.endpoint, self.info = await _result(actor.start.remote(args.named))
             self.kernel_id = args.kernel_id
         except TimeoutError as error:
             await self._kill()
@@ -113,8 +126,17 @@ class KernelPart:
             await self._kill()
             raise serr.Error(self._name, _cause(error)) from error
 
-    async def _make(self, options: dict[str, Any], args: KernelArgs) -> Any:
+    async def _make(self, place: Place, args: KernelArgs) -> Any:
+        options: dict[str, Any] = {
+            "name": self._name if self._is_one_of_several else f"{self._name}-{args.kernel_id}",
+            "namespace": namespace_of(args.realm),
+            "num_cpus": 0,
+            "max_restarts": 0,
+            "max_concurrency": self.service.calls_max,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(place.ray_node_id, soft=False),
+        }
         actor_class = ray.remote(self.service.actor_class()).options(**options)
+        # Aside: of an actor with a name Ray's control store hears first.
         making = started(actor_class.remote, self._name, args)
         try:
             return await asyncio.shield(asyncio.wrap_future(making))
@@ -175,6 +197,7 @@ class KernelPart:
             self._keeper.cancel()
             await asyncio.wait({self._keeper})
             self._keeper = None
+        self._unmake()
         if self._actor is not None:
             await self._ask_to_stop(self._actor)
             await self._kill()
@@ -195,15 +218,33 @@ class KernelPart:
         if self._keeper is not None:
             self._keeper.cancel()
             self._keeper = None
+        self._unmake()
         actor, self._actor = self._actor, None
         return actor
+
+    def _unmake(self) -> None:
+        """Ends what was made ahead and is not used."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        ahead.add_done_callback(_drop_unused)
+        ahead.cancel()
+
+
+def _drop_unused(ahead: asyncio.Task[Any]) -> None:
+    if not ahead.cancelled() and ahead.exception() is None:
+        started(_kill, ahead.result())
+
+
+def _kill(actor: Any) -> None:
+    with contextlib.suppress(ray.exceptions.RayError):
+        ray.kill(actor)
 
 
 def _kill_made(making: concurrent.futures.Future[Any]) -> None:
     """Of an actor that came too late to be wanted."""
     if making.exception() is None:
-        with contextlib.suppress(ray.exceptions.RayError):
-            ray.kill(making.result())
+        _kill(making.result())
 
 
 async def _result(reference: Any) -> Any:

@@ -34,6 +34,12 @@ class NodeParts:
         self.place = place
         self.parts = parts
 
+    def make_ahead(self) -> None:
+        """Has the processes begin."""
+        if not self.place.unfit:
+            for part in self.parts.values():
+                part.make_ahead()
+
     async def start(self) -> None:
         """All at once. Returns when each answers; raises what kept one from it, while the others go on starting."""
         await asyncio.gather(*(part.start() for part in self.parts.values()))
@@ -45,6 +51,11 @@ class NodeParts:
         for part in self.parts.values():
             part.launch()
         await asyncio.gather(*(part.tried() for part in self.parts.values()))
+
+    def others_started(self) -> None:
+        """So have other nodes, or they were given up for now."""
+        for part in self.parts.values():
+            part.others_started()
 
     async def stop(self) -> None:
         await asyncio.gather(*(part.stop() for part in self.parts.values()))
@@ -128,8 +139,16 @@ class RealmParts:
 
     async def start(self, places: Sequence[Place]) -> None:
         """Returns once named and all services answer. A SigmaError if they do not; ``stop`` then ends what runs."""
+        self.make_ahead(places)
         await self.start_nameds(places)
         await self.start_nodes(places)
+
+    def make_ahead(self, places: Sequence[Place]) -> None:
+        """Has the processes of these nodes' services begin, if they have not yet: ``start_nodes`` goes on with them,
+        once there is a named. Does not wait."""
+        for place in places:
+            if place.ray_node_id not in self._nodes:
+                self._add_node(place).make_ahead()
 
     async def start_nameds(self, places: Sequence[Place]) -> None:
         """Returns once one leads: what services are named after stands there. The first of ``places`` is preferred."""
@@ -144,7 +163,9 @@ class RealmParts:
         """Returns once every service answers on the first node, and those of others have been tried. A SigmaError if
         one of the first node does not; what fails on another is that node's state, and tried again."""
         async with self._changing:
-            first, *others = [self._add_node(place) for place in places]
+            for key in self._nodes.keys() - {place.ray_node_id for place in places}:
+                self._nodes.pop(key).drop()
+            first, *others = [self._nodes.get(place.ray_node_id) or self._add_node(place) for place in places]
             launched = asyncio.gather(*(self._launch(node) for node in others))
             try:
                 await self._start(first)
@@ -152,6 +173,8 @@ class RealmParts:
                     await asyncio.wait_for(launched, self._config.boot.others_start_timeout_s)
             finally:
                 launched.cancel()  # who waits; the parts go on
+            for node in (first, *others):
+                node.others_started()
             self._is_up = True
 
     def _add_node(self, place: Place) -> NodeParts:
@@ -166,6 +189,10 @@ class RealmParts:
     async def _launch(self, node: NodeParts) -> None:
         await node.launch()
         self._tell(node)
+
+    async def _follow_launch(self, node: NodeParts) -> None:
+        await self._launch(node)
+        node.others_started()
 
     def _tell(self, node: NodeParts) -> None:
         who = f"kernel node {node.place.kernel_id or node.place.host}"
@@ -194,7 +221,7 @@ class RealmParts:
                 node.drop()
             for place in places:
                 if place.ray_node_id not in self._nodes:
-                    self._own(self._launch(self._add_node(place)))
+                    self._own(self._follow_launch(self._add_node(place)))
             self._on_change()
 
     def _own(self, coroutine: Coroutine[Any, Any, None]) -> None:

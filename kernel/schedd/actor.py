@@ -70,8 +70,11 @@ class ScheddActor:
         self._shell = _Shell(name, args, place)
         self._shares = Shares(config.current().scheduling)
 
-    async def start(self) -> tuple[Endpoint, ServiceInfo]:
-        return await asyncio.to_thread(self._shell.start)
+    async def start(self, named: Endpoint) -> tuple[Endpoint, ServiceInfo]:
+        return await asyncio.to_thread(self._shell.start, named)
+
+    async def others_started(self) -> None:
+        await self._shell.call(self._shell.schedd.others_started())
 
     async def run(self) -> None:
         await asyncio.to_thread(self._shell.run)

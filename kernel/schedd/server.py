@@ -107,11 +107,15 @@ class ScheddServer(FileService):
         if not self._is_tenant:  # the kernel node goes with it, with a tenant's it does not
             resources.push_async_callback(asyncio.to_thread, whereis.withdraw_kernel, node_id)
 
-    async def settle(self) -> None:
-        """The root realm's workers are warmed up behind the caller's back; of a tenant, which may never have many
-        procs, one worker, which is there when this returns, unless the node has no core free."""
+    async def others_started(self) -> None:
+        """The root realm's workers are warmed up: not before, since it takes the cores that all starts need. A tenant
+        may never have many procs."""
         if not self._is_tenant:
             self._procs.warm_up()
+
+    async def settle(self) -> None:
+        """Of a tenant one worker is there when this returns, unless the node has no core free."""
+        if not self._is_tenant:
             return
         try:
             await asyncio.wait_for(self._procs.first_lease(), self._config.scheduling.first_worker_timeout_s)

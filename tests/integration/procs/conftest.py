@@ -73,7 +73,7 @@ def schedd(ray_instance: None, named: Endpoint, log_dir: Path) -> Iterator[Any]:
     args = KernelArgs(kernel_id=KERNEL_ID, named=named, log_dir=str(log_dir), debug=os.environ.get("SIGMADEBUG", ""))
     actor_class: Any = ray.remote(ScheddActor)
     actor = actor_class.options(num_cpus=0, max_concurrency=SERVICE.calls_max, name="schedd").remote("schedd", args)
-    ray.get(actor.start.remote(), timeout=30)
+    ray.get(actor.start.remote(named), timeout=30)
     yield actor
     ray.get(actor.stop.remote(), timeout=30)
     ray.kill(actor)

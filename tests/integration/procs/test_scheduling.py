@@ -113,7 +113,7 @@ def second(ray_instance: None, named: Endpoint, log_dir: Path) -> Iterator[tuple
     args = KernelArgs(kernel_id="sigma-00000002", named=named, log_dir=str(log_dir))
     actor_class: Any = ray.remote(ScheddActor)
     actor = actor_class.options(num_cpus=0, max_concurrency=SERVICE.calls_max).remote("schedd", args)
-    ray.get(actor.start.remote(), timeout=30)
+    ray.get(actor.start.remote(named), timeout=30)
     with SigmaClnt(ProcEnv(pid=f"tester2-{os.getpid()}", kernel_id=args.kernel_id, named=named)) as sc:
         yield actor, sc
     ray.kill(actor)

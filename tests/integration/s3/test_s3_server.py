@@ -115,7 +115,7 @@ async def test_a_session_that_ends_drops_what_it_wrote(
 async def test_the_actor(named: Endpoint, s3_endpoint: str) -> None:
     def run() -> Endpoint:
         actor = S3Kernel("s3", args(named, s3_endpoint))
-        endpoint, _ = actor.start()
+        endpoint, _ = actor.start(named)
         actor.stop()
         return endpoint
 

@@ -90,7 +90,7 @@ async def test_another_takes_the_name_of_one_that_died(named: Endpoint, tmp_path
 async def test_the_actor(named: Endpoint, tmp_path: Path) -> None:
     def run() -> tuple[Endpoint, int]:
         actor = UxKernel("ux", args(named, tmp_path))
-        endpoint, info = actor.start()
+        endpoint, info = actor.start(named)
         actor.stop()
         return endpoint, info.pid
 
