@@ -3,14 +3,14 @@
 #
 # Ray gives up a machine that fell silent for some seconds, and its raylet must end then, though the silence may be over
 # a moment later; and a head that was started anew knows none of its machines. In both cases somebody has to call
-# `ray start` again: this does, about a second later. Returns once the machine has joined; what stays in the background
+# `ray start` again: this does, within a second. Returns once the machine has joined; what stays in the background
 # ends by itself after `ray stop` on this machine, and once the head has told for a minute that no Ray runs there.
 # Called again it does nothing, but after an upgrade: then the machine leaves, and joins with what is installed now.
 set -eu
 
 address=$1
 host=${address%:*} port=${address##*:}
-refused_max=60 # about as many seconds
+refused_max=200 # about a minute
 files=${TMPDIR:-/tmp}/sigmaos-join-$(id -u)-$host-$port
 
 # A raylet without a head ends after that many seconds, not after a minute: the head has given it up long before. Where
@@ -45,6 +45,7 @@ keep() {
   while [ "$refused" -lt "$refused_max" ]; do
     if pgrep -u "$(id -u)" -f "raylet/raylet .*--gcs-address=$address( |\$)" > /dev/null; then
       refused=0
+      sleep 1
     elif ! is_wanted; then
       break
     else
@@ -53,8 +54,8 @@ keep() {
         *"it answers") join || true ;;
         *refused*) refused=$((refused + 1)) ;;
       esac
+      sleep 0.3
     fi
-    sleep 1
   done
 }
 

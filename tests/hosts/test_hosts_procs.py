@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,9 @@ CHILD = "sleep 4711"
 SLOTS = 4
 """Of best-effort procs, on a host of two cores: so many of the head's fill it."""
 SHORT_COUNT = 20
+ONCE_COUNT = 200
+SHORT_CUT_S = 3.0
+"""Ray gives a host up after twice as long."""
 
 
 @pytest.fixture
@@ -64,6 +68,28 @@ def test_killing_reaches_the_children_there(cluster: Cluster, spread: Running) -
         assert "signal: killed" in status
     until(lambda: CHILD not in worker.processes().values())
     assert CHILD in cluster.head.processes().values()
+
+
+@pytest.mark.parametrize("place", ["home", "worker"])
+def test_a_short_silence_costs_no_proc(cluster: Cluster, place: str) -> None:
+    """Leases on other hosts than the schedd's take up their sessions again: each proc runs once, its end is told."""
+    parent_host = cluster.head if place == "home" else cluster.workers[0]
+    folder = "/tmp/once"
+    for host in cluster.machines:
+        host.run(f"rm -rf {folder}; mkdir {folder}")
+    running = cluster.start_program(parent_host, "once", str(ONCE_COUNT), folder)
+    running.wait("under way")
+    cut = cluster.workers[1]
+    cut.cut()
+    time.sleep(SHORT_CUT_S)
+    cut.heal()
+    running.wait("all ended")
+    running.close()
+    assert {status for _, _, _, status in running.told("ended")} == {"OK"}
+    ran = [pid for host in cluster.machines for pid in host.run(f"cat {folder}/* || true").stdout.split()]
+    assert sorted(ran) == sorted(pid for _, _, pid, _ in running.told("ended"))
+    assert len(ran) == ONCE_COUNT
+    assert cut.run(f"ls {folder}").stdout
 
 
 def test_procs_of_a_host_that_falls_silent(cluster: Cluster, spread: Running) -> None:
