@@ -7,7 +7,8 @@ loses a copy as well; who is healed or added serves within 10; boot that was kil
 a head that was switched off, with all its workers, 40 after `ray up`. Word count takes 1.3 times as long on three hosts
 as on one with the same cores at most, an RPC between hosts 1.3 times as long as within one.
 
-All hosts share this machine's cores, so that what a start costs is paid three times here. Needs root.
+All hosts share this machine's cores, so that what a start costs is paid three times here. What Ray takes of it is told
+beside: ``ray start`` on a host, and ``ray up`` of the same three hosts without anything of ours. Needs root.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import yaml
 
 sys.path.append(str(Path(__file__).parents[1] / "hosts"))
 
@@ -29,7 +31,8 @@ from sigmaos_ray.testing import corpus, hosts
 from sigmaos_ray.testing.hosts import Hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 pytestmark = pytest.mark.skipif(hosts.why_not() is not None, reason=f"no hosts here: {hosts.why_not()}")
 
@@ -44,6 +47,12 @@ local: books/
 input: name/s3/~any/hosts/in
 output: name/s3/~any/hosts/out
 """
+ALL_JOINED: Final = """
+import time, ray
+ray.init(address="auto", log_to_driver=False, logging_level="error")
+while sum(node["Alive"] for node in ray.nodes()) < 3:
+    time.sleep(0.1)
+"""
 BUCKET: Final = """
 from sigmaos_ray.instance import read_instance
 from sigmaos_ray.testing.s3 import S3
@@ -55,6 +64,10 @@ with S3(read_instance()) as s3:
 
 def tell(what: str, value: float, goal: float, unit: str = "s") -> None:
     print(f"\n  {what}: {value:.1f} {unit}, goal <= {goal:g} {unit} {'met' if value <= goal else 'NOT met'}")
+
+
+def tell_peer(what: str, value: float) -> None:
+    print(f"    of Ray alone, {what}: {value:.1f} s")
 
 
 def _made(directory: Path, names: list[str], network: str) -> Hosts:
@@ -126,8 +139,10 @@ def test_a_host_falls_silent_and_is_healed(cluster: Cluster) -> None:
 def test_a_host_is_added(cluster: Cluster) -> None:
     began_s = time.monotonic()
     cluster.start_worker(cluster["spare"])
+    started_s = took(began_s)
     cluster.wait_serving(cluster["spare"])
     tell("an added host serves after", took(began_s), 10)
+    tell_peer("ray start", started_s)
     cluster.run(cluster["spare"], "ray stop")
     until(lambda: cluster["spare"].address not in cluster.nodes())
 
@@ -199,14 +214,53 @@ def test_word_count(cluster: Cluster, tmp_path: Path) -> None:
     tell(f"word count on three hosts {three_s:.1f} s, on one {one_s:.1f} s", three_s / one_s, 1.3, "x")
 
 
+def _without_ours(config: dict[str, Any]) -> dict[str, Any]:
+    """``cluster.yaml`` of a Ray alone, which is told the same."""
+    files = {place: source for place, source in config["file_mounts"].items() if "sigmaos" not in place}
+    return {
+        **config,
+        "file_mounts": files,
+        "setup_commands": [line for line in config["setup_commands"] if "install.sh" not in line],
+        "head_start_ray_commands": [line for line in config["head_start_ray_commands"] if "sigmaos st" not in line],
+        "worker_start_ray_commands": ["ray stop", "ray start --address=$RAY_HEAD_IP:6379 --include-log-monitor=false"],
+    }
+
+
+def _switch_off_and_call_ray_up(raised: Cluster, wait: Callable[[], object]) -> float:
+    """Seconds from the call of ``ray up`` until ``wait`` returns."""
+    raised.switch_off_and_on(raised.head)
+    began_s = time.monotonic()
+    raised.on_desk("ray up -y cluster.yaml")
+    wait()
+    return took(began_s)
+
+
+def _ray_alone(directory: Path) -> float:
+    with _made(directory, ["head", "worker-1", "worker-2", "desk"], "10.78.8") as made:
+        for host in made:
+            give_environment(host, with_project=False)
+        raised = Cluster(made)
+        raised.prepare_desk()
+        bare = yaml.safe_dump(_without_ours(yaml.safe_load(raised.cluster_yaml())))
+        raised["desk"].write("sigmaos-ray/cluster.yaml", bare)
+        raised.run(raised["desk"], "ray get-auth-token --generate")
+
+        def wait() -> None:
+            raised.python(raised.head, ALL_JOINED)
+
+        raised.on_desk("ray up -y --no-config-cache cluster.yaml")
+        wait()
+        return _switch_off_and_call_ray_up(raised, wait)
+
+
 def test_a_head_is_switched_off_and_ray_up_is_called(tmp_path: Path) -> None:
+    (tmp_path / "alone").mkdir()
+    alone_s = _ray_alone(tmp_path / "alone")
     with _made(tmp_path, ["head", "worker-1", "worker-2", "desk"], "10.78.7") as made:
         for host in made:
             give_environment(host, with_project=False)
         raised = Cluster(made)
         raised.ray_up()
-        raised.switch_off_and_on(raised.head)
-        began_s = time.monotonic()
-        raised.on_desk("ray up -y cluster.yaml")
-        raised.wait_serving()
-        tell("a head that was switched off, and all its workers, serve after ray up by", took(began_s), 40)
+        value_s = _switch_off_and_call_ray_up(raised, raised.wait_serving)
+        tell("a head that was switched off, and all its workers, serve after ray up by", value_s, 40)
+        tell_peer("until its three nodes are there", alone_s)

@@ -5,6 +5,7 @@ N-9, X-28, X-33, X-36, C-11.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from typing import TYPE_CHECKING
@@ -81,6 +82,18 @@ def names(sc: SigmaClnt, pn: str) -> list[str]:
 def test_every_node_has_its_names(ts: Tstate, second: str) -> None:
     for service in ("schedd", "ux"):
         assert set(names(ts.sc, f"name/{service}")) >= {first(ts), second}
+
+
+def test_workers_are_made_ready_once_all_serve(ts: Tstate, second: str) -> None:
+    """On each node, those that were there from the start and those that came; before anybody spawns."""
+    for kernel_id in (first(ts), second):
+        until(lambda at=kernel_id: leases(ts, at)["came_in_all"] > 0)  # type: ignore[misc]
+        assert leases(ts, kernel_id)["busy"] == 0
+
+
+def leases(ts: Tstate, kernel_id: str) -> dict[str, int]:
+    found: dict[str, int] = json.loads(ts.sc.get_file(f"name/schedd/{kernel_id}/.statsd"))["leases"]
+    return found
 
 
 def test_a_proc_runs_on_the_node_that_it_was_given(ts: Tstate, second: str) -> None:
