@@ -49,18 +49,20 @@ class Census:
         self._raylets: dict[str, OsProcess] = {}
         self._surveys: dict[str, asyncio.Task[Survey]] = {}
         self._failures: dict[str, _Failure] = {}
+        self._looking = asyncio.Lock()
         self._gone: set[str] = set()
         """What Ray takes for alive though its raylet has ended."""
 
     async def look(self, alive: Mapping[str, str], wait_s: float = 0.0, *, of_home: bool = False) -> list[Place]:
         """The nodes of these, Ray's ids with their addresses, of which it is known by now who they are, or why not: our
         own first. Waits so long for those that are asked, or only for our own."""
-        self._forget(alive)
-        self._survey(alive)
-        asked = [survey for node, survey in self._surveys.items() if node == self._home or not of_home]
-        if asked and wait_s:
-            await asyncio.wait(asked, timeout=wait_s)
-        await self._identify()
+        async with self._looking:
+            self._forget(alive)
+            self._survey(alive)
+            asked = [survey for node, survey in self._surveys.items() if node == self._home or not of_home]
+            if asked and wait_s:
+                await asyncio.wait(asked, timeout=wait_s)
+            await self._identify()
         nodes = sorted(self._identities.keys() | self._failures.keys(), key=lambda node: (node != self._home, node))
         return [self._place(node, alive[node]) for node in nodes if node in alive]
 

@@ -206,6 +206,8 @@ class Boot:
         home = _home_of(await self._live_places(of_home=True))
         self._home_id = home.kernel_id
         await self._bring_up_members()
+        # From now on, so that it is known by the end of the start who came meanwhile.
+        self._own(self._follow_nodes())
         places = await self._start_nameds(home)
         if self._named_count:
             self._own(self._instance_file.follow(self._realms_env()))
@@ -218,7 +220,6 @@ class Boot:
             if self._profile() is not None:  # before the nodes start, some of which may lack it
                 await aside(lend_profile)
         await self._root.start_nodes(places)
-        self._own(self._follow_nodes())
         if self._named_count:
             self._own(self._tenants.follow(self._realms_env()))
             self._own(self._listing.follow(self._realms_env()))
@@ -335,7 +336,7 @@ class Boot:
             except serr.Unreachable as error:  # whether Ray is lost is decided elsewhere
                 _log(f"nodes: {error}")
                 continue
-            if self._members is not None:
+            if self._members is not None and self._ready:
                 await self._members.follow_nodes([place for place in places if not place.unfit])
             await self._root.follow_nodes(places)
             await self._tenants.follow_nodes()

@@ -33,6 +33,8 @@ class NodeParts:
     def __init__(self, place: Place, parts: dict[str, KernelPart]) -> None:
         self.place = place
         self.parts = parts
+        self.is_launched = False
+        """False while at most its processes have begun."""
 
     def make_ahead(self) -> None:
         """Has the processes begin."""
@@ -42,10 +44,12 @@ class NodeParts:
 
     async def start(self) -> None:
         """All at once. Returns when each answers; raises what kept one from it, while the others go on starting."""
+        self.is_launched = True
         await asyncio.gather(*(part.start() for part in self.parts.values()))
 
     async def launch(self) -> None:
         """All at once. Returns when each has been tried; what fails is tried again."""
+        self.is_launched = True
         if self.place.unfit:
             return
         for part in self.parts.values():
@@ -163,8 +167,6 @@ class RealmParts:
         """Returns once every service answers on the first node, and those of others have been tried. A SigmaError if
         one of the first node does not; what fails on another is that node's state, and tried again."""
         async with self._changing:
-            for key in self._nodes.keys() - {place.ray_node_id for place in places}:
-                self._nodes.pop(key).drop()
             first, *others = [self._nodes.get(place.ray_node_id) or self._add_node(place) for place in places]
             launched = asyncio.gather(*(self._launch(node) for node in others))
             try:
@@ -208,10 +210,14 @@ class RealmParts:
     # -- nodes come and go
 
     async def follow_nodes(self, places: Sequence[Place]) -> None:
-        """The nodes may be others now."""
+        """The nodes may be others now. While the realm starts, processes of those that come begin."""
+        if not self._is_up:
+            self.make_ahead(places)
+            return
         wanted = {place.ray_node_id: place for place in places}
         async with self._changing:
-            if not self._is_up or wanted == {key: node.place for key, node in self._nodes.items()}:
+            present = {key: node.place for key, node in self._nodes.items()}
+            if not self._is_up or (wanted == present and all(node.is_launched for node in self._nodes.values())):
                 return
             # First of all: services that start on a new node need the named that may have gone with another.
             await self._nameds.follow_nodes([place for place in places if not place.unfit])
@@ -220,8 +226,9 @@ class RealmParts:
                 debug.error(f"node {node.place.kernel_id or node.place.host} is gone")
                 node.drop()
             for place in places:
-                if place.ray_node_id not in self._nodes:
-                    self._own(self._follow_launch(self._add_node(place)))
+                node = self._nodes.get(place.ray_node_id) or self._add_node(place)
+                if not node.is_launched:
+                    self._own(self._follow_launch(node))
             self._on_change()
 
     def _own(self, coroutine: Coroutine[Any, Any, None]) -> None:
