@@ -1,6 +1,6 @@
 """Writes all the time, to ``named`` or to a key of ``kv``, for so many seconds. Prints lines of JSON, each with the
-machine's monotonic clock: ``writing``, each write that took longer than half a second, with its seconds, and
-``written``.
+machine's monotonic clock: ``writing``, each write that took longer than half a second until it was acknowledged, with
+its seconds, and ``written``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from sigmaos_ray import SigmaClnt
+from sigmaos_ray import SigmaClnt, serr
 from user.kv.blocking import KvClerk
 
 if TYPE_CHECKING:
@@ -24,13 +24,23 @@ def say(what: str, *words: object) -> None:
     print(json.dumps([time.monotonic(), what, *words]), flush=True)
 
 
+def write_at_last(write: Callable[[bytes], object], data: bytes) -> None:
+    """Until it is acknowledged: of one that was under way when the server went, nobody knows whether it was made."""
+    while True:
+        try:
+            write(data)
+            return
+        except serr.SESSION_ERRORS:
+            time.sleep(PAUSE_S)
+
+
 def write_on(write: Callable[[bytes], object], seconds: float) -> None:
     write(b"0")
     say("writing")
     ends_s, number = time.monotonic() + seconds, 0
     while time.monotonic() < ends_s:
         began_s, number = time.monotonic(), number + 1
-        write(b"%d" % number)
+        write_at_last(write, b"%d" % number)
         took_s = time.monotonic() - began_s
         if took_s > LONG_S:
             say("stalled", took_s)
