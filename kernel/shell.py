@@ -177,10 +177,10 @@ class KernelActor(abc.ABC):
     def make_service(self, args: KernelArgs) -> KernelService:
         """The service that this actor runs; called once, in ``start``, on the service's loop."""
 
-    def start(self, named: Endpoint) -> tuple[Endpoint, ServiceInfo]:
-        """Blocks until the service answers. Returns where, and this process's id. ``named``: where it is; nobody may
-        have known when this process began."""
-        if named.addrs:
+    def start(self, named: Endpoint | None = None) -> tuple[Endpoint, ServiceInfo]:
+        """Blocks until the service answers. Returns where, and this process's id. ``named``: where it is, if
+        nobody knew that when this process began."""
+        if named is not None and named.addrs:
             self._args = msgspec.structs.replace(self._args, named=named)
         starting = _make_and_start(self._keep_service, self._args)
         endpoint = asyncio.run_coroutine_threadsafe(starting, self._loop).result()

@@ -70,7 +70,7 @@ class ScheddActor:
         self._shell = _Shell(name, args, place)
         self._shares = Shares(config.current().scheduling)
 
-    async def start(self, named: Endpoint) -> tuple[Endpoint, ServiceInfo]:
+    async def start(self, named: Endpoint | None = None) -> tuple[Endpoint, ServiceInfo]:
         return await asyncio.to_thread(self._shell.start, named)
 
     async def others_started(self) -> None:
