@@ -419,7 +419,7 @@ class Scheduling(msgspec.Struct, frozen=True):
 class Workers(msgspec.Struct, frozen=True):
     """The processes that run procs."""
 
-    notice_after_s: float = 0.005
+    notice_after_s: float = 0.02
     """A proc that runs for so long gets its log's name; shorter ones are over before anybody could look."""
     reused_notice_s: float = 0.05
     """The same for procs that run in the worker itself, at least: it is looked for so often, from beside them."""

@@ -139,7 +139,7 @@ class ServedLease:
         self._lease_id = lease_id
         self._runner = runner
         self._instance = instance
-        self._running: _Running | None = None
+        self._running: RunningProc | None = None
         self.heard = pb.LeaseHeedRequest(lease=lease_id)
         """What the schedd wants done to procs of this lease, as far as it is known here."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -164,7 +164,7 @@ class ServedLease:
     async def _run_apart(self, got: pb.LeaseNextReply) -> pb.LeaseNextReply:
         """In a process of its own. Returns what the lease got next."""
         # Before there is a process: the proc may be evicted meanwhile.
-        running = self._running = _Running(self, got)
+        running = self._running = RunningProc(self, got)
         try:
             process = await self._agent.take(got.proc)
             status = await running.run(process)
@@ -190,7 +190,7 @@ class ServedLease:
     async def _notice(self) -> None:
         """Tells of procs that run here for a while. Looks, since the main thread would have to wake this one to tell of
         each that begins."""
-        seen: _Running | None = None
+        seen: RunningProc | None = None
         while True:
             await asyncio.sleep(config.current().workers.reused_notice_s)
             if self._running is not None and self._running is seen:
@@ -199,15 +199,17 @@ class ServedLease:
 
     # -- in the main thread
 
-    def begins_here(self, got: pb.LeaseNextReply) -> None:
+    def begins_here(self, got: pb.LeaseNextReply) -> RunningProc:
         """The main thread is about to run it."""
-        self._running = _Running(self, got)
+        running = self._running = RunningProc(self, got)
+        running.heed()
         self.begins(got.number)
+        return running
 
-    def next_request(self, got: pb.LeaseNextReply, status: pb.ProcStatus) -> pb.LeaseNextRequest:
+    def next_request(self, ran: RunningProc, status: pb.ProcStatus) -> pb.LeaseNextRequest:
         """What asks for the next proc after that one."""
-        proc = pb.LeasedProc(pid=got.proc.pid, number=got.number)
-        return pb.LeaseNextRequest(lease=self._lease_id, ended=pb.LeaseEnded(proc=proc, status=status))
+        ended = pb.LeaseEnded(proc=ran.proc, status=status, started=ran.has_started)
+        return pb.LeaseNextRequest(lease=self._lease_id, ended=ended)
 
     # -- for what runs
 
@@ -259,7 +261,7 @@ class ServedLease:
                     self._running.heed()
 
 
-class _Running:
+class RunningProc:
     """The proc that a lease runs: hears what it says of itself, as ``templates.LeaseListener``."""
 
     def __init__(self, serving: ServedLease, got: pb.LeaseNextReply) -> None:
@@ -268,10 +270,10 @@ class _Running:
         self.number = got.number
         self.proc = pb.LeasedProc(pid=got.proc.pid, number=got.number)
         self.has_started = False
-        self._is_start_awaited = got.start_awaited
+        self.is_start_awaited = got.start_awaited
+        self._said: pb.ProcStatus | None = None
+        self._is_start_told = self._is_report_told = self._is_noticed = False
         self._process: ProcProcess | None = None
-        self._is_noticed = False
-        self._untold: dict[str, Any] = {}
         self._telling: asyncio.TimerHandle | None = None
         self._waits_count = self._waiting_count = 0
 
@@ -298,10 +300,10 @@ class _Running:
             self._process.evict()
         if self._process is not None and heard.killed == self.number:
             self._process.kill()
-        if heard.start_awaited == self.number and not self._is_start_awaited:
-            self._is_start_awaited = True
+        if heard.start_awaited == self.number and not self.is_start_awaited:
+            self.is_start_awaited = True
             if self.has_started:
-                self._tell()
+                self.tell()
 
     # -- what is told of it
 
@@ -309,24 +311,25 @@ class _Running:
         """It runs for a while."""
         if self._spec.reuse:
             keep_log(self._spec.pid)
-        self._tell()
+        self.tell()
 
-    def _tell_later(self, **what: Any) -> None:
+    def _tell_later(self) -> None:
         """Of a short proc its end comes first, and tells the rest: that spares messages."""
-        self._untold.update(what)
         if self._telling is None:
             loop = asyncio.get_running_loop()
             self._telling = loop.call_later(config.current().workers.notice_after_s, self.notice)
 
-    def _tell(self, **what: Any) -> None:
+    def tell(self, **what: Any) -> None:
         """All that is untold, and this."""
         self._cancel_telling()
-        untold, self._untold = {**self._untold, **what}, {}
+        if self.has_started and not self._is_start_told:
+            self._is_start_told = what["started"] = True
+        if self._said is not None and not self._is_report_told:
+            self._is_report_told, what["reported"] = True, self._said
         if not self._is_noticed:
-            self._is_noticed = True
-            untold["runner"] = self._serving.runner_pb(self._process)
-        if untold:
-            self._serving.tell_soon(self.proc, **untold)
+            self._is_noticed, what["runner"] = True, self._serving.runner_pb(self._process)
+        if what:
+            self._serving.tell_soon(self.proc, **what)
 
     def _cancel_telling(self) -> None:
         if self._telling is not None:
@@ -337,13 +340,23 @@ class _Running:
 
     def started(self) -> None:
         self.has_started = True
-        if self._is_start_awaited:
-            self._tell(started=True)
+        if self.is_start_awaited:
+            self.tell()
         else:
-            self._tell_later(started=True)
+            self._tell_later()
 
     def reported(self, status: pb.ProcStatus) -> None:
-        self._tell_later(reported=status)
+        self._said = status
+        self._tell_later()
+
+    def says_here(self, word: pb.ProcWord) -> bool:
+        """Of a proc that runs in this process, in any of its threads. Whether it is to be told at once, on the loop; if
+        not, who looks for procs that stay will see it."""
+        if word.HasField("reported"):
+            self._said = word.reported
+            return False
+        self.has_started = True
+        return self.is_start_awaited
 
     def waits(self, waits: bool) -> None:
         """For other procs. One that reserved cores keeps them."""
@@ -355,7 +368,7 @@ class _Running:
             self._waits_count += 1
             self._serving.park(self.number, self._waits_count)
         elif before == 1 and not waits:
-            self._tell(wait_over=self._waits_count)
+            self.tell(wait_over=self._waits_count)
 
 
 async def _unless_gone(coroutine: Coroutine[Any, Any, object]) -> None:

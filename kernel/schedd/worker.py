@@ -19,7 +19,7 @@ import msgspec
 import ray
 
 from kernel.raylib import lean, timeline, whereis
-from kernel.schedd.agent import LeaseAgent, LeaseOver, Park, RunHere, TimelineSpan
+from kernel.schedd.agent import LeaseAgent, LeaseOver, Park, RunHere, RunningProc, TimelineSpan
 from kernel.schedd.begun import BegunRecord
 from kernel.schedd.places import Runner
 from sigmaos_ray import config, debug, decoding, loopthread, serr
@@ -27,6 +27,7 @@ from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.procclnt import parking
+from sigmaos_ray.procclnt.lease import install_host
 from sigmaos_ray.rpcclnt import BlockingCalls
 from sigmaos_ray.runner import children, parkedloop, surroundings
 from sigmaos_ray.runner.run import run_program
@@ -145,11 +146,12 @@ class Worker:
         spared = children.present()
         try:
             while got.proc.reuse:
-                serving.begins_here(got)
+                running = serving.begins_here(got)
                 parking.install(_Parking(self, lease_id, got.number))
+                install_host(_Host(self._loop, running))
                 with timeline.span(got.proc, os.getpid()):
                     status = run_in_worker(got.proc, self._instance, self._args.log_dir, spared)
-                request = serving.next_request(got, status)
+                request = serving.next_request(running, status)
                 got = calls.rpc("WorkerLeases.Next", request, pb.LeaseNextReply, None, idempotent=True)
         except serr.SigmaError as error:
             self._loop.loop.call_soon_threadsafe(order.fail, error)
@@ -158,6 +160,7 @@ class Worker:
         finally:
             signal.signal(signal.SIGINT, previous)
             parking.install(None)
+            install_host(None)
 
     # -- as a blocking client
 
@@ -201,6 +204,19 @@ class _Parking:
         wait = self._waits_count
         call.add_done_callback(lambda: self._worker.wait_over(self._lease_id, self._number, wait))
         self._worker.park(self._lease_id, self._number, wait)
+
+
+class _Host:
+    """Hears what a proc says of itself that runs in the worker."""
+
+    def __init__(self, loop: loopthread.LoopThread, running: RunningProc) -> None:
+        self.pid = running.proc.pid
+        self._loop = loop
+        self._running = running
+
+    def send(self, word: pb.ProcWord) -> None:
+        if self._running.says_here(word):
+            self._loop.loop.call_soon_threadsafe(self._running.tell)
 
 
 def run_in_worker(spec: pb.ProcSpec, instance: ProcEnv, log_dir: str, spared: children.Spared) -> pb.ProcStatus:

@@ -19,10 +19,9 @@ from sigmaos_ray import config, debug, serr
 from sigmaos_ray.fslib.dircache import AsyncDirCache
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import ProcInfo, Status
-from sigmaos_ray.procclnt import parking, reports, spawning
+from sigmaos_ray.procclnt import lease, parking, reports, spawning
 from sigmaos_ray.procclnt.completed import Ends
 from sigmaos_ray.procclnt.exits import Collector, Exits, noticed
-from sigmaos_ray.procclnt.lease import installed
 from sigmaos_ray.procclnt.lookout import Lookout
 from sigmaos_ray.procclnt.placing import Placing
 from sigmaos_ray.procclnt.shipping import Shipping
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.fslib import AsyncFsLib
     from sigmaos_ray.proc import Proc, Tpid
-    from sigmaos_ray.procclnt.lease import ProcLease
 
 _log = debug.selector("PROCCLNT")
 _lat = debug.selector("SPAWN_LAT")
@@ -465,14 +463,14 @@ class AsyncProcClnt:
 
     # -- the proc itself
 
-    # A proc in a process of its own says these to its lease, in the thread that makes the call; elsewhere, and in
-    # programs that it has executed, its schedd is told.
+    # A proc says these to its lease, or to the worker that runs it, in the thread that makes the call; in programs that
+    # it has executed its schedd is told.
 
     async def started(self) -> None:
         """Tells the parent that this proc runs. NotFound outside of a proc."""
-        lease = self._own_lease()
-        if lease is not None:
-            lease.started()
+        hearer = lease.hearer_of(self._env.pid)
+        if hearer is not None:
+            hearer.send(lease.STARTED)
             return
         leave_if_direct()
         await self._call(self._home, "Started", self._request(self._env.pid, None), pb.EmptyReply)
@@ -480,15 +478,15 @@ class AsyncProcClnt:
     async def exited(self, status: Status) -> None:
         """Reports how this proc ends; the first report counts. Closed if it reported before."""
         message = status.to_pb()
-        lease = self._own_lease()
-        if lease is None:
+        hearer = lease.hearer_of(self._env.pid)
+        if hearer is None:
             leave_if_direct()
         # Kept in this process before it is sent: if the message is lost, the runner still has the status.
         if self._exited or not reports.report(self._env.pid, status):
             raise serr.Closed(self._env.pid, "the proc has exited already")
         self._exited = True
-        if lease is not None:
-            lease.send(pb.ProcWord(reported=message))
+        if hearer is not None:
+            hearer.send(pb.ProcWord(reported=message))
             return
         await self._call(self._home, "Exited", pb.ExitedRequest(pid=self._env.pid, status=message), pb.EmptyReply)
 
@@ -498,21 +496,16 @@ class AsyncProcClnt:
 
     async def wait_evict(self, timeout_s: float | None = None) -> None:
         """Returns when this proc is asked to end, at once if it was. Timeout; NotFound outside of a proc."""
-        lease = self._own_lease()
-        if lease is not None:
+        own = lease.installed()
+        if own is not None and own.pid == self._env.pid:
             if is_direct():
-                lease.wait_evict(timeout_s)
+                own.wait_evict(timeout_s)
             else:
-                await lease.wait_evict_async(timeout_s)
+                await own.wait_evict_async(timeout_s)
             return
         leave_if_direct()
         with parking.waiting():
             await self._call(self._home, "WaitEvict", self._request(self._env.pid, timeout_s), pb.EmptyReply)
-
-    def _own_lease(self) -> ProcLease | None:
-        """That of the proc, if this is a process of it."""
-        lease = installed()
-        return lease if lease is not None and lease.pid == self._env.pid else None
 
     async def close(self) -> None:
         """Gives up all waits. The channels end with the client's sessions."""

@@ -16,7 +16,7 @@ import select
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sigmaos_ray import config, debug, serr
 from sigmaos_ray.deadlines import within
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _log = debug.selector("PROCCLNT")
 
-_STARTED: Final = pb.ProcWord(started=True)
+STARTED: Final = pb.ProcWord(started=True)
 _WAITS: Final = pb.ProcWord(waits=True)
 _WAITS_NO_MORE: Final = pb.ProcWord(waits=False)
 _POLL_MS_MAX: Final = (1 << 31) - 1
@@ -77,7 +77,7 @@ class ProcLease:
 
     def started(self) -> None:
         """The proc says that it runs."""
-        self.send(_STARTED)
+        self.send(STARTED)
 
     def reported(self, status: Status) -> None:
         """The proc says how it ends; of several reports the first counts (X-27). Inval for data that is not
@@ -173,6 +173,42 @@ class ProcLease:
                 await readable
             finally:
                 loop.remove_reader(looked_at.fileno())
+
+
+class ProcHost(Protocol):
+    """What runs a proc in a process that is not the proc's own, and hears there what it says of itself."""
+
+    pid: Tpid
+
+    def send(self, word: pb.ProcWord) -> None:
+        """Takes a word. From any thread; does not block."""
+
+
+class _Hosted:
+    """A host, in the process that it is of: what it runs may fork, and the child speaks for itself."""
+
+    def __init__(self, host: ProcHost) -> None:
+        self.host = host
+        self.os_pid = os.getpid()
+
+
+_hosted: _Hosted | None = None
+
+
+def install_host(host: ProcHost | None) -> None:
+    """Says what runs a proc in this process; None: nothing."""
+    global _hosted
+    _hosted = None if host is None else _Hosted(host)
+
+
+def hearer_of(pid: Tpid) -> ProcLease | ProcHost | None:
+    """Who hears in this process what a proc says of itself; None: its schedd has to be told."""
+    if _installed is not None:
+        return _installed if _installed.pid == pid else None
+    hosted = _hosted
+    if hosted is None or hosted.host.pid != pid or hosted.os_pid != os.getpid():
+        return None
+    return hosted.host
 
 
 _installed: ProcLease | None = None

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from leases import INSTANCE
 
-from kernel.schedd.agent import ServedLease, _Running
+from kernel.schedd.agent import RunningProc, ServedLease
 from kernel.schedd.leasing import _unheard
 from kernel.schedd.procstate import ProcState
 from sigmaos_ray import SigmaClnt, config
@@ -58,7 +58,7 @@ class Schedd(ServedLease):
     def begin(self, program: Any, *, start_awaited: bool = False) -> None:
         spec = Proc(program).to_pb()
         got = pb.LeaseNextReply(proc=spec, number=NUMBER, start_awaited=start_awaited)
-        self.running = _Running(self, got)
+        self.running = RunningProc(self, got)
 
     def status(self) -> Status:
         """Runs it to its end."""

@@ -70,6 +70,46 @@ def test_the_tutorials_program_needs_neither_thread_nor_loop(agent: Agent) -> No
     assert sc.is_closed
 
 
+class Host:
+    """Of a proc that runs in this process, which is not its own."""
+
+    pid = "p1"
+
+    def __init__(self) -> None:
+        self.words: list[pb.ProcWord] = []
+
+    def send(self, word: pb.ProcWord) -> None:
+        self.words.append(word)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    made = Host()
+    monkeypatch.setenv("SIGMACONFIG", ProcEnv(pid="p1").to_json())
+    lease.install_host(made)
+    yield made
+    close_all()
+    lease.install_host(None)
+    reports.take("p1")
+
+
+@pytest.mark.usefixtures("no_loop")
+def test_nor_does_one_in_its_workers_process(host: Host) -> None:
+    sc = SigmaClnt()
+    life(sc)
+    assert kinds(host.words) == ["started", "reported"]
+    assert reports.take("p1") == Status.ok()
+    assert sc.is_closed
+
+
+def test_a_worker_hears_only_its_own_proc_and_no_forked_child(host: Host) -> None:
+    assert lease.hearer_of("p1") is host
+    assert lease.hearer_of("p2") is None
+    if not (child := os.fork()):
+        os._exit(lease.hearer_of("p1") is not None)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_it_imports_no_grpc() -> None:
     script = (
         "import os, sys, threading\n"
