@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import pytest
 import ray
 from grpc_child import METHOD, OPTIONS
-from measure import compare
+from measure import compare, timed
 
 from kernel.boot.raychoice import TOKEN_FILE_NAME
 from sigmaos_ray import Proc
+from sigmaos_ray.pb.sessp_pb2 import Frames, Request
+from sigmaos_ray.pb.sigmap_pb2 import Twriteread
 from sigmaos_ray.rpcclnt import AsyncRPCClnt, RPCClnt
+from sigmaos_ray.sessp import plain
 from user.example_echo_server.echo_pb2 import EchoReply, EchoRequest
 
 if TYPE_CHECKING:
@@ -40,6 +46,7 @@ SERVER: Final = "name/bench-echo/server"
 TEXT: Final = "x" * 100
 LARGE: Final = "x" * (1 << 20)
 IN_FLIGHT: Final = 32
+STAGE_ROUNDS: Final = 7
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +93,58 @@ def test_one_call_at_a_time(sc: SigmaClnt) -> None:
         compare("an echo of 100 bytes", ("ours", ours), ("grpcio", theirs), times=1000, goal=0.22)
         ours, theirs = ours_and_theirs(clnt, channel, LARGE)
         compare("an echo of 1 MiB", ("ours", ours), ("grpcio", theirs), times=30, goal=1.2, rates=True)
+    clnt.close()
+
+
+@contextlib.contextmanager
+def raw_round_trips(kind: str, directory: Path) -> Iterator[Work]:
+    """Of so many bytes as an echo has, over a Unix socket, to a process that answers as ``kind`` says."""
+    path = str(directory / kind)
+    command = [sys.executable, str(Path(__file__).with_name("raw_child.py")), kind, path]
+    asked = EchoRequest(text=TEXT).SerializeToString()
+
+    def bytes_pass(times: int) -> None:
+        for _ in range(times):
+            connection.sendall(asked)
+            assert len(connection.recv(1 << 16)) == len(asked)
+
+    def frames_pass(times: int) -> None:
+        for number in range(times):
+            request = Request(seqno=number + 1, writeread=Twriteread(fid=1, frames=[asked]))
+            connection.sendall(plain.message(Frames(requests=[request]).SerializeToString()))
+            [reply] = Frames.FromString(connection.recv(1 << 16)[plain.SIZE.size :]).replies
+            assert reply.seqno == number + 1
+
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child,
+        socket.socket(socket.AF_UNIX) as connection,
+    ):
+        assert child.stdout is not None
+        child.stdout.readline()
+        connection.connect(path)
+        yield frames_pass if kind == "frames" else bytes_pass
+        child.communicate("")
+
+
+def test_what_remains_above_a_sockets_round_trip(sc: SigmaClnt, tmp_path: Path) -> None:
+    """By stage: the socket and two processes, a loop on the server's side, the messages, and all of a call. Medians of
+    rounds that take turns."""
+    clnt = RPCClnt(sc, SERVER)
+
+    def calls(times: int) -> None:
+        for _ in range(times):
+            clnt.rpc("EchoSrv.Echo", EchoRequest(text=TEXT), EchoReply)
+
+    with contextlib.ExitStack() as stack:
+        stages = [(kind, stack.enter_context(raw_round_trips(kind, tmp_path))) for kind in ("thread", "loop", "frames")]
+        stages.append(("call", calls))
+        rounds: dict[str, list[float]] = {kind: [] for kind, _ in stages}
+        for _ in range(STAGE_ROUNDS):
+            for kind, work in stages:
+                rounds[kind].append(timed(work, 500))
+    took_us = {kind: median(each) * 1e6 for kind, each in rounds.items()}
+    added = [f"{kind} +{took_us[kind] - took_us[before]:.0f}" for before, kind in itertools.pairwise(took_us)]
+    print(f"\n  an echo in stages: a socket's round trip {took_us['thread']:.0f} us, {', '.join(added)} us")
     clnt.close()
 
 
