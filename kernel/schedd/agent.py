@@ -309,8 +309,6 @@ class RunningProc:
 
     def notice(self) -> None:
         """It runs for a while."""
-        if self._spec.reuse:
-            keep_log(self._spec.pid)
         self.tell()
 
     def _tell_later(self) -> None:
@@ -328,8 +326,16 @@ class RunningProc:
             self._is_report_told, what["reported"] = True, self._said
         if not self._is_noticed:
             self._is_noticed, what["runner"] = True, self._serving.runner_pb(self._process)
+            self._show_log()
         if what:
             self._serving.tell_soon(self.proc, **what)
+
+    def _show_log(self) -> None:
+        """Whoever hears of it may look at its log."""
+        if self._process is not None:
+            self._process.keep_log()
+        else:
+            keep_log(self._spec.pid)
 
     def _cancel_telling(self) -> None:
         if self._telling is not None:

@@ -112,7 +112,7 @@ class ProcProcess:
         worker_s = SpawnTimes().worker_s
         self._spec, self._listener = spec, listener
         self._loop.add_reader(self._socket, self._on_readable)
-        keeping = self._loop.call_later(config.current().workers.notice_after_s, self._keep_log)
+        keeping = self._loop.call_later(config.current().workers.notice_after_s, self.keep_log)
         try:
             await self._send(pb.ProcStart(proc=spec, instance=instance, log_dir=self._log_dir))
             self.began()
@@ -216,8 +216,8 @@ class ProcProcess:
 
     # -- its log, and its end without a word
 
-    def _keep_log(self) -> None:
-        """It runs for a while: its log can be seen from now on."""
+    def keep_log(self) -> None:
+        """Its log can be seen from now on; so it is anyhow once it runs for a while."""
         if self._spare:
             sparelogs.keep(str(proclog.spare(self._log_dir, self._spare)), self._log_dir, self._spec.pid)
 
@@ -228,5 +228,5 @@ class ProcProcess:
 
     def _note_crash(self, words: str) -> None:
         if self._spare:
-            self._keep_log()
+            self.keep_log()
             sparelogs.append(Path(proclog.path(self._log_dir, self._spec.pid)), proclog.footer(self._spec.pid, words))

@@ -108,10 +108,11 @@ def test_the_end_of_a_proc_says_what_was_not_told(schedd: Schedd) -> None:
 
 
 @pytest.mark.usefixtures("all_are_short")
-def test_a_start_that_somebody_waits_for_is_told_at_once(schedd: Schedd) -> None:
+def test_a_start_that_somebody_waits_for_is_told_at_once(schedd: Schedd, lease: Lease) -> None:
     schedd.begin(lambda _: short(), start_awaited=True)
     assert schedd.status().is_ok()
     assert schedd.told == [{"started": True, "runner": schedd.runner_pb(None)}]
+    assert lease.log(schedd.running.proc.pid), "who waited for it may look at its log"
 
 
 def test_a_proc_that_stays_is_told_of_and_heeds(schedd: Schedd, lease: Lease) -> None:
