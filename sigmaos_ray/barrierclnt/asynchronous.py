@@ -57,7 +57,7 @@ class AsyncBarrier:
             # First be seen, then count: of parties that come at the same time, the last one sees them all.
             try:
                 await self._wait_ready(name)
-            except BaseException:
+            except BaseException:  # also who is cancelled is no party any more
                 with contextlib.suppress(serr.SigmaError):  # then it goes with its lease
                     await self._sc.core.behind.settle(self._remove(name), "barrier-undo")
                 raise

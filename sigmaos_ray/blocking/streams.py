@@ -126,7 +126,7 @@ class Writer(io.BufferedIOBase):
                 return
             try:
                 self._hand_over()
-            except BaseException:
+            except BaseException:  # what was not written whole is not to appear, whoever interrupts
                 self.abort()
                 raise
             try:

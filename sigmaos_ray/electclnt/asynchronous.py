@@ -74,7 +74,7 @@ class AsyncElectClnt:
         try:
             async with within(timeout_s or None, self._pathname, "somebody else led: no leadership"):
                 lease = await self._campaign(data, once=timeout_s == 0)
-        except BaseException:
+        except BaseException:  # who gave up, or was cancelled, keeps no lease alive
             if self._lease is not None:
                 self._lease.rest()
             raise
@@ -191,7 +191,7 @@ class AsyncElectClnt:
         try:
             with contextlib.suppress(serr.NotFound, serr.Stale):
                 await self._remove_leader_file()
-        except BaseException:
+        except BaseException:  # also who is cancelled lets others lead
             if self._lease is not None:
                 self._sc.core.behind.start(self._drop(self._lease), "elect-release")
             raise

@@ -74,7 +74,7 @@ class DescriptorCalls(FsPart):
         except Elsewhere:
             self.core.fds.put_back(fd, entry)
             raise
-        except BaseException:
+        except BaseException:  # as it says below, for a cancelled close, too
             # Free whatever comes of the clunk, as after close(2): who closes again would hit another file.
             self.core.fds.release(fd)
             raise

@@ -96,7 +96,7 @@ class EntryCalls(FsPart):
         try:
             if await fid.get_file([], len(data) + 1) != data:
                 raise serr.NotFound(parts[-1], "another file has its name")
-        except BaseException:
+        except BaseException:  # the server keeps a fid for nobody who was cancelled
             fid.free()
             raise
         return fid

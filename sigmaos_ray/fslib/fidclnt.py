@@ -152,7 +152,7 @@ class RemoteFid:
                 raise Elsewhere
             try:
                 await new.open(mode, fence)
-            except BaseException:
+            except BaseException:  # the server keeps a fid for nobody who was cancelled
                 new.free()
                 raise
         return new

@@ -104,7 +104,7 @@ class FileCalls(FsPart, NeedsEntries):
         try:
             count = await self.put_file(temporary, data, perm, OWRITE | OEXCL)
             await self.rename(temporary, pn)
-        except BaseException:
+        except BaseException:  # a temporary file is left by nobody, cancelled or not
             # Behind the caller, if need be: who is cancelled waits for no server, and the file is to go all the same.
             await self.core.behind.settle(self._remove_if_there(temporary), "remove-temporary")
             raise
