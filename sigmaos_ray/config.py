@@ -54,7 +54,10 @@ class Session(msgspec.Struct, frozen=True):
     ack_batch: int = 64
     """A client that has nothing to say acknowledges replies after so many."""
     hello_timeout_s: float = 5.0
-    """How long a stream may take to say hello."""
+    """How long a stream may take to say hello, and a handshake of TLS to be over."""
+    handshakes_max: int = 1000
+    """Connections of a server whose TLS is not agreed on yet; the oldest makes room for one more: who has a certificate
+    is soon done."""
     slow_call_s: float = 0.25
     """A call that takes so long makes its client's session slow: it watches whether the server still leads."""
     close_timeout_s: float = 1.0
@@ -520,6 +523,21 @@ class Serving(msgspec.Struct, frozen=True):
     """A server's load is averaged over about so long, as a machine's load averages are."""
 
 
+class Certificates(msgspec.Struct, frozen=True):
+    """Certificates of an instance of several hosts."""
+
+    host_days: float = 30.0
+    """How long a host's one holds."""
+    client_days: float = 365.0
+    """The same of a client's on another machine, which somebody has to copy there."""
+    authority_days: float = 3650.0
+    """The same of the authority's own."""
+    renew_at: float = 2 / 3
+    """What part of a certificate's life is over when another one is made: the rest is for a boot that is down."""
+    clock_skew_s: float = 3600.0
+    """How far clocks of hosts may be apart."""
+
+
 class Observing(msgspec.Struct, frozen=True):
     """Faults on purpose, profiles and records."""
 
@@ -552,6 +570,7 @@ class Config(msgspec.Struct, frozen=True):
     boot: BootTimes = BootTimes()
     tenants: Tenants = Tenants()
     serving: Serving = Serving()
+    certificates: Certificates = Certificates()
     observing: Observing = Observing()
 
 
@@ -634,6 +653,8 @@ class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
     """Which machine the node is (``machine.machine()``); empty: not known."""
     config: str = ""
     """The preset of tunables that the instance was started with; empty: what is in force in this process."""
+    tls: str = ""
+    """The directory with this host's certificate, or a file of credentials that has one; empty: no TLS."""
     debug: str = ""
     perf: str = ""
     fail: str = ""

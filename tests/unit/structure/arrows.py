@@ -31,6 +31,7 @@ ORDER: Final = (
         "sigmaos_ray.perf",
     ),
     *("sigmaos_ray.perf", "sigmaos_ray.crash"),
+    "sigmaos_ray.tls",
     *("sigmaos_ray.sessp", "sigmaos_ray.loopthread"),
     *("sigmaos_ray.fslib", "sigmaos_ray.blocking"),
     *("sigmaos_ray.rpcclnt", "sigmaos_ray.leaseclnt", "sigmaos_ray.semclnt", "sigmaos_ray.electclnt"),
