@@ -20,6 +20,7 @@ from sigmaos_ray.sessp.aside import DataRoom, Elsewhere, is_direct
 from sigmaos_ray.sessp.channel import FORKED, is_forked
 from sigmaos_ray.sessp.client import ClientSession
 from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_FENCE, NO_LEASE, OREAD, Endpoint, Fence, Mode, Perm, Qid, Stat
+from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -389,6 +390,7 @@ class FidClnt:
     def __init__(self, proc_env: ProcEnv, config: Config, stats: ClientStats) -> None:
         self.client_id = secrets.randbits(63) or 1
         self._proc_env = proc_env
+        self._tls = identity_at(proc_env.tls)
         self._config = config
         self._stats = stats
         self.payload_bytes_min = config.wire.payload_bytes_min
@@ -493,7 +495,7 @@ class FidClnt:
     def _dial_here(self, address: str) -> ClientSession:
         if self.loop_keeper is None or self._closed:
             raise Elsewhere
-        session = ClientSession(address, self._config, self._plain.get(address, ""))
+        session = ClientSession(address, self._config, self._plain.get(address, ""), self._tls)
         session.dial_here(self.loop_keeper.begin_loop)
         self._add(session)
         return session
@@ -544,7 +546,7 @@ class FidClnt:
             task.exception()  # those who waited have it; all of them may have gone
 
     async def _dial(self, address: str) -> ClientSession:
-        session = ClientSession(address, self._config, self._plain.get(address, ""))
+        session = ClientSession(address, self._config, self._plain.get(address, ""), self._tls)
         await session.dial()
         if self._closed:  # meanwhile: ``close`` did not know of this session yet
             await session.close()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.protsrv.leases import LeaseKeeper
     from sigmaos_ray.protsrv.node import Dir, Node
     from sigmaos_ray.protsrv.watch import WatchTable
+    from sigmaos_ray.tls.identity import TlsIdentity
 
 _SERVICE_NAME = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"].full_name
 
@@ -45,7 +46,8 @@ class FileServer:
     offered as ``Class.method``; every server offers ``Observe`` besides. ``guard`` is called before each request, and
     again before what was read goes out; it raises to refuse: a server that lost its role. ``fences``: shown as
     ``.fences``. ``leases``: offered as ``LeaseSrv``, and kept while this serves. ``devices``: files of the server's own
-    beside ``.statsd``. ``port`` 0: one that the system chooses. ``signpost``: of a named, for clients that look for
+    beside ``.statsd``. ``port`` 0: one that the system chooses. ``tls``: what is shown to
+    and asked of those who come over TCP; None: nothing is. ``signpost``: of a named, for clients that look for
     theirs here.
     """
 
@@ -58,6 +60,7 @@ class FileServer:
         services: Sequence[object] = (),
         host: str = configuration.LOOPBACK,
         port: int = 0,
+        tls: TlsIdentity | None = None,
         config: configuration.Config | None = None,
         guard: Callable[[], None] | None = None,
         fences: FenceTable | None = None,
@@ -71,6 +74,7 @@ class FileServer:
         self._realm = realm
         self._host = host
         self._port = port
+        self._tls = tls
         self._guard = guard
         self._leases = leases
         self._signpost = signpost
@@ -86,7 +90,7 @@ class FileServer:
             own.append(FencesDir.of(fences))
         self.root = OverlayRoot(root, own)
         self._sessions = SessionServer(self._make_session, self._config)
-        self._plain = PlainDoor(self._sessions, self._config)
+        self._plain = PlainDoor(self._sessions, self._config, tls)
         self.stats.sections["connections"] = self._sessions.connections_report
         self._server: grpc.aio.Server | None = None
         self._health: Health | None = None
@@ -98,8 +102,8 @@ class FileServer:
         )
 
     async def start(self) -> Endpoint:
-        """Binds and serves; returns where, once it answers. Unreachable if the address cannot be bound; MissingExtra
-        where only the client is installed. Called once."""
+        """Binds and serves; returns where, once it answers. Unreachable if the address cannot be bound; Perm without
+        the certificate that it is to show; MissingExtra where only the client is installed. Called once."""
         extras.need("grpc_health", "grpc_reflection", for_="a server")
         from sigmaos_ray.protsrv.health import Health  # late: clients import this module, and have no such packages
 
@@ -109,7 +113,7 @@ class FileServer:
         grpcdoor.add_to(server, self._sessions, self._config)
         self._health = Health(server, _SERVICE_NAME)
         try:
-            port = server.add_insecure_port(f"{self._host}:{self._port}")
+            port = self._add_port(server)
         except RuntimeError as error:
             raise serr.Unreachable(f"{self._host}:{self._port}", _why_not_bound(self._host, self._port)) from error
         address = f"{self._host}:{port}"
@@ -128,6 +132,12 @@ class FileServer:
         plain = ((address, self._sessions.plain_address),)
         self.endpoint = Endpoint(addrs=(address,), realm=self._realm, plain=plain)
         return self.endpoint
+
+    def _add_port(self, server: grpc.aio.Server) -> int:
+        address = f"{self._host}:{self._port}"
+        if self._tls is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, self._tls.server_credentials()))
 
     async def drain(self, timeout_s: float) -> None:
         """Refuses RPCs from now on, and blocks until those that run are answered, at most ``timeout_s``. Files are

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.sessp.payload import Data
+    from sigmaos_ray.tls.blockingsocket import TlsSocket
+    from sigmaos_ray.tls.identity import TlsIdentity
 
 T = TypeVar("T")
 
@@ -96,13 +98,18 @@ class SaidBye(Exception):
     """The server ended the session, and says that the request did not run."""
 
 
-def _connected_to(target: str, timeout_s: float) -> socket.socket:
+def _connected_to(target: str, timeout_s: float, tls: TlsIdentity | None) -> socket.socket | TlsSocket:
     if not target.startswith("\0"):
         host, _, port = target.rpartition(":")
-        return socket.create_connection((host.strip("[]"), int(port)), timeout_s)
+        connected = socket.create_connection((host.strip("[]"), int(port)), timeout_s)
+        if tls is None:
+            return connected
+        from sigmaos_ray.tls.blockingsocket import TlsSocket  # with ``ssl``: most procs stay on their host
+
+        return TlsSocket(connected, tls, timeout_s)
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        unix.connect(target)
+        plain.connect_local(unix, target)
     except OSError:
         unix.close()
         raise
@@ -131,12 +138,20 @@ class AsideConnection:
     """One connection, for one thread at a time. ``close`` it, always after an error: what comes next may be the reply
     to a request that was given up."""
 
-    def __init__(self, target: str, config: Config, connected: socket.socket | None = None) -> None:
-        """Dials, unless it is given a socket that is ``connected``. OSError if there is nobody."""
+    def __init__(
+        self,
+        target: str,
+        config: Config,
+        connected: socket.socket | None = None,
+        tls: TlsIdentity | None = None,
+    ) -> None:
+        """Dials, unless it is given a socket that is ``connected``. OSError if there is nobody, TlsRefused and Perm
+        among them."""
         self.target = target
+        self.tls = tls
         self._message_bytes_max = config.wire.message_bytes_max
         limits = config.session
-        self._socket = connected or _connected_to(target, limits.connect_timeout_s)
+        self._socket = connected or _connected_to(target, limits.connect_timeout_s, tls)
         plain.quicken(self._socket)
         self._socket.settimeout(None)
         self._look_s = limits.slow_call_s
@@ -337,6 +352,7 @@ class AsideConnection:
     async def say_bye_on_loop(self, timeout_s: float) -> None:
         """The same, without blocking the running loop. It can only be closed afterwards."""
         loop = asyncio.get_running_loop()
+        assert isinstance(self._socket, socket.socket), "a session's main connection here is a Unix socket"
         self._socket.setblocking(False)
         async with asyncio.timeout(timeout_s):
             await loop.sock_sendall(self._socket, _BYE)
@@ -369,7 +385,8 @@ class AsideConnection:
 class AsidePool:
     """The connections of one session, for as many threads as come. ``close`` it with the session."""
 
-    def __init__(self, session_id: int, key: bytes, config: Config) -> None:
+    def __init__(self, session_id: int, key: bytes, config: Config, tls: TlsIdentity | None = None) -> None:
+        self._tls = tls
         self._hello = Frames(hello=Hello(session_id=session_id, key=key, bind=True))
         self._config = config
         self._idle: list[AsideConnection] = []
@@ -413,7 +430,7 @@ class AsidePool:
         ``AsideConnection.greet_with_first``."""
         for target in plain_targets(address, ""):
             try:
-                connection = _unbound.take(target) or AsideConnection(target, self._config)
+                connection = _unbound.take(target, self._tls) or AsideConnection(target, self._config, tls=self._tls)
             except OSError as error:
                 _log(f"no connection to {target!r}: {error}")
                 continue
@@ -439,8 +456,8 @@ class AsidePool:
         for target in targets:
             while True:
                 try:
-                    kept = _unbound.take(target)
-                    connection = kept or AsideConnection(target, self._config)
+                    kept = _unbound.take(target, self._tls)
+                    connection = kept or AsideConnection(target, self._config, tls=self._tls)
                 except OSError as error:
                     _log(f"no connection to {target!r}: {error}")
                     break
@@ -503,16 +520,16 @@ class _Unbound:
     _EACH_MAX: Final = 8
 
     def __init__(self) -> None:
-        self._by_target: dict[str, list[AsideConnection]] = {}
+        self._by_target: dict[tuple[str, TlsIdentity | None], list[AsideConnection]] = {}
         self._lock = threading.Lock()
 
-    def take(self, target: str) -> AsideConnection | None:
+    def take(self, target: str, tls: TlsIdentity | None) -> AsideConnection | None:
         while True:
             with self._lock:
-                kept = self._by_target.get(target)
+                kept = self._by_target.get((target, tls))
                 connection = kept.pop() if kept else None
                 if not kept:
-                    self._by_target.pop(target, None)
+                    self._by_target.pop((target, tls), None)
             if connection is None or connection.is_clean():
                 return connection
             connection.close()
@@ -538,7 +555,7 @@ class _Unbound:
     def keep(self, connection: AsideConnection) -> None:
         """One that is of no session."""
         with self._lock:
-            kept = self._by_target.setdefault(connection.target, [])
+            kept = self._by_target.setdefault((connection.target, connection.tls), [])
             if len(kept) < self._EACH_MAX:
                 kept.append(connection)
                 return

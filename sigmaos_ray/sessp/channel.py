@@ -1,4 +1,4 @@
-"""gRPC channels and servers with the options that sessions ask for. Channels are cached: one per loop and address."""
+"""gRPC channels and servers with the options that sessions ask for. Channels are cached: one per loop and way."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import os
 import re
 import weakref
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sigmaos_ray import serr
 from sigmaos_ray.sessp.plainlink import close_kept
+from sigmaos_ray.tls.files import PEER_NAME
 
 if TYPE_CHECKING:
     import grpc
 
     from sigmaos_ray.config import Config
+    from sigmaos_ray.tls.identity import TlsIdentity
 
 _Options = list[tuple[str, int]]
 
@@ -46,7 +48,8 @@ def _keepalive(config: Config) -> _Options:
 def server_options(config: Config) -> _Options:
     """What a gRPC server of sessions is made with."""
     # so_reuseport is off: two servers on one port would each get some of a client's streams.
-    return [*_keepalive(config), ("grpc.so_reuseport", 0)]
+    handshake_ms = int(config.session.hello_timeout_s * 1000)
+    return [*_keepalive(config), ("grpc.so_reuseport", 0), ("grpc.server_handshake_timeout_ms", handshake_ms)]
 
 
 def client_options(config: Config) -> _Options:
@@ -72,13 +75,22 @@ def is_forked() -> bool:
     return _used_in is not None and _used_in != os.getpid()
 
 
+class Way(NamedTuple):
+    """What a channel leads to, and as whom."""
+
+    address: str
+    tls: TlsIdentity | None = None
+    stamp: tuple[int, ...] = ()
+    """Of the certificate that it shows: a channel keeps that for good."""
+
+
 class _Channels:
     """The channels of one loop. A channel costs a few milliseconds to open, so they stay until the loop ends, unless
     what used one failed."""
 
     def __init__(self) -> None:
-        self.by_address: dict[str, grpc.aio.Channel] = {}
-        self.users: Counter[str] = Counter()
+        self.by_way: dict[Way, grpc.aio.Channel] = {}
+        self.users: Counter[Way] = Counter()
 
 
 # A channel of grpc.aio is of use only on the loop that it was made on, and a process may have several loops.
@@ -92,17 +104,27 @@ def check_address(address: str) -> None:
         raise serr.Inval(address[:_SHOWN_CHARS], "a server's address is host:port")
 
 
-def channel_to(address: str, config: Config) -> grpc.aio.Channel:
-    """The running loop's channel to ``host:port``, made if need be; nothing is dialled yet. Owned by the cache;
-    ``close_channels`` ends it. Inval for anything else."""
+def way_to(address: str, tls: TlsIdentity | None = None) -> Way:
+    """As it is at this moment. Inval for what is no ``host:port``."""
     check_address(address)
-    channels = _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).by_address
-    channel = channels.get(address)
+    return Way(address) if tls is None else Way(address, tls, tls.stamp())
+
+
+def channel_on(way: Way, config: Config) -> grpc.aio.Channel:
+    """The running loop's channel, made if need be; nothing is dialled yet. Owned by the cache; ``close_channels`` ends
+    it. Perm without the certificate that it needs."""
+    channels = _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).by_way
+    channel = channels.get(way)
     if channel is None:
         import grpc  # here alone: most clients have plain connections, and a proc would wait for the import
 
         options: list[tuple[str, Any]] = list(client_options(config))
-        channel = channels[address] = grpc.aio.insecure_channel(address, options=options)
+        if way.tls is None:
+            channel = grpc.aio.insecure_channel(way.address, options=options)
+        else:
+            options.append(("grpc.ssl_target_name_override", PEER_NAME))
+            channel = grpc.aio.secure_channel(way.address, way.tls.channel_credentials(), options=options)
+        channels[way] = channel
     return channel
 
 
@@ -112,28 +134,28 @@ async def close_channels() -> None:
     await close_kept()
     channels = _by_loop.pop(asyncio.get_running_loop(), None)
     if channels is not None:
-        for channel in channels.by_address.values():
+        for channel in channels.by_way.values():
             await channel.close()
 
 
-def hold_channel(address: str) -> None:
-    """Says that the running loop's channel to an address is in use, until ``release_channel``. Made or not: uses are
-    counted by address."""
+def hold_channel(way: Way) -> None:
+    """Says that the running loop's channel is in use, until ``release_channel``, be it made or not."""
     global _used_in
     if _used_in is None:
         _used_in = os.getpid()
-    _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).users[address] += 1
+    _by_loop.setdefault(asyncio.get_running_loop(), _Channels()).users[way] += 1
 
 
-async def release_channel(address: str, *, failed: bool) -> None:
-    """Ends one use. After a failure the last one that ends closes the channel: a dead server leaves nothing, and who
-    gets its port next is not bothered with our pings."""
+async def release_channel(way: Way, *, failed: bool) -> None:
+    """Ends one use. The last one that ends closes the channel after a failure: a dead server leaves nothing, and who
+    gets its port next is not bothered with our pings; or if it has a certificate that was renewed."""
     channels = _by_loop.get(asyncio.get_running_loop())
     if channels is None:
         return
-    channels.users[address] -= 1
-    if channels.users[address] <= 0:
-        del channels.users[address]
-        channel = channels.by_address.pop(address, None) if failed else None
+    channels.users[way] -= 1
+    if channels.users[way] <= 0:
+        del channels.users[way]
+        is_old = way.tls is not None and way.stamp != way.tls.stamp()
+        channel = channels.by_way.pop(way, None) if failed or is_old else None
         if channel is not None:
             await channel.close()

@@ -23,7 +23,7 @@ from sigmaos_ray.sessp import wire
 from sigmaos_ray.sessp.allocator import keep_freed_memory
 from sigmaos_ray.sessp.aside import AsideConnection, AsideLost, AsidePool, Elsewhere, SaidBye, answer_of, is_direct
 from sigmaos_ray.sessp.channel import FORKED, check_address
-from sigmaos_ray.sessp.dialling import dial
+from sigmaos_ray.sessp.dialling import dial, explained
 from sigmaos_ray.sessp.link import PLAIN, LinkLost, forced_kind
 from sigmaos_ray.sessp.payload import Answer, check_reply, outgoing_of
 from sigmaos_ray.sessp.state import ClientState
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.sessp.aside import DataRoom
     from sigmaos_ray.sessp.link import Link
     from sigmaos_ray.sessp.payload import Data, Outgoing
+    from sigmaos_ray.tls.identity import TlsIdentity
 
 _log = debug.selector("SESSCLNT")
 
@@ -60,8 +61,10 @@ class ClientSession:
     ``call`` may be used by any number of tasks of the loop it was dialled on.
     """
 
-    def __init__(self, address: str, config: Config, plain_address: str = "") -> None:
-        """``plain_address``: where the server takes plain connections, if it is known already."""
+    def __init__(self, address: str, config: Config, plain_address: str = "", tls: TlsIdentity | None = None) -> None:
+        """``plain_address``: where the server takes plain connections, if it is known already. ``tls``: what is shown
+        and asked on connections over TCP; None: nothing is, and they are not encrypted."""
+        self._tls = tls
         self.address = address
         self.plain_address = plain_address
         """Where connections beside the main one may be had."""
@@ -75,7 +78,7 @@ class ClientSession:
         # A random number: two clients with the same one would get into each other's session. 0 is no session.
         session_id = secrets.randbits(64) or 1
         self._state = ClientState(session_id, key=key, ack_batch=limits.ack_batch, acks_max=limits.acks_max)
-        self._aside = AsidePool(self._state.session_id, key, config)
+        self._aside = AsidePool(self._state.session_id, key, config, tls)
         self._aside_failures: dict[int, serr.SigmaError] = {}
         """Of requests beside the main connection, when the session ended: for the threads that wait for them."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -515,7 +518,8 @@ class ClientSession:
                     # A first one that fails is not tried again here: nothing was sent yet, so whoever dials may go
                     # elsewhere.
                     if lost.final or not opened.done():
-                        self._fail(opened, lost.why, none_ran=lost.none_ran)
+                        why = lost.why if lost.final else await explained(self.address, lost, self._config, self._tls)
+                        self._fail(opened, why, none_ran=lost.none_ran)
                         return
                     # From the first of several losses in a row: tries that get nowhere do not prolong the time.
                     if self._streamed or lost_at_s is None:
@@ -542,7 +546,7 @@ class ClientSession:
         """One connection from hello to its end. Returns when the session was closed; raises LinkLost otherwise."""
         self._streamed = False
         loop = asyncio.get_running_loop()
-        link = await dial(self.address, self._main_plain_address, self._config, self._kind)
+        link = await dial(self.address, self._main_plain_address, self._config, self._kind, self._tls)
         is_over = False
         try:
             await self._greet(link)

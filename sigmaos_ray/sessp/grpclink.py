@@ -12,7 +12,7 @@ from sigmaos_ray import serr
 from sigmaos_ray.pb import sessp_pb2
 from sigmaos_ray.pb.sessp_pb2 import Frames
 from sigmaos_ray.sessp import wire
-from sigmaos_ray.sessp.channel import channel_to, hold_channel, release_channel
+from sigmaos_ray.sessp.channel import channel_on, hold_channel, release_channel, way_to
 from sigmaos_ray.sessp.link import Link, LinkLost
 from sigmaos_ray.sessp.payload import encoded
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.config import Config
     from sigmaos_ray.sessp.link import LinkUser
+    from sigmaos_ray.tls.identity import TlsIdentity
 
     _Stream: TypeAlias = grpc.aio.StreamStreamCall[bytes, bytes]
 
@@ -34,14 +35,15 @@ class GrpcLink(Link):
 
     kind = "grpc"
 
-    def __init__(self, address: str, config: Config) -> None:
-        self._address = address
+    def __init__(self, address: str, config: Config, tls: TlsIdentity | None = None) -> None:
+        """Perm without the certificate that it needs."""
+        self._way = way_to(address, tls)
+        channel = channel_on(self._way, config)
         self._config = config
         self._wake: asyncio.Future[None] | None = None
         """What the writer sleeps on while there is nothing to send."""
-        hold_channel(address)
+        hold_channel(self._way)
         self._is_held = True
-        channel = channel_to(address, config)
         self._stream: _Stream = channel.stream_stream(_METHOD)()
 
     async def greet(self, hello: Frames) -> Frames:
@@ -112,7 +114,7 @@ class GrpcLink(Link):
         self._stream.cancel()
         if self._is_held:
             self._is_held = False
-            await release_channel(self._address, failed=not keep)
+            await release_channel(self._way, failed=not keep)
 
 
 @contextmanager

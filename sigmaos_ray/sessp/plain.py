@@ -11,6 +11,7 @@ it exists where the server's own network does, and nowhere else.
 from __future__ import annotations
 
 import io
+import os
 import socket
 import threading
 from struct import Struct
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sigmaos_ray.sessp.payload import Data, Parcel
+    from sigmaos_ray.tls.blockingsocket import TlsSocket
 
 SIZE: Final = Struct("<I")
 SIZES: Final = Struct("<II")
 """Of a message with a payload."""
 HAS_PAYLOAD: Final = 1 << 31
+_CREDENTIALS: Final = Struct("@3i")
+"""Process, user and group, as the system tells them of a socket's other end."""
 _NAME_BYTES_MAX: Final = 107
 """Of an abstract socket."""
 _LOCAL_BUFFER_BYTES: Final = 1 << 20
@@ -55,7 +59,7 @@ def local_name(address: str) -> str:
     return f"\0sigmaos/{address}"[:_NAME_BYTES_MAX]
 
 
-def quicken(plain_socket: socket.socket) -> None:
+def quicken(plain_socket: socket.socket | TlsSocket) -> None:
     """Settings of a connection: each message goes out at once, since somebody waits for it; and a host that is gone is
     noticed, also by whoever only listens. Between processes of one machine a large message goes out in one step."""
     if plain_socket.family == socket.AF_UNIX:
@@ -63,6 +67,21 @@ def quicken(plain_socket: socket.socket) -> None:
     else:
         plain_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def is_ours(local: socket.socket) -> bool:
+    """Whether the process at the other end of a Unix socket is this user's, or root's: any user may take a name in the
+    abstract namespace, and connect to one."""
+    credentials = local.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return _CREDENTIALS.unpack(credentials)[1] in (os.geteuid(), 0)
+
+
+def connect_local(local: socket.socket, name: str) -> None:
+    """Connects a Unix socket to one in the abstract namespace. OSError if nobody is there, PermissionError if somebody
+    else is."""
+    local.connect(name)
+    if not is_ours(local):
+        raise PermissionError(f"{name[1:]} is another user's")
 
 
 class Cutter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
@@ -15,9 +16,13 @@ from sigmaos_ray.sessp.outflow import Outflow
 from sigmaos_ray.sessp.payload import Parcel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sigmaos_ray.config import Config
     from sigmaos_ray.pb.sessp_pb2 import Hello
     from sigmaos_ray.sessp.server import SessionServer
+    from sigmaos_ray.tls.handshakes import Handshakes
+    from sigmaos_ray.tls.identity import TlsIdentity
 
 _log = debug.selector("SESSSRV")
 
@@ -28,20 +33,30 @@ _PONG = plain.message(Frames(pong=True).SerializeToString())
 
 
 class PlainDoor:
-    """Where a server takes plain connections. ``open`` it, and ``close`` it."""
+    """Where a server takes plain connections. ``open`` it, and ``close`` it. ``tls``: what is asked of those over TCP;
+    of those over a Unix socket, that they are of the same user."""
 
-    def __init__(self, sessions: SessionServer, config: Config) -> None:
+    def __init__(self, sessions: SessionServer, config: Config, tls: TlsIdentity | None = None) -> None:
         self._sessions = sessions
         self._config = config
+        self._tls = tls
+        self._handshakes: Handshakes | None = None
         self._servers: list[asyncio.Server] = []
         self._connections: set[_PlainConnection] = set()
 
     async def open(self, address: str) -> str:
         """Takes connections for the server at ``host:port`` from now on; returns at which ``host:port`` others than
-        those on this machine make them. OSError if none can be taken."""
+        those on this machine make them. OSError if none can be taken, Perm without the certificate."""
         loop = asyncio.get_running_loop()
         host = address.rpartition(":")[0].strip("[]")
-        server = await loop.create_server(self._make, host, 0)
+        make: Callable[[], asyncio.BaseProtocol] = self._make
+        if self._tls is not None:
+            from sigmaos_ray.tls.handshakes import Handshakes  # with ``ssl``, which servers on loopback do without
+
+            limits = self._config.session
+            self._handshakes = Handshakes(self._tls, limits.handshakes_max, limits.hello_timeout_s)
+            make = partial(self._handshakes.begin, self._make)
+        server = await loop.create_server(make, host, 0)
         self._servers.append(server)
         with contextlib.suppress(OSError):  # no Linux, or the name is taken: TCP does it, too
             self._servers.append(await loop.create_unix_server(self._make, plain.local_name(address)))
@@ -63,6 +78,8 @@ class PlainDoor:
             await asyncio.sleep(0)
         for server in servers:
             server.close()
+        if self._handshakes is not None:
+            self._handshakes.end()
         for connection in list(self._connections):
             connection.end()
 
@@ -97,6 +114,8 @@ class _PlainConnection(ServedConnection, asyncio.BufferedProtocol):
         plain.quicken(taken)
         self._is_local = taken.family == socket.AF_UNIX
         try:
+            if self._is_local and not plain.is_ours(taken):
+                raise serr.Perm("socket", "it is for processes of the server's user")
             self._sessions.came(self)
         except serr.SigmaError as error:
             self.refuse(error)

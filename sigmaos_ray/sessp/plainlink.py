@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import weakref
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sigmaos_ray import serr
 from sigmaos_ray.pb.sessp_pb2 import Frames
@@ -18,6 +18,7 @@ from sigmaos_ray.sessp.payload import Parcel
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
     from sigmaos_ray.sessp.link import LinkUser
+    from sigmaos_ray.tls.identity import TlsIdentity
 
 _PING: Final = plain.message(Frames(ping=True).SerializeToString())
 _KEPT_MAX: Final = 8
@@ -30,8 +31,9 @@ class PlainLink(Link, asyncio.BufferedProtocol):
 
     kind = "plain"
 
-    def __init__(self, config: Config, target: str) -> None:
+    def __init__(self, config: Config, target: str, tls: TlsIdentity | None = None) -> None:
         self.target = target
+        self.place = _place(target, tls)
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._outflow: Outflow | None = None
@@ -225,48 +227,60 @@ class PlainLink(Link, asyncio.BufferedProtocol):
             self.end()
 
 
-async def connect(target: str, config: Config) -> PlainLink:
+def _place(target: str, tls: TlsIdentity | None) -> tuple[str, str]:
+    """Where a connection leads to, and as whom."""
+    return target, "" if tls is None else tls.place
+
+
+async def connect(target: str, config: Config, tls: TlsIdentity | None = None) -> PlainLink:
     """A connection to ``host:port``, or to a name in the abstract namespace: one that another session has left, or a
-    new one. OSError, TimeoutError among them, if there is none to be had."""
-    kept = _kept_of_loop().pop(target, None)
+    new one. OSError, TimeoutError, TlsRefused and Perm among them, if there is none to be had."""
+    place = _place(target, tls)
+    kept = _kept_of_loop().pop(place, None)
     while kept:
         link = kept.pop()
         if not link.is_lost:
             if kept:
-                _kept_of_loop()[target] = kept
+                _kept_of_loop()[place] = kept
             return link
     loop = asyncio.get_running_loop()
-    link = PlainLink(config, target)
+    link = PlainLink(config, target, tls)
     async with asyncio.timeout(config.session.connect_timeout_s):
         if target.startswith("\0"):
             unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
                 unix.setblocking(False)
                 # A local socket connects at once, or not at all; asyncio would ask a thread where it is.
-                unix.connect(target)
+                plain.connect_local(unix, target)
                 await loop.create_unix_connection(lambda: link, sock=unix)
             except BaseException:
                 unix.close()
                 raise
         else:
             host, _, port = target.rpartition(":")
+            if tls is not None:
+                from sigmaos_ray.tls.transport import open_connection  # with ``ssl``: most procs stay on their host
+
+                await open_connection(link, host.strip("[]"), int(port), tls)
+                return link
             await loop.create_connection(lambda: link, host.strip("[]"), int(port))
     return link
 
 
-_kept: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, list[PlainLink]]] = weakref.WeakKeyDictionary()
+_Kept: TypeAlias = "dict[tuple[str, str], list[PlainLink]]"
+_kept: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = weakref.WeakKeyDictionary()
 """Connections that sessions have left: by loop, and by where they lead to."""
 
 
-def _kept_of_loop() -> dict[str, list[PlainLink]]:
+def _kept_of_loop() -> _Kept:
     return _kept.setdefault(asyncio.get_running_loop(), {})
 
 
 def _keep(link: PlainLink) -> None:
     # As long as the loop lives, or the server keeps it: at its end the link is lost, and nobody takes it.
-    links = [each for each in _kept_of_loop().get(link.target, []) if not each.is_lost]
+    links = [each for each in _kept_of_loop().get(link.place, []) if not each.is_lost]
     if len(links) < _KEPT_MAX:
-        _kept_of_loop()[link.target] = [*links, link]
+        _kept_of_loop()[link.place] = [*links, link]
     else:
         link.end()
 

@@ -288,7 +288,7 @@ def test_the_next_client_uses_the_connections_of_the_one_before(site: Site, clnt
 def test_where_none_can_be_had(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """The session serves."""
 
-    def refused(*_args: object) -> None:
+    def refused(*_args: object, **_named: object) -> None:
         raise ConnectionRefusedError
 
     monkeypatch.setattr(AsideConnection, "__init__", refused)
