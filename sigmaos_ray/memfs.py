@@ -14,7 +14,17 @@ from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.fences import FenceTable
 from sigmaos_ray.protsrv.leases import LeaseKeeper
-from sigmaos_ray.protsrv.node import WHATEVER, ChangeHow, Dir, Node, OpenFile, OpenHow, check_opening, opens_apart
+from sigmaos_ray.protsrv.node import (
+    WHATEVER,
+    ChangeHow,
+    Dir,
+    Node,
+    OpenFile,
+    OpenHow,
+    check_no_server,
+    check_opening,
+    opens_apart,
+)
 from sigmaos_ray.protsrv.pipe import Pipe
 from sigmaos_ray.sigmap import (
     DEV_MEMFS,
@@ -416,6 +426,7 @@ class MemDir(_MemNode, Dir):
             if new_dir is not self:
                 new_dir.check_room(new_name)
         else:
+            check_no_server(new_name, victim.qid())
             _check_replaceable(victim, node)
             new_dir.take_out(victim)
         self.take_out(node, keep=True)

@@ -79,7 +79,8 @@ class Advertisement:
         """Takes away what stands at the name: Exists for another server's, unless ``replace``."""
         try:
             if replace:
-                await self._sc.remove(self._pathname)
+                # Looked at before it goes: by its name alone no server's entry is removed.
+                await self._sc.remove_own(self._pathname, await self._sc.get_file(self._pathname))
             else:
                 await self._sc.remove_own(self._pathname, self._contents)
         except serr.NotFound:

@@ -130,6 +130,10 @@ class NamedDir(NamedNode, Dir):
     short_is_last = True
     creates_whole = True
 
+    @property
+    def stays(self) -> bool:
+        return self.fs.tree.stays(self.inode)
+
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self.name)
 

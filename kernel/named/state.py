@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sigmaos_ray import serr
+from sigmaos_ray.protsrv.node import check_no_server
 from sigmaos_ray.protsrv.watch import Event, EventKind
 from sigmaos_ray.sigmap import (
     DMDEVICE,
@@ -20,9 +21,12 @@ from sigmaos_ray.sigmap import (
     DMNAMEDPIPE,
     DMSYMLINK,
     DMTMP,
+    NAMED_ROOT_DIRS,
     NO_LEASE,
     NO_OFFSET,
     PERM_MASK,
+    Qid,
+    named_election,
 )
 
 if TYPE_CHECKING:
@@ -201,6 +205,7 @@ class InodeTree:
 
     def plan_remove(self, inode: Inode, now: float) -> Plan:
         directory = self.parent_of(inode)
+        self.check_goes(inode)
         if inode.children:
             raise serr.NotEmpty(inode.name)
         return Plan(
@@ -211,6 +216,7 @@ class InodeTree:
 
     def plan_rename(self, inode: Inode, target: Inode, new_name: str, now: float) -> Plan:
         directory = self.parent_of(inode)
+        self.check_goes(inode)
         self.check_alive(target)
         if inode.is_dir and self.is_below(target, inode):
             raise serr.Inval(new_name, "a directory cannot move into itself")
@@ -222,6 +228,7 @@ class InodeTree:
         )
         victim = target.children.get(new_name)
         if victim is not None:
+            self.check_goes(victim)
             _check_replaceable(victim, inode)
             plan.delete_contents = [(victim.ino, victim.lease)]
             # In one table the put replaces the victim's entry. In the other it would stay, a second one of this name.
@@ -235,6 +242,17 @@ class InodeTree:
                 raise serr.Inval("/", "the root cannot be removed or renamed")
             raise serr.NotFound(inode.name)
         return inode.parent
+
+    def stays(self, inode: Inode) -> bool:
+        """True for the root, and for the directories in it that the instance keeps its services' names in."""
+        if inode.parent is not self.root:
+            return inode is self.root
+        return inode.is_dir and (inode.name in NAMED_ROOT_DIRS or inode.name.startswith(named_election("")))
+
+    def check_goes(self, inode: Inode) -> None:
+        """NoRemove for what stays under its name."""
+        if inode.parent is not None and self.stays(inode):
+            raise serr.NoRemove(inode.name, "the instance keeps the names of its services there")
 
     def check_alive(self, directory: Inode) -> None:
         if directory.parent is None and directory is not self.root:
@@ -332,6 +350,7 @@ def _touched(directory: Inode, now: float) -> Contents:
 
 
 def _check_replaceable(victim: Inode, by: Inode) -> None:
+    check_no_server(victim.name, Qid.of(victim.perm, victim.version, victim.ino))
     if victim.is_dir:
         if not by.is_dir:
             raise serr.IsDir(victim.name)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from kernel.named.fs import CONTENTS, Key, Prepared
 from kernel.named.state import Plan
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import ChangeKind, ChangeOutcome, EntryChange, OpenHow
+from sigmaos_ray.protsrv.node import ChangeKind, ChangeOutcome, EntryChange, OpenHow, check_no_server
 from sigmaos_ray.protsrv.transact import sequential_name
+from sigmaos_ray.sigmap import Qid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,6 +115,8 @@ def _prepare(fs: NamedFs, each: Wanted, name: str) -> Prepared | None:
     if change.kind is ChangeKind.CHECK:
         return None
     if change.kind is ChangeKind.REMOVE:
+        if not change.version:
+            check_no_server(name, Qid.of(inode.perm, inode.version, inode.ino))
         return fs.prepare_remove(inode)
     if inode.is_dir:
         raise serr.IsDir(name)

@@ -14,7 +14,16 @@ from kernel.ux.node import UxNode
 from kernel.ux.pipe import UxPipe
 from kernel.ux.workshop import HIDDEN
 from sigmaos_ray import serr
-from sigmaos_ray.protsrv.node import WHATEVER, ChangeHow, Dir, Node, OpenFile, OpenHow, check_opening
+from sigmaos_ray.protsrv.node import (
+    WHATEVER,
+    ChangeHow,
+    Dir,
+    Node,
+    OpenFile,
+    OpenHow,
+    check_no_server,
+    check_opening,
+)
 from sigmaos_ray.sigmap import (
     DMDIR,
     DMNAMEDPIPE,
@@ -408,6 +417,7 @@ class UxDir(UxNode, Dir):
             victim = target.peek(new_name)
             if victim is not None:
                 self.shared.check_shown(new_name, victim)
+                check_no_server(new_name, new_dir._entry(target, new_name).qid())
             # Noted before it is done: killed in between, the next server looks at both places.
             self.shared.ties.moves(node, node.way(), [*new_dir.way(), new_name])
             source.rename(node.name, target, new_name)

@@ -127,7 +127,8 @@ class FsCalls(Face):
 
     def remove(self, pn: str, fence: Fence = NO_FENCE) -> None:
         """Removes a file, a link, or an empty directory; NotEmpty for a full one. ``fence``: instead of the one that
-        changes there carry."""
+        changes there carry. NoRemove for the name of a server that lives, unless this client gave it that, and for the
+        instance's own directories; Inval for a root, and for ``~any`` and ``~local``, which are no names."""
         self.direct(self._clnt.remove, pn, fence)
 
     def remove_own(self, pn: str, data: bytes) -> None:
@@ -212,13 +213,14 @@ class FsCalls(Face):
 
     def rmdir(self, pn: str) -> None:
         """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file. Inval for
-        what cannot be removed, ``.`` or the root of a server, before anything is. NotEmpty if something came, or was
+        what cannot be removed, ``.`` or the root of a server, and NoRemove for a directory of the instance's own, such
+        as ``name/ux``, before anything is. NotEmpty if something came, or was
         put in the place of what was there, meanwhile: that stays."""
         self.run(self._clnt.rmdir(pn))
 
     def rmdir_entries(self, pn: str) -> None:
         """Empties a directory, several entries at a time. What others remove at the same time is not missed; what
-        comes meanwhile stays."""
+        comes meanwhile stays. NoRemove for ``name/`` and the instance's own directories."""
         self.run(self._clnt.rmdir_entries(pn))
 
     def move_dir_entries(self, src: str, dst: str) -> int:

@@ -65,6 +65,8 @@ class FsCore:
         self.behind = Behind(self.config.walk.held_s)
         self.fds = FdTable()
         self.fences = CarriedFences()
+        self.own_endpoints: set[tuple[str, ...]] = set()
+        """Pathnames that this client gave to servers under leases: it may take them back by name."""
 
     @property
     def is_closed(self) -> bool:

@@ -18,6 +18,8 @@ from sigmaos_ray.sigmap import DMDIR, NO_FENCE, OREAD, Fence, Perm, Stat, path
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 
+    from sigmaos_ray.fslib.fidclnt import RemoteFid
+
 _NO_ENTRY: Final = "what is no entry of a directory cannot be removed"
 
 
@@ -107,7 +109,8 @@ class DirCalls(FsPart, NeedsEntries):
 
     async def rmdir(self, pn: str) -> None:
         """Removes a directory and all below it; links inside are removed, never followed. NotDir for a file. Inval for
-        what cannot be removed, ``.`` or the root of a server, before anything is. NotEmpty if something came, or was
+        what cannot be removed, ``.`` or the root of a server, and NoRemove for a directory of the instance's own, such
+        as ``name/ux``, before anything is. NotEmpty if something came, or was
         put in the place of what was there, meanwhile: that stays."""
         parts, _ = parse(pn)
         if len(parts) < 2 or parts[-1] == ".":
@@ -122,6 +125,7 @@ class DirCalls(FsPart, NeedsEntries):
                 if fid.is_root:
                     fid.free()
                     raise serr.Inval(pn, _NO_ENTRY)
+                _check_goes(fid, pn)
                 is_begun = True
                 await TreeRemoval(self.core).directory(fid, DirectoryPlace(pn, parts, fid.way or parts))
             except serr.NotFound:
@@ -133,12 +137,13 @@ class DirCalls(FsPart, NeedsEntries):
 
     async def rmdir_entries(self, pn: str) -> None:
         """Empties a directory, several entries at a time. What others remove at the same time is not missed; what
-        comes meanwhile stays."""
+        comes meanwhile stays. NoRemove for ``name/`` and the instance's own directories."""
         parts, _ = parse(pn)
 
         async def once() -> None:
             with about(pn):
                 fid = await self.core.open_dir(pn)
+            _check_goes(fid, pn)
             try:
                 await TreeRemoval(self.core).entries(fid, DirectoryPlace(pn, parts, fid.way or parts))
             finally:
@@ -161,6 +166,13 @@ class DirCalls(FsPart, NeedsEntries):
         parts, _ = parse(directory)
         with about(directory):
             await self.core.fence_dir(parts, fence)
+
+
+def _check_goes(fid: RemoteFid, pn: str) -> None:
+    """Before anything below is removed: NoRemove for an open directory that its server keeps."""
+    if fid.stays:
+        fid.free()
+        raise serr.NoRemove(pn, "the instance keeps the names of its services there")
 
 
 def names(stats: Iterable[Stat]) -> list[str]:

@@ -23,6 +23,7 @@ class EndpointCalls(FsPart, NeedsFiles):
         """``mk_endpoint_file``, for one that goes when ``lease`` ends."""
         lease_id = lease_id_of(pn, lease)
         await put_whole(self.core, pn, _contents(endpoint), ENDPOINT_PERM | DMTMP, OWRITE | OEXCL, 0, lease_id)
+        self.core.own_endpoints.add(tuple(parse(pn)[0]))
 
     async def write_endpoint_file(self, pn: str, endpoint: Endpoint) -> None:
         """Makes an endpoint file, or lets the one that exists lead to another server."""

@@ -23,6 +23,7 @@ from sigmaos_ray.sigmap import (
     Perm,
     Qid,
     Stat,
+    path,
 )
 
 if TYPE_CHECKING:
@@ -55,11 +56,16 @@ class EntryCalls(FsPart):
 
     async def remove(self, pn: str, fence: Fence = NO_FENCE) -> None:
         """Removes a file, a link, or an empty directory; NotEmpty for a full one. ``fence``: instead of the one that
-        changes there carry."""
+        changes there carry. NoRemove for the name of a server that lives, unless this client gave it that, and for the
+        instance's own directories; Inval for a root, and for ``~any`` and ``~local``, which are no names."""
         parts, resolve = parse(pn)
         with about(pn):
-            if len(parts) < 2:
-                raise serr.Inval(pn, "the root cannot be removed")
+            _check_is_entry(pn, parts)
+            if not resolve and tuple(parts) in self.core.own_endpoints:
+                fid = (walked := await self.core.walker.walk_through(parts, resolve=False)).fid
+                await fid.remove(fence or self.core.fence_of(parts, walked.parts))
+                self.core.own_endpoints.discard(tuple(parts))
+                return
             await self.core.fast(
                 parts,
                 resolve,
@@ -107,8 +113,8 @@ class EntryCalls(FsPart):
         old_parts, _ = parse(old)
         new_parts, _ = parse(new)
         with about(old):
-            if len(old_parts) < 2 or len(new_parts) < 2:
-                raise serr.Inval(old, "the root cannot be renamed")
+            _check_is_entry(old, old_parts)
+            _check_is_entry(new, new_parts)
             if old_parts[:-1] == new_parts[:-1]:
                 await self._rename_in_place(old_parts, new_parts[-1])
             else:
@@ -162,6 +168,14 @@ class EntryCalls(FsPart):
             else:
                 fid.free()
             return fid.made
+
+
+def _check_is_entry(pn: str, parts: list[str]) -> None:
+    """Inval for what is not removed or renamed, since it is no entry of a directory."""
+    if len(parts) < 2:
+        raise serr.Inval(pn, "the root cannot be removed or renamed")
+    if path.is_union(parts[-1]):
+        raise serr.Inval(pn, "it stands for one of several: name that one")
 
 
 async def _are_one(one: RemoteFid, other: RemoteFid) -> bool:

@@ -59,6 +59,7 @@ class RemoteFid:
         "seen",
         "session",
         "standbys",
+        "stays",
         "way",
     )
 
@@ -78,6 +79,8 @@ class RemoteFid:
         """What was opened by its pathname is the root of a server, and no entry of a directory."""
         self.one_version = False
         """All reads of what was opened are of that version, or raise Version."""
+        self.stays = False
+        """What was opened is a directory of the server's own, which is neither removed nor emptied."""
         self.removes_all = False
         """What was opened is a directory that ``remove`` takes with all below it."""
         self.standbys: tuple[str, ...] = ()
@@ -119,6 +122,7 @@ class RemoteFid:
 
     def _see(self, opened: pb.Ropen) -> None:
         self.perm, self.removes_all, self.one_version = opened.perm, opened.removes_all, opened.one_version
+        self.stays = opened.stays
         self.seen = wire.qid_from_pb(opened.qid)
 
     async def open_file(

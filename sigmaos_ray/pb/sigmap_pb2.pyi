@@ -152,18 +152,20 @@ class Topen(_message.Message):
     def __init__(self, fid: _Optional[int] = ..., mode: _Optional[int] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
 
 class Ropen(_message.Message):
-    __slots__ = ("qid", "iounit", "perm", "removes_all", "one_version")
+    __slots__ = ("qid", "iounit", "perm", "removes_all", "one_version", "stays")
     QID_FIELD_NUMBER: _ClassVar[int]
     IOUNIT_FIELD_NUMBER: _ClassVar[int]
     PERM_FIELD_NUMBER: _ClassVar[int]
     REMOVES_ALL_FIELD_NUMBER: _ClassVar[int]
     ONE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    STAYS_FIELD_NUMBER: _ClassVar[int]
     qid: Qid
     iounit: int
     perm: int
     removes_all: bool
     one_version: bool
-    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ..., perm: _Optional[int] = ..., removes_all: _Optional[bool] = ..., one_version: _Optional[bool] = ...) -> None: ...
+    stays: bool
+    def __init__(self, qid: _Optional[_Union[Qid, _Mapping]] = ..., iounit: _Optional[int] = ..., perm: _Optional[int] = ..., removes_all: _Optional[bool] = ..., one_version: _Optional[bool] = ..., stays: _Optional[bool] = ...) -> None: ...
 
 class Topenfile(_message.Message):
     __slots__ = ("fid", "newfid", "names", "resolve", "mode", "fence", "makes", "perm", "lease")

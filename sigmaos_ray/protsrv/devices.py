@@ -208,6 +208,10 @@ class OverlayRoot(Dir):
     def perm(self) -> Perm:
         return self._root.perm
 
+    @property
+    def stays(self) -> bool:
+        return self._root.stays
+
     def qid(self) -> Qid:
         return self._root.qid()
 

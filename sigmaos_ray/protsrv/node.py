@@ -23,8 +23,10 @@ import msgspec
 from sigmaos_ray import serr
 from sigmaos_ray.sigmap import (
     DMDIR,
+    DMMOUNT,
     DMNAMEDPIPE,
     DMSYMLINK,
+    DMTMP,
     NO_FENCE,
     NO_LEASE,
     OACCESS_MASK,
@@ -62,6 +64,9 @@ class OpenHow(msgspec.Struct, frozen=True):
     """By ``open_entry`` and ``put``: a link is not meant itself, and is refused (NotDir): the client follows it."""
 
 
+_LEASED_ENDPOINT: Final = Qid.of(DMMOUNT | DMTMP, 0, 0).type
+
+
 class ChangeHow(msgspec.Struct, frozen=True):
     """What a request asks for when it removes or renames an entry, beside the names: under which fences, and what the
     entry must be. Otherwise it is refused, and nothing is changed."""
@@ -74,6 +79,8 @@ class ChangeHow(msgspec.Struct, frozen=True):
     """The object has that version (else Version); 0: any."""
     follows: bool = False
     """It is no link, as that is to be followed (else NotDir)."""
+    knows: bool = False
+    """Whoever asks has looked at the object itself, and not only at its name: a live server's name goes so alone."""
 
     def check(self, name: str, qid: Qid) -> None:
         """Whether the entry is what it must be; ``qid``: of what has the name now."""
@@ -83,6 +90,15 @@ class ChangeHow(msgspec.Struct, frozen=True):
             raise serr.NotFound(name, "another object has its name by now")
         if self.version and qid.version != self.version:
             raise serr.Version(name)
+        if not self.knows:
+            check_no_server(name, qid)
+
+
+def check_no_server(name: str, qid: Qid) -> None:
+    """N-18: NoRemove for the name of a server that lives: an endpoint file under a lease, which ends with its server.
+    Without it nobody would find the server, which goes on and does not know."""
+    if qid.type & _LEASED_ENDPOINT == _LEASED_ENDPOINT:
+        raise serr.NoRemove(name, "the name of a server that lives: it goes with the server")
 
 
 WHATEVER: Final = ChangeHow()
@@ -210,6 +226,12 @@ class Dir(Node):
     """True if ``entries`` returns fewer than it may only at the end: a listing then needs no look behind it."""
     removes_all = False
     """True if ``remove_all`` is there: where an entry at a time would take too long."""
+
+    @property
+    def stays(self) -> bool:
+        """True for a directory of the server's own, which is neither removed nor emptied: clients ask before they
+        remove what is below. Override it where there are such."""
+        return False
 
     async def open(self, caller: Caller, how: OpenHow) -> OpenFile:
         raise serr.IsDir(self.name)

@@ -331,7 +331,8 @@ class ProtSession:
         qid = fid.node.qid()
         fid.version = qid.version
         opened = pb.Ropen(qid=wire.qid_to_pb(qid), iounit=self._config.wire.io_bytes_max, perm=fid.node.perm)
-        opened.removes_all = isinstance(fid.node, Dir) and fid.node.removes_all
+        if isinstance(fid.node, Dir):
+            opened.removes_all, opened.stays = fid.node.removes_all, fid.node.stays
         opened.one_version = fid.file is not None and fid.file.one_version
         return Reply(open=opened)
 
@@ -513,7 +514,7 @@ class ProtSession:
         if t.all:
             await as_dir(fid.node).remove_all(fid.caller, wire.fence_from_pb(t.fence))
         else:
-            how = ChangeHow(_fences(t.fence), fid.node.qid().path, t.version)
+            how = ChangeHow(_fences(t.fence), fid.node.qid().path, t.version, knows=True)
             await self._parent_of(fid).remove_entry(fid.caller, fid.name, how)
         return Reply(remove=pb.Rremove())
 
@@ -527,7 +528,7 @@ class ProtSession:
     async def _removefile(self, t: pb.Tremovefile) -> Reply:
         fid = self._fids.get(t.fid)
         names = limits.checked_names(t.names, self._config)
-        how = ChangeHow(_fences(t.fence), t.path, follows=t.resolve)
+        how = ChangeHow(_fences(t.fence), t.path, follows=t.resolve, knows=t.path != 0)
         directory, name, how = await self._entry_of(fid, names, how)
         await directory.remove_entry(fid.caller, name, how)
         return Reply(remove=pb.Rremove())

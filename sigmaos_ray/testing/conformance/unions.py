@@ -175,3 +175,36 @@ class UnionTests(Suite):
         await lease.end()
         await tree.sc.wait_remove(tree / "u/goes", PATIENCE_S)
         assert await tree.sc.get_file(tree / f"u/{ANY}/who") == b"stays"
+
+    @needs("links", "leases", "rename")
+    async def test_the_name_of_a_server_that_lives_is_not_taken_away(self, tree: Tree) -> None:
+        """N-18: not removed, renamed or replaced by its name, also by ``~any``; who gave it may take it back."""
+        sc = await tree.client()
+        await tree.sc.mkdir(tree / "u")
+        await sc.mk_leased_endpoint(tree / "u/lives", NOBODY, await tree.lease())
+        await tree.sc.put_file(tree / "f", b"x")
+        await all_raise(
+            serr.NoRemove,
+            tree.sc.remove(tree / "u/lives"),
+            tree.sc.rename(tree / "u/lives", tree / "u/other"),
+            tree.sc.rename(tree / "u/lives", tree / "other"),
+            tree.sc.rename(tree / "f", tree / "u/lives"),
+        )
+        await all_raise(
+            serr.Inval,
+            tree.sc.remove(tree / f"u/{ANY}"),
+            tree.sc.remove(tree / f"u/{LOCAL}"),
+            tree.sc.rename(tree / f"u/{ANY}", tree / "u/other"),
+            tree.sc.rename(tree / "f", tree / f"u/{ANY}"),
+        )
+        assert (await tree.names("u"), await tree.names()) == (["lives"], ["f", "u"])
+        await sc.remove(tree / "u/lives")
+        assert await tree.names("u") == []
+
+    @needs("links", "leases")
+    async def test_a_directory_goes_with_the_names_of_servers_in_it(self, tree: Tree) -> None:
+        """N-18: who removes a job's directory means what is in it."""
+        await tree.sc.mkdir(tree / "u")
+        await tree.sc.mk_leased_endpoint(tree / "u/lives", NOBODY, await tree.lease())
+        await (await tree.client()).rmdir(tree / "u")
+        assert await tree.names() == []

@@ -41,6 +41,30 @@ async def test_the_root_after_the_first_start(realm: Realm) -> None:
     assert leader[0].is_endpoint
 
 
+async def test_the_instances_own_directories_stay(realm: Realm) -> None:
+    """N-18: nothing below goes either, whichever call it is."""
+    sc = await realm.clnt(await realm.named())
+    await sc.put_file("name/ux/f", b"x")
+    await sc.put_file("name/f", b"x")
+    await sc.mkdir("name/d")
+    await sc.put_file("name/d/ux", b"x")
+    election = f"name/{named_election(realm.name)}"
+    calls = [call(pn) for pn in ("name/ux", "name/s3", election) for call in (sc.rmdir, sc.remove, sc.rmdir_entries)]
+    calls += [sc.rmdir("name/ux/"), sc.rmdir("name/d/../ux"), sc.rmdir_entries("name/")]
+    calls += [sc.rename("name/s3", "name/d/s3"), sc.rename("name/ux", "name/x"), sc.rename("name/d", "name/s3")]
+    for call in calls:
+        with pytest.raises(serr.NoRemove):
+            await call
+    for pn in ("name", "name/", "name/ux/..", "name/..", "name/.", "name/ux/."):
+        with pytest.raises(serr.Inval):
+            await sc.rmdir(pn)
+        with pytest.raises(serr.Inval):
+            await sc.remove(pn)
+    assert await sc.get_file("name/ux/f") == b"x"
+    assert len(await sc.get_dir(election)) == 1
+    await sc.rmdir("name/d")  # a file of such a name elsewhere is nobody's
+
+
 async def test_files_outlive_named(realm: Realm) -> None:
     """D-3: contents, directories, links, times and versions are there after a restart."""
     named = await realm.named()
