@@ -100,7 +100,7 @@ class FileCalls(FsPart, NeedsEntries):
         fids = self.core.fids
         # Beside the file, as a rename stays within one server. Its name is this call's alone: client ids are random.
         directory, _, name = pn.rpartition("/")
-        temporary = path.join(directory, _temporary_name(name, f".{fids.client_id:x}.{fids.next_number()}"))
+        temporary = path.join(directory, path.name_beside(name, f".{fids.client_id:x}.{fids.next_number()}"))
         try:
             count = await self.put_file(temporary, data, perm, OWRITE | OEXCL)
             await self.rename(temporary, pn)
@@ -135,9 +135,3 @@ def _perm_to_keep(pn: str, there: Stat) -> Perm:
     if there.mode & (DMTMP | DMDEVICE | DMNAMEDPIPE):
         raise serr.NotSupported(pn, "a leased file, a pipe or a device is not replaced by another file")
     return there.mode
-
-
-def _temporary_name(name: str, suffix: str) -> str:
-    """``name`` with a suffix, and cut where it would be too long for an entry with it."""
-    beginning = name.encode()[: path.NAME_BYTES_MAX - len(suffix)].decode(errors="ignore")
-    return beginning + suffix

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sigmaos_ray import serr
 from sigmaos_ray.fsspec import entries
+from sigmaos_ray.localfile import LocalWriter
 from sigmaos_ray.sigmap import OWRITE, Mode
 
 if TYPE_CHECKING:
@@ -19,26 +20,21 @@ PART_BYTES = 1 << 20
 
 
 async def download(sc: AsyncSigmaClnt, source: Entry, local: str, callback: Any) -> None:
-    """Makes or replaces a local file, and directories above it. One that could not be completed is removed."""
+    """Makes or replaces a local file, and makes directories above it. What was there stays until all is here."""
     await asyncio.to_thread(os.makedirs, os.path.dirname(local) or ".", exist_ok=True)
     callback.set_size(source["size"])
-    if source["size"] is not None and source["size"] < sc.read_bytes_max:
-        data = await sc.get_file(entries.followed(source["name"]))
-        await asyncio.to_thread(_write_file, local, data)
-        callback.relative_update(len(data))
-    else:
-        await _download_streamed(sc, source, local, callback)
-
-
-async def _download_streamed(sc: AsyncSigmaClnt, source: Entry, local: str, callback: Any) -> None:
-    file = await asyncio.to_thread(open, local, "wb")
+    writer = await asyncio.to_thread(LocalWriter, local)
     try:
-        await download_to(sc, source, file, callback)
+        if source["size"] is not None and source["size"] < sc.read_bytes_max:
+            data = await sc.get_file(entries.followed(source["name"]))
+            await asyncio.to_thread(writer.file.write, data)
+            callback.relative_update(len(data))
+        else:
+            await download_to(sc, source, writer.file, callback)
+        await asyncio.to_thread(writer.commit)
     except BaseException:
-        await asyncio.shield(asyncio.to_thread(os.unlink, local))  # even if this call is cancelled once more
+        await asyncio.shield(asyncio.to_thread(writer.discard))  # even if this call is cancelled once more
         raise
-    finally:
-        await asyncio.to_thread(file.close)
 
 
 async def download_to(sc: AsyncSigmaClnt, source: Entry, file: IO[bytes], callback: Any) -> None:
@@ -47,11 +43,6 @@ async def download_to(sc: AsyncSigmaClnt, source: Entry, file: IO[bytes], callba
         async for part in reader:
             await asyncio.to_thread(file.write, part)
             callback.relative_update(len(part))
-
-
-def _write_file(local: str, data: bytes) -> None:
-    with open(local, "wb") as file:
-        file.write(data)
 
 
 async def upload(sc: AsyncSigmaClnt, local: str, pathname: str, flags: Mode, callback: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from sigmaos_ray import serr
 from sigmaos_ray.fsspec import entries
 from sigmaos_ray.sigmap import DEV_S3, OAPPEND, OEXCL, OWRITE
+from sigmaos_ray.sigmap import path as paths
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -105,7 +106,8 @@ class SigmaWriter(io.BufferedIOBase):
         # In a transaction what is too large to wait in memory is written beside its place, where a rename puts it there
         # in one moment. S3 has no rename, and needs none: its uploads show when they are finished.
         if not self.autocommit and not self._shows_at_close():
-            self._target = f"{self.path}.{os.urandom(8).hex()}"
+            directory, _, name = self.path.rpartition("/")
+            self._target = f"{directory}/{paths.name_beside(name, f'.{os.urandom(8).hex()}')}"
         mode = OWRITE | (OEXCL if self.mode == "xb" or self._target != self.path else 0)
         self._stream = self.fs.open_writer(self._target, mode)
         self._stream.write(self._buffer)

@@ -52,6 +52,11 @@ def basename(pathname: str) -> str:
     return parts[-1] if parts else ""
 
 
+def name_beside(name: str, suffix: str) -> str:
+    """``name`` with a suffix, and cut where it would be too long for an entry with it."""
+    return name.encode()[: NAME_BYTES_MAX - len(suffix)].decode(errors="ignore") + suffix
+
+
 def is_union(component: str) -> bool:
     """True for ``~any`` and ``~local``, which the client, not the server, resolves."""
     return component in (ANY, LOCAL)

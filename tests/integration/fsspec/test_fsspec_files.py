@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sigmaos_ray import serr
+from sigmaos_ray.fsspec import transfer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -129,6 +130,42 @@ def test_large_files_from_and_to_disk(session_fs: SigmaFileSystem, place: str, t
     with pytest.raises(FileNotFoundError):
         fs.get_file(f"{place}/none", str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
+
+
+@large_files
+def test_the_users_own_files_stay_his(
+    session_fs: SigmaFileSystem, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a download replaces keeps its mode, and a link stays one; one that breaks off leaves what was there."""
+    fs = session_fs
+    fs.pipe_file(f"{place}/large", LARGE)
+    fs.pipe_file(f"{place}/small", b"small")
+    here, link = tmp_path / "here", tmp_path / "link"
+    here.write_bytes(b"old")
+    here.chmod(0o640)
+    link.symlink_to(here)
+    for name, data in (("large", LARGE), ("small", b"small")):
+        fs.get_file(f"{place}/{name}", str(link))
+        assert (here.read_bytes(), here.stat().st_mode & 0o777, link.is_symlink()) == (data, 0o640, True)
+
+    async def break_off(*_: object) -> None:
+        raise serr.IOErr("half-way")
+
+    monkeypatch.setattr(transfer, "download_to", break_off)
+    with pytest.raises(serr.IOErr):
+        fs.get_file(f"{place}/large", str(here))
+    assert here.read_bytes() == b"small"
+    assert sorted(tmp_path.iterdir()) == [here, link]
+
+
+@large_files
+def test_a_transaction_over_a_long_name(session_fs: SigmaFileSystem, place: str) -> None:
+    fs = session_fs
+    path = f"{place}/{'x' * 255}"
+    with fs.transaction, fs.open(path, "wb") as file:
+        file.write(LARGE)
+    assert fs.cat_file(path) == LARGE
+    assert [entry["name"] for entry in fs.ls(place)] == [path]
 
 
 def test_a_copy_onto_itself_is_refused(session_fs: SigmaFileSystem, site: object) -> None:

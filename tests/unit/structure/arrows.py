@@ -24,6 +24,7 @@ ORDER: Final = (
     *("sigmaos_ray.decoding", "sigmaos_ray.pb", "sigmaos_ray.sigmap", "sigmaos_ray.serr", "sigmaos_ray.config"),
     *(
         "sigmaos_ray.machine",
+        "sigmaos_ray.localfile",
         "sigmaos_ray.deadlines",
         "sigmaos_ray.instance",
         "sigmaos_ray.selectors",
