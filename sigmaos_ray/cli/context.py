@@ -5,16 +5,19 @@ from __future__ import annotations
 import signal
 import sys
 import time
+import traceback
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, Self
 
 import msgspec
+import typer
 
 from sigmaos_ray import serr
 from sigmaos_ray.instance import NO_INSTANCE, STATE_FILE_NAME, named_addresses, outside_proc_env, read_instance
 from sigmaos_ray.instance import state_dir as default_state_dir
 from sigmaos_ray.sigmap import ROOT_REALM
+from sigmaos_ray.sigmap.text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -94,6 +97,37 @@ def check_boot_lives(recorded: Instance) -> None:
     """Unreachable if the boot process of an instance is gone, and its state file is what a crash left."""
     if recorded.has_crashed():
         raise serr.Unreachable("sigmaos", "the instance has crashed: `sigmaos start` starts it anew")
+
+
+def error_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    if isinstance(error, serr.SigmaError) or not isinstance(error, OSError):
+        text = str(error)
+    else:
+        text = f"{error.filename}: {error.strerror or error}" if error.filename else error.strerror or str(error)
+    return escaped(" ".join(text.split()))
+
+
+class Failures:
+    """What could not be done of a command that goes on with the rest. A context manager, at whose end the command ends
+    with exit code 1 if there was anything."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def tell(self, error: Exception) -> None:
+        """A line on standard error."""
+        self._count += 1
+        if options.debug:
+            traceback.print_exception(error)
+        sys.stderr.write(f"sigmaos: {error_line(error)}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._count:
+            raise typer.Exit(1)
 
 
 def print_json(value: Any) -> None:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from sigmaos_ray import serr
-from sigmaos_ray.cli.context import client, print_json, print_table, shown
+from sigmaos_ray.cli.context import Failures, client, ending_on_signals, print_json, print_table, shown
+from sigmaos_ray.cli.copying import Copier, destinations
+from sigmaos_ray.cli.terminal import standard_input
+from sigmaos_ray.cli.trees import LocalTree, NamespaceTree, ObjectKind, parts_of
 
 if TYPE_CHECKING:
     from sigmaos_ray import SigmaClnt
     from sigmaos_ray.sigmap import Stat
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-COPY_BYTES = 1 << 20
 
 
 def register(app: typer.Typer) -> None:
@@ -74,59 +73,87 @@ def _described(entry: Stat) -> dict[str, object]:
 
 
 def cat(pathnames: Annotated[list[str], typer.Argument(metavar="PATH...")]) -> None:
-    """Print files."""
-    with client() as sc:
+    """Print files. Links are followed."""
+    with client() as sc, Failures() as failures:
         for pathname in pathnames:
-            with sc.open_reader(pathname) as reader:
-                shutil.copyfileobj(reader, sys.stdout.buffer, COPY_BYTES)
-    sys.stdout.buffer.flush()
+            try:
+                _print_file(NamespaceTree(sc), pathname)
+            except serr.SigmaError as error:
+                failures.tell(error)
+        sys.stdout.buffer.flush()
+
+
+def _print_file(tree: NamespaceTree, pathname: str) -> None:
+    entry = tree.look(pathname)
+    if entry is None:
+        raise serr.NotFound(pathname)
+    if entry.kind is ObjectKind.DIRECTORY:
+        raise serr.IsDir(pathname)
+    with tree.open(pathname) as file:
+        for part in parts_of(file):
+            sys.stdout.buffer.write(part)
+            if entry.kind is ObjectKind.OTHER:
+                sys.stdout.buffer.flush()
+
+
+Recursive = Annotated[bool, typer.Option("-r", "-R", "--recursive", help="Directories with all below them.")]
 
 
 def put(
-    local: Annotated[str, typer.Argument(metavar="LOCAL", help="A file of this machine; - is standard input.")],
-    pathname: Annotated[str, typer.Argument(metavar="PATH")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="LOCAL... PATH", help="Files of this machine; - is standard input.")
+    ],
+    recursive: Recursive = False,
 ) -> None:
-    """Put a local file into the namespace, or replace it there."""
-    if local == "-":
-        with client() as sc, sc.create_writer(pathname) as writer:
-            shutil.copyfileobj(sys.stdin.buffer, writer, COPY_BYTES)
-        return
-    # The local file first: if it cannot be read, nothing is made or emptied in the namespace.
-    with Path(local).open("rb") as source, client() as sc, sc.create_writer(pathname) as writer:
-        shutil.copyfileobj(source, writer, COPY_BYTES)
+    """Put local files into the namespace, or replace them there, each as a whole. With a directory as PATH: into
+    that."""
+    sources, pathname = _split(names, "PATH")
+    with ending_on_signals(), client() as sc, Failures() as failures:
+        tree = NamespaceTree(sc)
+        if sources == ["-"]:
+            with standard_input() as source:
+                tree.write(pathname, source, 0o777)
+        else:
+            Copier(LocalTree(), tree, failures.tell, recursive=recursive).copy_all(sources, pathname)
 
 
 def get(
-    pathname: Annotated[str, typer.Argument(metavar="PATH")],
-    local: Annotated[str, typer.Argument(metavar="LOCAL", help="A file of this machine; - is standard output.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="PATH... LOCAL", help="LOCAL: a file of this machine; - is standard output.")
+    ],
+    recursive: Recursive = False,
 ) -> None:
-    """Get a file from the namespace. The local file appears whole, or not at all."""
+    """Get files from the namespace. With a directory as LOCAL: into that. Each local file appears whole, or not at all,
+    and keeps its mode if it was there."""
+    sources, local = _split(names, "LOCAL")
     if local == "-":
-        cat([pathname])
+        cat(sources)
         return
-    target = Path(local)
-    if target.is_dir():
-        target /= pathname.rstrip("/").rsplit("/", 1)[-1]
-    partial = target.with_name(target.name + ".partial")  # beside it, so that the rename is within one disk
-    try:
-        with client() as sc, sc.open_reader(pathname) as reader, partial.open("wb") as sink:
-            shutil.copyfileobj(reader, sink, COPY_BYTES)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with ending_on_signals(), client() as sc, Failures() as failures:
+        Copier(NamespaceTree(sc), LocalTree(), failures.tell, recursive=recursive).copy_all(sources, local)
+
+
+def _split(names: list[str], last: str) -> tuple[list[str], str]:
+    """The sources, and the target."""
+    if len(names) < 2:
+        raise typer.BadParameter(f"Missing argument '{last}'")
+    return names[:-1], names[-1]
 
 
 def rm(
     pathnames: Annotated[list[str], typer.Argument(metavar="PATH...")],
-    recursive: Annotated[bool, typer.Option("-r", help="Directories with all below them.")] = False,
+    recursive: Recursive = False,
 ) -> None:
     """Remove files, links and empty directories."""
-    with client() as sc:
+    with client() as sc, Failures() as failures:
         for pathname in pathnames:
-            if recursive and sc.stat(pathname).is_dir:
-                sc.rmdir(pathname)
-            else:
-                sc.remove(pathname)
+            try:
+                if recursive and sc.stat(pathname).is_dir:
+                    sc.rmdir(pathname)
+                else:
+                    sc.remove(pathname)
+            except serr.SigmaError as error:
+                failures.tell(error)
 
 
 def mkdir(
@@ -134,12 +161,15 @@ def mkdir(
     parents: Annotated[bool, typer.Option("-p", help="Also what is missing above; what exists is fine.")] = False,
 ) -> None:
     """Make directories."""
-    with client() as sc:
+    with client() as sc, Failures() as failures:
         for pathname in pathnames:
-            if parents:
-                sc.makedirs(pathname)
-            else:
-                sc.mkdir(pathname)
+            try:
+                if parents:
+                    sc.makedirs(pathname)
+                else:
+                    sc.mkdir(pathname)
+            except serr.SigmaError as error:
+                failures.tell(error)
 
 
 def stat(pathname: Annotated[str, typer.Argument(metavar="PATH")], as_json: Json = False) -> None:
@@ -154,13 +184,25 @@ def stat(pathname: Annotated[str, typer.Argument(metavar="PATH")], as_json: Json
     print(f"mode     {entry.mode:#o}\nqid      path {entry.qid.path} version {entry.qid.version}")
 
 
-def mv(old: str, new: str) -> None:
-    """Rename, within one server."""
-    with client() as sc:
-        sc.rename(old, new)
+def mv(names: Annotated[list[str], typer.Argument(metavar="SOURCE... TARGET")]) -> None:
+    """Rename, within one server. With a directory as TARGET: into that."""
+    sources, target = _split(names, "TARGET")
+    with client() as sc, Failures() as failures:
+        tree = NamespaceTree(sc)
+        for source, new in destinations(tree, [(source, tree.last(source)) for source in sources], target):
+            try:
+                sc.rename(source, new)
+            except serr.SigmaError as error:
+                failures.tell(error)
 
 
-def cp(source: str, target: str) -> None:
-    """Copy a file, also between servers; the target must not exist."""
-    with client() as sc:
-        sc.copy_file(source, target)
+def cp(
+    names: Annotated[list[str], typer.Argument(metavar="SOURCE... TARGET")],
+    recursive: Recursive = False,
+) -> None:
+    """Copy files, also between servers. With a directory as TARGET: into that. Links below a directory are copied as
+    links."""
+    sources, target = _split(names, "TARGET")
+    with ending_on_signals(), client() as sc, Failures() as failures:
+        tree = NamespaceTree(sc)
+        Copier(tree, tree, failures.tell, recursive=recursive, keep_links=recursive).copy_all(sources, target)

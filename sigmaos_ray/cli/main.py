@@ -11,10 +11,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from sigmaos_ray import extras, serr
-from sigmaos_ray.cli import backup, files, kv, logs, mr, perf, procs, stats, system
+from sigmaos_ray.cli import backup, files, kv, logs, mr, perf, procs, stats, system, terminal
 from sigmaos_ray.cli import debug as debug_verb
 from sigmaos_ray.cli import realm as realm_verbs
-from sigmaos_ray.cli.context import options
+from sigmaos_ray.cli.context import error_line, options
 from sigmaos_ray.sigmap.text import escaped
 
 INTERRUPTED = 130
@@ -63,30 +63,31 @@ for group in (system, backup, logs, files, procs, mr, kv, stats, debug_verb, per
 
 def main() -> NoReturn:
     """The console script. Errors become one line and an exit code: 2 for a wrong call, 130 for Ctrl-C, else 1."""
+    with terminal.safe_streams():
+        code = terminal.flushed(_run())
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         code = app(standalone_mode=False)
+    except SystemExit as end:  # by a signal
+        return end.code if isinstance(end.code, int) else 1
     except typer.TyperException as error:
         _report(_usage(error))
-        _leave(2)
+        return 2
     except (typer.Abort, KeyboardInterrupt):
         _report("interrupted")
-        _leave(INTERRUPTED)
-    except BrokenPipeError:  # whoever read the output has enough of it: `sigmaos ls | head`
-        _leave(0)
-    except serr.SigmaError as error:
-        _report(str(error))
-        _leave(1)
-    except extras.MissingExtra as error:
-        _report(str(error))
-        _leave(1)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _report(f"{where}{error.strerror or error}")
-        _leave(1)
+        return INTERRUPTED
+    except (terminal.NobodyReads, BrokenPipeError):
+        return 0
+    except (serr.SigmaError, extras.MissingExtra, OSError) as error:
+        _report(error_line(error))
+        return 1
     except Exception as error:  # noqa: BLE001  # the outermost frame: a defect is told in one line, too
         _report(f"{type(error).__name__}: {error} (--debug shows where)")
-        _leave(1)
-    _leave(code if isinstance(code, int) else 0)
+        return 1
+    return code if isinstance(code, int) else 0
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -101,13 +102,3 @@ def _report(text: str) -> None:
     if options.debug:
         traceback.print_exc()
     sys.stderr.write(f"sigmaos: {escaped(' '.join(text.split()))}\n")
-
-
-def _leave(code: int) -> NoReturn:
-    """Ends; what is still buffered for a reader that went away is dropped without a word."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes once more at its exit, and would print a second error then: into nothing, instead.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)

@@ -68,8 +68,12 @@ class FakeClnt:
         self.read.append((pathname, offset))
         return io.BytesIO(data[offset:])
 
-    def create_writer(self, pathname: str) -> Sink:
+    def create_writer(self, pathname: str, perm: int = 0o777, mode: int = 0) -> Sink:
         return Sink(self.files, pathname)
+
+    def put_file(self, pathname: str, data: bytes, perm: int = 0o777) -> int:
+        self.files[pathname] = data
+        return len(data)
 
     def mkdir(self, pathname: str) -> None:
         if pathname in self.files:
