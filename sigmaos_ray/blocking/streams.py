@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from sigmaos_ray import serr
 from sigmaos_ray.blocking.face import Face
+from sigmaos_ray.fslib.buffers import octets
 from sigmaos_ray.sigmap import OWRITE, Mode, Perm
 
 if TYPE_CHECKING:
@@ -94,15 +95,16 @@ class Writer(io.BufferedIOBase):
 
     def write(self, data: Data) -> int:  # type: ignore[override]
         """Takes all of ``data``; may raise for an earlier part."""
-        size = memoryview(data).nbytes
+        view = octets(data)
+        size = len(view)
         with self._lock:
             if self.closed:
                 raise ValueError("write to a closed writer")
             if len(self._gathered) + size < self._gathered_bytes:
-                self._gathered += memoryview(data).cast("B")
+                self._gathered += view
             else:
                 self._hand_over()
-                self._sc.run(self._writer.write(data))
+                self._sc.run(self._writer.write(data if type(data) is bytes else view))
         return size
 
     def _hand_over(self) -> None:
@@ -111,7 +113,10 @@ class Writer(io.BufferedIOBase):
             self._sc.run(self._writer.write(gathered))
 
     def tell(self) -> int:
-        return self._writer.written_bytes + len(self._gathered)
+        """Where the next byte goes: with OAPPEND the end of the file, which the server is asked for."""
+        with self._lock:
+            start = self._sc.run(self._writer.tell()) if self._writer.appends else self._writer.written_bytes
+            return start + len(self._gathered)
 
     def flush(self) -> None:
         """Sends what is buffered. (On S3 the object still appears only at the close.)"""

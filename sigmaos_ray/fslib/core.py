@@ -143,7 +143,13 @@ class FsCore:
             way, links_count = parts, 0
             while True:
                 mount, rest = await self.mounts.longest(way, exact=True)
-                step = await self.walker.step(mount, way, rest, resolve=True) if rest else None
+                try:
+                    step = await self.walker.step(mount, way, rest, resolve=True) if rest else None
+                except serr.NotFound:
+                    # A server tells by this that its root has not even the first component: here that is the last one.
+                    if len(rest) > 1 or path.is_union(rest[0]):
+                        raise
+                    return way
                 if step is None:
                     return way
                 way, links_count = step.parts, links_count + step.is_link

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.fslib.buffers import octets
 from sigmaos_ray.fslib.fdtable import OpenFd
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.part import Data, FsPart, lease_id_of
@@ -126,7 +127,7 @@ class DescriptorCalls(FsPart):
         return await self._write(self._entry(fd), data, fence)
 
     async def _write(self, entry: OpenFd, data: Data, fence: Fence) -> int:
-        view = memoryview(data).cast("B")
+        view = octets(data)
         io_bytes_max = self.core.io_bytes_max
         if len(view) > io_bytes_max:
             leave_if_direct()
@@ -135,7 +136,7 @@ class DescriptorCalls(FsPart):
             with about(entry.pathname):
                 # Nothing at all is written too: the server says whether it would take it.
                 while written_bytes < len(view) or not len(view):
-                    part = part_of(data, written_bytes, io_bytes_max)
+                    part = part_of(data if type(data) is bytes else view, written_bytes, io_bytes_max)
                     offset = NO_OFFSET if entry.mode & OAPPEND else entry.offset
                     count = await entry.fid.write(offset, part, fence)
                     entry.offset += count

@@ -529,8 +529,6 @@ class FidClnt:
         await self.call(session, Request(detach=pb.Tdetach(client_id=self.client_id)))
 
     async def _session(self, address: str) -> ClientSession:
-        if is_forked():
-            raise UnreachableForGood(address, FORKED)
         if self._closed:
             raise serr.Unreachable(address, "the client is closed")
         session = self._sessions.get(address)
@@ -551,7 +549,12 @@ class FidClnt:
 
     async def _dial(self, address: str) -> ClientSession:
         session = ClientSession(address, self._config, self._plain.get(address, ""), self._tls)
-        await session.dial()
+        try:
+            await session.dial()
+        except serr.Unreachable as error:
+            if is_forked():  # then a plain connection was all that could be had, and no repetition brings another one
+                raise UnreachableForGood(address, FORKED) from error
+            raise
         if self._closed:  # meanwhile: ``close`` did not know of this session yet
             await session.close()
             raise serr.Unreachable(address, "the client is closed")

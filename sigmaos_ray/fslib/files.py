@@ -96,7 +96,7 @@ class FileCalls(FsPart, NeedsEntries):
             # Shown only when it is complete, and cannot be renamed.
             return await self.put_file(pn, data, perm)
         if there is not None:
-            perm = _perm_to_keep(pn, there)
+            perm = perm_to_keep(pn, there)
         fids = self.core.fids
         # Beside the file, as a rename stays within one server. Its name is this call's alone: client ids are random.
         directory, _, name = pn.rpartition("/")
@@ -128,7 +128,7 @@ class FileCalls(FsPart, NeedsEntries):
         await put_whole(self.core, pn, target.encode(), DMSYMLINK | 0o777, OWRITE | OEXCL, 0)
 
 
-def _perm_to_keep(pn: str, there: Stat) -> Perm:
+def perm_to_keep(pn: str, there: Stat) -> Perm:
     """The permissions of a file that another one is to take the place of, by a rename."""
     if there.is_dir:
         raise serr.IsDir(pn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from sigmaos_ray.fslib.buffers import octets
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.fslib.pathnames import parse
 from sigmaos_ray.fslib.repeats import NEVER_RAN
@@ -50,7 +51,7 @@ async def put_whole(
 def content_of(data: Data) -> bytes:
     """What is put, as it is now: the caller's buffer may change before the message is packed, or packed again for
     another server. TypeError for what is no bytes: a number would be taken for so many zeros."""
-    return data if type(data) is bytes else bytes(memoryview(data))
+    return data if type(data) is bytes else bytes(octets(data))
 
 
 async def _put_in_parts(

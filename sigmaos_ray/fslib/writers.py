@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from sigmaos_ray import serr
 from sigmaos_ray.deadlines import is_cancelled
+from sigmaos_ray.fslib.buffers import octets
 from sigmaos_ray.fslib.naming import about
 from sigmaos_ray.sigmap import DMNAMEDPIPE, NO_OFFSET, OAPPEND, Mode, Perm, path
 
@@ -21,7 +22,7 @@ def part_of(data: bytes | bytearray | memoryview, start: int, count: int) -> byt
     """A part as what nobody changes any more: bytes that are all of it are not copied."""
     if type(data) is bytes and start == 0 and len(data) <= count:
         return data
-    return bytes(memoryview(data).cast("B")[start : start + count])
+    return bytes(octets(data)[start : start + count])
 
 
 class AsyncWriter:
@@ -57,6 +58,11 @@ class AsyncWriter:
         return self
 
     @property
+    def appends(self) -> bool:
+        """True if all that is written goes to the end of the file."""
+        return bool(self._mode & OAPPEND)
+
+    @property
     def written_bytes(self) -> int:
         """How much the caller gave so far."""
         return self._offset + len(self._buffer)
@@ -72,10 +78,20 @@ class AsyncWriter:
         else:
             await self.abort()
 
+    async def tell(self) -> int:
+        """Where the next byte goes: behind what the caller gave, or with OAPPEND at the end of the file, as it is once
+        all of that is there."""
+        if not self.appends:
+            return self.written_bytes
+        fid = self._opened()
+        await self._sent()
+        with about(self._pathname):
+            return (await fid.stat()).length + len(self._buffer)
+
     async def write(self, data: bytes | bytearray | memoryview) -> int:
         """Takes all of ``data``; blocks while parts before it are on their way. May raise for an earlier part."""
         fid = self._opened()
-        view = memoryview(data).cast("B")
+        view = octets(data)
         begun = len(self._buffer)
         taken = min(len(view), self._part_bytes - begun) if begun else 0
         self._buffer += view[:taken]

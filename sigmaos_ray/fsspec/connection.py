@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from sigmaos_ray import serr
 from sigmaos_ray.instance import PROC_ENV_VARIABLE, STATE_FILE_NAME, find_proc_env, outside_proc_env
 from sigmaos_ray.sigmaclnt import SigmaClnt
 
@@ -33,7 +32,7 @@ class Connection:
     without any of them to where ``SigmaClnt()`` connects. May be shared by threads; making one opens nothing.
 
     fsspec keeps file system objects for as long as the process lives, in a worker from one proc to the next: each gets
-    a client of its own. So does a process that was forked before the first use; after it, Unreachable says so.
+    a client of its own. So does a process that was forked.
     """
 
     def __init__(
@@ -56,21 +55,23 @@ class Connection:
         opened = self._opened  # looked at once, without the lock, for every call: others may close it meanwhile
         if opened is not None and (opened.os_pid, opened.proc) == (os_pid, proc):
             return opened.clnt
-        if opened is not None and opened.os_pid != os_pid:
-            self._lock = threading.Lock()  # after a fork: whoever held the old one is not here
-            self._opened = None
         with self._lock:
-            if self._opened is None or self._opened.proc != proc:
+            opened = self._opened
+            if opened is None or (opened.os_pid, opened.proc) != (os_pid, proc):
                 self._close()
-                self._opened = _Opened(os_pid, proc, self._open())
-            return self._opened.clnt
+                opened = self._opened = _Opened(os_pid, proc, self._open())
+            return opened.clnt
+
+    def forked(self) -> None:
+        """In a forked child: whoever held the lock is not here, and the client is the parent's."""
+        self._lock = threading.Lock()
+        self._opened = None
 
     def where(self) -> tuple[str, str]:
         """What the options say: the state file and the realm, empty where they say nothing."""
         return os.fspath(self._state_file or ""), self._realm or ""
 
     def _open(self) -> SigmaClnt:
-        _check_not_forked()
         if self._state_file is None and self._realm is None:
             return SigmaClnt()
         env: ProcEnv = find_proc_env() if self._state_file is None else outside_proc_env(self._state_file)
@@ -89,17 +90,13 @@ class Connection:
 
 _all: weakref.WeakSet[Connection] = weakref.WeakSet()
 
-_opened_in: int | None = None
-"""The process that opened the first client."""
+
+def _after_fork() -> None:
+    for connection in list(_all):
+        connection.forked()
 
 
-def _check_not_forked() -> None:
-    """gRPC that is in use does not survive a fork: calls of the child would hang."""
-    global _opened_in
-    if _opened_in is not None and _opened_in != os.getpid():
-        remedy = "start processes with spawn or forkserver, or fork earlier"
-        raise serr.Unreachable("name", f"forked from a process that used it already: {remedy}")
-    _opened_in = os.getpid()
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _close_all() -> None:

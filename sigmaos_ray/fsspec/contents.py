@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 
 from sigmaos_ray import serr
+from sigmaos_ray.fslib.buffers import octets
 from sigmaos_ray.fsspec import entries, transfer
 from sigmaos_ray.fsspec.bridge import on_client_loop
 from sigmaos_ray.fsspec.part import FsspecPart
 from sigmaos_ray.fsspec.ranges import read_range
+from sigmaos_ray.fsspec.writefiles import PipedFile
 from sigmaos_ray.sigmap import OEXCL, OREAD, OWRITE, Mode
 
 if TYPE_CHECKING:
@@ -132,7 +135,7 @@ class ContentCalls(FsspecPart):
         path = self._strip_protocol(path)
         flags = _flags_of(mode)
         if self._intrans:
-            self.transaction.files.append(_PipedLater(self, path, bytes(value), flags))
+            self.transaction.files.append(PipedFile(self, path, octets(value), "xb" if flags else "wb"))
             return
         await self._write_whole(path, value, flags)
 
@@ -142,8 +145,16 @@ class ContentCalls(FsspecPart):
 
     @on_client_loop
     async def _write_whole(self, path: str, value: Any, flags: Mode = 0) -> None:
-        data = memoryview(value).cast("B")
-        await self._with_parents(path, lambda: self._sc.put_file(path, data, mode=OWRITE | flags), make=self.auto_mkdir)
+        data = octets(value)
+        target = entries.written(path, flags)
+
+        async def put() -> int:
+            if len(data) > self._sc.read_bytes_max and not flags:
+                with contextlib.suppress(serr.NotSupported):  # a leased file, a pipe: written where it is
+                    return await self._sc.put_file_atomic(target, data)
+            return await self._sc.put_file(target, data, mode=OWRITE | flags)
+
+        await self._with_parents(path, put, make=self.auto_mkdir)
 
     async def _touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
         """Makes an empty file, or empties one. NotSupported for ``truncate=False`` where there is one: sigmap sets no
@@ -198,22 +209,6 @@ class ContentCalls(FsspecPart):
     @on_client_loop
     async def _copy_file(self, source: Entry, target: str) -> None:
         await self._with_parents(target, lambda: transfer.copy(self._sc, source, target), make=True)
-
-
-class _PipedLater:
-    """What was piped in a transaction: one of fsspec's files, as a transaction has them, until it ends."""
-
-    def __init__(self, fs: ContentCalls, path: str, data: bytes, flags: Mode) -> None:
-        self._fs = fs
-        self._path = path
-        self._data = data
-        self._flags = flags
-
-    def commit(self) -> None:
-        self._fs.put_whole(self._path, self._data, self._flags)
-
-    def discard(self) -> None:
-        """There is nothing to take back."""
 
 
 def _flags_of(mode: str) -> Mode:

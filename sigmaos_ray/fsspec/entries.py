@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import DMDEVICE, DMNAMEDPIPE, DMSOCKET, NAMED, Stat
+from sigmaos_ray.sigmap import DMDEVICE, DMNAMEDPIPE, DMSOCKET, NAMED, OEXCL, Mode, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +33,17 @@ def strip(url: str) -> str:
 def followed(pathname: str) -> str:
     """The pathname of what a link at the end of ``pathname`` leads to, or of the object itself if it is none."""
     return f"{pathname}/"
+
+
+def written(pathname: str, flags: Mode) -> str:
+    """The pathname of what a write makes or replaces: what a link leads to, but for a file that must not exist: a link
+    of that name does."""
+    return pathname if flags & OEXCL else followed(pathname)
+
+
+def parent_of(pathname: str) -> str:
+    """The directory of what is not the root."""
+    return pathname.rpartition("/")[0]
 
 
 def is_top(pathname: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from fsspec.implementations.local import trailing_sep
-from fsspec.spec import has_magic
 
 from sigmaos_ray import serr
 from sigmaos_ray.fsspec import entries
@@ -22,7 +21,8 @@ class MoveCalls(FsspecPart):
     ) -> None:
         """On one server a rename, in one moment, of files and directories alike. Across servers, and in S3, what is
         moved is copied and then removed. Into ``path2`` if that is a directory; directories above it are made."""
-        if maxdepth is not None or not isinstance(path1, str) or not isinstance(path2, str) or has_magic(path1):
+        is_one = isinstance(path1, str) and isinstance(path2, str) and await self._is_name(path1)
+        if maxdepth is not None or not is_one:
             if path1 != path2:
                 await self._copy(path1, path2, recursive=recursive, maxdepth=maxdepth, on_error="raise")
                 await self._rm(path1, recursive=recursive)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from fsspec.asyn import AsyncFileSystem
+from fsspec.spec import has_magic
 from fsspec.utils import stringify_path, tokenize
 
 from sigmaos_ray import loopthread, serr
 from sigmaos_ray.fsspec import entries
+from sigmaos_ray.fsspec.bridge import on_client_loop
 from sigmaos_ray.fsspec.connection import Connection
 from sigmaos_ray.fsspec.dirmaker import DirMaker
 
@@ -42,7 +45,7 @@ class FsspecPart(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no type
         state_dir: str | os.PathLike[str] | None = None,
         realm: str | None = None,
         *,
-        auto_mkdir: bool = False,
+        auto_mkdir: bool = True,
         asynchronous: bool = False,
         loop: Any = None,
         batch_size: int | None = None,
@@ -54,12 +57,31 @@ class FsspecPart(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no type
         unknown = sorted(options.keys() - _FSSPEC_OPTIONS)
         if unknown:
             raise TypeError(f"unknown storage options: {', '.join(unknown)}")
+        self._own_transaction: ContextVar[tuple[bool, Any]] = ContextVar("transaction", default=(False, None))
         # As if asynchronous: else fsspec would start a loop thread of its own beside the client's.
         super().__init__(asynchronous=True, batch_size=batch_size or CALLS_IN_FLIGHT_MAX, **options)
         self.asynchronous = asynchronous
         self.auto_mkdir = auto_mkdir
         self._connection = Connection(state_file, state_dir, realm)
         self._dir_maker = DirMaker()
+
+    # -- the transaction: of this thread, or task, and what it calls; of no other
+
+    @property
+    def _intrans(self) -> bool:
+        return self._own_transaction.get()[0]
+
+    @_intrans.setter
+    def _intrans(self, value: bool) -> None:
+        self._own_transaction.set((value, self._transaction))
+
+    @property
+    def _transaction(self) -> Any:
+        return self._own_transaction.get()[1]
+
+    @_transaction.setter
+    def _transaction(self, value: Any) -> None:
+        self._own_transaction.set((self._intrans, value))
 
     # -- the client
 
@@ -120,6 +142,19 @@ class FsspecPart(AsyncFileSystem):  # type: ignore[misc]  # fsspec ships no type
         return results
 
     # -- pathnames
+
+    async def _is_name(self, path: str) -> bool:
+        """Whether this is a name, not a pattern: nothing in it is special, or something has it, be it a link that
+        leads nowhere."""
+        return not has_magic(path) or await self._has_entry(self._strip_protocol(path))
+
+    @on_client_loop
+    async def _has_entry(self, path: str) -> bool:
+        try:
+            await self._sc.stat(path)
+        except (serr.NotFound, serr.NotDir):
+            return False
+        return True
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:

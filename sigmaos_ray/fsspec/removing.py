@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fsspec.spec import has_magic
-
 from sigmaos_ray import serr
 from sigmaos_ray.fsspec import entries
 from sigmaos_ray.fsspec.bridge import on_client_loop
@@ -50,7 +48,8 @@ class RemoveCalls(FsspecPart):
         patterns = [path] if isinstance(path, str) else list(path)
         names: list[str] = []
         for pattern in patterns:
-            names += await self._glob(pattern) if has_magic(pattern) else [self._strip_protocol(pattern)]
+            is_name = await self._is_name(pattern)
+            names += [self._strip_protocol(pattern)] if is_name else await self._glob(pattern)
         if not names:
             raise serr.NotFound(path if isinstance(path, str) else ", ".join(map(str, patterns)))
         if recursive:

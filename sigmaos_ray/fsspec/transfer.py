@@ -50,6 +50,7 @@ async def upload(sc: AsyncSigmaClnt, local: str, pathname: str, flags: Mode, cal
     file = await asyncio.to_thread(open, local, "rb")
     try:
         callback.set_size(os.fstat(file.fileno()).st_size)
+        pathname = entries.written(pathname, flags)
         # By what there is to read, not by the size that was told: the file may be growing, or be a pipe.
         first = await asyncio.to_thread(file.read, sc.read_bytes_max)
         if len(first) < sc.read_bytes_max:
@@ -68,7 +69,7 @@ async def upload(sc: AsyncSigmaClnt, local: str, pathname: str, flags: Mode, cal
 
 async def copy(sc: AsyncSigmaClnt, source: Entry, target: str) -> None:
     """Makes or replaces ``target``. Inval if both are one file: emptying the one would empty the other."""
-    origin = entries.followed(source["name"])
+    origin, target = entries.followed(source["name"]), entries.followed(target)
     if source["size"] is not None and source["size"] < sc.read_bytes_max:
         await sc.put_file(target, await sc.get_file(origin))
         return

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import io
-import os
+import sys
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+from fsspec.core import OpenFile
 
 from sigmaos_ray import serr
-from sigmaos_ray.fsspec import entries
-from sigmaos_ray.sigmap import DEV_S3, OAPPEND, OEXCL, OWRITE
-from sigmaos_ray.sigmap import path as paths
+from sigmaos_ray.fslib.buffers import octets
+from sigmaos_ray.fsspec import deliveries
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import CodeType, FrameType, TracebackType
 
-    from sigmaos_ray.blocking import Writer
-    from sigmaos_ray.sigmaclnt import SigmaClnt
-    from sigmaos_ray.sigmap import Mode
+_OPEN_FILE_EXIT: Final[CodeType] = OpenFile.__exit__.__code__
+_FRAMES_MAX: Final = 12
+"""Between a writer's ``close`` and an ``OpenFile`` that closes it lie the files around it."""
 
 
-class _WritingFs(Protocol):
+class _WritingFs(deliveries.DeliveringFs, Protocol):
     """What a writer asks of the file system that opened it."""
 
-    @property
-    def clnt(self) -> SigmaClnt: ...
+    def end_of(self, path: str) -> int:
+        """A file's size; 0 if it is not there. NotSupported where nothing can be appended."""
 
-    def open_writer(self, path: str, mode: Mode) -> Writer: ...
-
-    def put_whole(self, path: str, data: bytes | bytearray, flags: Mode) -> None: ...
+    def drop_later(self, delivery: deliveries.Delivery) -> None:
+        """Drops what nobody holds any more, behind the caller, which may be the garbage collector."""
 
     def exists(self, path: str) -> Any: ...
 
@@ -36,37 +36,29 @@ class _WritingFs(Protocol):
 
 
 class SigmaWriter(io.BufferedIOBase):
-    """A file that is written from its beginning (wb, xb) or at its end (ab).
+    """A file that is written from its beginning (wb, xb) or at its end (ab). Published at the close, whole; in a
+    transaction by ``commit``.
 
-    What is small goes in one message at the close, so that readers see the old file or the new one. What is larger is
-    sent while it is written; S3 shows it at the close. ``flush`` is fsspec's: it sends nothing that is smaller than a
-    block. A ``with`` block that raises drops what was written, as in ``SigmaClnt.create_writer``.
-
-    In a transaction nothing shows before ``commit``: a small file waits here, a large one beside its place, or in S3's
-    hands.
+    ``flush`` is fsspec's: it publishes nothing. What is dropped, by a ``with`` block that raises, by ``discard``, or
+    because nobody closed it, leaves what was there before.
     """
 
     def __init__(self, fs: _WritingFs, path: str, mode: str, *, autocommit: bool) -> None:
+        self._is_closed = True  # until it is open: ``__del__`` runs for one that could not be opened, too
+        self._is_settled = False
+        """True once it is published, or dropped."""
         self.fs = fs
         self.path = path
         self.mode = mode
         self.autocommit = autocommit
-        self._buffer = bytearray()
-        self._stream: Writer | None = None
-        self._target = path
-        """What the stream writes."""
-        self._written_bytes = 0
-        self._is_closed = True  # until it is open: ``__del__`` runs for one that could not be opened, too
-        self._is_settled = False
-        """True once it is committed, or dropped."""
-        if mode == "ab" and not autocommit:
-            raise serr.NotSupported(path, "an append cannot be undone: not in a transaction")
-        # An append, and a file that must not exist, are settled with the server now; whole contents can wait for the
-        # close, and are one message then if they are small.
-        if mode != "wb" and autocommit:
-            self._stream = fs.open_writer(path, OWRITE | (OEXCL if mode == "xb" else OAPPEND))
+        self._at = 0
+        if mode == "ab":
+            if not autocommit:
+                raise serr.NotSupported(path, "an append cannot be undone: not in a transaction")
+            self._at = fs.end_of(path)
         elif mode == "xb" and fs.exists(path):
             raise serr.Exists(path)
+        self.delivery: deliveries.Delivery = deliveries.started(fs, path, mode)
         self._is_closed = False
 
     @property
@@ -85,101 +77,62 @@ class SigmaWriter(io.BufferedIOBase):
         return self._is_closed
 
     def tell(self) -> int:
-        """How many bytes were written here."""
-        return self._written_bytes
+        """Where the next byte goes; of an append behind the end that the file had when it was opened."""
+        if self._is_closed:
+            raise ValueError("tell of a closed file")
+        return self._at
 
     def write(self, data: Any) -> int:
         """Takes all of ``data``, anything with a buffer; may raise for an earlier part."""
         if self._is_closed:
             raise ValueError("write to a closed file")
-        view = memoryview(data).cast("B")
-        if self._stream is not None:
-            self._stream.write(view)
-        else:
-            self._buffer += view
-            if len(self._buffer) > self.fs.clnt.asynchronous.read_bytes_max:
-                self._start_stream()
-        self._written_bytes += len(view)
+        view = octets(data)
+        if isinstance(self.delivery, deliveries.Held) and not self.delivery.fits(len(view)):
+            self.delivery = self.delivery.grown()
+        self.delivery.write(view)
+        self._at += len(view)
         return len(view)
 
-    def _start_stream(self) -> None:
-        # In a transaction what is too large to wait in memory is written beside its place, where a rename puts it there
-        # in one moment. S3 has no rename, and needs none: its uploads show when they are finished.
-        if not self.autocommit and not self._shows_at_close():
-            directory, _, name = self.path.rpartition("/")
-            self._target = f"{directory}/{paths.name_beside(name, f'.{os.urandom(8).hex()}')}"
-        mode = OWRITE | (OEXCL if self.mode == "xb" or self._target != self.path else 0)
-        self._stream = self.fs.open_writer(self._target, mode)
-        self._stream.write(self._buffer)
-        self._buffer.clear()
-
-    def _shows_at_close(self) -> bool:
-        """True on S3, where an open writer can still be dropped."""
-        parent = self.path.rpartition("/")[0]
-        try:
-            return self.fs.clnt.stat(entries.followed(parent)).dev == DEV_S3
-        except serr.NotFound:  # a directory that is to be made; on S3 those come by themselves
-            return False
-
     def close(self) -> None:
-        """Makes durable, or in a transaction ready for ``commit``; raises what was met. May be repeated."""
+        """Publishes, or in a transaction makes ready for ``commit``; raises what was met, and then nothing shows. May
+        be repeated."""
         if self._is_closed:
+            return
+        if _block_raised():
+            self.discard()
             return
         self._is_closed = True
         if self.autocommit:
             self._is_settled = True
-            self._finish()
-        elif self._stream is not None and self._target != self.path:
-            self._stream.close()
-
-    def _finish(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
+            self.delivery.publish()
         else:
-            self.fs.put_whole(self.path, self._buffer, OWRITE | (OEXCL if self.mode == "xb" else 0))
+            self.delivery.finish()
 
     def commit(self) -> None:
         """The file takes its place, at the end of a transaction. If that fails, nothing of it stays. A file that was
         dropped stays so."""
         self.close()
-        if self._is_settled:
-            return
-        self._is_settled = True
-        if self._target == self.path:
-            self._finish()
-            return
-        try:
-            self._rename_target()
-        except BaseException:
-            self._remove_target()
-            raise
-
-    def _rename_target(self) -> None:
-        # Not in one moment: a rename replaces what somebody makes in between. There is no call that would not.
-        if self.mode == "xb" and self.fs.exists(self.path):
-            raise serr.Exists(self.path)
-        self.fs.clnt.rename(self._target, self.path)
+        if not self._is_settled:
+            self._is_settled = True
+            self.delivery.publish()
 
     def discard(self) -> None:
-        """Drops what was written; nothing of it shows. Where the file was written in place (no transaction), what was
-        sent already stays, except on S3. May be repeated."""
+        """Drops what was written; nothing of it shows. May be repeated."""
         self._is_closed = True
-        if self._is_settled:
-            return
-        self._is_settled = True
-        self._buffer.clear()
-        if self._stream is not None:
-            self._stream.abort()
-            if self._target != self.path:
-                self._remove_target()
+        if not self._is_settled:
+            self._is_settled = True
+            self.delivery.drop()
 
     abort = discard
 
-    def _remove_target(self) -> None:
-        try:
-            self.fs.clnt.remove(self._target)
-        except serr.SigmaError:  # its server is gone: the error that led here is the one to tell
-            return
+    @property
+    def is_settled(self) -> bool:
+        """True once it is published, or dropped: a transaction has nothing to do with it any more."""
+        return self._is_settled
+
+    def settle(self) -> None:
+        """Somebody else published the contents."""
+        self._is_closed = self._is_settled = True
 
     def __enter__(self) -> Self:
         return self
@@ -194,23 +147,92 @@ class SigmaWriter(io.BufferedIOBase):
 
     def __del__(self) -> None:
         """Does not close: what nobody closed must not show by chance."""
-        if not getattr(self, "_is_closed", True):
+        if not self._is_closed:
+            self._is_closed = self._is_settled = True
+            self.fs.drop_later(self.delivery)
             warnings.warn(f"{self.path} was not closed and is lost", ResourceWarning, source=self, stacklevel=2)
+
+
+class PipedFile:
+    """What was piped in a transaction, until that ends: one of its files."""
+
+    def __init__(self, fs: deliveries.DeliveringFs, path: str, data: memoryview, mode: str) -> None:
+        self.path = path
+        self.delivery: deliveries.Delivery = deliveries.started(fs, path, mode)
+        self.delivery.write(data)
+        self.is_settled = False
+
+    def close(self) -> None:
+        """It is ready as it is."""
+
+    def commit(self) -> None:
+        """The file takes its place."""
+        if not self.is_settled:
+            self.is_settled = True
+            self.delivery.publish()
+
+    def discard(self) -> None:
+        """Drops it."""
+        self.settle()
+        self.delivery.drop()
+
+    def settle(self) -> None:
+        """Somebody else published the contents."""
+        self.is_settled = True
+
+
+def _block_raised() -> bool:
+    """Whether this is the end of a block of ``fsspec.open`` that raised: it closes its files all the same, and tells
+    them nothing."""
+    frame: FrameType | None = sys._getframe()
+    for _ in range(_FRAMES_MAX):
+        if frame is None:
+            return False
+        if frame.f_code is _OPEN_FILE_EXIT:
+            return any(isinstance(argument, BaseException) for argument in frame.f_locals.get("args", ()))
+        frame = frame.f_back
+    return False
+
+
+class _Tap(io.BufferedIOBase):
+    """What a compressor writes to: the file behind it, or once that was dropped nothing, since a compressor ends its
+    stream however it comes to its end."""
+
+    def __init__(self, file: SigmaWriter) -> None:
+        self._file: SigmaWriter | None = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        return len(octets(data)) if self._file is None else self._file.write(data)
+
+    def tell(self) -> int:
+        return 0 if self._file is None else self._file.tell()
+
+    def shut(self) -> None:
+        """From now on nothing gets through."""
+        self._file = None
 
 
 class CompressedWriter(io.BufferedIOBase):
     """A compressor over a ``SigmaWriter``, which it owns: closing it closes both, as Python's own compressors do not. A
     ``with`` block that raises drops both."""
 
-    def __init__(self, file: SigmaWriter, compressor: Any) -> None:
+    def __init__(self, file: SigmaWriter, make_compressor: Any) -> None:
         self._file = file
-        self._compressor = compressor
+        self._tap = _Tap(file)
+        self._compressor = make_compressor(self._tap, mode="w")
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        return int(self._compressor.write(data))
+        return int(self._compressor.write(octets(data)))
+
+    def tell(self) -> int:
+        """How much was given to be compressed."""
+        return int(self._compressor.tell())
 
     @property
     def closed(self) -> bool:
@@ -223,7 +245,9 @@ class CompressedWriter(io.BufferedIOBase):
 
     def discard(self) -> None:
         """Drops what was written."""
+        self._tap.shut()
         self._file.discard()
+        self._compressor.close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -233,14 +257,26 @@ class CompressedWriter(io.BufferedIOBase):
         else:
             self.discard()
 
+    def __del__(self) -> None:
+        """Does not close, as the file beneath does not; that one warns."""
+        self._tap.shut()
+
 
 class SigmaTextWriter(io.TextIOWrapper):
     """Text over one of the writers, which it owns. A ``with`` block that raises drops what was written."""
 
+    def discard(self) -> None:
+        """Drops what was written."""
+        if isinstance(self.buffer, SigmaWriter | CompressedWriter):
+            self.buffer.discard()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and isinstance(self.buffer, SigmaWriter | CompressedWriter):
-            self.buffer.discard()
-        else:
+        if error is None:
             self.close()
+        else:
+            self.discard()
+
+    def __del__(self) -> None:
+        """Does not close, as the file beneath does not; that one warns."""

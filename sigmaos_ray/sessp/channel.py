@@ -71,7 +71,8 @@ _used_in: int | None = None
 
 
 def is_forked() -> bool:
-    """True in a child of a process that used gRPC before the fork. gRPC does not survive that: calls would hang."""
+    """True in a child of a process that used gRPC before the fork. gRPC does not survive that: calls would hang. Plain
+    connections do not care."""
     return _used_in is not None and _used_in != os.getpid()
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.sessp import plain
+from sigmaos_ray.sessp.channel import FORKED, is_forked
 from sigmaos_ray.sessp.link import GRPC, KIND_VARIABLE, PLAIN, LinkLost, forced_kind
 from sigmaos_ray.sessp.plainlink import connect
 from sigmaos_ray.tls.identity import TlsRefused
@@ -46,6 +47,8 @@ async def dial(
         raise LinkLost(f"{KIND_VARIABLE}={PLAIN}, and no plain connection to {address} can be had")
     if kind == PLAIN:
         raise LinkLost("nobody takes a plain connection")
+    if is_forked():
+        raise LinkLost(FORKED, final=True)
     from sigmaos_ray.sessp.grpclink import GrpcLink  # with gRPC, which most clients do without
 
     try:

@@ -97,6 +97,8 @@ class PutTests(Suite):
         assert await tree.sc.get_file(tree / name) == data
         assert (await tree.sc.stat(tree / name)).mode == before
         assert await tree.names() == [name]
+        assert await tree.sc.put_file_atomic(f"{tree / 'fresh'}/", data) == len(data)
+        assert await tree.sc.get_file(tree / "fresh") == data
         await tree.sc.mkdir(tree / "d")
         await all_raise(serr.IsDir, tree.sc.put_file_atomic(tree / "d", data))
 

@@ -144,5 +144,30 @@ def test_a_process_that_was_forked(site: Site, fs: SigmaFileSystem) -> None:
     assert script(site, FORK) == "shared"
 
 
-def test_a_process_that_was_forked_too_late_says_so(site: Site) -> None:
-    assert "spawn" in script(site, f"fs.exists('name/p')\n{FORK}", GRPC_ENABLE_FORK_SUPPORT="0")
+def test_a_process_that_was_forked_after_the_first_use(site: Site, fs: SigmaFileSystem) -> None:
+    fs.pipe_file("name/p", b"shared")
+    assert script(site, f"fs.exists('name/p'); f = fs.open('name/p')\n{FORK}\nprint(f.read())") == "shared\nb'shared'"
+
+
+LOADERS = """
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+names = [f"name/ux/~local/forked/f{number}" for number in range(20)]
+fs.pipe({name: name.encode() for name in names})
+def load(name):
+    with fs.open(name) as file:
+        return file.read().decode()
+with ProcessPoolExecutor(3, get_context("fork")) as pool:
+    print(list(pool.map(load, names)) == names)
+print(fs.cat_file(names[0]).decode() == names[0])
+"""
+
+
+def test_loaders_of_data_that_are_forked_while_it_is_in_use(site: Site) -> None:
+    assert script(site, LOADERS) == "True\nTrue"
+
+
+def test_a_process_that_was_forked_after_grpc_was_used_says_so(site: Site) -> None:
+    """gRPC does not survive a fork."""
+    use = "fs.exists('name/p')\n"
+    assert "spawn" in script(site, use + FORK, SIGMAOS_TRANSPORT="grpc", GRPC_ENABLE_FORK_SUPPORT="0")

@@ -12,6 +12,7 @@ from sigmaos_ray.fsspec import SigmaFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fssite import Site
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def strict(site: Site) -> Iterator[SigmaFileSystem]:
     """A file system that makes no directory of its own accord."""
-    fs = SigmaFileSystem(state_file=str(site.state_file))
+    fs = SigmaFileSystem(state_file=str(site.state_file), auto_mkdir=False)
     yield fs
     fs.close()
 
@@ -196,3 +197,47 @@ def test_moving_across_servers(session_fs: SigmaFileSystem, place: str) -> None:
         assert fs.cat(below, recursive=True) == {f"{below}/dir/sub/f": b"f", f"{below}/g": b"g"}
         assert fs.ls(place) == []
         fs.rm(below, recursive=True)
+
+
+ODD = ("a?", "a*", "[ab]")
+
+
+def test_names_that_look_like_patterns(session_fs: SigmaFileSystem, place: str, tmp_path: Path) -> None:
+    """The file of that name is meant, where there is one, and no other."""
+    fs = session_fs
+    plain = {f"{place}/{name}": name.encode() for name in ("ab", "a", "b")}
+    odd = {f"{place}/{name}": name.encode() for name in ODD}
+    fs.pipe({**plain, **odd})
+    for path, data in odd.items():
+        assert fs.cat(path) == fs.cat_file(path) == data
+        assert fs.cat([path]) == {path: data}
+        assert fs.expand_path(path) == [path]
+        fs.get(path, f"{tmp_path}/got")
+        assert (tmp_path / "got").read_bytes() == data
+        fs.put(f"{tmp_path}/got", f"{place}/put/{data.decode()}")
+        fs.cp(path, f"{place}/copy")
+        assert fs.cat_file(f"{place}/copy") == data
+        fs.mv(path, f"{place}/moved")
+        assert fs.cat_file(f"{place}/moved") == data
+        fs.mv(f"{place}/moved", path)
+    fs.rm(f"{place}/copy")
+    listed = [path for path in fs.ls(place, detail=False) if path in {**plain, **odd}]
+    assert fs.cat(listed) == {**plain, **odd}
+    fs.rm(list(odd))
+    assert sorted(fs.find(f"{place}/put")) == sorted(f"{place}/put/{name}" for name in ODD)
+    fs.rm(f"{place}/put", recursive=True)
+    assert fs.cat(f"{place}/?*") == plain
+    fs.rm(f"{place}/a?")  # a pattern now
+    assert fs.ls(place, detail=False) == [f"{place}/a", f"{place}/b"]
+
+
+def test_directories_that_look_like_patterns(session_fs: SigmaFileSystem, place: str, tmp_path: Path) -> None:
+    fs = session_fs
+    fs.pipe({f"{place}/d[1]/x*": b"1", f"{place}/d1/x": b"other"})
+    fs.get(f"{place}/d[1]", f"{tmp_path}/got", recursive=True)
+    assert (tmp_path / "got" / "x*").read_bytes() == b"1"
+    fs.put(f"{tmp_path}/got/x*", f"{place}/back/")
+    fs.cp(f"{place}/d[1]", f"{place}/copy", recursive=True)
+    fs.mv(f"{place}/d[1]", f"{place}/e", recursive=True)
+    names = fs.find(place)
+    assert names == [f"{place}/{name}" for name in ("back/x*", "copy/x*", "d1/x", "e/x*")]
