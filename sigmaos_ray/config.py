@@ -401,6 +401,14 @@ class Scheduling(msgspec.Struct, frozen=True):
     """How long a tenant's schedd that starts waits for its first worker. A node whose cores are all in use has none."""
     status_kept_max: int = 100_000
     """Statuses of ended procs that a schedd keeps until somebody collects them."""
+    proc_logs_bytes_max: int = 4 << 30
+    """Of logs of ended procs that a node keeps for a realm; the oldest go."""
+    proc_logs_age_s_max: float = 30 * 24 * 3600.0
+    """So old they go in any case."""
+    proc_log_age_s_min: float = 60.0
+    """Not before it is so old, as its proc's end may still be looked into."""
+    proc_logs_poll_s: float = 60.0
+    """How often a node looks at them."""
     worker_ends_kept_max: int = 1024
     """Ended workers of which it is remembered how they ended."""
     cause_timeout_s: float = 1.0

@@ -18,6 +18,7 @@ from kernel.schedd.lease_tasks import RayContext
 from kernel.schedd.memory import MemoryGuard
 from kernel.schedd.metrics import RayMetrics
 from kernel.schedd.node_procs import NodeProcs
+from kernel.schedd.retention import LogRetention
 from kernel.schedd.rpc import Schedd
 from sigmaos_ray import debug
 from sigmaos_ray.machine import OsProcess
@@ -89,6 +90,9 @@ class ScheddServer(FileService):
         guard = MemoryGuard(args.log_dir, self._config.scheduling, self._procs.autopsies.runners.living)
         guard.start()
         resources.push_async_callback(guard.stop)
+        retention = LogRetention(args.log_dir, self._config.scheduling)
+        retention.start()
+        resources.push_async_callback(retention.stop)
         # Early: it gets ready while the rest of the service does, and `settle` has the less to wait for.
         if self._is_tenant:
             self._procs.warm_up(1)

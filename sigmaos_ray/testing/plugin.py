@@ -1,4 +1,4 @@
-"""The pytest plugin: ``--start``, ``--path`` and the fixtures ``tstate_path``, ``tstate_all`` and ``sc`` (G-11).
+"""The pytest plugin: ``--start``, ``--path``, ``--keep``, and fixtures ``tstate_path``, ``tstate_all``, ``sc`` (G-11).
 
 One instance serves a whole session: named alone if no test asks for more. Tests share it, so they use names of their
 own and remove what they made. Loaded in every run of pytest where the package is installed, hence without an import
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sigmaos_ray.perf import Perf
     from sigmaos_ray.testing.tstate import Tstate
 
+_KEPT = pytest.StashKey[list[str]]()
 _PERF: pytest.StashKey[Perf | None] = pytest.StashKey()
 
 
@@ -28,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--start",
         action="store_true",
         help="start an own instance of SigmaOS for this session (default: use the running one)",
+    )
+    group.addoption(
+        "--keep",
+        action="store_true",
+        help="keep the logs of an instance that was started, and say where they are",
     )
     group.addoption(
         "--path",
@@ -50,6 +56,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     perf = session.config.stash.get(_PERF, None)
     if perf is not None:
         perf.done()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Says where logs are that were kept."""
+    for directory in config.stash.get(_KEPT, []):
+        terminalreporter.write_line(f"logs of the instance: {directory}")
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +97,7 @@ def _tstate(pytestconfig: pytest.Config, pathname: str) -> Iterator[Tstate]:
 
     start = pytestconfig.getoption("--start")
     tstate = Tstate.path(pathname, start=start)
+    tstate.keeps_logs = pytestconfig.getoption("--keep")
     try:
         tstate.__enter__()
     except serr.SigmaError as error:
@@ -94,3 +107,5 @@ def _tstate(pytestconfig: pytest.Config, pathname: str) -> Iterator[Tstate]:
         yield tstate
     finally:
         tstate.__exit__()
+        if tstate.keeps_logs and tstate.kept_logs is not None:
+            pytestconfig.stash.setdefault(_KEPT, []).append(str(tstate.kept_logs))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.config import LOOPBACK, ProcEnv
-from sigmaos_ray.instance import STATE_FILE_NAME, Instance, read_instance
+from sigmaos_ray.instance import STATE_FILE_NAME, Instance, logs_dir, read_instance
 from sigmaos_ray.testing.leaks import Processes
 from sigmaos_ray.testing.raynodes import RayNodes
 
@@ -61,6 +61,11 @@ class Tstate:
     """A client of the instance, closed with the Tstate."""
     pathname = "name/"
     """The tree that a test of files works in."""
+    keeps_logs = False
+    """Set it, and what kernel parts and procs of an instance of its own printed is there afterwards, in
+    ``kept_logs``."""
+    kept_logs: Path | None = None
+    """The caller's to remove."""
 
     def __init__(
         self,
@@ -195,7 +200,15 @@ class Tstate:
             self._ray_nodes.close()
             boot.stop_instance(self._temporary)
         finally:
+            if self.keeps_logs:
+                self._keep_logs(self._temporary)
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
         remaining = self._processes.remaining()
         assert not remaining, f"processes outlived their instance: {remaining}"
+
+    def _keep_logs(self, state_dir: Path) -> None:
+        logs = logs_dir(state_dir, "")
+        if logs.is_dir():
+            self.kept_logs = Path(tempfile.mkdtemp(prefix="sigmaos-logs-"))
+            shutil.copytree(logs, self.kept_logs, dirs_exist_ok=True)

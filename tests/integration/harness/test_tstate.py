@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,6 +50,21 @@ def test_a_start_that_fails_leaves_nothing(boot: FakeBoot) -> None:
         pass
     assert boot.log == ["start None", "stop"]
     assert not boot.dirs[0].exists()
+
+
+def test_logs_can_be_kept(boot: FakeBoot) -> None:
+    """Alone of what the instance had; without being asked nobody keeps any."""
+    for keeps_logs in (False, True):
+        ts = Tstate.all()
+        ts.keeps_logs = keeps_logs
+        with ts:
+            (ts.state_dir / "logs/procs").mkdir(parents=True)
+            (ts.state_dir / "logs/procs/p-1.log").write_text("printed\n")
+        assert not boot.dirs[-1].exists()
+        assert (ts.kept_logs is not None) == keeps_logs
+    assert ts.kept_logs is not None
+    assert (ts.kept_logs / "procs/p-1.log").read_text() == "printed\n"
+    shutil.rmtree(ts.kept_logs)
 
 
 def test_the_running_instance_is_left_alone(boot: FakeBoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from fakeclnt import FakeClnt
 
 from sigmaos_ray import serr
+from sigmaos_ray.cli import logplaces
 from sigmaos_ray.cli import logs as logs_verb
 from sigmaos_ray.machine import file_identity
 from sigmaos_ray.sigmap import Qid, Stat
@@ -98,7 +101,7 @@ class Nodes(FakeClnt):
 @pytest.fixture
 def nodes(logs: Path, monkeypatch: pytest.MonkeyPatch) -> Nodes:
     fake = Nodes(logs)
-    monkeypatch.setattr(logs_verb, "client", lambda: fake)
+    monkeypatch.setattr(logplaces, "client", lambda: fake)
     return fake
 
 
@@ -107,7 +110,10 @@ def test_logs_of_other_hosts(sigmaos: Callable[..., Outcome], nodes: Nodes) -> N
     outcome = sigmaos("logs", "far")
     assert (outcome.code, outcome.out) == (0, "far\n")
     assert "sigma-lost" in outcome.err
+    there = "name/schedd/sigma-here/logs"
+    nodes.files |= {f"{there}/boot.log": b"line of boot\n", f"{there}/procs/example-12.log": b"the same\n"}
     assert sigmaos("logs").out.count("========== boot ==========") == 1
+    assert sigmaos("logs", "boot").out == "line of boot\n"
     assert sigmaos("logs", "ux-there").out == "ux there\n"
 
 
@@ -150,6 +156,58 @@ def test_following_a_log_of_another_host(
 
 def test_logs_are_read_in_parts(sigmaos: Callable[..., Outcome], logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A letter may lie on the border of two."""
-    monkeypatch.setattr(logs_verb, "_PART_BYTES", 1)
+    monkeypatch.setattr(logplaces, "PART_BYTES", 1)
     (logs / "boot.log").write_text("äö\n")
     assert sigmaos("logs", "boot").out == "äö\n"
+
+
+def test_logs_are_merged_by_time(sigmaos: Callable[..., Outcome], logs: Path) -> None:
+    """Each line with the name of its log; one without a time comes behind the one before it."""
+    for file in logs.rglob("*.log"):
+        file.unlink()
+    (logs / "boot.log").write_text("10:00:00.5 boot A one\n10:00:02.5 boot A three\nmore of three\n")
+    (logs / "ux.log").write_text("10:00:01.5 ux A two\n10:00:03.5 ux A four")
+    day = time.strftime("%Y-%m-%d")
+    (logs / "procs/example-12.log").write_text(f"== example-12 example os_pid=7 {day}T10:00:02\nprinted\n")
+    os.utime(logs / "boot.log", (0, time.mktime(time.strptime(f"{day} 10:00:03", "%Y-%m-%d %H:%M:%S"))))
+    os.utime(logs / "ux.log", (0, time.mktime(time.strptime(f"{day} 10:00:04", "%Y-%m-%d %H:%M:%S"))))
+    lines = sigmaos("logs", "--merge").out.splitlines()
+    assert [line.rpartition(" ")[2] for line in lines] == [
+        "one",
+        "two",
+        f"{day}T10:00:02",
+        "printed",
+        "three",
+        "three",
+        "four",
+    ]
+    assert [line.partition(": ")[0] for line in lines] == ["boot", "ux", *["example-12"] * 2, "boot", "boot", "ux"]
+    later = sigmaos("logs", "--merge", "--since", f"{day} 10:00:02.2").out.splitlines()
+    assert later == lines[4:]
+
+
+def test_only_what_is_newer(sigmaos: Callable[..., Outcome], logs: Path) -> None:
+    os.utime(logs / "boot.log", (0, time.time() - 7200))
+    assert "boot" not in sigmaos("logs", "--since", "1h").out
+    assert "line of boot" in sigmaos("logs", "--since", "3h").out
+    sigmaos("logs", "--since", "yesterday").failed_with(1, "--since takes 90s")
+
+
+def test_a_letter_that_is_written_in_two_parts(
+    sigmaos: Callable[..., Outcome], logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is one letter, also while the log is followed and lines are merged."""
+    for options in ([], ["--merge"]):
+        (logs / "procs/example-7.log").write_bytes("snow \u2603".encode()[:-1])
+
+        def grow(_pause_s: float, rest: list[bytes] = ["\u2603\n".encode()[-2:], b""]) -> None:  # noqa: B006  # what comes
+            if not rest:
+                rest += ["\u2603\n".encode()[-2:], b""]
+                raise KeyboardInterrupt
+            with (logs / "procs/example-7.log").open("ab") as file:
+                file.write(rest.pop(0))
+
+        monkeypatch.setattr(logs_verb.time, "sleep", grow)
+        outcome = sigmaos("logs", "-f", *options, "example-7")
+        assert outcome.out.endswith("snow \u2603\n")
+        assert "\ufffd" not in outcome.out

@@ -83,3 +83,10 @@ def test_no_instance_runs(session: pytest.Pytester, monkeypatch: pytest.MonkeyPa
     result = run(session)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*no running instance*pytest with --start*"])
+
+
+def test_where_logs_are_kept_is_told(session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeTstate, "kept_logs", "/kept/here", raising=False)
+    session.makepyfile(NEEDS_ALL)
+    assert "/kept/here" not in run(session, "--start").stdout.str()
+    run(session, "--start", "--keep").stdout.fnmatch_lines(["logs of the instance: /kept/here"])
