@@ -265,6 +265,17 @@ class MemFile(_MemNode):
         self.touch()
         return len(data)
 
+    def set_length(self, size: int) -> None:
+        """Cuts the contents, or fills them up with zeros. Inval or Error if there is no room."""
+        more = size - len(self.data)
+        self.fs.check_room(self._name, size, more)
+        self.fs.size_bytes += more
+        if more < 0:
+            del self.data[size:]
+        else:
+            self.data.extend(bytes(more))
+        self.touch()
+
 
 _SLICED_BYTES: Final = 4096
 """To make a view takes longer than to copy fewer bytes once more."""
@@ -287,6 +298,10 @@ class _OpenMemFile(OpenFile):
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         self._node.fs.fences.check(fence)
         return self._node.write(offset, data)
+
+    async def truncate(self, size: int, fence: Fence = NO_FENCE) -> None:
+        self._node.fs.fences.check(fence)
+        self._node.set_length(size)
 
     async def close(self) -> None:
         if not self._is_closed:

@@ -96,6 +96,13 @@ class NamedFile(NamedNode):
         async with self.fs.locks.hold(exclusive=[(self.inode.ino, CONTENTS)]):
             return await self.write_held(data, offset, replace=replace, fence=fence)
 
+    async def truncate(self, size: int, fence: Fence = NO_FENCE) -> None:
+        """Cuts the contents, or fills them up with zeros."""
+        self.fs.check_size(self.inode.name, size)
+        async with self.fs.locks.hold(exclusive=[(self.inode.ino, CONTENTS)]):
+            whole = (await self.read())[:size].ljust(size, b"\0")
+            await self.write_held(whole, 0, replace=True, fence=fence)
+
     async def write_held(self, data: bytes, offset: int, *, replace: bool, fence: Fence, lease: int = NO_LEASE) -> int:
         """``write`` for a caller that holds the lock of the contents; for a new ``lease`` that of the entry too."""
         fs, inode = self.fs, self.inode
@@ -122,6 +129,9 @@ class _OpenNamedFile(OpenFile):
 
     async def write(self, offset: int, data: bytes, fence: Fence = NO_FENCE) -> int:
         return await self._node.write(data, offset, fence=fence)
+
+    async def truncate(self, size: int, fence: Fence = NO_FENCE) -> None:
+        await self._node.truncate(size, fence)
 
 
 class NamedDir(NamedNode, Dir):

@@ -63,7 +63,7 @@ class UxFile(UxNode):
         """What an opening with OTRUNC does next. If it fails the file is closed."""
         if how.mode & OTRUNC:
             try:
-                await file.truncate(how.fence)
+                await file.truncate(0, how.fence)
             except BaseException:  # cancelled as well: nobody else would close it
                 await file.close()
                 raise
@@ -184,14 +184,13 @@ class OpenUxFile(OpenFile):
                 self._is_dirty = True
                 return count
 
-    async def truncate(self, fence: Fence = NO_FENCE) -> None:
-        """Empties the file."""
+    async def truncate(self, size: int, fence: Fence = NO_FENCE) -> None:
         node, shared = self._node, self._node.shared
         with self._held() as handle:
             async with shared.locks.hold(exclusive=[handle.inode]):
                 shared.check(fence)
                 # On the loop, as it is short; under the lock, as a read in a thread may be under way.
-                hostfile.truncate(handle.fd, node.name)
+                hostfile.truncate(handle.fd, size, node.name)
                 node.touch()
                 self._is_dirty = True
 

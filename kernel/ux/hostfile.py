@@ -111,7 +111,9 @@ def sync(fd: int, name: str) -> None:
         os.fsync(fd)
 
 
-def truncate(fd: int, name: str) -> None:
-    """Empties the file."""
+def truncate(fd: int, size: int, name: str) -> None:
+    """Cuts the file to ``size`` bytes, or makes it so long: a hole reads as zeros."""
+    if size > _END_MAX:
+        raise serr.Inval(name, f"no file is so long: {size} bytes")
     with translated(name):
-        os.ftruncate(fd, 0)
+        os.ftruncate(fd, size)

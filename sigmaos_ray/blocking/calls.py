@@ -111,6 +111,15 @@ class FsCalls(Face):
         one."""
         return self.direct(self._clnt.write_fence, fd, data, fence)
 
+    def truncate_fd(self, fd: int, size: int) -> None:
+        """Cuts an open file to ``size`` bytes, or fills it up to them with zeros; the descriptor's offset stays.
+        NotSupported where no length can be set: S3, pipes, devices."""
+        self.run(self._clnt.truncate_fd(fd, size))
+
+    def truncate(self, pn: str, size: int) -> None:
+        """``truncate_fd`` of a file that must exist; a link at its end is not followed without ``/``."""
+        self.run(self._clnt.truncate(pn, size))
+
     def write_read(self, fd: int, frames: Sequence[bytes]) -> list[bytes]:
         """One call on an open device (R-3): hands it the frames, and returns those that it answers with. NotSupported
         by what is no device."""

@@ -145,6 +145,27 @@ class DescriptorCalls(FsPart):
                         break
         return written_bytes
 
+    async def truncate_fd(self, fd: int, size: int) -> None:
+        """Cuts an open file to ``size`` bytes, or fills it up to them with zeros; the descriptor's offset stays.
+        NotSupported where no length can be set: S3, pipes, devices."""
+        entry = self._entry(fd)
+        with about(entry.pathname):
+            await entry.fid.set_length(
+                _checked_size(entry.pathname, size), self.core.fence_of(path.split(entry.pathname), entry.fid.way)
+            )
+
+    async def truncate(self, pn: str, size: int) -> None:
+        """``truncate_fd`` of a file that must exist; a link at its end is not followed without ``/``."""
+        _checked_size(pn, size)
+        with about(pn):
+            fid = await self.core.open_fid(pn, OWRITE)
+            try:
+                await fid.set_length(size, self.core.fence_of(path.split(pn), fid.way))
+            except BaseException:  # cancelled, too: what was opened is given back, and nothing of it kept
+                fid.free(abort=True)
+                raise
+            await fid.clunk()
+
     async def write_read(self, fd: int, frames: Sequence[bytes]) -> list[bytes]:
         """One call on an open device (R-3): hands it the frames, and returns those that it answers with. NotSupported
         by what is no device."""
@@ -158,3 +179,9 @@ class DescriptorCalls(FsPart):
         if offset < 0:
             raise serr.Inval(entry.pathname, f"offset {offset} is negative")
         entry.offset = offset
+
+
+def _checked_size(pn: str, size: int) -> int:
+    if size < 0:
+        raise serr.Inval(pn, f"a length of {size} bytes")
+    return size

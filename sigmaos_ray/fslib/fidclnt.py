@@ -290,6 +290,10 @@ class RemoteFid:
         request = pb.Twstat(fid=self.number, stat=pb.Stat(name=name), fence=wire.fence_to_pb(fence), names=names)
         await self._call(Request(wstat=request))
 
+    async def set_length(self, size: int, fence: Fence = NO_FENCE) -> None:
+        """Cuts the file, which is open for writing, or fills it up with zeros."""
+        await self._call(Request(wstat=pb.Twstat(fid=self.number, length=size, fence=wire.fence_to_pb(fence))))
+
     async def rename_at(
         self, old: str, new_dir: RemoteFid, new: str, fence: Fence = NO_FENCE, old_fence: Fence = NO_FENCE
     ) -> None:

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sigmaos_ray import serr
+from sigmaos_ray.fslib.buffers import octets
 from sigmaos_ray.fsspec import entries
 from sigmaos_ray.fsspec.ranges import Ranges
 from sigmaos_ray.sigmap import ORDWR, OREAD
@@ -83,10 +84,22 @@ class _RawFile(io.RawIOBase):
     def write(self, data: Any) -> int:
         if not self._writes:
             raise io.UnsupportedOperation("the file is open for reading")
-        count = self._clnt.run(self._write(bytes(data)))
+        count = self._clnt.run(self._write(bytes(octets(data))))
         self._at += count
         self._size = max(self._size, self._at)
         return count
+
+    def truncate(self, size: int | None = None) -> int:
+        if not self._writes:
+            raise io.UnsupportedOperation("the file is open for reading")
+        size = self._at if size is None else size
+        self._clnt.run(self._truncate(size))
+        self._size = size
+        return size
+
+    async def _truncate(self, size: int) -> None:
+        await self._ranges.drop()
+        await self._clnt.asynchronous.truncate_fd(self._fd, size)
 
     async def _write(self, data: bytes) -> int:
         sc = self._clnt.asynchronous

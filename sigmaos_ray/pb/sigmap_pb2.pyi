@@ -314,16 +314,18 @@ class Rstat(_message.Message):
     def __init__(self, stat: _Optional[_Union[Stat, _Mapping]] = ...) -> None: ...
 
 class Twstat(_message.Message):
-    __slots__ = ("fid", "stat", "fence", "names")
+    __slots__ = ("fid", "stat", "fence", "names", "length")
     FID_FIELD_NUMBER: _ClassVar[int]
     STAT_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
     NAMES_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
     fid: int
     stat: Stat
     fence: Fence
     names: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, fid: _Optional[int] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., names: _Optional[_Iterable[str]] = ...) -> None: ...
+    length: int
+    def __init__(self, fid: _Optional[int] = ..., stat: _Optional[_Union[Stat, _Mapping]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., names: _Optional[_Iterable[str]] = ..., length: _Optional[int] = ...) -> None: ...
 
 class Rwstat(_message.Message):
     __slots__ = ()

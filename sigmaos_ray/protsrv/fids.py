@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import Dir, Node, OpenFile
+from sigmaos_ray.sigmap import OACCESS_MASK, ORDWR, OWRITE
 
 if TYPE_CHECKING:
     import asyncio
@@ -72,6 +73,15 @@ class Fid:
                 serr.NotFile(self.node.name) if self.node.is_dir else serr.Inval(self.node.name, "the fid is not open")
             )
         return self.file
+
+    def open_to_write(self) -> tuple[OpenFile, Mode]:
+        """What is open on it, and how. NoWrite for a watch, Perm for what is open for reading only."""
+        if self.watch is not None:
+            raise serr.NoWrite(self.node.name, "a watch is read only")
+        file, mode = self.open_file(), self.mode or 0
+        if mode & OACCESS_MASK not in (OWRITE, ORDWR):
+            raise serr.Perm(self.node.name, "open for reading only")
+        return file, mode
 
 
 class FidTable:

@@ -156,6 +156,11 @@ class OpenFile(abc.ABC):
         """Writes all of ``data`` at ``offset`` (``NO_OFFSET``: at the end, atomically); returns its length.
         A write past the end fills the gap with zeros."""
 
+    async def truncate(self, size: int, fence: Fence = NO_FENCE) -> None:
+        """Cuts the file to ``size`` bytes, or fills it up to them with zeros, at one moment. NotSupported by what has
+        no length that can be set."""
+        raise serr.NotSupported(msg="its length cannot be set")
+
     async def writeread(self, frames: Sequence[bytes]) -> Sequence[bytes]:
         """One call on a device: frames in, frames out. Blocks for as long as the call takes. NotSupported by any other
         file."""

@@ -32,7 +32,6 @@ from sigmaos_ray.sigmap import (
     OACCESS_MASK,
     OAPPEND,
     OEXCL,
-    ORDWR,
     OREAD,
     OWRITE,
     Fence,
@@ -493,12 +492,7 @@ class ProtSession:
 
     async def _write(self, t: pb.Twrite, data: bytes) -> Reply:
         fid = self._fids.get(t.fid)
-        if fid.watch is not None:
-            raise serr.NoWrite(fid.node.name, "a watch is read only")
-        file = fid.open_file()
-        mode = fid.mode or 0
-        if mode & OACCESS_MASK not in (OWRITE, ORDWR):
-            raise serr.Perm(fid.node.name, "open for reading only")
+        file, mode = fid.open_to_write()
         # Where the end is, the node says as it writes: an offset worked out here could be old by then.
         offset = NO_OFFSET if mode & OAPPEND else t.offset
         limits.check_io(fid.node.name, offset, len(data), self._config, may_append=True)
@@ -546,18 +540,28 @@ class ProtSession:
         return await walk_to_dir(fid.node, names[:-1], fid.caller), last, how
 
     async def _wstat(self, t: pb.Twstat) -> Reply:
-        """Renames an object within its directory: nothing else of a stat can be set."""
+        """Renames an object within its directory, or sets an open file's length: nothing else of a stat can be set."""
         fid = self._fids.get(t.fid)
+        if t.HasField("length"):
+            return await self._set_length(fid, t)
         names = limits.checked_names(t.names, self._config)
         new_name = t.stat.name
         if not new_name:
-            raise serr.Inval(names[-1] if names else fid.name, "of a stat only the name can be changed")
+            raise serr.Inval(names[-1] if names else fid.name, "of a stat only name and length can be changed")
         limits.check_new_name(new_name)
         directory, name, how = await self._entry_of(fid, names, ChangeHow(_fences(t.fence)))
         target = own_dir(directory, new_name)
         await directory.rename_entry(fid.caller, name, target, new_name, how)
         if not names:
             fid.name = new_name
+        return Reply(wstat=pb.Rwstat())
+
+    async def _set_length(self, fid: Fid, t: pb.Twstat) -> Reply:
+        if t.names or t.stat.name:
+            raise serr.Inval(fid.name, "a length is of an open file, and is changed alone")
+        file, _ = fid.open_to_write()
+        limits.check_io(fid.node.name, t.length, 0, self._config)
+        await file.truncate(t.length, wire.fence_from_pb(t.fence))
         return Reply(wstat=pb.Rwstat())
 
     async def _renameat(self, t: pb.Trenameat) -> Reply:

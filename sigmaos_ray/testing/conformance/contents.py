@@ -6,7 +6,7 @@ import pytest
 
 from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
-from sigmaos_ray.sigmap import OAPPEND, ORDWR, OWRITE
+from sigmaos_ray.sigmap import OAPPEND, ORDWR, OREAD, OWRITE, Fence
 from sigmaos_ray.testing.conformance.base import Suite, Tree
 from sigmaos_ray.testing.conformance.refusals import needs
 
@@ -81,6 +81,62 @@ class ContentsTests(Suite):
         await tree.sc.close_fd(fd)
         data[size // 2 : size // 2 + 4] = b"here"
         assert await tree.sc.get_file(tree / "f") == data
+
+    @needs("writes_in_place")
+    async def test_the_length_of_a_file_can_be_set(self, tree: Tree) -> None:
+        """P-16: it is cut, or filled up with zeros; a descriptor's offset stays, and the version moves."""
+        await tree.sc.put_file(tree / "f", b"0123456789")
+        before = (await tree.sc.stat(tree / "f")).qid
+        await tree.sc.truncate(tree / "f", 4)
+        after = (await tree.sc.stat(tree / "f")).qid
+        assert await tree.sc.get_file(tree / "f") == b"0123"
+        assert (after.path, after.version > before.version) == (before.path, True)
+        await tree.sc.truncate(tree / "f", 6)
+        assert await tree.sc.get_file(tree / "f") == b"0123\0\0"
+        fd = await tree.sc.open(tree / "f", OWRITE)
+        await tree.sc.write(fd, b"abc")
+        await tree.sc.truncate_fd(fd, 0)
+        await tree.sc.write(fd, b"d")
+        await tree.sc.close_fd(fd)
+        assert await tree.sc.get_file(tree / "f") == b"\0\0\0d"
+        assert (await tree.sc.stat(tree / "f")).length == 4
+
+    async def test_lengths_that_cannot_be(self, tree: Tree) -> None:
+        """P-16: nothing is changed then."""
+        await tree.sc.put_file(tree / "f", b"data")
+        await tree.sc.mkdir(tree / "d")
+        with pytest.raises(serr.Inval):
+            await tree.sc.truncate(tree / "f", -1)
+        with pytest.raises(serr.NotFound):
+            await tree.sc.truncate(tree / "none", 1)
+        with pytest.raises(serr.IsDir):
+            await tree.sc.truncate(tree / "d", 1)
+        if not tree.can.writes_in_place:
+            with pytest.raises(serr.NotSupported):
+                await tree.sc.truncate(tree / "f", 2)
+        for size in ((1 << 63) - 1, *([tree.can.file_bytes_max + 1] if tree.can.file_bytes_max else [])):
+            with pytest.raises(serr.SigmaError):
+                await tree.sc.truncate(tree / "f", size)
+        fd = await tree.sc.open(tree / "f", OREAD)
+        with pytest.raises(serr.Perm):
+            await tree.sc.truncate_fd(fd, 0)
+        await tree.sc.close_fd(fd)
+        assert await tree.sc.get_file(tree / "f") == b"data"
+        if tree.can.pipes:
+            await tree.sc.new_pipe(tree / "p")
+            assert await tree.names() == ["d", "f", "p"]
+
+    @needs("fences", "writes_in_place")
+    async def test_a_length_is_set_under_the_fence(self, tree: Tree) -> None:
+        """P-16, L-21."""
+        old, new = await tree.client(), await tree.client()
+        await old.fence_dir(tree.root, Fence(f"{tree.root}/leader", 1))
+        await tree.sc.put_file(tree / "f", b"data")
+        await new.fence_dir(tree.root, Fence(f"{tree.root}/leader", 2))
+        await new.mkdir(tree / "new-leader")
+        with pytest.raises(serr.Stale):
+            await old.truncate(tree / "f", 1)
+        assert await tree.sc.get_file(tree / "f") == b"data"
 
     @pytest.mark.parametrize("size_bytes", [0, 1, *(PAYLOAD + more for more in (-1, 0, 1)), MIB, MIB + 1, 3 * MIB + 5])
     async def test_files_of_any_size(self, tree: Tree, size_bytes: int) -> None:

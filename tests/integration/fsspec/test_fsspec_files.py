@@ -247,6 +247,12 @@ def test_appending_and_writing_in_place(session_fs: SigmaFileSystem, place: str)
         file.write(b"O")
         assert file.seek(0, 2) == 14
     assert fs.cat_file(path) == b"One\nTWO\nthree\n"
+    with fs.open(path, "r+b") as file:
+        file.seek(4)
+        assert file.truncate() == 4
+        assert file.truncate(6) == 6
+        assert file.seek(0, 2) == 6
+    assert fs.cat_file(path) == b"One\n\0\0"
     with pytest.raises(FileNotFoundError):
         fs.open(f"{place}/none", "r+b")
 

@@ -96,6 +96,17 @@ def test_h5py(place: str) -> None:
         np.testing.assert_array_equal(h5["numbers"][50:120, ::7], NUMBERS[50:120, ::7])
 
 
+@pytest.mark.parametrize("server", ["ux"])
+def test_h5py_in_place(place: str, running: SigmaFileSystem) -> None:
+    url = f"sigma://{place}/new/numbers.h5"
+    running.touch(url)
+    for mode in ("w", "a"):
+        with fsspec.open(url, "r+b") as file, h5py.File(file, mode) as h5:
+            h5[f"numbers-{mode}"] = NUMBERS
+    with fsspec.open(url) as file, h5py.File(file) as h5:
+        np.testing.assert_array_equal(h5["numbers-a"][:], h5["numbers-w"][:])
+
+
 def test_zip(place: str) -> None:
     url = f"sigma://{place}/new/words.zip"
     with fsspec.open(url, "wb") as file, zipfile.ZipFile(file, "w") as archive:
