@@ -32,6 +32,7 @@ PACKAGES: Final = {
     "pymysql": _Package("PyMySQL", "mariadb"),
     "numpy": _Package("numpy", "mr"),
     "pyarrow": _Package("pyarrow", "mr"),
+    "zstandard": _Package("zstandard", "mr"),
     "fsspec": _Package("fsspec", "fsspec"),
     "memray": _Package("memray", "perf"),
     "pymemcache": _Package("pymemcache", "memcached"),

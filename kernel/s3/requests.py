@@ -10,7 +10,7 @@ import msgspec
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from kernel.s3.errors import INVALID_RANGE, MISSING, PRECONDITION_FAILED, code_of
-from kernel.s3.state import DirPage, KeyPage, ObjectInfo, names_of_prefixes, within
+from kernel.s3.state import DirPage, KeyPage, ObjectInfo, fits_xml, names_of_prefixes, within
 from sigmaos_ray import serr
 
 if TYPE_CHECKING:
@@ -309,5 +309,11 @@ def delete(client: S3Client, bucket: str, key: str) -> None:
 
 def delete_many(client: S3Client, bucket: str, keys: Sequence[str]) -> list[tuple[str, str]]:
     """At most 1000 keys; returns those that were refused, each with S3's code."""
-    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
+    # One by one, by their URLs, what the XML of a request for many cannot carry: it would be refused as a whole.
+    for key in keys:
+        if not fits_xml(key):
+            delete(client, bucket, key)
+    if not (carried := [key for key in keys if fits_xml(key)]):
+        return []
+    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in carried], "Quiet": True})
     return [(error.get("Key", ""), error.get("Code", "")) for error in answer.get("Errors", [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,9 @@ KEY_BYTES_MAX: Final = 1024
 """S3's own limit."""
 
 _NO_TEXT: Final = "\ufffd"
+
+_NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0, in which S3 is asked and answers, has no way to write."""
 
 VERSIONS_KEPT_MAX: Final = 65_536
 """Versions remembered of objects and directories."""
@@ -84,6 +88,11 @@ def is_reachable(key: str, prefix: str) -> bool:
     return all(is_shown(name) for name in way) and (last in (MARKER, "") or is_shown(last))
 
 
+def fits_xml(key: str) -> bool:
+    """False for a key that no XML can carry: other programs may have made it, by its URL."""
+    return _NO_XML.search(key) is None
+
+
 def may_exist(key: str) -> bool:
     """False for a key that S3 cannot have: it is not asked for."""
     return len(key.encode()) <= KEY_BYTES_MAX
@@ -108,6 +117,8 @@ def check_new_key(name: str, key: str, extra_bytes: int = 0) -> None:
         raise serr.Inval(name, "the mark of a directory")
     if not is_shown(name):
         raise serr.Inval(name, path.why_bad_name(name) or "a name that S3's directories do not show")
+    if not fits_xml(key):
+        raise serr.Inval(name, "S3's XML has no way to write a control character of it")
     size = len(key.encode()) + extra_bytes
     if size > KEY_BYTES_MAX:
         raise serr.Inval(name, f"a key has at most {KEY_BYTES_MAX} bytes, this one {size}")

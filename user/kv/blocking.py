@@ -14,8 +14,8 @@ from google.protobuf.message import Message
 from sigmaos_ray import debug, serr
 from sigmaos_ray.rpcclnt import BlockingCalls, call_each
 from user.kv import kv_pb2 as pb
-from user.kv.clnt import AsyncKvClerk, check_outcomes, write_of
-from user.kv.keys import shard_of
+from user.kv.clnt import AsyncKvClerk, K, by_given, check_outcomes, write_of
+from user.kv.keys import Key, shard_of, text_of
 from user.kv.tuning import CLERK
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ class KvClerk:
         self._calls: dict[str, BlockingCalls] = {}
         """By group: to those of the clerk's servers that are open."""
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: Key) -> bytes:
         """See ``AsyncKvClerk.get``."""
+        key = text_of(key)
         reply = self._ask(self._clerk.route[shard_of(key)], "KvSrv.Get", pb.GetRequest(keys=(key,)), pb.GetReply)
         if reply is not None:
             outcome = reply.outcomes[0]
@@ -52,11 +53,15 @@ class KvClerk:
         # All else is the long way's: to read once more does no harm.
         return self._sc.run(self._clerk.get(key))
 
-    def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
+    def get_many(self, keys: Iterable[K]) -> dict[K, bytes]:
         """See ``AsyncKvClerk.get_many``."""
-        wanted = list(keys)
+        given = list(keys)
+        wanted = [text_of(key) for key in given]
         if len(wanted) > CLERK.keys_at_once_max:
-            return self._sc.run(self._clerk.get_many(wanted))
+            return by_given(given, wanted, self._sc.run(self._clerk.get_many(wanted)))
+        return by_given(given, wanted, self._get_few(wanted))
+
+    def _get_few(self, wanted: list[str]) -> dict[str, bytes]:
         by_group: dict[str, list[str]] = {}
         route = self._clerk.route
         for key in wanted:
@@ -80,19 +85,19 @@ class KvClerk:
             values |= self._sc.run(self._clerk.get_many(unanswered))
         return values
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: Key, value: bytes) -> None:
         """See ``AsyncKvClerk.put``."""
         self._write(write_of(pb.PUT, key, value))
 
-    def append(self, key: str, value: bytes) -> None:
+    def append(self, key: Key, value: bytes) -> None:
         """See ``AsyncKvClerk.append``."""
         self._write(write_of(pb.APPEND, key, value))
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: Key) -> bool:
         """See ``AsyncKvClerk.delete``."""
         return self._write(write_of(pb.DELETE, key)) == pb.DONE
 
-    def compare_and_set(self, key: str, expected: bytes | None, value: bytes) -> bool:
+    def compare_and_set(self, key: Key, expected: bytes | None, value: bytes) -> bool:
         """See ``AsyncKvClerk.compare_and_set``."""
         return self._write(write_of(pb.CAS, key, value, expected)) == pb.DONE
 
@@ -110,7 +115,7 @@ class KvClerk:
         finally:
             clerk.book.end(writes)
 
-    def put_many(self, values: Mapping[str, bytes]) -> None:
+    def put_many(self, values: Mapping[K, bytes]) -> None:
         """See ``AsyncKvClerk.put_many``."""
         self._sc.run(self._clerk.put_many(values))
 

@@ -12,13 +12,13 @@ import contextlib
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
-from user.kv.keys import KEY_BYTES_MAX, SHARDS_COUNT, VALUE_BYTES_MAX, shard_of
+from user.kv.keys import SHARDS_COUNT, VALUE_BYTES_MAX, Key, shard_of, text_of
 from user.kv.paths import KvPaths
 from user.kv.tuning import CLERK
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     Ask = Callable[[AsyncRPCClnt, Sequence[int]], Awaitable[bytes]]
     """Asks a server for some of the things that are wanted, by index; returns the outcome of each of them."""
+
+K = TypeVar("K", str, bytes, str | bytes)
+"""Keys in the form that a caller has them in."""
 
 _AGAIN: Final = frozenset({pb.MOVING, pb.ELSEWHERE, pb.LATER})
 """Outcomes after which the same is to be asked again, there or elsewhere."""
@@ -57,37 +60,40 @@ class AsyncKvClerk:
 
     # -- one key
 
-    async def get(self, key: str) -> bytes:
+    async def get(self, key: Key) -> bytes:
         """The value. NotFound, of ``key <key>``, for a key that is not there."""
-        values = await self.get_many((key,))
-        if key not in values:
-            raise serr.NotFound(f"key {key}")
-        return values[key]
+        text = text_of(key)
+        values = await self.get_many((text,))
+        if text not in values:
+            raise serr.NotFound(f"key {text}")
+        return values[text]
 
-    async def put(self, key: str, value: bytes) -> None:
+    async def put(self, key: Key, value: bytes) -> None:
         """Replaces what is there. Inval for a key or a value that is too long."""
         await self._write(pb.PUT, key, value)
 
-    async def append(self, key: str, value: bytes) -> None:
+    async def append(self, key: Key, value: bytes) -> None:
         """Puts ``value`` behind what is there; nothing counts as empty. Inval if it then is too long."""
         await self._write(pb.APPEND, key, value)
 
-    async def delete(self, key: str) -> bool:
+    async def delete(self, key: Key) -> bool:
         """Removes a key; whether it was there."""
         return await self._write(pb.DELETE, key, b"") == pb.DONE
 
-    async def compare_and_set(self, key: str, expected: bytes | None, value: bytes) -> bool:
+    async def compare_and_set(self, key: Key, expected: bytes | None, value: bytes) -> bool:
         """Puts ``value`` if the key has the value ``expected`` (None: if it is not there); whether it did."""
         return await self._write(pb.CAS, key, value, expected) == pb.DONE
 
-    async def _write(self, kind: pb.Kind, key: str, value: bytes, expected: bytes | None = None) -> int:
+    async def _write(self, kind: pb.Kind, key: Key, value: bytes, expected: bytes | None = None) -> int:
         return (await self._write_all([write_of(kind, key, value, expected)]))[0]
 
     # -- several keys
 
-    async def get_many(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The values of those that are there: a call to each server, or more if the values are large."""
-        wanted = list(keys)
+    async def get_many(self, keys: Iterable[K]) -> dict[K, bytes]:
+        """The values of those that are there, by the keys as they were given: a call to each server, or more if the
+        values are large."""
+        given = list(keys)
+        wanted = [text_of(key) for key in given]
         values: dict[str, bytes] = {}
 
         async def ask(server: AsyncRPCClnt, indices: Sequence[int]) -> bytes:
@@ -103,9 +109,9 @@ class AsyncKvClerk:
             return outcomes
 
         await self._ask_until_settled(wanted, ask)
-        return values
+        return by_given(given, wanted, values)
 
-    async def put_many(self, values: Mapping[str, bytes]) -> None:
+    async def put_many(self, values: Mapping[K, bytes]) -> None:
         """Puts them all, in a call or more to each server. If it raises, some may have been put."""
         await self._write_all([write_of(pb.PUT, key, value) for key, value in values.items()])
 
@@ -316,9 +322,14 @@ class WriteBook:
                 del self._open[write.seqno]
 
 
-def write_of(kind: pb.Kind, key: str, value: bytes = b"", expected: bytes | None = None) -> pb.Write:
-    """A write that has no number yet. Inval for a key that is no Unicode text."""
-    return pb.Write(kind=kind, key=serr.check_utf8("key", key), value=value, expected=expected)
+def by_given(given: Sequence[K], wanted: Sequence[str], values: Mapping[str, bytes]) -> dict[K, bytes]:
+    """Values by the keys as the caller has them."""
+    return {key: values[text] for key, text in zip(given, wanted, strict=True) if text in values}
+
+
+def write_of(kind: pb.Kind, key: Key, value: bytes = b"", expected: bytes | None = None) -> pb.Write:
+    """A write that has no number yet. Inval for what cannot be a key."""
+    return pb.Write(kind=kind, key=text_of(key), value=value, expected=expected)
 
 
 def check_outcomes(writes: Sequence[pb.Write], outcomes: Sequence[int]) -> None:
@@ -331,7 +342,6 @@ def check_outcomes(writes: Sequence[pb.Write], outcomes: Sequence[int]) -> None:
 
 
 def _check(write: pb.Write) -> None:
-    if not write.key or len(write.key.encode()) > KEY_BYTES_MAX:
-        raise serr.Inval(f"key {write.key[:80]}", f"a key has between 1 and {KEY_BYTES_MAX} bytes")
+    text_of(write.key)
     if len(write.value) > VALUE_BYTES_MAX:
         raise serr.Inval(f"key {write.key}", f"{len(write.value)} bytes: a value has at most {VALUE_BYTES_MAX}")

@@ -189,8 +189,10 @@ def _text(file: Path) -> str:
 
 
 def lines_of(block: bytes) -> Iterable[bytes]:
-    """The lines of a block, without their ends."""
+    """The lines of a block, without their ends: ``\\n``, or ``\\r\\n``."""
     lines = block.split(b"\n")
+    if b"\r" in block:
+        lines = [line.removesuffix(b"\r") for line in lines]
     if not lines[-1]:
         # Behind the last separator there is no line; without one at the end the last line counts all the same.
         lines.pop()

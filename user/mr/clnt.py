@@ -25,7 +25,7 @@ from user.mr.paths import COORDINATOR, ROOT, MrPaths, anywhere, is_objects, outp
 from user.mr.publishing import clean_up
 from user.mr.results import JobResult, Progress, decode_progress, decode_result
 from user.mr.servers import end_coordinators, end_servers
-from user.mr.splits import InputFile, bins_of
+from user.mr.splits import InputFile, bins_of, is_input
 from user.mr.tuning import CLNT
 
 if TYPE_CHECKING:
@@ -235,8 +235,8 @@ async def _placed(sc: AsyncSigmaClnt, job: Job) -> Job:
 
 
 async def find_input(sc: AsyncSigmaClnt, pn: str) -> list[InputFile]:
-    """The files of a directory and of those below it, in order of name; or the one file. NotFound if it is not there,
-    Inval if there is no file."""
+    """The files of a directory and of those below it, in order of name, but for what is hidden or under way
+    (``is_input``); or the one file. NotFound if it is not there, Inval if there is no file."""
     pn = pn.rstrip("/")
     stat = await sc.stat(f"{pn}/")
     if not stat.is_dir:
@@ -246,6 +246,8 @@ async def find_input(sc: AsyncSigmaClnt, pn: str) -> list[InputFile]:
     while waiting:
         below = waiting.pop()
         for entry in sorted(await sc.get_dir(f"{pn}{below}"), key=lambda entry: entry.name):
+            if not is_input(entry.name):
+                continue
             if entry.is_dir:
                 waiting.append(f"{below}/{entry.name}")
             else:

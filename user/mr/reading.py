@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from sigmaos_ray import serr
+from user.mr.compressed import Decompressor, suffix_of
+from user.mr.splits import Split
 from user.mr.tuning import TASK
 
 if TYPE_CHECKING:
@@ -12,7 +15,6 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.fslib import AsyncFsLib
     from user.mr.cutting import Cut
-    from user.mr.splits import Split
 
 
 class Blocks:
@@ -93,7 +95,11 @@ class Blocks:
 
 async def blocks(sc: AsyncFsLib, split: Split, pathname: str, cut: Cut, record_bytes_max: int) -> AsyncIterator[bytes]:
     """The split's records, in blocks of about 1 MiB, read ahead. Raises what reading raises; Inval for a record that
-    is too long."""
+    is too long, and for a file that is not compressed as its name says."""
+    if suffix_of(split.file):
+        async for block in _compressed_blocks(sc, split, pathname, cut, record_bytes_max):
+            yield block
+        return
     cutter = Blocks(split, cut, record_bytes_max)
     at = cutter.begin
     more = split.offset + split.length - at + TASK.tail_bytes
@@ -108,3 +114,19 @@ async def blocks(sc: AsyncFsLib, split: Split, pathname: str, cut: Cut, record_b
         if not cutter.done and read < more and (block := cutter.end()):
             yield block
         at, more = at + read, min(2 * TASK.tail_bytes + read, TASK.tail_bytes_max)
+
+
+async def _compressed_blocks(
+    sc: AsyncFsLib, split: Split, pathname: str, cut: Cut, record_bytes_max: int
+) -> AsyncIterator[bytes]:
+    """The records of a whole file; where they begin and end is about its contents, whose size nobody knows before."""
+    cutter = Blocks(Split(split.file, 0, sys.maxsize), cut, record_bytes_max)
+    decompressor = Decompressor(split.file)
+    async with sc.open_reader(pathname) as reader:
+        while part := await reader.read_part():
+            for contents in decompressor.feed(part):
+                if block := cutter.add(contents):
+                    yield block
+    decompressor.end()
+    if block := cutter.end():
+        yield block

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from user.mr.compressed import suffix_of
 from user.mr.tuning import TASK
 
 if TYPE_CHECKING:
@@ -27,8 +28,17 @@ class InputFile(NamedTuple):
     length: int
 
 
+def is_input(name: str) -> bool:
+    """Whether a file or directory in a directory of input is read: not what is hidden, or written by the way, as
+    Hadoop's readers have it (``_SUCCESS``, ``.crc``, copies that are under way)."""
+    return not name.startswith(("_", ".")) and not name.endswith("._COPYING_")
+
+
 def splits_of(file: InputFile, split_bytes: int = TASK.split_bytes) -> list[Split]:
-    """The file in parts of ``split_bytes``, the last one shorter. None for an empty file."""
+    """The file in parts of ``split_bytes``, the last one shorter. None for an empty file; one that is compressed is one
+    part."""
+    if suffix_of(file.pathname) and file.length:
+        return [Split(file.pathname, 0, file.length)]
     return [
         Split(file.pathname, offset, min(split_bytes, file.length - offset))
         for offset in range(0, file.length, split_bytes)
@@ -37,7 +47,8 @@ def splits_of(file: InputFile, split_bytes: int = TASK.split_bytes) -> list[Spli
 
 def bins_of(files: Iterable[InputFile], bin_bytes: int) -> list[list[Split]]:
     """All files in bins, one for each map task: a bin is full when one more split could make it larger than
-    ``bin_bytes``. Splits that follow each other in one file are put together again: they are read in one go."""
+    ``bin_bytes``, of which only a compressed file can have more. Splits that follow each other in one file are put
+    together again: they are read in one go."""
     bins: list[list[Split]] = []
     size = 0
     for file in files:

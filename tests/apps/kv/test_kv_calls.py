@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,7 @@ from user.kv.shards import Shards
 from user.kv.state import EMPTY, ShardTable
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from sigmaos_ray.sigmap import Endpoint
 
@@ -164,3 +165,34 @@ def test_a_server_that_went_is_looked_for(store: Store, clerk: KvClerk) -> None:
     for number, key in enumerate(VALUES):
         clerk.append(key, b"!")
         assert clerk.get(key) == b"%d!" % number
+
+
+def test_keys_are_text_or_bytes_alike(clerk: KvClerk) -> None:
+    """In all calls; what cannot be a key is Inval, and nothing is changed."""
+    clerk.put(b"n\xc3\xa9", b"1")
+    clerk.append("né", b"2")
+    assert clerk.get("né") == clerk.get(b"n\xc3\xa9") == b"12"
+    assert clerk.compare_and_set(b"n\xc3\xa9", b"12", b"3")
+    clerk.put_many({b"a": b"4", "b": b"5"})
+    expected = {b"n\xc3\xa9": b"3", "né": b"3", b"a": b"4", "b": b"5"}
+    assert clerk.get_many([*expected, "none"]) == expected
+    many = [f"many {number}".encode() for number in range(3000)]
+    clerk.put_many(dict.fromkeys(many, b"x"))
+    assert clerk.get_many(many) == dict.fromkeys(many, b"x")
+    assert clerk.delete(b"n\xc3\xa9")
+    assert not clerk.delete("né")
+    bad: list[Any] = [b"\xff", "", 7, None, "\ud800", "k" * 5000]
+    for key in bad:
+        calls: list[Callable[[], object]] = [
+            partial(clerk.get, key),
+            partial(clerk.get_many, ["a", key]),
+            partial(clerk.put, key, b"x"),
+            partial(clerk.append, key, b"x"),
+            partial(clerk.delete, key),
+            partial(clerk.compare_and_set, key, None, b"x"),
+            partial(clerk.put_many, {"a": b"changed", key: b"x"}),
+        ]
+        for call in calls:
+            with pytest.raises(serr.Inval):
+                call()
+    assert clerk.get("a") == b"4"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import secrets
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import zstandard
 from mrlab import Gate, Texts, counts, gated, raw_output, until, until_progress
 
 from sigmaos_ray import serr
@@ -209,3 +211,22 @@ def test_the_command(sc: SigmaClnt, tstate_all: Tstate, texts: Texts, tmp_path: 
     assert f"{name} (there is a job of that name)" in again.stderr
     assert call("stop", "no-such-job").returncode == 1
     assert msgspec.json.decode(sc.get_file(f"name/mr/{name}/result"))["ok"]
+
+
+def test_a_directory_as_other_systems_leave_it(sc: SigmaClnt) -> None:
+    """Marks, hidden files and copies under way are no input; what is compressed is; lines end in either way."""
+    root = f"name/ux/~local/mr-{secrets.token_hex(4)}"
+    text = b"".join(b"line %d\r\n" % (number % 7) for number in range(20_000))
+    others = {"_SUCCESS": b"no", ".part.crc": b"no", "_temporary/0/part": b"no", "part._COPYING_": b"no"}
+    files = {"a.txt": text, "b.gz": gzip.compress(text), "deep/c.zst": zstandard.compress(text), **others}
+    for name, data in files.items():
+        sc.makedirs(f"{root}/in/{name}".rpartition("/")[0])
+        sc.put_file(f"{root}/in/{name}", data)
+    app = App(map=lambda _name, lines, emit: [emit(line, 1) for line in lines], reduce=lambda _key, values: sum(values))
+    job = Job(input=f"{root}/in", output=f"{root}/out", binsz=50_000, coordinators=1)
+    result = run(sc, job, app)
+    expected = {line: 3 * count for line, count in Counter(text.replace(b"\r", b"").splitlines()).items()}
+    assert counts(sc, result) == expected
+    again = run(sc, Job(input=f"{root}/out/{result.job}", output=f"{root}/out", coordinators=1))
+    assert again.ok
+    sc.rmdir(root)

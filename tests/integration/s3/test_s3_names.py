@@ -265,3 +265,20 @@ async def test_objects_of_others_are_seen(tree: S3Tree) -> None:
     assert await read_all(node) == b"other"
     await put(tree.top, "file", b"other")
     assert (await node.stat(ME)).qid.version > after.qid.version
+
+
+async def test_names_that_xml_cannot_carry(tree: S3Tree) -> None:
+    """They are not made; what others made is shown, and removed one by one beside all else."""
+    for name in ("a\x01b", "\x1b[31m", "\x0b"):
+        with pytest.raises(serr.Inval):
+            await put(tree.top, name, b"x")
+        with pytest.raises(serr.Inval):
+            await tree.top.create(ME, name, OpenHow(OWRITE, DMDIR | 0o777))
+    tree.upload("dir/plain", "dir/a\x01b", "dir/\x1b/deep", "stays")
+    directory = await tree.top.lookup(ME, "dir")
+    assert isinstance(directory, S3Dir)
+    assert "a\x01b" in [stat.name for stat in await directory.entries(ME, "", 10)]
+    requests = requests_of(tree)
+    await directory.remove_all(ME)
+    assert requests.count("DeleteObjects") >= 1
+    assert [stat.name for stat in await tree.top.entries(ME, "", 10)] == ["stays"]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sigmaos_ray import serr
+from user.mr.app import lines_of
+from user.mr.compressed import Decompressor
 from user.mr.cutting import CUTS
 from user.mr.reading import Blocks
-from user.mr.splits import InputFile, Split, bins_of
+from user.mr.splits import InputFile, Split, bins_of, is_input
 from user.mr.tuning import TASK
 from user.mr.words import words
 
@@ -89,3 +96,46 @@ def test_bins_hold_all_input_once_and_no_more_than_they_may(lengths: list[int], 
 
 def _bytes_of(split: Split) -> range:
     return range(split.offset, split.offset + split.length)
+
+
+COMPRESSORS = {".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+def decompressed(name: str, data: bytes, part_bytes: int) -> bytes:
+    decompressor = Decompressor(name)
+    parts = [part for at in range(0, len(data), part_bytes) for part in decompressor.feed(data[at : at + part_bytes])]
+    decompressor.end()
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+@given(data=TEXT, more=TEXT, part_bytes=st.integers(1, 20))
+def test_compressed_files_are_their_contents(suffix: str, data: bytes, more: bytes, part_bytes: int) -> None:
+    """Also several streams in one file."""
+    compress = COMPRESSORS[suffix]
+    assert decompressed(f"name/in/f{suffix}", compress(data), part_bytes) == data
+    assert decompressed(f"F{suffix.upper()}", compress(data) + compress(more) + bytes(9), part_bytes) == data + more
+
+
+@pytest.mark.parametrize("suffix", COMPRESSORS)
+def test_what_is_not_compressed_as_its_name_says(suffix: str) -> None:
+    with pytest.raises(serr.Inval, match="as its name says"):
+        decompressed(f"f{suffix}", b"plain text, long enough for a header", 100)
+    with pytest.raises(serr.Inval, match="too early"):
+        decompressed(f"f{suffix}", COMPRESSORS[suffix](b"text" * 100)[:-5], 100)
+
+
+def test_a_compressed_file_is_one_split() -> None:
+    assert bins_of([InputFile("a.gz", 30), InputFile("b", 10), InputFile("c.gz", 0)], 12) == [
+        [Split("a.gz", 0, 30)],
+        [Split("b", 0, 10)],
+    ]
+
+
+def test_what_directories_of_input_have_beside_input() -> None:
+    names = ["_SUCCESS", ".part-0.crc", "_temporary", ".hidden", "part-0._COPYING_", "part-0", "a.gz", "a_b"]
+    assert [name for name in names if is_input(name)] == ["part-0", "a.gz", "a_b"]
+
+
+def test_lines_end_as_on_any_system() -> None:
+    assert list(lines_of(b"one\r\ntwo\nthree\r\n\r\nfour\rfive")) == [b"one", b"two", b"three", b"", b"four\rfive"]

@@ -26,7 +26,7 @@ def test_keys_and_names() -> None:
     for hidden in ("_._", "", ".", "..", "x" * 256):
         assert not state.is_shown(hidden)
     state.check_new_key("k", "x" * 1024)
-    for name, key in (("_._", "a/_._"), ("k", "é" * 513)):
+    for name, key in (("_._", "a/_._"), ("k", "é" * 513), ("a\x01", "a\x01"), ("b", "\x0b/b")):
         with pytest.raises(serr.Inval):
             state.check_new_key(name, key)
 
