@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sigmaos_ray import SigmaClnt
     from sigmaos_ray.testing import Tstate
+    from user.mr.app import Emit
 
 SIGMAOS = str(Path(sys.executable).with_name("sigmaos"))
 
@@ -222,7 +223,12 @@ def test_a_directory_as_other_systems_leave_it(sc: SigmaClnt) -> None:
     for name, data in files.items():
         sc.makedirs(f"{root}/in/{name}".rpartition("/")[0])
         sc.put_file(f"{root}/in/{name}", data)
-    app = App(map=lambda _name, lines, emit: [emit(line, 1) for line in lines], reduce=lambda _key, values: sum(values))
+
+    def each_line(_name: str, lines: Iterator[bytes], emit: Emit) -> None:
+        for line in lines:
+            emit(line, 1)
+
+    app = App(map=each_line, reduce=lambda _key, values: sum(values))
     job = Job(input=f"{root}/in", output=f"{root}/out", binsz=50_000, coordinators=1)
     result = run(sc, job, app)
     expected = {line: 3 * count for line, count in Counter(text.replace(b"\r", b"").splitlines()).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
@@ -19,6 +20,9 @@ from user.mr.reading import Blocks
 from user.mr.splits import InputFile, Split, bins_of, is_input
 from user.mr.tuning import TASK
 from user.mr.words import words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TEXT = st.text(alphabet="ab\n .é", max_size=60).map(str.encode)
 
@@ -98,7 +102,12 @@ def _bytes_of(split: Split) -> range:
     return range(split.offset, split.offset + split.length)
 
 
-COMPRESSORS = {".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".zst": zstandard.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
 
 
 def decompressed(name: str, data: bytes, part_bytes: int) -> bytes:
