@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 _STATE_FIELD: Final = 0
+_PARENT_FIELD: Final = 1
 _STARTED_FIELD: Final = 19
 """Of ``/proc/<pid>/stat``, counted from behind the command's name, which may hold spaces and brackets itself."""
 _NO_PROCESS: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.EINVAL})
@@ -78,13 +79,13 @@ class OsProcess(msgspec.Struct, frozen=True):
     @classmethod
     def own(cls) -> OsProcess:
         """This process."""
-        return cls(machine(), os.getpid(), _fields(os.getpid())[1])
+        return cls(machine(), os.getpid(), _fields(os.getpid())[2])
 
     @classmethod
     def of(cls, pid: int) -> OsProcess | None:
         """The process that has this number here now, zombies included; None if none has. A thread's is none."""
         try:
-            process = cls(machine(), pid, _fields(pid)[1])
+            process = cls(machine(), pid, _fields(pid)[2])
         except ProcessLookupError:
             return None
         # A thread has a number of its own, under which /proc shows its process: only pidfd_open tells the two apart.
@@ -104,7 +105,7 @@ class OsProcess(msgspec.Struct, frozen=True):
         if not self.is_here:
             return False
         try:
-            state, started_ticks = _fields(self.pid)
+            state, _, started_ticks = _fields(self.pid)
         except ProcessLookupError:
             return True
         return started_ticks != self.started_ticks or state in _ENDED_STATES
@@ -139,6 +140,36 @@ class OsProcess(msgspec.Struct, frozen=True):
             os.close(pidfd)
 
 
+def descendants(process: OsProcess) -> list[OsProcess]:
+    """What lives below a process now, zombies included; nothing if it has ended, or is of another machine."""
+    below: dict[int, list[OsProcess]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal() and (child := OsProcess.of(int(entry))) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                below.setdefault(_parent(child.pid), []).append(child)
+    found: list[OsProcess] = []
+    # A number that was given anew meanwhile is another process's, and so are what it started.
+    waiting = [process] if not process.is_gone() and process.is_here else []
+    while waiting:
+        children = [child for child in below.get(waiting.pop().pid, []) if child.started_ticks >= process.started_ticks]
+        found += children
+        waiting += children
+    return found
+
+
+def own_line() -> list[OsProcess]:
+    """This process, its parent, and so on, as far as they are here."""
+    line: list[OsProcess] = []
+    process: OsProcess | None = OsProcess.own()
+    while process is not None:
+        line.append(process)
+        try:
+            process = OsProcess.of(_parent(process.pid))
+        except ProcessLookupError:
+            break
+    return line
+
+
 def _open(pid: int) -> int | None:
     """A pidfd; None for a number that nobody has, or a thread."""
     try:
@@ -149,11 +180,16 @@ def _open(pid: int) -> int | None:
         return None
 
 
-def _fields(pid: int) -> tuple[str, int]:
-    """State and start of a process. ProcessLookupError if there is none."""
+def _parent(pid: int) -> int:
+    """The number of a process's parent; 0 if that is none of here. ProcessLookupError if there is no process."""
+    return _fields(pid)[1]
+
+
+def _fields(pid: int) -> tuple[str, int, int]:
+    """State, parent and start of a process. ProcessLookupError if there is none."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise ProcessLookupError(pid) from error
     fields = text.rpartition(")")[2].split()
-    return fields[_STATE_FIELD], int(fields[_STARTED_FIELD])
+    return fields[_STATE_FIELD], int(fields[_PARENT_FIELD]), int(fields[_STARTED_FIELD])

@@ -12,12 +12,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-import psutil
-
 from sigmaos_ray import debug, serr
 from sigmaos_ray.config import LOCAL
 from sigmaos_ray.instance import ChildProcess
-from sigmaos_ray.machine import OsProcess
+from sigmaos_ray.machine import OsProcess, descendants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -166,14 +164,7 @@ class Child:
 
 def below(process: OsProcess) -> list[OsProcess]:
     """The process and its descendants, as far as they live on this machine."""
-    if not process.is_alive():
-        return []
-    try:
-        pids = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
-    except psutil.Error:  # it ended meanwhile
-        return []
-    # Ours by the process that had the number before and has it after: its children were its children.
-    return [process, *filter(None, map(OsProcess.of, pids))] if process.is_alive() else []
+    return [process, *descendants(process)] if process.is_alive() else []
 
 
 def end_processes(processes: Iterable[OsProcess], timeout_s: float) -> None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -27,6 +27,9 @@ from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, read_i
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+MARK: Final = "SIGMAOS_INSTANCE"
+"""In the environment of all that an instance starts: its state directory."""
 
 
 def start_instance(
@@ -124,6 +127,7 @@ def _launch(directory: Path, request: BootRequest, on_line: Callable[[str], None
             with (logs / "boot.log").open("ab") as output, _interrupts_deferred():
                 daemon = subprocess.Popen(
                     command,
+                    env=os.environ | {MARK: str(directory)},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

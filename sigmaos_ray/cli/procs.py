@@ -82,9 +82,22 @@ Watch = Annotated[bool, typer.Option("--watch", "-w", help="Look again and again
 Interval = Annotated[float, typer.Option("--interval-s", min=0.1, help="With --watch: how often.")]
 
 
-def ps(watch: Watch = False, interval_s: Interval = 1.0, as_json: Json = False) -> None:
+_INSTANCES: Final = ("STATE DIRECTORY", "STATE", "BOOT PID", "PROCESSES", "NAMED")
+
+
+def ps(
+    watch: Watch = False,
+    interval_s: Interval = 1.0,
+    instances: Annotated[
+        bool, typer.Option("--instances", help="Instead: all instances of yours on this machine, crashed ones too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """List procs: queued, running, and ended ones whose status nobody collected."""
     _not_both(watch, as_json)
+    if instances:
+        _print_instances(as_json)
+        return
     with client() as sc:
         if watch:
             follow_table(_PS, lambda: [_row(info) for info in _procs(sc)], interval_s)
@@ -93,6 +106,22 @@ def ps(watch: Watch = False, interval_s: Interval = 1.0, as_json: Json = False) 
         print_json([_info(info) for info in infos])
     else:
         print_table(_PS, [_row(info) for info in infos])
+
+
+def _print_instances(as_json: bool) -> None:
+    from kernel.boot.instances import find_instances
+    from sigmaos_ray.cli.system import TEMPORARY
+
+    found = find_instances(TEMPORARY)
+    if as_json:
+        print_json(found)
+        return
+    rows = []
+    for one in found:
+        boot = str(one.instance.boot_pid) if one.instance is not None else "-"
+        named = ", ".join(one.instance.named.addrs) if one.instance is not None and one.state == "running" else "-"
+        rows.append([shown(one.state_dir), one.state, boot, str(one.process_count), named])
+    print_table(_INSTANCES, rows)
 
 
 def _not_both(watch: bool, as_json: bool) -> None:

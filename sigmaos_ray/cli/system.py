@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -74,12 +74,34 @@ def _check_selectors() -> None:
         sys.stderr.write(f"sigmaos: SIGMADEBUG: nothing of SigmaOS has {unknown}; it is left to your programs\n")
 
 
-def stop() -> None:
+TEMPORARY: Final = ("sigmaos-test-", "sigmaos-demo-")
+"""How names of state directories begin that go with a run of tests or of the demo."""
+
+
+def stop(
+    everything: Annotated[
+        bool, typer.Option("--all", help="All instances of yours on this machine, and what crashed ones left.")
+    ] = False,
+) -> None:
     """Stop the instance; what etcd and ux keep stays for the next start."""
     from kernel import boot
 
+    if everything:
+        _stop_all()
+        return
     stopped = boot.stop_instance(context.state_dir())
     print("stopped" if stopped else "no instance is running")
+
+
+def _stop_all() -> None:
+    from kernel.boot.instances import stop_instances
+
+    with context.Failures() as failures:
+        results = stop_instances(TEMPORARY, lambda line: print(line, flush=True))
+        for error in filter(None, results.values()):
+            failures.tell(error)
+    if not results:
+        print("no instance is running")
 
 
 def status(as_json: Json = False) -> None:
