@@ -70,9 +70,10 @@ class within:  # reads as a statement: async with within(2.0, pathname, "no repl
 
     __slots__ = ("_obj", "_timeout", "_timeout_s", "_why")
 
-    def __init__(self, timeout_s: float | None, obj: str, why: str = "not done") -> None:
+    def __init__(self, timeout_s: float | None, obj: str, why: str = "not done", taken_s: float = 0.0) -> None:
+        """``taken_s``: how much of the caller's time was over before, for what the error says."""
         self._timeout = asyncio.timeout(timeout_s)
-        self._timeout_s = timeout_s
+        self._timeout_s = None if timeout_s is None else timeout_s + taken_s
         self._obj = obj
         self._why = why
 

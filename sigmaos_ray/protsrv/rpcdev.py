@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import DecodeError, Message
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.deadlines import is_cancelled
 from sigmaos_ray.pb.rpc_pb2 import Part, RpcReply, RpcRequest
 from sigmaos_ray.protsrv.devices import DeviceNode, ReportNode, StaticDir
 from sigmaos_ray.protsrv.node import OpenFile, OpenHow
@@ -159,7 +160,7 @@ class _Channel(OpenFile):
                 self._device.call_began()
                 return self._finish(method, counted_as, began_ns, reply)
             answer = self._result_reply(reply.SerializeToString())
-        except Exception as error:  # noqa: BLE001  # a handler's own error is the caller's answer, not the server's end
+        except _RAISED_BY_HANDLERS as error:
             answer = _raised_reply(method, error)
         self._count(method, counted_as, began_ns)
         return answer
@@ -169,7 +170,9 @@ class _Channel(OpenFile):
             # Within the ``try``: a result that finds no room is an error of the call, which has run, and no refusal of
             # it.
             return self._result_reply((await reply).SerializeToString())
-        except Exception as error:  # noqa: BLE001  # as above
+        except _RAISED_BY_HANDLERS as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():  # the call's session has ended
+                raise
             return _raised_reply(method, error)
         finally:
             self._count(method, counted_as, began_ns)
@@ -246,12 +249,16 @@ def _error_reply(error: serr.SigmaError, raised: str = "") -> Sequence[bytes]:
     return [RpcReply(error=wire.error_to_pb(error), raised=raised).SerializeToString(), b""]
 
 
-def _raised_reply(method: str, error: Exception) -> Sequence[bytes]:
+def _raised_reply(method: str, error: BaseException) -> Sequence[bytes]:
     """The frames of a reply to a call whose handler raised something."""
     if isinstance(error, serr.SigmaError):
         return _error_reply(error)
     debug.error(f"rpc {method}: {type(error).__name__}: {error}")
     return _error_reply(serr.wrap(error, method), raised=type(error).__name__)
+
+
+_RAISED_BY_HANDLERS: Final = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
+"""A handler's own error is the caller's answer, and neither the server's end nor that of the task that runs it."""
 
 
 class _CloneNode(DeviceNode):

@@ -152,6 +152,9 @@ class ProtSession:
             self._stats.errors[error.code.name.lower()] += 1
             self._check_still_ours(op)  # an error is read, too: NotFound of what the new leader has made, say
             raise
+        except (SystemExit, KeyboardInterrupt) as error:
+            # By a program's own node: the request's end, and not that of the loop with all that it serves.
+            raise serr.wrap(error, op) from error
         finally:
             self._count(kind, began_ns)
         if self._guard is not None:

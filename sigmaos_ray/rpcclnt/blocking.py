@@ -14,13 +14,15 @@ from google.protobuf.message import Message
 from sigmaos_ray import config as configuration
 from sigmaos_ray import serr
 from sigmaos_ray.blocking.face import can_be_direct
+from sigmaos_ray.deadlines import within
 from sigmaos_ray.fslib.repeats import NEVER_RAN
 from sigmaos_ray.rpcclnt.channel import Answered
 from sigmaos_ray.rpcclnt.clnt import AsyncRPCClnt, parse_reply
 from sigmaos_ray.sessp.aside import Elsewhere
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
+    from typing import Any
 
     from sigmaos_ray.blocking import BlockingClient
     from sigmaos_ray.rpcclnt.channel import SentCall
@@ -58,6 +60,7 @@ class PendingCall:
         self._calls = calls
         self._method = method
         self._argument = argument
+        self._timeout_s = timeout_s
         self._ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         self._idempotent = idempotent
         self._sent: SentCall | None = None
@@ -96,14 +99,26 @@ class PendingCall:
         frames = sent.channel.finish(self._method, sent, self._ends_s)
         if not frames[0]:
             return frames[1]
-        result: bytes = self._calls.sc.run(sent.channel.result(self._method, frames))
+        result: bytes = self._calls.sc.run(self._in_time(sent.channel.result(self._method, frames)))
         return result
 
+    async def _in_time(self, result: Coroutine[Any, Any, bytes]) -> bytes:
+        left_s, taken_s = self._times_s()
+        async with within(left_s, self._method, "no reply", taken_s):
+            return await result
+
     def _on_loop(self) -> bytes:
-        left_s = None if self._ends_s is None else max(self._ends_s - time.monotonic(), 0.0)
-        call = self._calls.clnt.call(self._method, self._argument, left_s, idempotent=self._idempotent)
+        left_s, taken_s = self._times_s()
+        call = self._calls.clnt.call(self._method, self._argument, left_s, idempotent=self._idempotent, taken_s=taken_s)
         result: bytes = self._calls.sc.run(call)
         return result
+
+    def _times_s(self) -> tuple[float | None, float]:
+        """How much of its time is left, and how much is over."""
+        if self._ends_s is None or self._timeout_s is None:
+            return None, 0.0
+        left_s = max(self._ends_s - time.monotonic(), 0.0)
+        return left_s, self._timeout_s - left_s
 
     def abandon(self) -> None:
         """Nobody waits for the call any more. The handler may run, or have run. May be repeated, also after

@@ -62,15 +62,20 @@ class AsyncRPCClnt:
         argument = request.SerializeToString()
         return parse_reply(method, await self.call(method, argument, timeout_s, idempotent=idempotent), reply_class)
 
-    async def call(self, method: str, argument: bytes, timeout_s: float | None, *, idempotent: bool = False) -> bytes:
-        """``rpc`` with argument and result as bytes."""
+    async def call(
+        self,
+        method: str,
+        argument: bytes,
+        timeout_s: float | None,
+        *,
+        idempotent: bool = False,
+        taken_s: float = 0.0,
+    ) -> bytes:
+        """``rpc`` with argument and result as bytes. ``taken_s``: how much of its time the caller has used already."""
         if timeout_s is None:
             return await self._call(method, argument, None, idempotent=idempotent)
-        return await self._call_in_time(method, argument, timeout_s, idempotent=idempotent)
-
-    async def _call_in_time(self, method: str, argument: bytes, timeout_s: float, *, idempotent: bool) -> bytes:
         ends_s = time.monotonic() + timeout_s
-        async with within(timeout_s, method, "no reply"):
+        async with within(timeout_s, method, "no reply", taken_s):
             return await self._call(method, argument, ends_s, idempotent=idempotent)
 
     async def _call(self, method: str, argument: bytes, ends_s: float | None, *, idempotent: bool) -> bytes:

@@ -109,6 +109,8 @@ def _connected_to(target: str, timeout_s: float, tls: TlsIdentity | None) -> soc
         return TlsSocket(connected, tls, timeout_s)
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        # Where a server takes no connections and its queue is full, this is how long a connect waits.
+        unix.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
         plain.connect_local(unix, target)
     except OSError:
         unix.close()
@@ -144,14 +146,16 @@ class AsideConnection:
         config: Config,
         connected: socket.socket | None = None,
         tls: TlsIdentity | None = None,
+        timeout_s: float | None = None,
     ) -> None:
-        """Dials, unless it is given a socket that is ``connected``. OSError if there is nobody, TlsRefused and Perm
-        among them."""
+        """Dials, for ``timeout_s`` at most, unless it is given a socket that is ``connected``. OSError if there is
+        nobody, TlsRefused and Perm among them."""
         self.target = target
         self.tls = tls
         self._message_bytes_max = config.wire.message_bytes_max
         limits = config.session
-        self._socket = connected or _connected_to(target, limits.connect_timeout_s, tls)
+        connect_s = limits.connect_timeout_s if timeout_s is None else min(limits.connect_timeout_s, timeout_s)
+        self._socket = connected or _connected_to(target, connect_s, tls)
         plain.quicken(self._socket)
         self._socket.settimeout(None)
         self._look_s = limits.slow_call_s
@@ -399,9 +403,9 @@ class AsidePool:
         self._is_closed = False
         self._os_pid = os.getpid()
 
-    def take(self, address: str, plain_address: str) -> AsideConnection:
+    def take(self, address: str, plain_address: str, ends_s: float | None = None) -> AsideConnection:
         """A connection to the session's server that nobody else uses, for ``put_back`` or ``drop``. Blocks only to
-        dial. Elsewhere if there is none to be had."""
+        dial, at most to that moment of ``time.monotonic``. Elsewhere if there is none to be had."""
         if self._os_pid != os.getpid():
             raise Elsewhere  # in a forked child: what is idle here is the parent's
         try:
@@ -414,7 +418,7 @@ class AsidePool:
                 raise Elsewhere
             self._dialling_count += 1
         try:
-            connection = self._dial(plain_targets(address, plain_address))
+            connection = self._dial(plain_targets(address, plain_address), ends_s)
         finally:
             with self._lock:
                 self._dialling_count -= 1
@@ -450,19 +454,23 @@ class AsidePool:
             self._all.discard(connection)
         return True
 
-    def _dial(self, targets: list[str]) -> AsideConnection:
+    def _dial(self, targets: list[str], ends_s: float | None) -> AsideConnection:
         limits = self._config.session
         pause_s = limits.no_plain_pause_s
+        # Of all tries together: a server that is stopped takes connections, and greets none of them.
+        dial_ends_s = time.monotonic() + limits.dial_timeout_s
+        if ends_s is not None:
+            dial_ends_s = min(dial_ends_s, ends_s)
         for target in targets:
-            while True:
+            while (left_s := dial_ends_s - time.monotonic()) > 0:
                 try:
                     kept = _unbound.take(target, self._tls)
-                    connection = kept or AsideConnection(target, self._config, tls=self._tls)
+                    connection = kept or AsideConnection(target, self._config, tls=self._tls, timeout_s=left_s)
                 except OSError as error:
                     _log(f"no connection to {target!r}: {error}")
                     break
                 try:
-                    connection.greet(self._hello, time.monotonic() + limits.dial_timeout_s)
+                    connection.greet(self._hello, dial_ends_s)
                 except OSError as error:
                     _log(f"not bound: {error}")
                     connection.close()

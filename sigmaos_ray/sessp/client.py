@@ -250,7 +250,7 @@ class ClientSession:
         ``only_near``: Elsewhere, too, if the server is on another machine."""
         if self._state.ended is not None:
             raise type(self._state.ended)(self._state.ended.obj, self._state.ended.msg)
-        connection = self._aside.take(self.address, self.plain_address)
+        connection = self._aside.take(self.address, self.plain_address, ends_s)
         if only_near and not connection.is_near:
             self._aside.put_back(connection)
             raise Elsewhere

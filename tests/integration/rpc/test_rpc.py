@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
+LEAVING = (SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError("gone"))
+
+
 class Arith:
     """A service of methods for every way to answer; the messages are whatever protobufs are at hand."""
 
@@ -46,6 +49,18 @@ class Arith:
 
     async def Break(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
         raise ZeroDivisionError("by zero")
+
+    async def Leave(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
+        if request.lease_id % 2:
+            await asyncio.sleep(0)
+        raise LEAVING[request.lease_id // 2]
+
+    def LeaveInThread(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
+        raise LEAVING[request.lease_id // 2]
+
+    @immediate
+    def LeaveNow(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
+        raise LEAVING[request.lease_id // 2]
 
     async def TimeOut(self, ctx: RpcContext, request: LeaseRequest) -> LeaseReply:
         raise serr.Timeout("its own")
@@ -252,3 +267,16 @@ async def test_calls_that_run_are_finished_and_new_ones_refused(sc: AsyncFsLib) 
     assert probe.ran == ["held"]
     await clnt.close()
     await server.stop()
+
+
+@pytest.mark.parametrize("method", ["Leave", "LeaveInThread", "LeaveNow"])
+@pytest.mark.parametrize("number", range(2 * len(LEAVING)))
+@pytest.mark.parametrize("timeout_s", [None, 30.0])
+async def test_a_handler_that_leaves_ends_its_call_alone(
+    rpc: AsyncRPCClnt, method: str, number: int, timeout_s: float | None
+) -> None:
+    """R-3: what would end a program, or a task, is an error of the call; before the first wait and behind it."""
+    with pytest.raises(RPCError, match=type(LEAVING[number // 2]).__name__):
+        await rpc.rpc(f"Arith.{method}", LeaseRequest(lease_id=number), LeaseReply, timeout_s)
+    reply = await rpc.rpc("Arith.Double", LeaseRequest(lease_id=2), AskLeaseReply)
+    assert reply.lease_id == 4
