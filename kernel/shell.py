@@ -68,6 +68,10 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     """The preset of tunables that the instance was started with; empty: what is in force in the process."""
     state_file: str = ""
     state_dir: str = ""
+    tls: str = ""
+    """The directory with the certificate of the service's host; empty: connections are not encrypted."""
+    etcd_tls: str = ""
+    """The same for those to etcd, which may be somebody else's."""
     s3_endpoint: str | None = None
     s3_credentials_profile: str | None = None
     node_dir: str = ""
@@ -94,6 +98,7 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
             state_dir=self.state_dir,
             machine=self.machine,
             config=self.config,
+            tls=self.tls,
             debug=self.debug,
         )
 

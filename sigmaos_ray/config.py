@@ -531,7 +531,7 @@ class Serving(msgspec.Struct, frozen=True):
     """A server's load is averaged over about so long, as a machine's load averages are."""
 
 
-class Certificates(msgspec.Struct, frozen=True):
+class CertificateTimes(msgspec.Struct, frozen=True):
     """Certificates of an instance of several hosts."""
 
     host_days: float = 30.0
@@ -542,6 +542,8 @@ class Certificates(msgspec.Struct, frozen=True):
     """The same of the authority's own."""
     renew_at: float = 2 / 3
     """What part of a certificate's life is over when another one is made: the rest is for a boot that is down."""
+    renew_poll_s: float = 60.0
+    """How often boot looks whether one is to be renewed, and so how soon it tries again where it could not."""
     clock_skew_s: float = 3600.0
     """How far clocks of hosts may be apart."""
 
@@ -578,7 +580,7 @@ class Config(msgspec.Struct, frozen=True):
     boot: BootTimes = BootTimes()
     tenants: Tenants = Tenants()
     serving: Serving = Serving()
-    certificates: Certificates = Certificates()
+    certificates: CertificateTimes = CertificateTimes()
     observing: Observing = Observing()
 
 

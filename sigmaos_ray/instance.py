@@ -26,6 +26,8 @@ from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
 from sigmaos_ray.sigmap.text import is_utf8
+from sigmaos_ray.tls.files import CERTIFICATE, tls_dir
+from sigmaos_ray.tls.identity import has_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 STATE_FILE_NAME: Final = "instance.json"
 PROC_ENV_VARIABLE: Final = "SIGMACONFIG"
+TLS_VARIABLE: Final = "SIGMAOS_TLS"
+CREDENTIALS_VARIABLE: Final = "SIGMAOS_CREDENTIALS"
 
 
 class ServiceInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,8 +106,12 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool = False
     config: str = ""
     """The preset of tunables that it was started with."""
+    tls: str = ""
+    """Where each of its hosts has its certificate; empty: it has no TLS."""
     etcd_endpoints: list[str] = []
     etcd_version: str = ""
+    etcd_tls: str = ""
+    """As ``tls``, for connections to etcd."""
     s3_endpoint: str | None = None
     s3_credentials_profile: str | None = None
     ray_address: str = ""
@@ -160,6 +168,11 @@ def logs_dir(state_dir: Path, realm: str) -> Path:
     """Where the kernel parts and procs of one realm leave what they print."""
     root = state_dir / "logs"
     return root if realm in ("", ROOT_REALM) else root / "realms" / realm
+
+
+def credentials_file(state_dir: Path, realm: str) -> Path:
+    """What a client of that realm needs to show (``SIGMAOS_CREDENTIALS``)."""
+    return state_dir / "auth" / "realms" / f"{realm}.json"
 
 
 def read_instance(path: str | os.PathLike[str] | None = None) -> Instance | None:
@@ -219,7 +232,8 @@ NO_INSTANCE: Final = (
 
 def _env_elsewhere(named: Endpoint, realm: str) -> ProcEnv:
     # For any realm: the root's named says where the others' are.
-    return _outside(realm, named=named, host=_own_address_for(named))
+    outside = _outside(realm, named=named, host=_own_address_for(named))
+    return msgspec.structs.replace(outside, tls=tls_elsewhere())
 
 
 def _env_here(instance: Instance, realm: str, state_file: str) -> ProcEnv:
@@ -235,7 +249,23 @@ def _env_here(instance: Instance, realm: str, state_file: str) -> ProcEnv:
         state_file=state_file,
         state_dir=instance.state_dir,
         config=_variable("SIGMAOS_CONFIG") or instance.config,
+        tls=_credentials_with_certificate() or instance.tls,
     )
+
+
+def tls_elsewhere() -> str:
+    """What a client shows to an instance whose state file it has not (``ProcEnv.tls``): the certificate of
+    ``SIGMAOS_CREDENTIALS``, else of this machine, if it is one of the instance's. Empty: none, or ``SIGMAOS_TLS=off``
+    says that there is no use for it."""
+    if _variable(TLS_VARIABLE) == "off":
+        return ""
+    of_host = tls_dir(state_dir())
+    return _credentials_with_certificate() or (os.fspath(of_host) if (of_host / CERTIFICATE).exists() else "")
+
+
+def _credentials_with_certificate() -> str:
+    file = _variable(CREDENTIALS_VARIABLE)
+    return file if file and has_certificate(Path(file)) else ""
 
 
 def _own_address_for(named: Endpoint) -> str:

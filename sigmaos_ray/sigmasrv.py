@@ -23,6 +23,7 @@ from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt, SigmaClnt
 from sigmaos_ray.sigmap import DMMOUNT, DMSYMLINK, Endpoint, path
+from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,6 +167,7 @@ class SigmaSrv:
             realm=self._sc.realm,
             services=services,
             host=self._host,
+            tls=identity_at(self._sc.proc_env.tls),
             fences=self.memfs.fences,
             leases=self.memfs.leases,
             devices=devices,

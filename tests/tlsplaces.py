@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sigmaos_ray.config import Certificates
+from sigmaos_ray.config import CertificateTimes
 from sigmaos_ray.tls import hostkey
 from sigmaos_ray.tls.identity import Credentials
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from sigmaos_ray.tls.authority import Authority
 
-LIMITS = Certificates()
+LIMITS = CertificateTimes()
 EXPIRED = msgspec.structs.replace(LIMITS, host_days=-1 / 48)
-"""Certificates that ended half an hour ago."""
+"""CertificateTimes that ended half an hour ago."""
 
 
 def host_place(directory: Path, authority: Authority) -> str:

@@ -38,14 +38,14 @@ _TOOLS: Final = ("etcdutl", "etcdctl")
 """Each can restore; the first does so in newer releases."""
 
 
-def back_up(endpoints: Sequence[str], file: Path) -> int:
+def back_up(endpoints: Sequence[str], file: Path, tls: str = "") -> int:
     """Writes all that etcd holds into a file, which appears whole; returns its size in bytes. Blocks. Unreachable if
-    etcd does not answer."""
+    etcd does not answer. ``tls``: where this host's certificate is, if etcd asks for one."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         # It holds everybody's secrets, as etcd's own files do.
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-            asyncio.run(_write_snapshot(endpoints, opened))
+            asyncio.run(_write_snapshot(endpoints, opened, tls))
             size_bytes = opened.tell()
             opened.flush()
             os.fsync(opened.fileno())
@@ -57,8 +57,8 @@ def back_up(endpoints: Sequence[str], file: Path) -> int:
     return size_bytes
 
 
-async def _write_snapshot(endpoints: Sequence[str], file: BinaryIO) -> None:
-    etcd = Etcd(endpoints, config.current().named.etcd_timeout_s)
+async def _write_snapshot(endpoints: Sequence[str], file: BinaryIO, tls: str) -> None:
+    etcd = Etcd(endpoints, config.current().named.etcd_timeout_s, tls=tls)
     try:
         async for piece in etcd.snapshot():
             file.write(piece)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from kernel.boot import keptfiles, survey
+from kernel.boot import certificates, keptfiles, survey
 from kernel.boot.aside import aside
 from kernel.boot.identity import Identity, Survey, identify
 from kernel.boot.placing import Place, is_loopback, why_unfit
@@ -39,13 +39,19 @@ class _Failure(NamedTuple):
 class Census:
     """``look`` at the nodes from time to time; ``close`` it. Used from one loop."""
 
-    def __init__(self, state_dir: Path, home: str, host: str, config: Config) -> None:
-        """``home``: Ray's id of the node beside this process, whose services bind ``host``."""
+    def __init__(
+        self, state_dir: Path, home: str, host: str, config: Config, given: certificates.Certificates | None = None
+    ) -> None:
+        """``home``: Ray's id of the node beside this process, whose services bind ``host``. ``given``: each host is to
+        have one of these, before anything runs there."""
+        self._given = given
         self._state_dir = state_dir
         self._home = home
         self._host = host
         self._config = config
         self._identities: dict[str, Identity] = {}
+        self._addresses: dict[str, str] = {}
+        """Of the nodes that live."""
         self._raylets: dict[str, OsProcess] = {}
         self._surveys: dict[str, asyncio.Task[Survey]] = {}
         self._failures: dict[str, _Failure] = {}
@@ -68,6 +74,9 @@ class Census:
 
     def _forget(self, alive: Mapping[str, str]) -> None:
         self._gone &= alive.keys()
+        if self._given is not None:
+            self._given.forget(self._addresses.keys() - alive.keys())
+        self._addresses = dict(alive)
         for node in self._surveys.keys() - alive.keys():
             self._surveys.pop(node).cancel()
         for table in (self._identities, self._raylets, self._failures):
@@ -79,12 +88,45 @@ class Census:
         for node in alive.keys() - self._identities.keys() - self._surveys.keys() - self._gone:
             failure = self._failures.get(node)
             if failure is None or failure.again_s < now_s:
-                self._surveys[node] = asyncio.create_task(self._look(node), name=f"survey-{node[:8]}")
+                task = asyncio.create_task(self._look(node, alive[node]), name=f"survey-{node[:8]}")
+                self._surveys[node] = task
 
-    async def _look(self, node: str) -> Survey:
+    async def _look(self, node: str, address: str) -> Survey:
         recorded = await asyncio.to_thread(keptfiles.record, self._state_dir)
         others = {other: raylet for other, raylet in self._raylets.items() if other != node}
-        return await self._on(node, survey.look, str(self._state_dir), recorded, others)
+        certified = self._certified(node, address) if self._given is not None else ()
+        return await self._on(node, survey.look, str(self._state_dir), recorded, others, certified)
+
+    def _certified(self, node: str, address: str) -> tuple[str, ...]:
+        """Where others know a node."""
+        return (address, self._host) if node == self._home else (address,)
+
+    async def _certify(self, node: str, request_pem: bytes) -> None:
+        given = self._given
+        if given is None:
+            return
+        certificate_pem = await asyncio.to_thread(given.issue, node, request_pem)
+        await self._on(node, certificates.keep, str(self._state_dir), given.authority_pem, certificate_pem)
+
+    async def keep_certified(self) -> None:
+        """Renews certificates while hosts are there, until it is cancelled."""
+        while self._given is not None:
+            await asyncio.sleep(self._config.certificates.renew_poll_s)
+            for node in self._given.due():
+                await self._renew(node)
+
+    async def _renew(self, node: str) -> None:
+        address = self._addresses.get(node)
+        if address is None:
+            return
+        try:
+            request = await self._on(
+                node, certificates.request_of, str(self._state_dir), self._certified(node, address)
+            )
+            await self._certify(node, request)
+            _log(f"{node}: its certificate is renewed")
+        except (serr.SigmaError, OSError) as error:
+            debug.error(f"node {node}: its certificate is not renewed: {error}")
 
     async def _on(self, node: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The call's result, on the host of that node. Error with the cause if it fails or takes too long."""
@@ -115,6 +157,7 @@ class Census:
             with self._noting_failures(node):
                 if found[node].kernel_ids.get(identity.number) != identity.kernel_id:
                     await self._on(node, survey.keep, str(self._state_dir), identity.number, identity.kernel_id)
+                await self._certify(node, found[node].certificate_request)
                 self._identities[node] = identity
                 self._failures.pop(node, None)
                 self._note(node, found[node])

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
+from kernel.boot import certificates
 from kernel.boot.aside import aside
 from kernel.boot.census import Census
+from kernel.boot.certificates import Certificates
 from kernel.boot.children import end_processes
 from kernel.boot.keptfiles import EVERYTHING, forget_all, record_removal
 from kernel.boot.listing import KernelListing
@@ -38,8 +40,9 @@ from kernel.service import services_of
 from kernel.shell import KernelArgs
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
-from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, KernelNode
+from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, KernelNode, credentials_file
 from sigmaos_ray.machine import OsProcess
+from sigmaos_ray.tls.files import tls_dir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -78,6 +81,8 @@ class Boot:
         self._root, self._tenants = self._new_realms()
         self._instance_file = InstanceFile(self._instance, self._config)
         self._listing = KernelListing(lambda: self._root.kernel_nodes(), self._config)
+        self._certificates: Certificates | None = None
+        """Once something listens, if it has TLS."""
         self._home_id = ""
         """Of the kernel node beside this process, once Ray runs."""
         self._census: Census | None = None
@@ -151,13 +156,29 @@ class Boot:
 
     def _start_children(self) -> None:
         request = self._request
+        self._certify_home()
         if not request.etcd:
-            self._etcd = own_etcd(request, self._ray.host, self._logs, self._config)
+            self._etcd = own_etcd(request, self._ray.host, self._logs, self._config, self._tls)
             self._etcd.start()
         if is_emulated(request):
             self._s3 = EmulatedS3(self._ray.host, self._logs, self._config)
             self._s3.start()
         self._write_state()
+
+    def _certify_home(self) -> None:
+        """Before all that listens here; the other hosts get theirs when it is found out who they are."""
+        if not certificates.is_wanted(self._request.tls, self._ray.host):
+            return
+        state_dir = str(self._state_dir)
+        self._certificates = given = Certificates(self._state_dir, self._config.certificates)
+        certificate = given.issue("", certificates.request_of(state_dir, [self._ray.host]))
+        given.forget([""])  # it gets another one under its name, as all others do
+        certificates.keep(state_dir, given.authority_pem, certificate)
+        given.add_to(credentials_file(self._state_dir, self._request.realm), self._request.realm)
+
+    @property
+    def _tls(self) -> str:
+        return str(tls_dir(self._state_dir)) if self._certificates is not None else ""
 
     def _wait_children(self) -> None:
         if self._etcd is not None:
@@ -202,12 +223,14 @@ class Boot:
     async def _bring_up(self, began_s: float) -> None:
         if self._etcd is not None:
             self._own(self._restart_child(self._etcd.child))
-        self._census = Census(self._state_dir, own_node_id(), self._ray.host, self._config)
+        self._census = Census(self._state_dir, own_node_id(), self._ray.host, self._config, self._certificates)
         home = _home_of(await self._live_places(of_home=True))
         self._home_id = home.kernel_id
         await self._bring_up_members()
         # From now on, so that it is known by the end of the start who came meanwhile.
         self._own(self._follow_nodes())
+        if self._certificates is not None:
+            self._own(self._census.keep_certified())
         places = await self._start_nameds(home)
         if self._named_count:
             self._own(self._instance_file.follow(self._realms_env()))
@@ -350,6 +373,8 @@ class Boot:
             config=self._request.config,
             state_file=str(self._state_dir / STATE_FILE_NAME),
             state_dir=str(self._state_dir),
+            tls=self._tls,
+            etcd_tls="" if self._request.etcd else self._tls,
             s3_endpoint=self._s3.endpoint if self._s3 is not None else self._request.s3_endpoint,
             s3_credentials_profile=self._profile(),
             db_url=os.environ.get("SIGMAOS_DB_URL", ""),  # no part of the request, which everybody sees: a secret
@@ -416,7 +441,9 @@ class Boot:
             ready=self._ready,
             config=self._request.config,
             etcd_endpoints=self._etcd_endpoints(),
+            tls=args.tls,
             etcd_version=self._etcd.version if self._etcd is not None else "",
+            etcd_tls=args.etcd_tls,
             s3_endpoint=args.s3_endpoint,
             s3_credentials_profile=args.s3_credentials_profile,
             ray_address=self._ray.address,

@@ -16,6 +16,8 @@ import msgspec
 from kernel.boot.children import Child, free_port, is_port_free
 from kernel.boot.keptfiles import ETCD_DIR_NAME
 from sigmaos_ray import decoding, serr
+from sigmaos_ray.tls import files
+from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from sigmaos_ray.config import Config
@@ -63,9 +65,11 @@ class EmbeddedEtcd:
         config: Config,
         membership: Membership | None = None,
         data_dir: Path | None = None,
+        tls: str = "",
     ) -> None:
         """``membership``: of one that is or will be a member beside others. ``data_dir``: other data than those of the
-        instance."""
+        instance. ``tls``: where the host's certificate is, if clients and members speak TLS."""
+        self._tls = tls
         self.host = host
         self._config = config
         self._membership = membership
@@ -92,7 +96,7 @@ class EmbeddedEtcd:
     @property
     def peer_url(self) -> str:
         """Where other members reach it."""
-        return f"http://{self.host}:{self._ports.peer}"
+        return peer_url(self.host, self._ports.peer, self._tls)
 
     def _choose_ports(self) -> Ports:
         """Those of the last start if they are free, so that who remembers them finds etcd again."""
@@ -107,7 +111,7 @@ class EmbeddedEtcd:
         return ports
 
     def _command(self) -> list[str]:
-        client, peer = f"http://{self.endpoint}", self.peer_url
+        client, peer = f"{scheme(self._tls)}://{self.endpoint}", self.peer_url
         membership = self._membership
         joins = membership.initial_cluster if membership is not None else ""
         return [
@@ -121,6 +125,7 @@ class EmbeddedEtcd:
             f"--initial-cluster={joins or f'{self.name}={peer}'}",
             f"--initial-cluster-state={'existing' if joins else 'new'}",
             *(["--force-new-cluster"] if membership is not None and membership.forgets_others else []),
+            *(tls_options(Path(self._tls)) if self._tls else []),
             "--auto-compaction-mode=revision",
             "--auto-compaction-retention=100000",
             "--max-request-bytes=4194304",
@@ -132,7 +137,7 @@ class EmbeddedEtcd:
     def is_healthy(self) -> bool:
         """Whether it serves. Blocks for a second at most."""
         # The port answers before etcd has a leader and serves: its health is what counts.
-        return b"true" in self._ask(f"http://{self.endpoint}/health")
+        return b"true" in self._ask(f"{scheme(self._tls)}://{self.endpoint}/health")
 
     def _listens(self) -> bool:
         # Where the other members reach it: clients are let in once enough of them are up, and those may be waiting for
@@ -140,8 +145,10 @@ class EmbeddedEtcd:
         return b"etcdserver" in self._ask(f"{self.peer_url}/version")
 
     def _ask(self, url: str) -> bytes:
+        identity = identity_at(self._tls)
+        context = identity.client_context() if identity is not None else None
         try:
-            with urllib.request.urlopen(url, timeout=1) as answer:
+            with urllib.request.urlopen(url, timeout=1, context=context) as answer:
                 said: bytes = answer.read()
                 return said
         except OSError:
@@ -161,6 +168,29 @@ class EmbeddedEtcd:
         if self._is_from_wheel:
             line += " (for a trial: this version may lose writes when killed under load; install etcd-server)"
         return line
+
+
+def scheme(tls: str) -> str:
+    """Of etcd's addresses."""
+    return "https" if tls else "http"
+
+
+def peer_url(host: str, port: int, tls: str) -> str:
+    """Where members reach one."""
+    return f"{scheme(tls)}://{host}:{port}"
+
+
+def tls_options(directory: Path) -> list[str]:
+    """etcd reads the files for each connection. Of those who have a certificate hosts alone are let in: a client of
+    elsewhere has one that names no host."""
+    certificate, key = directory / files.CERTIFICATE, directory / files.KEY
+    authority, name = directory / files.AUTHORITY, files.PEER_NAME
+    return [
+        *(f"--cert-file={certificate}", f"--key-file={key}", f"--trusted-ca-file={authority}"),
+        *("--client-cert-auth", f"--client-cert-allowed-hostname={name}"),
+        *(f"--peer-cert-file={certificate}", f"--peer-key-file={key}", f"--peer-trusted-ca-file={authority}"),
+        *("--peer-client-cert-auth", f"--peer-cert-allowed-hostname={name}"),
+    ]
 
 
 def explain(line: str, data_dir: Path, ours: str) -> str:

@@ -73,7 +73,7 @@ class MemberServer(KernelService):
             await asyncio.to_thread(make_room, self._args.state_dir, join.member_id)
         membership = Membership(name=join.name, ports=Ports.steady(join.port), initial_cluster=join.initial_cluster)
         state_dir, log_dir = Path(self._args.state_dir), Path(self._args.log_dir)
-        etcd = EmbeddedEtcd(self._args.host, state_dir, log_dir, config.current(), membership)
+        etcd = EmbeddedEtcd(self._args.host, state_dir, log_dir, config.current(), membership, tls=self._args.etcd_tls)
         # On this thread, which lives as long as the actor: the child ends with the thread that started it.
         etcd.start()
         self._etcd = etcd

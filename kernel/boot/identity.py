@@ -29,6 +29,8 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
     raylet: OsProcess | None = None
     gone: tuple[str, ...] = ()
     """Of the Ray nodes that were asked about those whose raylets ran on this machine and have ended."""
+    certificate_request: bytes = b""
+    """What the host asks for; empty where there is no TLS."""
 
 
 class Identity(NamedTuple):

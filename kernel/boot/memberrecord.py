@@ -21,6 +21,8 @@ class Record(msgspec.Struct, frozen=True):
 
     wanted: int = 1
     members: tuple[KnownMember, ...] = ()
+    have_tls: bool = False
+    """Members know each other's addresses with that, and do not learn others while they cannot speak."""
 
     @property
     def voters(self) -> list[KnownMember]:

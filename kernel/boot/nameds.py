@@ -87,7 +87,9 @@ class Nameds:
                 wait.cancel()
         first = self._args_at(places[0])
         self._realm = first.realm
-        self._follower = asyncio.create_task(self._follow(first.etcd_endpoints, first.realm), name="named-leaders")
+        self._follower = asyncio.create_task(
+            self._follow(first.etcd_endpoints, first.realm, first.etcd_tls), name="named-leaders"
+        )
         timeout_s = self._config.boot.part_start_timeout_s
         try:
             await asyncio.wait_for(self._led.wait(), timeout_s)
@@ -137,9 +139,9 @@ class Nameds:
                 _log(f"named {slot} moves to {self._places[node].kernel_id}")
                 await self._parts[slot].restart()
 
-    async def _follow(self, etcd_endpoints: Sequence[str], realm: str) -> None:
+    async def _follow(self, etcd_endpoints: Sequence[str], realm: str, etcd_tls: str) -> None:
         """Tells everybody where named is, as soon as etcd tells who leads."""
-        async with contextlib.aclosing(follow_candidates(etcd_endpoints, realm)) as changes:
+        async with contextlib.aclosing(follow_candidates(etcd_endpoints, realm, etcd_tls)) as changes:
             async for candidates in changes:
                 self._candidates = candidates
                 if candidates and candidates[0].serves:

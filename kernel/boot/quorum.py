@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from kernel.boot.etcd import EmbeddedEtcd, Membership, Ports
+from kernel.boot.etcd import EmbeddedEtcd, Membership, Ports, peer_url
 from kernel.boot.etcdactor import SERVICE, has_data_of
 from kernel.boot.memberrecord import Record, read_record, write_record
 from kernel.boot.membership import AddMember, DropMember, KnownMember, PromoteMember, majority, next_step
@@ -25,6 +25,7 @@ from kernel.boot.placing import is_loopback
 from kernel.named.etcd import Etcd
 from kernel.shell import EtcdJoin
 from sigmaos_ray import debug, serr
+from sigmaos_ray.instance import TLS_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -40,25 +41,32 @@ if TYPE_CHECKING:
 
 _log = debug.selector("BOOT")
 
+_OTHERWISE: Final = (
+    "the members of etcd know each other with it {}: start with `--etcd-members 1` once to turn it {}, then again with "
+    "as many as you want"
+)
 
-def own_etcd(request: BootRequest, host: str, log_dir: Path, config: Config) -> EmbeddedEtcd:
+
+def own_etcd(request: BootRequest, host: str, log_dir: Path, config: Config, tls: str = "") -> EmbeddedEtcd:
     """boot's own: alone, or with others that the request or the last start asked for; it is to be started. Inval for
-    several members where other hosts cannot reach this one."""
+    several members where other hosts cannot reach this one, or that spoke otherwise so far."""
     state_dir = Path(request.state_dir)
     record = read_record(state_dir)
     wanted = request.etcd_members or record.wanted
     if wanted == 1 and len(record.members) < 2:
-        return EmbeddedEtcd(host, state_dir, log_dir, config)
+        return EmbeddedEtcd(host, state_dir, log_dir, config, tls=tls)
     if is_loopback(host):
         reason = f"members of etcd: other hosts do not reach {host}; SIGMAOS_HOST says what they do"
         raise serr.Inval(str(wanted), reason)
+    if wanted > 1 and len(record.members) > 1 and record.have_tls != bool(tls):
+        raise serr.Inval(TLS_VARIABLE, _OTHERWISE.format(*(("off", "on") if tls else ("on", "off"))))
     membership = Membership(
         ports=Ports.steady(request.etcd_port),
         is_several=wanted > 1 and len(record.voters) > 1,
         forgets_others=wanted == 1,
     )
-    write_record(state_dir, Record(wanted, record.members if wanted > 1 else ()))
-    return EmbeddedEtcd(host, state_dir, log_dir, config, membership)
+    write_record(state_dir, Record(wanted, record.members if wanted > 1 else (), bool(tls)))
+    return EmbeddedEtcd(host, state_dir, log_dir, config, membership, tls=tls)
 
 
 class EtcdMembers:
@@ -85,7 +93,8 @@ class EtcdMembers:
         self._named = named
         self._state_dir = Path(args().state_dir)
         self._record = read_record(self._state_dir)
-        self._etcd = Etcd([own.endpoint], config.named.etcd_timeout_s)
+        self._tls = args().etcd_tls
+        self._etcd = Etcd([own.endpoint], config.named.etcd_timeout_s, tls=self._tls)
         self._peer_urls: dict[int, str] = {}
         self._hosts: dict[str, Place] = {}
         """Those that are up; of several nodes of one host the first."""
@@ -191,7 +200,7 @@ class EtcdMembers:
         up = [member for member in members if member.host in self._hosts and member.host != named and not member.learns]
         if leads is None or leads.host != named or not up:
             return
-        etcd = Etcd([f"{leads.host}:{self._port}"], self._config.named.etcd_timeout_s)
+        etcd = Etcd([f"{leads.host}:{self._port}"], self._config.named.etcd_timeout_s, tls=self._tls)
         try:
             await etcd.move_leader(up[0].id)
             _log(f"etcd is led on {up[0].host}")
@@ -216,7 +225,7 @@ class EtcdMembers:
         return addrs[0].rpartition(":")[0] if addrs else ""
 
     def _peer_url(self, host: str) -> str:
-        return f"http://{host}:{self._port + 1}"
+        return peer_url(host, self._port + 1, self._tls)
 
     async def _look(self) -> list[KnownMember]:
         """The members, as etcd has them."""

@@ -131,7 +131,7 @@ class Realms:
 
     async def _remove_state(self, name: str) -> None:
         args = self._root_args()
-        etcd = etcds.Etcd(args.etcd_endpoints, self._config.named.etcd_timeout_s)
+        etcd = etcds.Etcd(args.etcd_endpoints, self._config.named.etcd_timeout_s, tls=args.etcd_tls)
         try:
             await etcd.transaction([], [etcds.delete_below(Keys(name).root)])
         finally:

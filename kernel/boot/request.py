@@ -7,9 +7,11 @@ from typing import Final
 
 import msgspec
 
+from kernel.boot import certificates
 from kernel.service import service_names
 from sigmaos_ray import config, crash, decoding, perf, serr
 from sigmaos_ray.config import ETCD_PORT
+from sigmaos_ray.instance import TLS_VARIABLE
 from sigmaos_ray.sigmap import ROOT_REALM
 
 _PORT_MAX: Final = 65535
@@ -33,6 +35,8 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
     realm: str = ROOT_REALM
     host: str = ""
     """The address to bind and to publish; empty: boot chooses (``placing.host_for``)."""
+    tls: str = ""
+    """Whether connections over TCP are TLS: on, off, or empty for on where others than this machine can make some."""
     config: str = "local"
     """The preset of tunables for every part and proc."""
     etcd: tuple[str, ...] = ()
@@ -57,6 +61,7 @@ class BootRequest(msgspec.Struct, frozen=True, kw_only=True):
             "s3_endpoint": os.environ.get("SIGMAOS_S3_ENDPOINT") or None,
             "config": config.current_name(),
             "host": os.environ.get("SIGMAOS_HOST", ""),
+            "tls": _tls_from(TLS_VARIABLE),
             "etcd_members": _members_from("SIGMAOS_ETCD_MEMBERS"),
             "etcd_port": _port_from("SIGMAOS_ETCD_PORT"),
             "named_port": _port_from("SIGMAOS_NAMED_PORT"),
@@ -80,6 +85,13 @@ def _port_from(variable: str) -> int | None:
     if text and not (text.isdecimal() and int(text) <= _PORT_MAX):
         raise serr.Inval(text, f"{variable}: a port is a number up to {_PORT_MAX}; 0 is any that is free")
     return int(text) if text else None
+
+
+def _tls_from(variable: str) -> str:
+    text = os.environ.get(variable, "")
+    if text not in ("", certificates.ON, certificates.OFF):
+        raise serr.Inval(text, f"{variable} is {certificates.ON} or {certificates.OFF}")
+    return text
 
 
 def _members_from(variable: str) -> int | None:

@@ -8,21 +8,24 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kernel.boot import keptfiles
+from kernel.boot import certificates, keptfiles
 from kernel.boot.identity import Survey
 from sigmaos_ray.machine import OsProcess, machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from kernel.boot.keptfiles import RemovalRecord
 
 _FILE_NAME: Final = "kernel-id"
 
 
-def look(state_dir: str, recorded: RemovalRecord, raylets: Mapping[str, OsProcess]) -> Survey:
-    """Of this process's host. ``raylets``: of other Ray nodes, of which it tells those that have ended here. OSError if
-    the state directory cannot be made or read."""
+def look(
+    state_dir: str, recorded: RemovalRecord, raylets: Mapping[str, OsProcess], certified: Sequence[str] = ()
+) -> Survey:
+    """Of this process's host. ``raylets``: of other Ray nodes, of which it tells those that have ended here.
+    ``certified``: the addresses for which it is to ask for a certificate, if it needs one. OSError if the state
+    directory cannot be made or read."""
     directory = Path(state_dir)
     directory.mkdir(parents=True, exist_ok=True)
     keptfiles.forget_removed(directory, recorded)
@@ -32,6 +35,7 @@ def look(state_dir: str, recorded: RemovalRecord, raylets: Mapping[str, OsProces
         kernel_ids=_kernel_ids(directory),
         raylet=OsProcess.of(os.getppid()),  # who starts Ray's workers
         gone=tuple(node for node, raylet in raylets.items() if raylet.is_gone()),
+        certificate_request=certificates.request_of(state_dir, certified) if certified else b"",
     )
 
 

@@ -15,6 +15,7 @@ from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmap import ROOT_REALM
+from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -39,7 +40,13 @@ class DbServer(FileService):
         _log(f"serves {store.shown_url}")
         services = [DbSrv(store)]
         return FileServer(
-            MemFs(watches).root, watches, realm=args.realm, services=services, host=args.host, config=self._config
+            MemFs(watches).root,
+            watches,
+            realm=args.realm,
+            services=services,
+            host=args.host,
+            tls=identity_at(args.tls),
+            config=self._config,
         )
 
     async def prepare(self, server: FileServer, resources: AsyncExitStack) -> None:

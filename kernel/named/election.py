@@ -291,10 +291,12 @@ async def _first_of(keeper: asyncio.Task[None], *waits: Coroutine[Any, Any, None
         await asyncio.wait(tasks)
 
 
-async def follow_candidates(etcd_endpoints: Sequence[str], realm: str) -> AsyncGenerator[list[Candidate], None]:
+async def follow_candidates(
+    etcd_endpoints: Sequence[str], realm: str, tls: str = ""
+) -> AsyncGenerator[list[Candidate], None]:
     """The candidates of a realm's named, the leader first, and again each time that this changes. Goes on while etcd
     does not answer. Whoever iterates closes it (``contextlib.aclosing``)."""
-    etcd = Etcd(etcd_endpoints, configuration.current().named.etcd_timeout_s)
+    etcd = Etcd(etcd_endpoints, configuration.current().named.etcd_timeout_s, tls=tls)
     try:
         async with contextlib.aclosing(candidates_of(etcd, realm)) as changes:
             async for candidates in changes:
@@ -321,9 +323,9 @@ async def candidates_of(etcd: Etcd, realm: str) -> AsyncGenerator[list[Candidate
             await asyncio.sleep(configuration.current().named.etcd_pause_s)
 
 
-async def read_leader(etcd_endpoints: Sequence[str], realm: str) -> Endpoint | None:
+async def read_leader(etcd_endpoints: Sequence[str], realm: str, tls: str = "") -> Endpoint | None:
     """Where the leader of a realm's named answers, as etcd says; None if nobody leads. Unreachable without etcd."""
-    etcd = Etcd(etcd_endpoints, configuration.current().named.etcd_timeout_s)
+    etcd = Etcd(etcd_endpoints, configuration.current().named.etcd_timeout_s, tls=tls)
     try:
         return await leader_of(etcd, realm)
     finally:

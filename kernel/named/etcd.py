@@ -1,6 +1,6 @@
 """etcd as named uses it: transactions whose fate is known or said to be unknown, leases, watches that resume.
 
-The only module that imports aetcd; its errors, and gRPC's, become serr errors here.
+With ``secure.py`` the only module that imports aetcd; its errors, and gRPC's, become serr errors here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from aetcd import Client, rpc
 from aetcd import exceptions as aetcd_errors
 
+from kernel.named.secure import SecureClient
 from kernel.named.unary import ConnectionLost, UnaryConnection, connect
 from sigmaos_ray import config, debug, serr
 from sigmaos_ray.deadlines import is_cancelled
+from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Collection, Sequence
@@ -115,11 +117,17 @@ class Etcd:
     where calls are made: a host that fell silent is noticed by calls alone, within their time.
     """
 
-    def __init__(self, endpoints: Sequence[str], timeout_s: float, near: str = "") -> None:
-        """``near``: the host whose endpoint comes first, if it has one. The caller's own: that goes when he goes."""
+    def __init__(self, endpoints: Sequence[str], timeout_s: float, near: str = "", tls: str = "") -> None:
+        """``near``: the host whose endpoint comes first, if it has one. The caller's own: that goes when he goes.
+        ``tls``: where this host's certificate is, if etcd asks for one."""
         if not endpoints:
             raise serr.Inval("etcd", "no endpoint")
         self._near = near
+        self._tls = identity_at(tls)
+        self._stamps: dict[str, tuple[int, ...]] = {}
+        """Of the certificates that connections show, by endpoint."""
+        self._former: list[Client] = []
+        """Connections with a certificate that was renewed, on which calls may be under way."""
         self._endpoints: list[str] = []
         self._timeout_s = timeout_s
         self._clients: dict[str, Client] = {}
@@ -135,7 +143,7 @@ class Etcd:
         endpoint = self._endpoints[0]
         if self._is_cut:
             await self._wait_for_nothing(endpoint)
-        if endpoint not in self._clients:
+        if endpoint not in self._clients or self._is_renewed(endpoint):
             await self._connect_once(endpoint)
         return self._clients[endpoint], endpoint
 
@@ -148,11 +156,23 @@ class Etcd:
         async with self._connecting:
             if self._closed:
                 raise serr.Closed("etcd", "the connection was closed")
+            if self._is_renewed(endpoint):
+                self._former.append(self._clients.pop(endpoint))
             if endpoint not in self._clients:
-                host, _, port = endpoint.rpartition(":")
-                client = Client(host, int(port), options=dict(_OPTIONS))
-                await client.connect()
-                self._clients[endpoint] = client
+                self._clients[endpoint] = await self._new_client(endpoint)
+
+    def _is_renewed(self, endpoint: str) -> bool:
+        return self._tls is not None and endpoint in self._clients and self._stamps[endpoint] != self._tls.stamp()
+
+    async def _new_client(self, endpoint: str) -> Client:
+        host, _, port = endpoint.rpartition(":")
+        if self._tls is None:
+            client = Client(host, int(port), options=dict(_OPTIONS))
+        else:
+            self._stamps[endpoint] = self._tls.stamp()
+            client = SecureClient(host, int(port), self._tls, dict(_OPTIONS))
+        await client.connect()
+        return client
 
     async def _connected_for_transactions(self, endpoint: str) -> UnaryConnection:
         """OSError if there is nobody."""
@@ -162,7 +182,7 @@ class Etcd:
         if connection is not None and connection.is_usable:
             return connection
         host, _, port = endpoint.rpartition(":")
-        made = await connect(host, int(port), self._timeout_s, config.current().named.etcd_pong_s)
+        made = await connect(host, int(port), self._timeout_s, config.current().named.etcd_pong_s, self._tls)
         connection = self._for_transactions.get(endpoint)
         if self._closed or self._is_cut or (connection is not None and connection.is_usable):
             await made.close()  # the state of things changed while this one connected
@@ -200,6 +220,9 @@ class Etcd:
     async def _close_all(self) -> None:
         while self._for_transactions:
             await self._for_transactions.popitem()[1].close()
+        former, self._former = self._former, []
+        for client in former:
+            await client.close()
         while self._clients:
             await self._clients.popitem()[1].close()
 

@@ -38,6 +38,7 @@ from sigmaos_ray.sigmap import (
     Endpoint,
     named_election,
 )
+from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -56,7 +57,7 @@ class NamedServer(KernelService):
         self._args = args
         self._config = config or configuration.current()
         self._on_lost = on_lost
-        self._etcd = Etcd(args.etcd_endpoints, self._config.named.etcd_timeout_s, near=args.host)
+        self._etcd = Etcd(args.etcd_endpoints, self._config.named.etcd_timeout_s, near=args.host, tls=args.etcd_tls)
         self._keys = Keys(args.realm)
         self._election = Election(self._etcd, self._keys, self._config.lease.election_ttl_s, self._lost)
         self._follower = Follower(self._etcd, self._keys, self._config.named)
@@ -74,6 +75,7 @@ class NamedServer(KernelService):
             guard=self._election.guard_service,
             devices=self.fs.devices(),
             port=args.port,
+            tls=identity_at(args.tls),
             signpost=Signpost(lambda: self._standbys, self._named_of if args.realm == ROOT_REALM else None),
         )
         self._committer: Committer | None = None

@@ -1,7 +1,7 @@
 """gRPC's unary calls over a connection of our own, on asyncio: HTTP/2 (RFC 9113) as far as they need it.
 
 grpc.aio spends more time on a call than etcd on a small transaction, and its answers come through another thread. This
-is for the one call that every change in named waits for. It speaks to etcd without TLS, as the rest of named does.
+is for the one call that every change in named waits for.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from kernel.named.headers import BadHeaders, CallStatus, request_headers, status_of
 from sigmaos_ray.sessp import plain
+from sigmaos_ray.tls.identity import HTTP2
+from sigmaos_ray.tls.transport import open_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sigmaos_ray.tls.identity import TlsIdentity
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _FRAME: Final = Struct(">HBBBI")
@@ -334,11 +338,15 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes | memoryview) -> b
     return _FRAME.pack(length >> 8, length & 0xFF, kind, flags, stream) + payload
 
 
-async def connect(host: str, port: int, timeout_s: float, pong_after_s: float) -> UnaryConnection:
+async def connect(
+    host: str, port: int, timeout_s: float, pong_after_s: float, tls: TlsIdentity | None = None
+) -> UnaryConnection:
     """A connection; ``timeout_s``: of each of its calls, and of this one; ``pong_after_s``: how long a ping waits for
-    its answer. OSError, TimeoutError among them, if there is nobody."""
+    its answer. OSError, TimeoutError, TlsRefused and Perm among them, if there is nobody."""
+    connection = UnaryConnection(f"{host}:{port}", timeout_s, pong_after_s)
     async with asyncio.timeout(timeout_s):
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: UnaryConnection(f"{host}:{port}", timeout_s, pong_after_s), host, port
-        )
+        if tls is not None:
+            await open_connection(connection, host, port, tls, HTTP2)
+        else:
+            await asyncio.get_running_loop().create_connection(lambda: connection, host, port)
     return connection

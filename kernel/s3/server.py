@@ -14,6 +14,7 @@ from kernel.s3.store import S3Store
 from sigmaos_ray import debug
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -36,7 +37,15 @@ class S3Server(FileService):
         resources.push_async_callback(asyncio.to_thread, store.close)
         watches = WatchTable()
         fs = S3Fs(store, watches, make_directory(directory_of(args)))
-        server = FileServer(fs.root, watches, realm=args.realm, host=args.host, config=self._config, fences=fs.fences)
+        server = FileServer(
+            fs.root,
+            watches,
+            realm=args.realm,
+            host=args.host,
+            tls=identity_at(args.tls),
+            config=self._config,
+            fences=fs.fences,
+        )
         server.stats.sections["s3"] = fs.report
         resources.push_async_callback(fs.close)
         fs.drop_abandoned_uploads()

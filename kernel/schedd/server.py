@@ -25,6 +25,7 @@ from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmap import ROOT_REALM
+from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +73,7 @@ class ScheddServer(FileService):
             realm=args.realm,
             services=[Schedd(self._procs), WorkerLeases(self._procs)],
             host=args.host,
+            tls=identity_at(args.tls),
             config=self._config,
         )
         server.stats.sections["procs"] = self._procs.table.counters.report

@@ -13,6 +13,7 @@ from sigmaos_ray import debug, serr
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.sigmap import ROOT_REALM
+from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -37,7 +38,14 @@ class UxServer(FileService):
         _log(f"serves {directory}")
         realm, host = self._args.realm, self._args.host
         return FileServer(
-            fs.root, watches, realm=realm, host=host, config=self._config, fences=fs.fences, leases=fs.leases
+            fs.root,
+            watches,
+            realm=realm,
+            host=host,
+            tls=identity_at(self._args.tls),
+            config=self._config,
+            fences=fs.fences,
+            leases=fs.leases,
         )
 
 

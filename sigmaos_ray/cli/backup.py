@@ -9,6 +9,7 @@ import typer
 
 from sigmaos_ray import extras
 from sigmaos_ray.cli import context
+from sigmaos_ray.instance import tls_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +31,12 @@ def backup(
     extras.need("aetcd", for_="sigmaos backup")
     from kernel.boot.backup import back_up
 
-    endpoints = [etcd] if etcd is not None else context.instance().etcd_endpoints
-    size_bytes = back_up(endpoints, file.absolute())
+    if etcd is not None:
+        endpoints, tls = [etcd], tls_elsewhere()
+    else:
+        instance = context.instance()
+        endpoints, tls = instance.etcd_endpoints, instance.etcd_tls
+    size_bytes = back_up(endpoints, file.absolute(), tls)
     print(f"{file}: {size_bytes / 1e6:.1f} MB")
 
 

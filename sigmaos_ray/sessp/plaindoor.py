@@ -54,7 +54,12 @@ class PlainDoor:
             from sigmaos_ray.tls.handshakes import Handshakes  # with ``ssl``, which servers on loopback do without
 
             limits = self._config.session
-            self._handshakes = Handshakes(self._tls, limits.handshakes_max, limits.hello_timeout_s)
+            self._handshakes = Handshakes(
+                self._tls,
+                limits.handshakes_max,
+                limits.hello_timeout_s,
+                lambda refused: _log(f"plain: refused: {refused}"),
+            )
             make = partial(self._handshakes.begin, self._make)
         server = await loop.create_server(make, host, 0)
         self._servers.append(server)

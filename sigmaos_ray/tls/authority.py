@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from sigmaos_ray.config import Certificates
+    from sigmaos_ray.config import CertificateTimes
 
 _SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH
 _CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH
@@ -47,6 +47,10 @@ class Issued(NamedTuple):
 
     certificate: bytes
     renew_at: datetime.datetime
+
+    def is_due(self) -> bool:
+        """Whether that is now."""
+        return datetime.datetime.now(datetime.UTC) >= self.renew_at
 
 
 def new_key() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
@@ -88,7 +92,7 @@ class Authority:
         self,
         certificate: x509.Certificate,
         key: ec.EllipticCurvePrivateKey,
-        limits: Certificates,
+        limits: CertificateTimes,
         certificate_pem: bytes,
     ) -> None:
         self._certificate = certificate
@@ -97,7 +101,7 @@ class Authority:
         self.certificate_pem = certificate_pem
 
     @classmethod
-    def at(cls, directory: Path, limits: Certificates) -> Authority:
+    def at(cls, directory: Path, limits: CertificateTimes) -> Authority:
         """The one of a state directory, made at the first time, and anew once it has ended. OSError; Inval for files
         that hold none."""
         files.make_private_dir(directory)
@@ -119,7 +123,7 @@ class Authority:
         return authority
 
     @staticmethod
-    def _make(directory: Path, limits: Certificates) -> None:
+    def _make(directory: Path, limits: CertificateTimes) -> None:
         key, key_pem = new_key()
         name = _name(f"{files.PEER_NAME} {secrets.token_hex(8)}")
         builder = _begun(name, name, key.public_key(), limits, limits.authority_days)
@@ -176,7 +180,16 @@ class Authority:
         return Issued(certificate.public_bytes(_PEM), renew_at_of(certificate, self._limits))
 
 
-def renew_at_of(certificate: x509.Certificate, limits: Certificates) -> datetime.datetime:
+def is_to_be_renewed(certificate_pem: bytes, limits: CertificateTimes) -> bool:
+    """Whether a certificate is to be followed by another one, or is none."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+    except ValueError:
+        return True
+    return Issued(certificate_pem, renew_at_of(certificate, limits)).is_due()
+
+
+def renew_at_of(certificate: x509.Certificate, limits: CertificateTimes) -> datetime.datetime:
     """When one is to be followed by another."""
     skew = datetime.timedelta(seconds=limits.clock_skew_s)
     begin, end = certificate.not_valid_before_utc + skew, certificate.not_valid_after_utc
@@ -184,7 +197,7 @@ def renew_at_of(certificate: x509.Certificate, limits: Certificates) -> datetime
 
 
 def _begun(
-    name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, limits: Certificates, days: float
+    name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, limits: CertificateTimes, days: float
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(issuer).public_key(key)

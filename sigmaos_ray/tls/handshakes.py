@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sigmaos_ray import debug
 from sigmaos_ray.tls.transport import TlsProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sigmaos_ray.tls.identity import TlsIdentity, TlsRefused
-
-_log = debug.selector("SESSSRV")
 
 
 class Handshakes:
@@ -22,8 +19,11 @@ class Handshakes:
     There are at most so many, each for so long. The oldest makes room: who has a certificate is done in a moment, and
     is not kept out by any number of those who have none and wait."""
 
-    def __init__(self, identity: TlsIdentity, count_max: int, timeout_s: float) -> None:
-        """Perm without a certificate."""
+    def __init__(
+        self, identity: TlsIdentity, count_max: int, timeout_s: float, on_refused: Callable[[TlsRefused], object]
+    ) -> None:
+        """``on_refused``: told of those that come to nothing. Perm without a certificate."""
+        self._on_refused = on_refused
         identity.server_context()
         self._identity = identity
         self._count_max = count_max
@@ -53,7 +53,7 @@ class Handshakes:
     def _ended(self, protocol: TlsProtocol, refused: TlsRefused | None) -> None:
         self._forget(protocol)
         if refused is not None:
-            _log(f"plain: refused: {refused}")
+            self._on_refused(refused)
 
     def end(self) -> None:
         """May be repeated."""

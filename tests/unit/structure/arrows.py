@@ -22,6 +22,7 @@ FRONT: Final = "sigmaos_ray"
 ORDER: Final = (
     "sigmaos_ray.extras",
     *("sigmaos_ray.decoding", "sigmaos_ray.pb", "sigmaos_ray.sigmap", "sigmaos_ray.serr", "sigmaos_ray.config"),
+    "sigmaos_ray.tls",
     *(
         "sigmaos_ray.machine",
         "sigmaos_ray.localfile",
@@ -32,7 +33,6 @@ ORDER: Final = (
         "sigmaos_ray.perf",
     ),
     *("sigmaos_ray.perf", "sigmaos_ray.crash"),
-    "sigmaos_ray.tls",
     *("sigmaos_ray.sessp", "sigmaos_ray.loopthread"),
     *("sigmaos_ray.fslib", "sigmaos_ray.blocking"),
     *("sigmaos_ray.rpcclnt", "sigmaos_ray.leaseclnt", "sigmaos_ray.semclnt", "sigmaos_ray.electclnt"),
