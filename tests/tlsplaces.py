@@ -11,6 +11,7 @@ from sigmaos_ray.tls import hostkey
 from sigmaos_ray.tls.identity import Credentials
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from sigmaos_ray.tls.authority import Authority
@@ -20,9 +21,9 @@ EXPIRED = msgspec.structs.replace(LIMITS, host_days=-1 / 48)
 """CertificateTimes that ended half an hour ago."""
 
 
-def host_place(directory: Path, authority: Authority) -> str:
+def host_place(directory: Path, authority: Authority, addresses: Sequence[str] = ("127.0.0.1", "localhost")) -> str:
     """The directory of a host with a certificate of that authority."""
-    request = hostkey.request_of(directory, ["127.0.0.1", "localhost"])
+    request = hostkey.request_of(directory, addresses)
     hostkey.keep(directory, authority.certificate_pem, authority.host_certificate(request).certificate)
     return str(directory)
 

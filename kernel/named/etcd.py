@@ -512,7 +512,7 @@ def _transaction_request(compare: list[Any], then: list[Any]) -> bytes:
 
 
 def _bare(endpoint: str) -> str:
-    return endpoint.removeprefix("http://")
+    return endpoint.removeprefix("http://").removeprefix("https://")
 
 
 async def _watch_once(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sigmaos_ray.tls.identity import TlsRefused
 from sigmaos_ray.tls.refusals import CLOSED
-from sigmaos_ray.tls.stream import READ_BYTES, StreamEnded, TlsStream
+from sigmaos_ray.tls.stream import BLOCK_BYTES, READ_BYTES, RECORD_BYTES, StreamEnded, TlsStream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,8 @@ class TlsSocket:
         self.family = connected.family
         self._unsent = b""
         """Encrypted, and not taken by the system yet."""
+        self._has_more = False
+        """Of what came something may not have been read."""
         self._scratch = memoryview(bytearray(READ_BYTES))
         try:
             self._stream = TlsStream(identity.client_context(), is_server=False)
@@ -52,6 +54,7 @@ class TlsSocket:
                 self._socket.sendall(self._stream.outgoing())
             raise
         self._socket.sendall(self._stream.outgoing())
+        self._has_more = self._stream.has_more
 
     # -- as a socket has it
 
@@ -65,17 +68,33 @@ class TlsSocket:
         return self._socket.fileno()
 
     def send(self, data: bytes | memoryview) -> int:
-        """Takes as much as ``sendmsg``."""
-        return self.sendmsg((data,))
+        """How many bytes are on their way: what the system does not take at once goes before whatever is next."""
+        if self._unsent:
+            self._flush()
+        if len(data) > BLOCK_BYTES:
+            data = data[:BLOCK_BYTES]
+        self._send_on(self._stream.encrypted(data))
+        return len(data)
 
     def sendmsg(self, pieces: Sequence[bytes | memoryview]) -> int:
-        """How many bytes are on their way: what the system does not take at once goes before whatever is next."""
-        self._flush()
-        count = self._stream.write_some(pieces)
-        self._unsent = self._stream.outgoing()
-        with contextlib.suppress(BlockingIOError):
+        """The same of several pieces."""
+        if self._unsent:
             self._flush()
+        parts, count = [], 0
+        for piece in pieces:
+            part = piece[: BLOCK_BYTES - count]
+            parts.append(self._stream.encrypted(part))
+            count += len(part)
+        self._send_on(b"".join(parts))
         return count
+
+    def _send_on(self, encrypted: bytes) -> None:
+        try:
+            count = self._socket.send(encrypted)
+        except BlockingIOError:
+            count = 0
+        if count < len(encrypted):
+            self._unsent = encrypted[count:]
 
     def sendall(self, data: bytes) -> None:
         """Returns once the system has taken all; BlockingIOError if that takes long."""
@@ -91,26 +110,30 @@ class TlsSocket:
     def recv(self, count_max: int, flags: int = 0) -> bytes:
         """With MSG_PEEK only looks whether something has come, and returns something else."""
         if flags & socket.MSG_PEEK:
-            return b"?" if self._stream.has_more else self._socket.recv(count_max, flags)
-        while True:
-            try:
-                if self._stream.has_more and (data := self._stream.read(count_max)):
-                    return data
-            except StreamEnded:
-                return b""
-            if not self._receive():
-                return b""
+            return b"?" if self._has_more else self._socket.recv(count_max, flags)
+        stream = self._stream
+        try:
+            while not ((self._has_more or self._receive()) and (data := stream.read(min(count_max, RECORD_BYTES)))):
+                if not self._has_more:
+                    return b""
+                self._has_more = False
+        except StreamEnded:
+            return b""
+        self._has_more = stream.has_more
+        return data
 
     def recv_into(self, room: memoryview, count_max: int = 0, flags: int = 0) -> int:
         """Fills all of the room, if nothing keeps it from that."""
         filled = 0
         while filled < len(room):
             try:
-                if self._stream.has_more and (count := self._stream.read_into(room[filled:])):
+                if (self._has_more or self._receive()) and (count := self._stream.read_into(room[filled:])):
                     filled += count
-                    continue
-                if not self._receive():
+                    self._has_more = self._stream.has_more
+                elif not self._has_more:
                     return filled
+                else:
+                    self._has_more = False
             except StreamEnded:
                 return filled
             except BlockingIOError:
@@ -121,10 +144,12 @@ class TlsSocket:
 
     def _receive(self) -> bool:
         """Waits for more. False at the end."""
-        self._flush()
+        if self._unsent:
+            self._flush()
         count = self._socket.recv_into(self._scratch)
         self._stream.feed(self._scratch[:count])
-        return bool(count)
+        self._has_more = count > 0
+        return self._has_more
 
     def shutdown(self, how: int) -> None:
         self._socket.shutdown(how)

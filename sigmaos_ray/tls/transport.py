@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sigmaos_ray.tls.identity import TlsRefused
 from sigmaos_ray.tls.refusals import CLOSED
-from sigmaos_ray.tls.stream import READ_BYTES, StreamEnded, TlsStream
+from sigmaos_ray.tls.stream import READ_BYTES, RECORD_BYTES, StreamEnded, TlsStream
 
 if TYPE_CHECKING:
     import ssl
@@ -39,6 +39,9 @@ class _TlsTransport(asyncio.Transport):
         super().__init__()
         self._outer = outer
         self._transport = transport
+        # Each message asks: one call less.
+        self.is_closing = transport.is_closing  # type: ignore[method-assign]
+        self._encrypted = stream.encrypted
         self._stream = stream
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -47,13 +50,9 @@ class _TlsTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._transport.set_write_buffer_limits(high, low)
 
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self._transport.is_closing():
-            self._stream.write(data)  # type: ignore[arg-type]
-            self._transport.write(self._stream.outgoing())
+        if not self.is_closing():
+            self._transport.write(self._encrypted(data))  # type: ignore[arg-type]
 
     def pause_reading(self) -> None:
         self._outer.is_paused = True
@@ -66,7 +65,7 @@ class _TlsTransport(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self._outer.go_on)
 
     def close(self) -> None:
-        if not self._transport.is_closing():
+        if not self.is_closing():
             self._stream.end()
             self._transport.write(self._stream.outgoing())
             self._transport.close()
@@ -139,16 +138,20 @@ class TlsProtocol(asyncio.BufferedProtocol):
     def go_on(self) -> None:
         """Hands on what is there."""
         transport, inner, stream = self._transport, self._inner, self._stream
+        if self.is_paused or transport is None or transport.is_closing():
+            return
         try:
-            while stream.has_more and not self.is_paused and transport is not None and not transport.is_closing():
+            while True:
                 if isinstance(inner, asyncio.BufferedProtocol):
                     if not (count := stream.read_into(inner.get_buffer(-1))):  # type: ignore[arg-type]
-                        break
+                        return
                     inner.buffer_updated(count)
                 elif isinstance(inner, asyncio.Protocol):
-                    if not (data := stream.read(READ_BYTES)):
-                        break
+                    if not (data := stream.read(RECORD_BYTES)):
+                        return
                     inner.data_received(data)
+                if not stream.has_more or self.is_paused or transport.is_closing():
+                    return
         except StreamEnded:
             if transport is not None:
                 transport.close()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from tlsplaces import EXPIRED, LIMITS, client_file, host_place
 
-from kernel.boot.etcd import EmbeddedEtcd, Membership, Ports
+from kernel.boot.etcd import EmbeddedEtcd, Membership, Ports, peer_url
 from kernel.boot.etcdactor import MemberServer, has_data_of
-from kernel.named.etcd import Etcd, put
+from kernel.named.etcd import Etcd, UnknownOutcome, put
 from kernel.named.server import NamedServer
 from kernel.shell import EtcdJoin, KernelArgs
 from sigmaos_ray import config, serr
@@ -18,6 +20,7 @@ from sigmaos_ray.config import ProcEnv
 from sigmaos_ray.sessp.channel import close_channels
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 from sigmaos_ray.sigmap import Endpoint
+from sigmaos_ray.tls.authority import Authority
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,10 +36,13 @@ WITHIN_S = 60.0
 class Trio:
     """Three members; the first is boot's."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, tls: str = "") -> None:
+        """``tls``: the certificate of all of them, which are one host."""
         self._directory = directory
-        self.own = EmbeddedEtcd(HOSTS[0], self.state_dir(HOSTS[0]), directory, config.LOCAL, Membership(ports=PORTS))
-        self.etcd = Etcd([self.own.endpoint], 3)
+        self._tls = tls
+        membership = Membership(ports=PORTS)
+        self.own = EmbeddedEtcd(HOSTS[0], self.state_dir(HOSTS[0]), directory, config.LOCAL, membership, tls=tls)
+        self.etcd = Etcd([self.own.endpoint], 3, tls=tls)
         self.others: dict[str, MemberServer] = {}
         self.ids: dict[str, int] = {}
         self.joins: dict[str, EtcdJoin] = {}
@@ -78,13 +84,20 @@ class Trio:
     async def launch(self, host: str) -> None:
         """As boot last said."""
         state_dir = str(self.state_dir(host))
-        args = KernelArgs(kernel_id=host, host=host, state_dir=state_dir, log_dir=state_dir, etcd_join=self.joins[host])
+        args = KernelArgs(
+            kernel_id=host,
+            host=host,
+            state_dir=state_dir,
+            log_dir=state_dir,
+            etcd_join=self.joins[host],
+            etcd_tls=self._tls,
+        )
         self.others[host] = MemberServer(args, lambda: None)
         await self.others[host].start()
 
     async def join(self, host: str) -> None:
         # Refused until all of them have known each other for some seconds, and the new one knows all.
-        self.ids[host] = await _until(lambda: self.etcd.add_learner(f"http://{host}:{PORTS.peer}"))
+        self.ids[host] = await _until(lambda: self.etcd.add_learner(peer_url(host, PORTS.peer, self._tls)))
         await self.start(host, is_new=True)
         await _until(lambda: self.etcd.promote(self.ids[host]))
 
@@ -204,3 +217,46 @@ async def test_the_lead_is_moved_from_the_member_that_has_it(trio: Trio) -> None
     assert await trio.etcd.leader() == target
     with pytest.raises(serr.SigmaError):
         await trio.etcd.move_leader(trio.ids[HOSTS[2]])  # asked of one that leads no more
+
+
+async def test_members_and_their_clients_speak_tls(tmp_path: Path) -> None:
+    """They take hosts of the authority, and nobody else, no client either. Who connects later sees what was renewed."""
+    authority = Authority.at(tmp_path / "boot", LIMITS)
+    place = host_place(tmp_path / "host", authority, ["127.0.0.1", *HOSTS])
+    stranger = host_place(tmp_path / "stranger", Authority.at(tmp_path / "other", LIMITS), HOSTS)
+    trio = Trio(tmp_path, place)
+    trio.own.start()
+    try:
+        await asyncio.to_thread(trio.own.wait)
+        await trio.grow()
+        await trio.etcd.transaction([], [put(b"key", b"value")])
+        for host in HOSTS:
+            for port in (PORTS.client, PORTS.peer):
+                for tls in ("", stranger, client_file(tmp_path / "client.json", authority)):
+                    assert not await _serves(f"{host}:{port}", tls), (host, port, tls)
+            assert await _serves(f"{host}:{PORTS.client}", place)
+        host_place(tmp_path / "host", Authority.at(tmp_path / "boot", EXPIRED), ["127.0.0.1", *HOSTS])
+        assert not await _serves(trio.own.endpoint, place)
+        host_place(tmp_path / "host", authority, ["127.0.0.1", *HOSTS])
+        assert await _serves(trio.own.endpoint, place)
+        await trio.etcd.transaction([], [put(b"key", b"another")])
+        found = await trio.etcd.get(b"key")
+        assert found is not None
+        assert found.value == b"another"
+    finally:
+        await trio.close()
+
+
+async def _serves(endpoint: str, tls: str) -> bool:
+    """Whether it is an etcd for somebody who shows that, by either of the ways in which it is asked."""
+    etcd = Etcd([endpoint], 1, tls=tls)
+    found = []
+    try:
+        with contextlib.suppress(serr.SigmaError):
+            found.append(await etcd.version() != "")
+        with contextlib.suppress(UnknownOutcome, serr.SigmaError):
+            found.append((await etcd.transaction([], [put(b"asked", b"")]))[0])
+    finally:
+        await etcd.close()
+    assert len(found) in (0, 2)
+    return all(found) and bool(found)
