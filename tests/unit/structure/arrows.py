@@ -21,10 +21,10 @@ FRONT: Final = "sigmaos_ray"
 
 ORDER: Final = (
     "sigmaos_ray.extras",
-    *("sigmaos_ray.decoding", "sigmaos_ray.pb", "sigmaos_ray.sigmap", "sigmaos_ray.serr", "sigmaos_ray.config"),
+    *("sigmaos_ray.decoding", "sigmaos_ray.pb", "sigmaos_ray.sigmap", "sigmaos_ray.serr"),
+    *("sigmaos_ray.machine", "sigmaos_ray.auth", "sigmaos_ray.config"),
     "sigmaos_ray.tls",
     *(
-        "sigmaos_ray.machine",
         "sigmaos_ray.localfile",
         "sigmaos_ray.deadlines",
         "sigmaos_ray.instance",

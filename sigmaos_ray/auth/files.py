@@ -1,0 +1,93 @@
+"""Where a client finds its credentials: one small file for each realm, which the authority writes.
+
+In the order of what counts: ``SIGMAOS_TOKEN``, a token; ``SIGMAOS_CREDENTIALS``, such a file, as ``sigmaos realm token
+--file`` writes it for people on other machines; and what stands in the instance's state directory, which its own user
+alone can read.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sigmaos_ray import decoding, serr
+from sigmaos_ray.auth import tokens
+from sigmaos_ray.auth.verifying import Trust
+from sigmaos_ray.sigmap import ROOT_REALM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TOKEN_VARIABLE: Final = "SIGMAOS_TOKEN"
+FILE_VARIABLE: Final = "SIGMAOS_CREDENTIALS"
+
+
+class RealmCredentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The contents of a file of credentials: a secret."""
+
+    realm: str
+    token: str
+    trust: Trust = Trust()
+    """For servers that its owner starts."""
+    named: tuple[str, ...] = ()
+    """Where the root realm's named answers, for machines that do not know it otherwise."""
+
+    def to_bytes(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+from_bytes: Final = decoding.json_decoder(RealmCredentials)
+"""What ``to_bytes`` gave. Raises msgspec.DecodeError for what is something else."""
+
+
+def realms_dir(state_dir: str | os.PathLike[str]) -> Path:
+    """Where the files of an instance's realms are."""
+    return Path(state_dir) / "auth" / "realms"
+
+
+def file_of(state_dir: str | os.PathLike[str], realm: str) -> Path:
+    """That of one realm."""
+    return realms_dir(state_dir) / f"{realm}.json"
+
+
+def read(file: str | os.PathLike[str]) -> RealmCredentials:
+    """Perm for a file that cannot be read, Inval for one that holds something else."""
+    try:
+        return from_bytes(Path(file).read_bytes())
+    except OSError as error:
+        raise serr.Perm(os.fspath(file), f"no credentials: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise serr.Inval(os.fspath(file), f"no credentials: {error}") from error
+
+
+def write(file: Path, credentials: RealmCredentials) -> None:
+    """Puts a file there whole, for its owner alone. OSError if it cannot be."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = file.with_name(f".{file.name}.{os.getpid()}")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as target:
+        target.write(credentials.to_bytes())
+    new.rename(file)
+
+
+def configured(environ: Mapping[str, str] = os.environ) -> RealmCredentials | None:
+    """What the environment says; None if it says nothing. Perm and Inval for what it names and is none."""
+    token = environ.get(TOKEN_VARIABLE, "").strip()
+    if token:
+        return RealmCredentials(realm=tokens.realm_of(token), token=token)
+    file = environ.get(FILE_VARIABLE, "")
+    return read(Path(file).expanduser()) if file else None
+
+
+def token_for(realm: str, state_dir: str | os.PathLike[str]) -> str:
+    """What a client shows that its environment gives no token to: of its realm, or of the root's, which speaks for all.
+    Empty if there is none: then servers say so."""
+    if (found := configured()) is not None:
+        return found.token
+    for name in dict.fromkeys((realm, ROOT_REALM)):
+        file = file_of(state_dir, name)
+        if file.exists():
+            return read(file).token
+    return ""
