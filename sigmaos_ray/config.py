@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from sigmaos_ray import decoding, serr
+from sigmaos_ray.auth.verifying import Trust
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
 
 
@@ -563,7 +564,19 @@ class Observing(msgspec.Struct, frozen=True):
     """Records of utilisation and throughput tell of so long at a time."""
 
 
+class Auth(msgspec.Struct, frozen=True):
+    """Credentials."""
+
+    ask_timeout_s: float = 2.0
+    """How long a server waits for a schedd of another machine to say whether a proc has ended."""
+    generations_poll_s: float = 1.0
+    """How often servers of programs look which credentials were revoked; the instance's own are told."""
+    tell_timeout_s: float = 5.0
+    """How long a rotation waits for a service to have heard of it."""
+
+
 class Config(msgspec.Struct, frozen=True):
+    auth: Auth = Auth()
     session: Session = Session()
     wire: Wire = Wire()
     rpc: Rpc = Rpc()
@@ -640,6 +653,9 @@ class ProcEnv(msgspec.Struct, frozen=True, kw_only=True):
     realm: str = ROOT_REALM
     principal: str = ""
     token: str = ""
+    """What it shows of itself; empty: what ``auth.files`` finds."""
+    trust: Trust = Trust()
+    """How its servers check what they are shown."""
     secrets: tuple[Secret, ...] = ()
     """What services act on in the proc's name; a child gets its parent's."""
     kernel_id: str = ""

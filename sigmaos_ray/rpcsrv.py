@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from google.protobuf.message import Message
 
+from sigmaos_ray.auth.tokens import Claims
 from sigmaos_ray.sigmap import Secret
 
 H = TypeVar("H", bound=Callable[..., Message | Awaitable[Message]])
@@ -35,7 +36,10 @@ class Caller(msgspec.Struct, frozen=True):
     realm: str = ""
     principal: str = ""
     token: str = ""
+    """As it attached; empty at a server that checked it, for it is not for others to use."""
     secrets: tuple[Secret, ...] = ()
+    claims: Claims | None = None
+    """What its credentials state; None at a server that lets in whoever comes."""
 
     def secret(self, service: str) -> Secret | None:
         """What the caller shows to a service, as to S3; None if nothing."""

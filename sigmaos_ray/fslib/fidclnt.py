@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
+import os
 import secrets
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from sigmaos_ray import debug, serr
+from sigmaos_ray.auth import files as credentials
 from sigmaos_ray.deadlines import is_cancelled
 from sigmaos_ray.fslib.attaching import Search
 from sigmaos_ray.fslib.repeats import UnreachableForGood
+from sigmaos_ray.instance import state_dir
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import wire
@@ -414,6 +418,14 @@ class FidClnt:
         self.before_sending: Callable[[Request], Awaitable[None]] | None = None
         """For tests: awaited before each request, so that others can do something between two of a call's messages."""
 
+    @functools.cached_property
+    def _token(self) -> str:
+        """What servers are shown: not looked for before there is one to be shown it."""
+        env = self._proc_env
+        if env.token:
+            return env.token
+        return credentials.token_for(env.realm, env.state_dir or os.path.dirname(env.state_file) or state_dir())
+
     @property
     def limits(self) -> Locating:
         """How servers are looked for."""
@@ -503,7 +515,7 @@ class FidClnt:
     def _dial_here(self, address: str) -> ClientSession:
         if self.loop_keeper is None or self._closed:
             raise Elsewhere
-        session = ClientSession(address, self._config, self._plain.get(address, ""), self._tls)
+        session = ClientSession(address, self._config, self._plain.get(address, ""), self._token, self._tls)
         session.dial_here(self.loop_keeper.begin_loop)
         self._add(session)
         return session
@@ -520,7 +532,7 @@ class FidClnt:
             client_id=self.client_id,
             realm=env.realm,
             principal=env.principal or env.pid,
-            token=env.token,
+            token=self._token,
             secrets=[wire.secret_to_pb(secret) for secret in env.secrets if secret.service == service],
             seeks_named=seeks_named,
         )
@@ -552,7 +564,7 @@ class FidClnt:
             task.exception()  # those who waited have it; all of them may have gone
 
     async def _dial(self, address: str) -> ClientSession:
-        session = ClientSession(address, self._config, self._plain.get(address, ""), self._tls)
+        session = ClientSession(address, self._config, self._plain.get(address, ""), self._token, self._tls)
         try:
             await session.dial()
         except serr.Unreachable as error:

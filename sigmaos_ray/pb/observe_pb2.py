@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csigmaos_ray/pb/observe.proto\x12\x0esigmaos_ray.pb\"5\n\x10SelectorsRequest\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x08\x12\x11\n\tselectors\x18\x02 \x01(\t\"0\n\x0eSelectorsReply\x12\x11\n\tselectors\x18\x01 \x01(\t\x12\x0b\n\x03who\x18\x02 \x01(\t\"M\n\x0eProfileRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x0f\n\x07rate_hz\x18\x03 \x01(\x01\x12\x0b\n\x03pid\x18\x04 \x01(\t\"F\n\x0cProfileReply\x12\x0e\n\x06stacks\x18\x01 \x01(\x0c\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0b\n\x03how\x18\x03 \x01(\t\x12\x0b\n\x03who\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csigmaos_ray/pb/observe.proto\x12\x0esigmaos_ray.pb\"5\n\x10SelectorsRequest\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x08\x12\x11\n\tselectors\x18\x02 \x01(\t\"0\n\x0eSelectorsReply\x12\x11\n\tselectors\x18\x01 \x01(\t\x12\x0b\n\x03who\x18\x02 \x01(\t\"\x14\n\x12GenerationsRequest\"\'\n\x10GenerationsReply\x12\x13\n\x0bgenerations\x18\x01 \x01(\t\"M\n\x0eProfileRequest\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x0f\n\x07rate_hz\x18\x03 \x01(\x01\x12\x0b\n\x03pid\x18\x04 \x01(\t\"F\n\x0cProfileReply\x12\x0e\n\x06stacks\x18\x01 \x01(\x0c\x12\x0c\n\x04unit\x18\x02 \x01(\t\x12\x0b\n\x03how\x18\x03 \x01(\t\x12\x0b\n\x03who\x18\x04 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,8 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SELECTORSREQUEST']._serialized_end=101
   _globals['_SELECTORSREPLY']._serialized_start=103
   _globals['_SELECTORSREPLY']._serialized_end=151
-  _globals['_PROFILEREQUEST']._serialized_start=153
-  _globals['_PROFILEREQUEST']._serialized_end=230
-  _globals['_PROFILEREPLY']._serialized_start=232
-  _globals['_PROFILEREPLY']._serialized_end=302
+  _globals['_GENERATIONSREQUEST']._serialized_start=153
+  _globals['_GENERATIONSREQUEST']._serialized_end=173
+  _globals['_GENERATIONSREPLY']._serialized_start=175
+  _globals['_GENERATIONSREPLY']._serialized_end=214
+  _globals['_PROFILEREQUEST']._serialized_start=216
+  _globals['_PROFILEREQUEST']._serialized_end=293
+  _globals['_PROFILEREPLY']._serialized_start=295
+  _globals['_PROFILEREPLY']._serialized_end=365
 # @@protoc_insertion_point(module_scope)

@@ -20,6 +20,16 @@ class SelectorsReply(_message.Message):
     who: str
     def __init__(self, selectors: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
 
+class GenerationsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GenerationsReply(_message.Message):
+    __slots__ = ("generations",)
+    GENERATIONS_FIELD_NUMBER: _ClassVar[int]
+    generations: str
+    def __init__(self, generations: _Optional[str] = ...) -> None: ...
+
 class ProfileRequest(_message.Message):
     __slots__ = ("kind", "seconds", "rate_hz", "pid")
     KIND_FIELD_NUMBER: _ClassVar[int]

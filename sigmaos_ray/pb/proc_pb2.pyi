@@ -231,6 +231,22 @@ class NamedReply(_message.Message):
     endpoint: bytes
     def __init__(self, endpoint: _Optional[bytes] = ...) -> None: ...
 
+class LivesRequest(_message.Message):
+    __slots__ = ("table", "slot", "mark")
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    SLOT_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    table: str
+    slot: int
+    mark: bytes
+    def __init__(self, table: _Optional[str] = ..., slot: _Optional[int] = ..., mark: _Optional[bytes] = ...) -> None: ...
+
+class LivesReply(_message.Message):
+    __slots__ = ("lives",)
+    LIVES_FIELD_NUMBER: _ClassVar[int]
+    lives: bool
+    def __init__(self, lives: _Optional[bool] = ...) -> None: ...
+
 class ListProcsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -308,16 +324,18 @@ class LeaseNextRequest(_message.Message):
     def __init__(self, lease: _Optional[str] = ..., runner: _Optional[_Union[LeaseRunner, _Mapping]] = ..., ended: _Optional[_Union[LeaseEnded, _Mapping]] = ..., returned: _Optional[_Union[LeasedProc, _Mapping]] = ...) -> None: ...
 
 class LeaseNextReply(_message.Message):
-    __slots__ = ("proc", "number", "over", "start_awaited")
+    __slots__ = ("proc", "number", "over", "start_awaited", "token")
     PROC_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     OVER_FIELD_NUMBER: _ClassVar[int]
     START_AWAITED_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
     proc: ProcSpec
     number: int
     over: bool
     start_awaited: bool
-    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., number: _Optional[int] = ..., over: _Optional[bool] = ..., start_awaited: _Optional[bool] = ...) -> None: ...
+    token: str
+    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., number: _Optional[int] = ..., over: _Optional[bool] = ..., start_awaited: _Optional[bool] = ..., token: _Optional[str] = ...) -> None: ...
 
 class LeaseTellRequest(_message.Message):
     __slots__ = ("lease", "proc", "runner", "started", "reported", "wait_over")
@@ -360,14 +378,16 @@ class LeaseHeedReply(_message.Message):
     def __init__(self, evicted: _Optional[int] = ..., killed: _Optional[int] = ..., over: _Optional[bool] = ..., start_awaited: _Optional[int] = ...) -> None: ...
 
 class ProcStart(_message.Message):
-    __slots__ = ("proc", "instance", "log_dir")
+    __slots__ = ("proc", "instance", "log_dir", "token")
     PROC_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     LOG_DIR_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
     proc: ProcSpec
     instance: bytes
     log_dir: str
-    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., instance: _Optional[bytes] = ..., log_dir: _Optional[str] = ...) -> None: ...
+    token: str
+    def __init__(self, proc: _Optional[_Union[ProcSpec, _Mapping]] = ..., instance: _Optional[bytes] = ..., log_dir: _Optional[str] = ..., token: _Optional[str] = ...) -> None: ...
 
 class ProcWord(_message.Message):
     __slots__ = ("loaded", "started", "reported", "waits", "done")

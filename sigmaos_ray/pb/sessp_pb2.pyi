@@ -100,7 +100,7 @@ class Reply(_message.Message):
     def __init__(self, seqno: _Optional[int] = ..., error: _Optional[_Union[_sigmap_pb2.Rerror, _Mapping]] = ..., version: _Optional[_Union[_sigmap_pb2.Rversion, _Mapping]] = ..., auth: _Optional[_Union[_sigmap_pb2.Rauth, _Mapping]] = ..., attach: _Optional[_Union[_sigmap_pb2.Rattach, _Mapping]] = ..., walk: _Optional[_Union[_sigmap_pb2.Rwalk, _Mapping]] = ..., open: _Optional[_Union[_sigmap_pb2.Ropen, _Mapping]] = ..., create: _Optional[_Union[_sigmap_pb2.Rcreate, _Mapping]] = ..., read: _Optional[_Union[_sigmap_pb2.Rread, _Mapping]] = ..., write: _Optional[_Union[_sigmap_pb2.Rwrite, _Mapping]] = ..., clunk: _Optional[_Union[_sigmap_pb2.Rclunk, _Mapping]] = ..., remove: _Optional[_Union[_sigmap_pb2.Rremove, _Mapping]] = ..., stat: _Optional[_Union[_sigmap_pb2.Rstat, _Mapping]] = ..., wstat: _Optional[_Union[_sigmap_pb2.Rwstat, _Mapping]] = ..., renameat: _Optional[_Union[_sigmap_pb2.Rrenameat, _Mapping]] = ..., getfile: _Optional[_Union[_sigmap_pb2.Rgetfile, _Mapping]] = ..., watch: _Optional[_Union[_sigmap_pb2.Rwatch, _Mapping]] = ..., detach: _Optional[_Union[_sigmap_pb2.Rdetach, _Mapping]] = ..., writeread: _Optional[_Union[_sigmap_pb2.Rwriteread, _Mapping]] = ..., transact: _Optional[_Union[_sigmap_pb2.Rtransact, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("session_id", "resume", "outstanding", "key", "bind", "numbered_to", "still", "payloads")
+    __slots__ = ("session_id", "resume", "outstanding", "key", "bind", "numbered_to", "still", "payloads", "token")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     RESUME_FIELD_NUMBER: _ClassVar[int]
     OUTSTANDING_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +109,7 @@ class Hello(_message.Message):
     NUMBERED_TO_FIELD_NUMBER: _ClassVar[int]
     STILL_FIELD_NUMBER: _ClassVar[int]
     PAYLOADS_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
     session_id: int
     resume: bool
     outstanding: _containers.RepeatedScalarFieldContainer[int]
@@ -117,7 +118,8 @@ class Hello(_message.Message):
     numbered_to: int
     still: bool
     payloads: bool
-    def __init__(self, session_id: _Optional[int] = ..., resume: _Optional[bool] = ..., outstanding: _Optional[_Iterable[int]] = ..., key: _Optional[bytes] = ..., bind: _Optional[bool] = ..., numbered_to: _Optional[int] = ..., still: _Optional[bool] = ..., payloads: _Optional[bool] = ...) -> None: ...
+    token: str
+    def __init__(self, session_id: _Optional[int] = ..., resume: _Optional[bool] = ..., outstanding: _Optional[_Iterable[int]] = ..., key: _Optional[bytes] = ..., bind: _Optional[bool] = ..., numbered_to: _Optional[int] = ..., still: _Optional[bool] = ..., payloads: _Optional[bool] = ..., token: _Optional[str] = ...) -> None: ...
 
 class Welcome(_message.Message):
     __slots__ = ("server_id", "accepted", "error", "plain", "payloads")

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import observe_pb2 as pb
 from sigmaos_ray.perf import recording, remote
-from sigmaos_ray.rpcsrv import RpcContext  # noqa: TC001  # read from the annotations at run time
+from sigmaos_ray.rpcsrv import RpcContext, immediate
+
+if TYPE_CHECKING:
+    from sigmaos_ray.auth.gate import Gate
 
 
 class Observe:
     """The process that a server lives in, looked at from outside. Whoever may call the server may do this."""
+
+    def __init__(self, gate: Gate | None = None) -> None:
+        self._gate = gate
+
+    @immediate
+    def Generations(self, ctx: RpcContext, request: pb.GenerationsRequest) -> pb.GenerationsReply:
+        """What the server knows of which credentials are good, so that others learn of what was revoked."""
+        return pb.GenerationsReply(generations="" if self._gate is None else self._gate.verifier.generations)
 
     async def Selectors(self, ctx: RpcContext, request: pb.SelectorsRequest) -> pb.SelectorsReply:
         """Returns the debug selectors that are on, after it has changed them if ``request.change``. A change lasts as

@@ -29,6 +29,7 @@ from sigmaos_ray.sigmap import ROOT_REALM, STATSD, Endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sigmaos_ray.auth.gate import Gate
     from sigmaos_ray.protsrv.fences import FenceTable
     from sigmaos_ray.protsrv.health import Health
     from sigmaos_ray.protsrv.leases import LeaseKeeper
@@ -48,7 +49,7 @@ class FileServer:
     ``.fences``. ``leases``: offered as ``LeaseSrv``, and kept while this serves. ``devices``: files of the server's own
     beside ``.statsd``. ``port`` 0: one that the system chooses. ``tls``: what is shown to
     and asked of those who come over TCP; None: nothing is. ``signpost``: of a named, for clients that look for
-    theirs here.
+    theirs here. ``gate``: lets clients in, and stays its owner's; without one, whoever comes is let in.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class FileServer:
         leases: LeaseKeeper | None = None,
         devices: Sequence[Node] = (),
         signpost: Signpost | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.stats = ServerStats()
         self.watches = watches
@@ -78,7 +80,8 @@ class FileServer:
         self._guard = guard
         self._leases = leases
         self._signpost = signpost
-        services = [*services, Observe()]
+        self._gate = gate
+        services = [*services, Observe(gate)]
         if leases is not None:
             services = [*services, LeaseSrv(leases)]
             # Before each request, since a busy loop runs timers late. The role first: a server that lost it changes
@@ -89,7 +92,7 @@ class FileServer:
         if fences is not None:
             own.append(FencesDir.of(fences))
         self.root = OverlayRoot(root, own)
-        self._sessions = SessionServer(self._make_session, self._config)
+        self._sessions = SessionServer(self._make_session, self._config, gate)
         self._plain = PlainDoor(self._sessions, self._config, tls)
         self.stats.sections["connections"] = self._sessions.connections_report
         self._server: grpc.aio.Server | None = None
@@ -98,13 +101,21 @@ class FileServer:
 
     def _make_session(self, session_id: int) -> ProtSession:
         return ProtSession(
-            session_id, self.root, self.watches, self.stats, self._config, self._guard, self._realm, self._signpost
+            session_id,
+            self.root,
+            self.watches,
+            self.stats,
+            self._config,
+            self._guard,
+            self._realm,
+            self._signpost,
+            self._gate,
         )
 
     async def start(self) -> Endpoint:
         """Binds and serves; returns where, once it answers. Unreachable if the address cannot be bound; Perm without
         the certificate that it is to show; MissingExtra where only the client is installed. Called once."""
-        extras.need("grpc_health", "grpc_reflection", for_="a server")
+        extras.need("grpc_health", "grpc_reflection", "cryptography", for_="a server")
         from sigmaos_ray.protsrv.health import Health  # late: clients import this module, and have no such packages
 
         keep_freed_memory()

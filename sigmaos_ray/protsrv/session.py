@@ -34,6 +34,7 @@ from sigmaos_ray.sigmap import (
     OEXCL,
     OREAD,
     OWRITE,
+    ROOT_REALM,
     Fence,
     path,
 )
@@ -41,6 +42,7 @@ from sigmaos_ray.sigmap import (
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from sigmaos_ray.auth.gate import Gate
     from sigmaos_ray.config import Config
     from sigmaos_ray.protsrv.stats import ServerStats
     from sigmaos_ray.protsrv.watch import ServedWatch, WatchTable
@@ -69,7 +71,7 @@ class ProtSession:
     """One session's fids, and what its requests do: a ``SessionHandler`` of ``sessp.server``, which closes it.
 
     ``guard`` raises to refuse a request, before it runs and before what it read goes out. ``stats`` and ``watches`` are
-    the server's, shared by its sessions. ``signpost``: of a named.
+    the server's, shared by its sessions. ``signpost``: of a named. ``gate``: checks who attaches.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class ProtSession:
         guard: Callable[[], None] | None,
         realm: str,
         signpost: Signpost | None = None,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate
         self._session_id = session_id
         self._root = root
         self._watches = watches
@@ -249,7 +253,12 @@ class ProtSession:
             await self._send_on(t.realm, signpost.named_of)
         limits.check_attach(t, self._config, self._realm)
         secrets = tuple(wire.secret_from_pb(secret) for secret in t.secrets)
-        caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token, secrets)
+        if self._gate is None:
+            caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token, secrets)
+        else:
+            realm = t.realm or ROOT_REALM
+            claims = await self._gate.check_attach(t.token, realm, t.principal)
+            caller = Caller(self._session_id, t.client_id, realm, t.principal, "", secrets, claims)
         self._fids.check_free(t.fid)
         node = await walk_to(self._root, limits.checked_names(path.split(t.aname), self._config), caller)
         self._add(t.fid, Fid(node, caller))

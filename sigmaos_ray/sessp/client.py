@@ -61,23 +61,41 @@ class ClientSession:
     ``call`` may be used by any number of tasks of the loop it was dialled on.
     """
 
-    def __init__(self, address: str, config: Config, plain_address: str = "", tls: TlsIdentity | None = None) -> None:
-        """``plain_address``: where the server takes plain connections, if it is known already. ``tls``: what is shown
-        and asked on connections over TCP; None: nothing is, and they are not encrypted."""
+    is_closing: bool = False
+    """What is queued is the last: the goodbye follows."""
+    _said_bye = False
+    """The server ended the session."""
+    _streamed = False
+    """True if the last connection was of use: it brought a reply, or lasted. Then the time for resuming starts
+    anew; a server that welcomes each and ends it does not hold its clients for ever."""
+    _kind = ""
+    """Of the last main connection."""
+
+    def __init__(
+        self,
+        address: str,
+        config: Config,
+        plain_address: str = "",
+        token: str = "",
+        tls: TlsIdentity | None = None,
+    ) -> None:
+        """``plain_address``: where the server takes plain connections, if it is known already. ``token``: the
+        client's credentials. ``tls``: what is shown and asked on connections over TCP; None: nothing is, and they are
+        not encrypted."""
         self._tls = tls
         self.address = address
         self.plain_address = plain_address
         """Where connections beside the main one may be had."""
         self._main_plain_address = plain_address
-        self._kind = ""
-        """Of the last main connection."""
         self._config = config
         _all.add(self)
         key = secrets.token_bytes(_KEY_BYTES)
         limits = config.session
         # A random number: two clients with the same one would get into each other's session. 0 is no session.
         session_id = secrets.randbits(64) or 1
-        self._state = ClientState(session_id, key=key, ack_batch=limits.ack_batch, acks_max=limits.acks_max)
+        self._state = ClientState(
+            session_id, key=key, token=token, ack_batch=limits.ack_batch, acks_max=limits.acks_max
+        )
         self._aside = AsidePool(self._state.session_id, key, config, tls)
         self._aside_failures: dict[int, serr.SigmaError] = {}
         """Of requests beside the main connection, when the session ended: for the threads that wait for them."""
@@ -98,16 +116,9 @@ class ClientSession:
         """The main connection; None between two."""
         self._owner: asyncio.Task[None] | None = None
         """The task that dials, resumes, and runs the connection; it lives as long as the session."""
-        self.is_closing = False
-        """What is queued is the last: the goodbye follows."""
-        self._said_bye = False
-        """The server ended the session."""
         self._on_slow: Callable[[], None] | None = None
         self._on_end: list[Callable[[], None]] = []
         self._slow_timer: asyncio.TimerHandle | None = None
-        self._streamed = False
-        """True if the last connection was of use: it brought a reply, or lasted. Then the time for resuming starts
-        anew; a server that welcomes each and ends it does not hold its clients for ever."""
 
     @property
     def ended(self) -> bool:
@@ -126,8 +137,8 @@ class ClientSession:
 
     async def dial(self) -> None:
         """Opens the main connection; blocks until the server welcomed it. Unreachable, and the session is over, if it
-        does not within ``dial_timeout_s``, or refuses; Inval at once for an address, or a ``SIGMAOS_TRANSPORT``, that
-        is none. Called once."""
+        does not within ``dial_timeout_s``, or refuses; Perm if it does not let in who shows such credentials; Inval at
+        once for an address, or a ``SIGMAOS_TRANSPORT``, that is none. Called once."""
         check_address(self.address)
         forced_kind()  # here, where its error is the caller's
         keep_freed_memory()
@@ -518,14 +529,15 @@ class ClientSession:
                     # A first one that fails is not tried again here: nothing was sent yet, so whoever dials may go
                     # elsewhere.
                     if lost.final or not opened.done():
+                        refusal = lost.refusal if not opened.done() else None
                         why = lost.why if lost.final else await explained(self.address, lost, self._config, self._tls)
-                        self._fail(opened, why, none_ran=lost.none_ran)
+                        self._fail(opened, refusal or serr.Unreachable(self.address, why), none_ran=lost.none_ran)
                         return
                     # From the first of several losses in a row: tries that get nowhere do not prolong the time.
                     if self._streamed or lost_at_s is None:
                         lost_at_s = loop.time()
                     elif loop.time() - lost_at_s >= self._config.session.resume_timeout_s:
-                        self._fail(opened, lost.why)
+                        self._fail(opened, serr.Unreachable(self.address, lost.why))
                         return
                 # Also without a call that waits: the owner may learn that the server is gone long before the tries end.
                 if self._on_slow is not None:
@@ -535,8 +547,7 @@ class ClientSession:
             # Whatever ended this task, a bug included: nobody would answer those who wait.
             self._end(serr.Unreachable(self.address, "session closed"))
 
-    def _fail(self, opened: asyncio.Future[None], why: str, *, none_ran: bool = False) -> None:
-        error = serr.Unreachable(self.address, why)
+    def _fail(self, opened: asyncio.Future[None], error: serr.SigmaError, *, none_ran: bool = False) -> None:
         self._end(error, none_ran=none_ran)
         if not opened.done():
             opened.set_exception(error)
@@ -575,7 +586,7 @@ class ClientSession:
         if not first.HasField("welcome"):
             raise LinkLost("the server's first message is no welcome", final=True)
         if not self._state.welcomed(first.welcome):
-            raise LinkLost(_why_refused(first.welcome), final=True)
+            raise _refused(first.welcome)
         # Not for the next main connection: the way that led here may be the only one, through a tunnel say.
         self.plain_address = self.plain_address or first.welcome.plain
         _log(f"{self.address}: over {link.kind}")
@@ -629,7 +640,8 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def _why_refused(welcome: Welcome) -> str:
-    if welcome.HasField("error"):
-        return str(wire.error_from_pb(welcome.error))
-    return "the server does not know the session"
+def _refused(welcome: Welcome) -> LinkLost:
+    if not welcome.HasField("error"):
+        return LinkLost("the server does not know the session", final=True)
+    error = wire.error_from_pb(welcome.error)
+    return LinkLost(str(error), final=True, refusal=error if isinstance(error, serr.Perm) else None)

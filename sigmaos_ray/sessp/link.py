@@ -27,13 +27,16 @@ def forced_kind() -> str:
 
 class LinkLost(Exception):
     """The connection ended; ``final`` if there is no use in resuming; ``none_ran`` if the server said that no request
-    on it without a reply ran."""
+    on it without a reply ran; ``refusal``: what the server said of the client, if it does not let that one in."""
 
-    def __init__(self, why: str, *, final: bool = False, none_ran: bool = False) -> None:
+    def __init__(
+        self, why: str, *, final: bool = False, none_ran: bool = False, refusal: serr.Perm | None = None
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.final = final
         self.none_ran = none_ran
+        self.refusal = refusal
 
 
 class LinkUser(Protocol):

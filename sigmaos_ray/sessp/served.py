@@ -88,9 +88,13 @@ class ServedSession:
     which outlives the connection.
     """
 
-    def __init__(self, session_id: int, key: bytes, handler: SessionHandler, config: Config, kept: KeptBytes) -> None:
+    def __init__(
+        self, session_id: int, key: bytes, token: str, handler: SessionHandler, config: Config, kept: KeptBytes
+    ) -> None:
         self.session_id = session_id
         self.key = key
+        self.token = token
+        """What its client showed."""
         self.handler = handler
         limits = config.session
         self.state = ServerState[bytes | Parcel](

@@ -23,6 +23,7 @@ from sigmaos_ray.sessp.state import KeptBytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sigmaos_ray.auth.gate import Gate
     from sigmaos_ray.config import Config
     from sigmaos_ray.sessp.connection import ServedConnection
     from sigmaos_ray.sessp.served import SessionConnection
@@ -34,15 +35,19 @@ _log = debug.selector("SESSSRV")
 
 class SessionServer:
     """All sessions of one server. Doors hand it connections (``came``, ``message``, ``went``); its owner closes it
-    before them. ``make_handler``: called for each new session, with its number."""
+    before them. ``make_handler``: called for each new session, with its number. ``gate``: lets clients in; without one,
+    whoever comes is."""
 
-    def __init__(self, make_handler: Callable[[int], SessionHandler], config: Config) -> None:
+    def __init__(self, make_handler: Callable[[int], SessionHandler], config: Config, gate: Gate | None = None) -> None:
         self.server_id = secrets.randbits(64) or 1
         """Random in each life of a server: by it a client sees that the address has another server by now."""
         self.plain_address = ""
         """Where this server takes plain connections: told in each welcome."""
         self._make_handler = make_handler
         self._config = config
+        self._gate = gate
+        if gate is not None:
+            gate.tell_change(self._end_refused)
         self._sessions: dict[int, ServedSession] = {}
         self._kept = KeptBytes(config.session.replies_kept_total_bytes_max)
         self._open: set[ServedConnection] = set()
@@ -209,17 +214,30 @@ class SessionServer:
             return session
         if session is not None:
             raise serr.Exists("session", "open already; this is no resume")
+        if self._gate is not None:
+            self._gate.admit(hello.token)
         # New ones only: a server that is full takes resumes all the same, since their sessions are counted already.
         if len(self._sessions) >= limits.sessions_max:
             raise serr.Retry("session", f"the server has {limits.sessions_max} sessions, its most")
         if len(hello.key) > limits.key_bytes_max:
             raise serr.Inval("hello", f"a key of over {limits.key_bytes_max} bytes")
         handler = self._make_handler(hello.session_id)
-        session = ServedSession(hello.session_id, hello.key, handler, self._config, self._kept)
+        session = ServedSession(hello.session_id, hello.key, hello.token, handler, self._config, self._kept)
         self._sessions[hello.session_id] = session
         return session
 
     # -- the end
+
+    def _end_refused(self) -> None:
+        """Ends the sessions of clients that would not be let in any more."""
+        assert self._gate is not None, "who tells is the gate"
+        for session in list(self._sessions.values()):
+            try:
+                self._gate.admit(session.token)
+            except serr.Perm as error:
+                for connection in list(session.connections):
+                    connection.refuse(error)
+                self._end_soon(session)
 
     def _end_soon(self, session: ServedSession) -> None:
         """Forgets a session at once, so that no connection resumes it, and ends it in a task. May be repeated."""

@@ -43,9 +43,13 @@ class ClientState:
     connections, may be so by any thread.
     """
 
-    def __init__(self, session_id: int, *, key: bytes = b"", ack_batch: int = 64, acks_max: int = 65_536) -> None:
+    def __init__(
+        self, session_id: int, *, key: bytes = b"", token: str = "", ack_batch: int = 64, acks_max: int = 65_536
+    ) -> None:
+        """``token``: the client's credentials, for the hello that opens the session."""
         self.session_id = session_id
         self.key = key
+        self._token = token
         self._acks_max = acks_max
         self.server_id: int | None = None
         self.ended: serr.SigmaError | None = None
@@ -106,7 +110,9 @@ class ClientState:
         acknowledgements may have been lost with a connection, and by this the server learns which replies it need not
         keep."""
         hello = Hello(session_id=self.session_id, key=self.key)
-        if self.server_id is not None:
+        if self.server_id is None:
+            hello.token = self._token
+        else:
             with self._numbering:
                 hello.resume, hello.numbered_to = True, self._last_seqno
                 hello.outstanding.extend(sorted((*self._sent, *self._unsent, *self._aside)))
