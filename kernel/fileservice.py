@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
+from sigmaos_ray.auth.gate import gate_of
+from sigmaos_ray.procclnt.lives import AskSchedds
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 from sigmaos_ray.sigmap import NAMED, path
 from sigmaos_ray.sigmasrv import Advertisement
@@ -30,6 +32,8 @@ class FileService(KernelService):
 
     def __init__(self, args: KernelArgs, config: Config | None = None) -> None:
         self._args = args
+        self._schedds = AskSchedds(args.proc_env(self.service.name))
+        self.gate = gate_of(args.credentials.trust, args.state_dir, self._schedds)
         self._config = config or configuration.preset(args.config)
         self._resources = AsyncExitStack()
 
@@ -46,6 +50,7 @@ class FileService(KernelService):
     async def start(self) -> Endpoint:
         """Serves, then advertises: who finds the name is answered. Takes over the name of one that died."""
         async with AsyncExitStack() as resources:
+            resources.push_async_callback(self._schedds.close)
             server = await self.open(resources)
             resources.push_async_callback(server.stop)
             endpoint = await server.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import concurrent.futures
 import contextlib
 import os
 import sys
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from kernel.raylib import lean, whereis
-from sigmaos_ray import config, crash, debug
+from sigmaos_ray import config, crash, debug, serr
+from sigmaos_ray.auth.verifying import Trust
 from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.instance import ServiceInfo
 from sigmaos_ray.machine import OsProcess, machine
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kernel.service import Service
+    from sigmaos_ray.auth.gate import Gate
 
 lean.install()  # at the import: Ray unpacks an actor's arguments next
 
@@ -44,6 +47,17 @@ class EtcdJoin(msgspec.Struct, frozen=True, kw_only=True):
     initial_cluster: str
     """The members, as etcd wants to be told of them when it comes up for the first time."""
     port: int
+
+
+class KernelCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service shows, and how it checks what it is shown: a secret. Without it, it lets in whoever comes."""
+
+    trust: Trust = Trust()
+    token: str = ""
+    issuer: str = ""
+    """A schedd's, for the key that its procs' tokens are signed with ..."""
+    issuer_seed: str = ""
+    """... and that key."""
 
 
 class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +96,7 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     log_dir: str = ""
     referee: tuple[str, str] = ("", "")
     """The schedd that all others of the instance ask for their shares: its actor's name and namespace."""
+    credentials: KernelCredentials = KernelCredentials()
     debug: str = ""
     perf: str = ""
     fail: str = ""
@@ -91,6 +106,8 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
         return ProcEnv(
             pid=f"{service_name}-{self.kernel_id}",
             realm=self.realm,
+            token=self.credentials.token,
+            trust=self.credentials.trust,
             kernel_id=self.kernel_id,
             host=self.host,
             named=self.named,
@@ -105,6 +122,9 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
 
 class KernelService(abc.ABC):
     """One service of a kernel node, on one event loop."""
+
+    gate: Gate | None = None
+    """What lets its clients in, if it has any."""
 
     @abc.abstractmethod
     async def start(self) -> Endpoint:
@@ -207,6 +227,25 @@ class KernelActor(abc.ABC):
         """What starts together with this service has been started, too: what can wait for that may begin. Called after
         each ``start``; does not block."""
         _log(f"{self._name} is not the only one that started")
+
+    def learn(self, generations: str) -> None:
+        """Which credentials are good, as the authority signed it: those who show others are not let in from now on,
+        and sessions of theirs end. Blocks until that is done."""
+        gate = self._service.gate if self._service is not None else None
+        if gate is None:
+            return
+        learnt: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def learn() -> None:
+            try:
+                gate.learn(generations)
+            except serr.SigmaError as error:
+                learnt.set_exception(error)
+            else:
+                learnt.set_result(None)
+
+        self._loop.call_soon_threadsafe(learn)
+        learnt.result()
 
     def run(self) -> None:
         """Blocks for as long as the service lives."""

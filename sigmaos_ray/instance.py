@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sigmaos_ray import decoding, machine, serr
+from sigmaos_ray.auth import files
+from sigmaos_ray.auth.verifying import Trust
 from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.machine import OsProcess
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint, Secret
@@ -118,6 +120,8 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
     ray_temp_dir: str = ""
     """Of an own Ray; empty for one that was joined."""
     named: Endpoint = Endpoint()
+    trust: Trust = Trust()
+    """How servers that are started outside of it check their clients' credentials."""
     kernel_nodes: list[KernelNode] = []
     children: list[ChildProcess] = []
     realms: dict[str, RealmInfo] = {}
@@ -202,8 +206,10 @@ def find_proc_env() -> ProcEnv:
 
 def named_addresses(environ: Mapping[str, str] = os.environ) -> Endpoint | None:
     """Where ``SIGMAOS_NAMED`` says that the root realm's named answers: one of several addresses, with commas between
-    them, whichever leads. None if it says nothing."""
+    them, whichever leads; else a configured file of credentials. None if neither says anything."""
     addresses = tuple(filter(None, _variable("SIGMAOS_NAMED", environ).replace(" ", "").split(",")))
+    if not addresses and (shown := files.configured(environ)) is not None:
+        addresses = shown.named
     return Endpoint(addrs=addresses) if addresses else None
 
 
@@ -211,7 +217,8 @@ def outside_proc_env(state_file: str | os.PathLike[str] | None = None, *, realm:
     """The environment of a client outside of any proc: of the instance that a state file names, else of the one at
     ``SIGMAOS_NAMED``, else of this user's. ``realm``: as whose client; what ``SIGMAOS_REALM`` says by default, else the
     instance's own. Unreachable if there is no instance, NotFound if the realm is none of it."""
-    realm = realm or _variable("SIGMAOS_REALM")
+    shown = files.configured()
+    realm = realm or _variable("SIGMAOS_REALM") or (shown.realm if shown is not None else "")
     named = named_addresses()
     if named is not None and state_file is None:
         return _env_elsewhere(named, realm or ROOT_REALM)
@@ -232,8 +239,10 @@ NO_INSTANCE: Final = (
 
 def _env_elsewhere(named: Endpoint, realm: str) -> ProcEnv:
     # For any realm: the root's named says where the others' are.
+    shown = files.configured()
     outside = _outside(realm, named=named, host=_own_address_for(named))
-    return msgspec.structs.replace(outside, tls=tls_elsewhere())
+    env = msgspec.structs.replace(outside, tls=tls_elsewhere())
+    return env if shown is None else msgspec.structs.replace(env, token=shown.token, trust=shown.trust)
 
 
 def _env_here(instance: Instance, realm: str, state_file: str) -> ProcEnv:
@@ -248,6 +257,7 @@ def _env_here(instance: Instance, realm: str, state_file: str) -> ProcEnv:
         kernel_id=kernel_id,
         state_file=state_file,
         state_dir=instance.state_dir,
+        trust=instance.trust,
         config=_variable("SIGMAOS_CONFIG") or instance.config,
         tls=_credentials_with_certificate() or instance.tls,
     )

@@ -14,25 +14,33 @@ blocks is a plain function, which gets a thread, not a coroutine.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+import contextlib
+from typing import TYPE_CHECKING, Final, Self
 
 from sigmaos_ray import debug, loopthread, serr
+from sigmaos_ray.auth.gate import gate_of
 from sigmaos_ray.memfs import MemFs
+from sigmaos_ray.pb import observe_pb2
 from sigmaos_ray.proc import Status
+from sigmaos_ray.procclnt.lives import AskSchedds
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
+from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt, SigmaClnt
-from sigmaos_ray.sigmap import DMMOUNT, DMSYMLINK, Endpoint, path
+from sigmaos_ray.sigmap import DMMOUNT, DMSYMLINK, NAMED, Endpoint, path
 from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
+    from sigmaos_ray.auth.gate import Gate
     from sigmaos_ray.leaseclnt import AsyncLease
     from sigmaos_ray.protsrv.node import Node
 
 _log = debug.selector("SIGMASRV")
+
+_ASK: Final = observe_pb2.GenerationsRequest()
 
 ENDPOINT_PERM = DMSYMLINK | DMMOUNT | 0o777
 
@@ -160,6 +168,12 @@ class SigmaSrv:
         self._host = host or self._sc.proc_env.host
         self._drain_s = self._sc.asynchronous.config.rpc.drain_s if drain_s is None else drain_s
         watches = WatchTable()
+        env = self._sc.proc_env
+        schedds = AskSchedds(env)
+        self._gate = gate_of(env.trust, env.state_dir, schedds)
+        self._schedds = schedds
+        self._follower: asyncio.Task[None] | None = None
+        """Hears of what credentials were revoked."""
         self.memfs = MemFs(watches)
         self._server = FileServer(
             self.memfs.root,
@@ -171,6 +185,7 @@ class SigmaSrv:
             fences=self.memfs.fences,
             leases=self.memfs.leases,
             devices=devices,
+            gate=self._gate,
         )
         self._advertisement: Advertisement | None = None
 
@@ -213,6 +228,8 @@ class SigmaSrv:
     async def _start(self) -> None:
         # Serving comes first: whoever finds the name calls at once.
         endpoint = await self._server.start()
+        if self._gate is not None:
+            self._follower = asyncio.create_task(self._follow_generations(self._gate), name="generations")
         if not self._pathname:
             return
         if self._pathname.endswith("/"):
@@ -220,8 +237,8 @@ class SigmaSrv:
         advertisement = Advertisement(self._sc.asynchronous, self._pathname, endpoint, replace=self._replace)
         try:
             await advertisement.start()
-        except BaseException:
-            await self._server.stop()
+        except BaseException:  # whatever it is: a server that nobody finds must not stay
+            await self._stop()
             raise
         self._advertisement = advertisement
 
@@ -254,3 +271,20 @@ class SigmaSrv:
             await advertisement.stop()
         await self._server.drain(self._drain_s)
         await self._server.stop()
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.cancel()
+            await asyncio.wait({follower})
+        await self._schedds.close()
+        if self._gate is not None:
+            self._gate.close()
+
+    async def _follow_generations(self, gate: Gate) -> None:
+        sc = self._sc.asynchronous
+        pause_s = sc.config.auth.generations_poll_s
+        named = AsyncRPCClnt(sc, NAMED)
+        while True:
+            await asyncio.sleep(pause_s)
+            with contextlib.suppress(serr.SigmaError):  # named is away: what is known holds until it answers
+                reply = await named.rpc("Observe.Generations", _ASK, observe_pb2.GenerationsReply, idempotent=True)
+                gate.learn(reply.generations)

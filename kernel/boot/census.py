@@ -40,11 +40,18 @@ class Census:
     """``look`` at the nodes from time to time; ``close`` it. Used from one loop."""
 
     def __init__(
-        self, state_dir: Path, home: str, host: str, config: Config, given: certificates.Certificates | None = None
+        self,
+        state_dir: Path,
+        home: str,
+        host: str,
+        config: Config,
+        given: certificates.Certificates | None = None,
+        credentials: bytes = b"",
     ) -> None:
         """``home``: Ray's id of the node beside this process, whose services bind ``host``. ``given``: each host is to
-        have one of these, before anything runs there."""
+        have one of these, before anything runs there. ``credentials``: what clients on other hosts show."""
         self._given = given
+        self._credentials = credentials
         self._state_dir = state_dir
         self._home = home
         self._host = host
@@ -93,9 +100,11 @@ class Census:
 
     async def _look(self, node: str, address: str) -> Survey:
         recorded = await asyncio.to_thread(keptfiles.record, self._state_dir)
+        # Ray brings them, which is why it is to be closed itself (docs/security.md).
+        credentials = b"" if node == self._home else self._credentials
         others = {other: raylet for other, raylet in self._raylets.items() if other != node}
         certified = self._certified(node, address) if self._given is not None else ()
-        return await self._on(node, survey.look, str(self._state_dir), recorded, others, certified)
+        return await self._on(node, survey.look, str(self._state_dir), recorded, others, certified, credentials)
 
     def _certified(self, node: str, address: str) -> tuple[str, ...]:
         """Where others know a node."""
@@ -181,6 +190,13 @@ class Census:
             debug.error(f"node {node}: {error}")
             self._failures[node] = _Failure(str(error), time.monotonic() + self._config.boot.survey_pause_s)
 
+    @contextlib.contextmanager
+    def _noting_trouble(self, node: str) -> Iterator[None]:
+        try:
+            yield
+        except (serr.SigmaError, OSError) as error:
+            debug.error(f"node {node} has no new credentials: {error}")
+
     def _place(self, node: str, address: str) -> Place:
         identity = self._identities.get(node)
         if identity is None:
@@ -196,6 +212,14 @@ class Census:
         of_machines = {identity.machine: node for node, identity in self._identities.items()}
         forgetting = (self._on(node, survey.forget, str(self._state_dir), recorded) for node in of_machines.values())
         await asyncio.gather(*forgetting)
+
+    async def keep_credentials(self, credentials: bytes) -> None:
+        """Clients on other hosts show these from now on. A host that does not answer gets them when it is looked at
+        anew."""
+        self._credentials = credentials
+        for node in [node for node in self._identities if node != self._home]:
+            with self._noting_trouble(node):
+                await self._on(node, survey.keep_credentials, str(self._state_dir), credentials)
 
     async def close(self) -> None:
         """Asks no more."""

@@ -21,6 +21,7 @@ import msgspec
 
 from kernel.boot import certificates
 from kernel.boot.aside import aside
+from kernel.boot.authority import TokenAuthority
 from kernel.boot.census import Census
 from kernel.boot.certificates import Certificates
 from kernel.boot.children import end_processes
@@ -37,7 +38,7 @@ from kernel.boot.s3 import PROFILE, EmulatedS3, end_lending, has_profile, is_emu
 from kernel.named.descriptor import SERVICE as NAMED
 from kernel.s3.descriptor import SERVICE as S3
 from kernel.service import services_of
-from kernel.shell import KernelArgs
+from kernel.shell import KernelArgs, KernelCredentials
 from sigmaos_ray import config as configuration
 from sigmaos_ray import debug, serr
 from sigmaos_ray.instance import STATE_FILE_NAME, ChildProcess, Instance, KernelNode, credentials_file
@@ -79,6 +80,8 @@ class Boot:
         self._s3: EmulatedS3 | None = None
         self._ray = RayCluster(request, join_ray)
         self._root, self._tenants = self._new_realms()
+        self._authority: TokenAuthority | None = None
+        """Once the state directory is there."""
         self._instance_file = InstanceFile(self._instance, self._config)
         self._listing = KernelListing(lambda: self._root.kernel_nodes(), self._config)
         self._certificates: Certificates | None = None
@@ -151,6 +154,8 @@ class Boot:
             self._state_dir.mkdir(parents=True, exist_ok=True)
             record_removal(self._state_dir, EVERYTHING)
         (self._logs / "procs").mkdir(parents=True, exist_ok=True)
+        self._authority = TokenAuthority(self._state_dir)
+        self._authority.admit(self._request.realm)
         self._ray.prepare()
         self._write_state()
 
@@ -223,7 +228,10 @@ class Boot:
     async def _bring_up(self, began_s: float) -> None:
         if self._etcd is not None:
             self._own(self._restart_child(self._etcd.child))
-        self._census = Census(self._state_dir, own_node_id(), self._ray.host, self._config, self._certificates)
+        credentials = self._the_authority().for_hosts()
+        self._census = Census(
+            self._state_dir, own_node_id(), self._ray.host, self._config, self._certificates, credentials
+        )
         home = _home_of(await self._live_places(of_home=True))
         self._home_id = home.kernel_id
         await self._bring_up_members()
@@ -310,6 +318,8 @@ class Boot:
             self._config,
             self._write_state,
             self._forget_removed,
+            self._tell_generations,
+            self._the_authority,
         )
         return root, tenants
 
@@ -323,6 +333,18 @@ class Boot:
     async def _fit_places(self) -> list[Place]:
         """Those where something can run."""
         return [place for place in await self._live_places() if not place.unfit]
+
+    def _the_authority(self) -> TokenAuthority:
+        assert self._authority is not None, "realms come after the state directory"
+        return self._authority
+
+    async def _tell_generations(self) -> None:
+        """Returns once every service has heard which credentials are good now, but for those that do not answer."""
+        generations = self._the_authority().generations
+        await asyncio.gather(self._root.learn(generations), self._tenants.learn(generations))
+        self._write_state()
+        if self._census is not None:
+            await self._census.keep_credentials(self._the_authority().for_hosts())
 
     async def _forget_removed(self) -> None:
         assert self._census is not None, "realms come after nodes"
@@ -379,11 +401,16 @@ class Boot:
             s3_credentials_profile=self._profile(),
             db_url=os.environ.get("SIGMAOS_DB_URL", ""),  # no part of the request, which everybody sees: a secret
             log_dir=str(self._logs),
+            credentials=self._credentials_of(self._request.realm),
             referee=(f"schedd-{self._home_id}", namespace_of(self._request.realm)),
             debug=self._request.debug,
             perf=self._request.perf,
             fail=self._request.fail,
         )
+
+    def _credentials_of(self, realm: str) -> KernelCredentials:
+        assert self._authority is not None, "nothing starts before there is a state directory"
+        return self._authority.of_services(realm)
 
     def _profile(self) -> str | None:
         return PROFILE if self._s3 is None and S3.name in self._request.services and has_profile() else None
@@ -449,6 +476,7 @@ class Boot:
             ray_address=self._ray.address,
             ray_temp_dir=self._ray.temp_dir,
             named=self._root.named,
+            trust=args.credentials.trust,
             kernel_nodes=self._kernel_nodes(),
             children=self._records(),
             realms=self._tenants.infos(),

@@ -70,6 +70,11 @@ class Nameds:
         """Of the leader that was last known to serve, and behind it those of the standbys: who cannot be told that
         another one leads by now finds it among them."""
 
+    @property
+    def parts(self) -> list[KernelPart]:
+        """All of them."""
+        return list(self._parts)
+
     async def start(self, places: Sequence[Place]) -> None:
         """Returns once one of them leads and serves; raises what kept the first one from standing. Timeout if none
         leads."""

@@ -16,24 +16,25 @@ from sigmaos_ray import debug, realmclnt, serr
 from sigmaos_ray.instance import RealmInfo, logs_dir
 from sigmaos_ray.realmclnt import RealmRecord
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
-from sigmaos_ray.sigmap import REALM, path
+from sigmaos_ray.sigmap import REALM, ROOT_REALM, path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from kernel.boot.authority import TokenAuthority
     from kernel.boot.placing import Place
     from kernel.service import Service
-    from kernel.shell import KernelArgs
+    from kernel.shell import KernelArgs, KernelCredentials
     from sigmaos_ray.config import Config, ProcEnv
     from sigmaos_ray.machine import OsProcess
 
 _log = debug.selector("BOOT")
 
 
-def args_of(root: KernelArgs, realm: str) -> KernelArgs:
-    """What a tenant's services are started with: the root realm's, with logs of the tenant's own."""
+def args_of(root: KernelArgs, realm: str, credentials: KernelCredentials) -> KernelArgs:
+    """What a tenant's services are started with: the root realm's, with logs and credentials of the tenant's own."""
     log_dir = logs_dir(Path(root.state_dir), realm)
-    return msgspec.structs.replace(root, realm=realm, log_dir=str(log_dir))
+    return msgspec.structs.replace(root, realm=realm, log_dir=str(log_dir), credentials=credentials)
 
 
 class Realms:
@@ -47,8 +48,13 @@ class Realms:
         config: Config,
         on_change: Callable[[], None],
         forget_removed: Callable[[], Awaitable[None]],
+        tell_generations: Callable[[], Awaitable[None]],
+        authority: Callable[[], TokenAuthority],
     ) -> None:
-        """``forget_removed`` returns once every host that is there has forgotten what is on record as removed."""
+        """``forget_removed`` returns once every host that is there has forgotten what is on record as removed;
+        ``tell_generations``, once every service knows which credentials are good."""
+        self._tell_generations = tell_generations
+        self._authority = authority
         self._root_args = root_args
         self._forget_removed = forget_removed
         self._places = places
@@ -60,6 +66,10 @@ class Realms:
     def infos(self) -> dict[str, RealmInfo]:
         """Every realm whose named was seen to serve."""
         return {name: RealmInfo(named=parts.named) for name, parts in self._realms.items() if parts.named.addrs}
+
+    async def learn(self, generations: str) -> None:
+        """See ``RealmParts.learn``, of all tenants."""
+        await asyncio.gather(*(parts.learn(generations) for parts in list(self._realms.values())))
 
     def processes(self) -> list[OsProcess]:
         """Those of all parts that were last seen to run."""
@@ -85,6 +95,8 @@ class Realms:
         # A mark beside a realm's name asks for its end, and stands until all is done: what a boot that died in the
         # middle left of it, the next one does.
         names = {stat.name for stat in await sc.get_dir(REALM)}
+        for mark in [name for name in names if name.endswith(realmclnt.ROTATING)]:
+            await self._rotate(sc, mark)
         leaving = {name for name in names if name.endswith(realmclnt.LEAVING)}
         for mark in leaving:
             await self._remove(sc, mark)
@@ -92,9 +104,18 @@ class Realms:
         wanted = {name for name in names - gone if realmclnt.is_name(name)}
         await asyncio.gather(*(self._add(sc, name) for name in wanted - set(self._realms)))
 
+    async def _rotate(self, sc: AsyncSigmaClnt, mark: str) -> None:
+        name = mark.removesuffix(realmclnt.ROTATING)
+        if name == ROOT_REALM or name in self._realms:
+            self._authority().rotate(name)
+            await self._tell_generations()
+        await sc.remove(path.join(REALM, mark))
+
     async def _add(self, sc: AsyncSigmaClnt, name: str) -> None:
+        if self._authority().admit(name):
+            await self._tell_generations()
         parts = self._realms[name] = RealmParts(
-            lambda: args_of(self._root_args(), name),
+            lambda: args_of(self._root_args(), name, self._authority().of_services(name)),
             self._services,
             1,
             self._config,
@@ -119,6 +140,8 @@ class Realms:
         parts = self._realms.pop(name, None)
         if parts is not None:
             await parts.stop()
+            self._authority().dismiss(name)
+            await self._tell_generations()
         self._on_change()
         if remove_state:
             await self._remove_state(name)

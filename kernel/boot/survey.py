@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from kernel.boot import certificates, keptfiles
 from kernel.boot.identity import Survey
+from sigmaos_ray.auth import files
 from sigmaos_ray.machine import OsProcess, machine
+from sigmaos_ray.sigmap import ROOT_REALM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,13 +23,19 @@ _FILE_NAME: Final = "kernel-id"
 
 
 def look(
-    state_dir: str, recorded: RemovalRecord, raylets: Mapping[str, OsProcess], certified: Sequence[str] = ()
+    state_dir: str,
+    recorded: RemovalRecord,
+    raylets: Mapping[str, OsProcess],
+    certified: Sequence[str] = (),
+    credentials: bytes = b"",
 ) -> Survey:
     """Of this process's host. ``raylets``: of other Ray nodes, of which it tells those that have ended here.
-    ``certified``: the addresses for which it is to ask for a certificate, if it needs one. OSError if the state
-    directory cannot be made or read."""
+    ``certified``: the addresses for which it is to ask for a certificate, if it needs one. ``credentials``: for the
+    root realm's clients here; empty: they are here. OSError if the state directory cannot be made or read."""
     directory = Path(state_dir)
     directory.mkdir(parents=True, exist_ok=True)
+    if credentials:
+        keep_credentials(state_dir, credentials)
     keptfiles.forget_removed(directory, recorded)
     return Survey(
         machine=machine(),
@@ -56,6 +64,11 @@ def keep(state_dir: str, number: int, kernel_id: str) -> None:
     new = directory / f"{_FILE_NAME}.new"
     new.write_text(f"{kernel_id}\n")
     new.replace(directory / _FILE_NAME)
+
+
+def keep_credentials(state_dir: str, credentials: bytes) -> None:
+    """What clients of the root realm on this host show. OSError if the disk does not take it."""
+    files.write(files.file_of(state_dir, ROOT_REALM), files.from_bytes(credentials))
 
 
 def forget(state_dir: str, recorded: RemovalRecord) -> None:

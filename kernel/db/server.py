@@ -47,6 +47,7 @@ class DbServer(FileService):
             host=args.host,
             tls=identity_at(args.tls),
             config=self._config,
+            gate=self.gate,
         )
 
     async def prepare(self, server: FileServer, resources: AsyncExitStack) -> None:

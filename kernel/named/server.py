@@ -21,6 +21,8 @@ from kernel.service import all_services
 from kernel.shell import KernelArgs, KernelService
 from sigmaos_ray import config as configuration
 from sigmaos_ray import crash, debug, serr
+from sigmaos_ray.auth.gate import gate_of
+from sigmaos_ray.procclnt.lives import AskSchedds
 from sigmaos_ray.protsrv.node import OpenHow
 from sigmaos_ray.protsrv.server import FileServer
 from sigmaos_ray.protsrv.session import Signpost
@@ -63,6 +65,8 @@ class NamedServer(KernelService):
         self._follower = Follower(self._etcd, self._keys, self._config.named)
         self._bridge = Bridge(self._etcd, self._keys, self._config.lease.election_ttl_s, self._follower.leases)
         watches = WatchTable()
+        self._schedds = AskSchedds(args.proc_env("named"))
+        self.gate = gate_of(args.credentials.trust, args.state_dir, self._schedds)
         self.fs = NamedFs(watches, self._config.named, self._keys, self._config.store.dir_entries_max)
         self.root = NamedRoot(self.fs)
         self._files = FileServer(
@@ -76,6 +80,7 @@ class NamedServer(KernelService):
             devices=self.fs.devices(),
             port=args.port,
             tls=identity_at(args.tls),
+            gate=self.gate,
             signpost=Signpost(lambda: self._standbys, self._named_of if args.realm == ROOT_REALM else None),
         )
         self._committer: Committer | None = None
@@ -294,6 +299,7 @@ class NamedServer(KernelService):
         # Requests first, then what they wait for: no write is cut off that may be answered. The lease goes last of what
         # leads, so that the next leader finds nothing under way.
         await self._files.stop()
+        await self._schedds.close()
         if self._committer is not None:
             await self._committer.close()
             self._committer = None

@@ -45,6 +45,7 @@ class S3Server(FileService):
             tls=identity_at(args.tls),
             config=self._config,
             fences=fs.fences,
+            gate=self.gate,
         )
         server.stats.sections["s3"] = fs.report
         resources.push_async_callback(fs.close)

@@ -76,6 +76,9 @@ class ScheddActor:
     async def others_started(self) -> None:
         await self._shell.call(self._shell.schedd.others_started())
 
+    async def learn(self, generations: str) -> None:
+        await asyncio.to_thread(self._shell.learn, generations)
+
     async def run(self) -> None:
         await asyncio.to_thread(self._shell.run)
 

@@ -96,7 +96,9 @@ class LeaseAgent:
     async def serve(self, lease_id: str, runner: Runner, instance: ProcEnv) -> None:
         """Takes procs until the schedd says that the lease is over. ``instance``: what procs here are told. Session
         errors if the schedd is gone."""
-        serving = ServedLease(self, lease_id, runner, msgspec.json.encode(instance))
+        # Of those that run here the worker speaks for each; the others have credentials of their own.
+        told = msgspec.structs.replace(instance, token="")
+        serving = ServedLease(self, lease_id, runner, msgspec.json.encode(told))
         try:
             await serving.run()
         finally:
@@ -267,6 +269,7 @@ class RunningProc:
     def __init__(self, serving: ServedLease, got: pb.LeaseNextReply) -> None:
         self._serving = serving
         self._spec = got.proc
+        self._token = got.token
         self.number = got.number
         self.proc = pb.LeasedProc(pid=got.proc.pid, number=got.number)
         self.has_started = False
@@ -285,7 +288,7 @@ class RunningProc:
         self.heed()
         self._tell_later()
         try:
-            status = await process.run(self._spec, self._serving.instance, self)
+            status = await process.run(self._spec, self._serving.instance, self, self._token)
         finally:
             self._cancel_telling()
             self._serving.span(TimelineSpan(self._spec))

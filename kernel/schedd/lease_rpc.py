@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kernel.schedd.places import Runner
+from sigmaos_ray.auth import rights
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.proc import Status
 from sigmaos_ray.rpcsrv import RpcContext, immediate
@@ -29,6 +30,7 @@ class WorkerLeases:
 
     @immediate
     def Next(self, ctx: RpcContext, request: pb.LeaseNextRequest) -> pb.LeaseNextReply | Awaitable[pb.LeaseNextReply]:
+        rights.check_is_of_instance(ctx.caller.claims, "WorkerLeases")
         if request.HasField("ended"):
             self._ended(request.lease, request.ended)
         if request.HasField("returned"):
@@ -53,6 +55,7 @@ class WorkerLeases:
 
     @immediate
     def Tell(self, ctx: RpcContext, request: pb.LeaseTellRequest) -> pb.EmptyReply:
+        rights.check_is_of_instance(ctx.caller.claims, "WorkerLeases")
         proc = self._proc(request.lease, request.proc.number)
         if proc is None:
             return pb.EmptyReply()
@@ -67,6 +70,7 @@ class WorkerLeases:
         return pb.EmptyReply()
 
     async def Heed(self, ctx: RpcContext, request: pb.LeaseHeedRequest) -> pb.LeaseHeedReply:
+        rights.check_is_of_instance(ctx.caller.claims, "WorkerLeases")
         return await self._leasing().heed(request)
 
     def _proc(self, lease_id: str, number: int) -> ProcState | None:

@@ -289,7 +289,7 @@ class Leasing:
 
     @staticmethod
     def _hand(proc: ProcState) -> pb.LeaseNextReply:
-        return pb.LeaseNextReply(proc=proc.spec, number=proc.number, start_awaited=proc.start_awaited)
+        return pb.LeaseNextReply(proc=proc.spec, number=proc.number, start_awaited=proc.start_awaited, token=proc.token)
 
     def _look_again(self) -> None:
         """When something is due though nothing happens: idle leases end; and a latency-critical proc that gets no

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kernel.schedd import endings
 from kernel.schedd.autopsies import Autopsies, Autopsy, AutopsyOrder
+from kernel.schedd.issuing import ProcTokens
 from kernel.schedd.leasing import LeaseListener, Leasing
 from kernel.schedd.logs import LogDir
 from kernel.schedd.nodes import ProcTree
@@ -67,13 +68,16 @@ class NodeProcs(LeaseListener):
         self._nodes: set[str] = set()
         """The kernel nodes on which workers said hello that run procs of this schedd."""
         self.leasing: Leasing | None = None
+        self.tokens = ProcTokens()
         self._graces: set[asyncio.TimerHandle] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
         self._stopping = False
 
-    def start(self, context: RayContext, node: bytes) -> None:
-        """From now on procs can be spawned. ``node``: see worker.NodeArgs."""
+    def start(self, context: RayContext, node: bytes, tokens: ProcTokens | None = None) -> None:
+        """From now on procs can be spawned. ``node``: see worker.NodeArgs. ``tokens``: what their credentials come
+        from; closed with this."""
+        self.tokens = tokens or ProcTokens()
         self.autopsies.runners.recover()
         self.leasing = Leasing(context, node, float(os.cpu_count() or 1), self)
 
@@ -118,6 +122,7 @@ class NodeProcs(LeaseListener):
             await asyncio.wait(self._under_way)
         await self.leasing.close()
         await self.autopsies.close()
+        self.tokens.close()
 
     async def _gone_within(self, timeout_s: float) -> bool:
         if all(proc.gone for proc in self.table.all()):
@@ -195,6 +200,7 @@ class NodeProcs(LeaseListener):
 
     def handed(self, proc: ProcState, lease: WorkerLease) -> None:
         proc.submitted_s = time.time()
+        self.tokens.issue(proc)
         self._do(self.table.handed(proc, lease))
 
     def withdrawn(self, proc: ProcState) -> None:
@@ -264,6 +270,7 @@ class NodeProcs(LeaseListener):
         if _log.on:
             _log(f"{proc.pid}: {status}")
         now_s = time.time()
+        self.tokens.ended(proc)
         self.stages.ended(proc, now_s)
         self._do(self.table.ended(proc, status, now_s))
         if self._stopping and all(proc.gone for proc in self.table.all()):

@@ -43,6 +43,8 @@ class ProcState:
         "status",
         "submitted_s",
         "times",
+        "token",
+        "token_slot",
     )
 
     def __init__(self, spec: pb.ProcSpec, number: int) -> None:
@@ -69,6 +71,9 @@ class ProcState:
         self.runner: Runner | None = None
         """The process that runs it, or ran it."""
         self.submitted_s = self.began_s = self.started_s = self.ended_s = 0.0
+        self.token = ""
+        """Its credentials; empty: none were made yet, or it needs none of its own."""
+        self.token_slot = 0
         self.times: pb.ProcTimes | None = None
         """When its worker came how far; None before it ended, or if it did not say."""
 

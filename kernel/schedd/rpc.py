@@ -10,6 +10,7 @@ from kernel.raylib import whereis
 from kernel.schedd.procstate import ProcPhase
 from kernel.schedd.state import Signal
 from sigmaos_ray import serr
+from sigmaos_ray.auth import rights
 from sigmaos_ray.pb import observe_pb2
 from sigmaos_ray.pb import proc_pb2 as pb
 from sigmaos_ray.perf import remote
@@ -30,6 +31,7 @@ class Schedd:
 
     @immediate
     def Spawn(self, ctx: RpcContext, request: pb.SpawnRequest) -> pb.SpawnReply:
+        _check_parent(ctx, request.proc.parent_pid)
         if request.collected:
             self._procs.table.collect_all(request.collected, request.proc.parent_pid)
         return pb.SpawnReply(kernel_id=self._procs.spawn(request.proc))
@@ -39,6 +41,7 @@ class Schedd:
         reply = pb.SpawnBurstReply()
         for index, spec in enumerate(request.procs):
             try:
+                _check_parent(ctx, spec.parent_pid)
                 reply.kernel_id = self._procs.spawn(spec)
             except serr.SigmaError as error:
                 reply.refused.add(index=index, error=wire.error_to_pb(error))
@@ -64,11 +67,13 @@ class Schedd:
             await self._procs.waits.wait(proc, Signal.EXIT, _limit(request.timeout_s))
         # Anybody may wait for the end and learn the status; only the parent's asking lets go of it.
         if not request.peek and request.caller_pid == proc.spec.parent_pid:
+            _check_parent(ctx, request.caller_pid)
             self._procs.table.collect(proc)
         return pb.StatusReply(status=_status(proc).to_pb())
 
     @immediate
     def Collect(self, ctx: RpcContext, request: pb.CollectRequest) -> pb.EmptyReply:
+        _check_parent(ctx, request.caller_pid)
         self._procs.table.collect_all(request.pids, request.caller_pid)
         return pb.EmptyReply()
 
@@ -78,18 +83,20 @@ class Schedd:
         return pb.EmptyReply()
 
     async def WaitEvict(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
-        proc = self._procs.table.get(request.pid)
+        proc = self._own(ctx, request.pid)
         if not proc.evicting and proc.phase is not ProcPhase.EXITED:
             await self._procs.waits.wait(proc, Signal.EVICT, _limit(request.timeout_s))
         return pb.EmptyReply()
 
     @immediate
     def Started(self, ctx: RpcContext, request: pb.PidRequest) -> pb.EmptyReply:
+        self._own(ctx, request.pid)
         self._procs.started(request.pid)
         return pb.EmptyReply()
 
     @immediate
     def Exited(self, ctx: RpcContext, request: pb.ExitedRequest) -> pb.EmptyReply:
+        self._own(ctx, request.pid)
         self._procs.reported(request.pid, Status.from_pb(request.status))
         return pb.EmptyReply()
 
@@ -114,6 +121,11 @@ class Schedd:
                 load.wanted_mem_mb += proc.spec.mem_mb
         return load
 
+    @immediate
+    def Lives(self, ctx: RpcContext, request: pb.LivesRequest) -> pb.LivesReply:
+        """Whether a token of a proc of this schedd is good still."""
+        return pb.LivesReply(lives=self._procs.tokens.lives(request.table, request.slot, request.mark))
+
     async def Named(self, ctx: RpcContext, request: pb.NamedRequest) -> pb.NamedReply:
         endpoint = await asyncio.to_thread(whereis.ask, self._procs.realm)
         return pb.NamedReply(endpoint=b"" if endpoint is None else endpoint.to_bytes())
@@ -135,6 +147,12 @@ class Schedd:
         with contextlib.suppress(serr.SigmaError):  # the schedd stops: that is an end, too
             await self._procs.waits.wait(self._procs.table.get(pid), Signal.EXIT, None)
 
+    def _own(self, ctx: RpcContext, pid: str) -> ProcState:
+        """The proc that speaks of itself. NotFound for an unknown pid, Perm for another's."""
+        proc = self._procs.table.get(pid)
+        rights.check_is_proc(ctx.caller.claims, pid)
+        return proc
+
     def _info(self, proc: ProcState) -> pb.ProcInfo:
         spec = pb.ProcSpec()
         spec.CopyFrom(proc.spec)
@@ -151,6 +169,10 @@ class Schedd:
             node=proc.runner.kernel_id if proc.runner else "",
             status=None if proc.status is None else proc.status.to_pb(),
         )
+
+
+def _check_parent(ctx: RpcContext, parent_pid: str) -> None:
+    rights.check_is_parent(ctx.caller.claims, parent_pid)
 
 
 def _limit(seconds: float) -> float | None:

@@ -13,6 +13,7 @@ from kernel.keeping import KeptFile, make_directory, opening
 from kernel.raylib import whereis
 from kernel.schedd import raynodes, worker
 from kernel.schedd.descriptor import SERVICE
+from kernel.schedd.issuing import ProcTokens
 from kernel.schedd.lease_rpc import WorkerLeases
 from kernel.schedd.lease_tasks import RayContext
 from kernel.schedd.memory import MemoryGuard
@@ -75,6 +76,7 @@ class ScheddServer(FileService):
             host=args.host,
             tls=identity_at(args.tls),
             config=self._config,
+            gate=self.gate,
         )
         server.stats.sections["procs"] = self._procs.table.counters.report
         server.stats.sections["leases"] = self._procs.leases_report
@@ -87,7 +89,9 @@ class ScheddServer(FileService):
         counters = self._procs.table.counters
         metrics = RayMetrics(args.kernel_id, args.realm, counters.report)
         resources.push_async_callback(metrics.stop)  # after the procs' end, which it is to tell
-        self._procs.start(self._ray_context(), msgspec.json.encode(self._node_args(server.endpoint)))
+        issuing = ProcTokens(args, server.endpoint.addrs[0])
+        node_args = self._node_args(server.endpoint, issuing.for_workers())
+        self._procs.start(self._ray_context(), msgspec.json.encode(node_args), issuing)
         resources.push_async_callback(self._procs.stop)
         guard = MemoryGuard(args.log_dir, self._config.scheduling, self._procs.autopsies.runners.living)
         guard.start()
@@ -138,11 +142,16 @@ class ScheddServer(FileService):
             referee=args.referee,
         )
 
-    def _node_args(self, endpoint: Endpoint) -> worker.NodeArgs:
+    def _node_args(self, endpoint: Endpoint, token: str) -> worker.NodeArgs:
         args = self._args
         # Without a pid: workers know a node by these bytes, and what is a proc's own comes with the proc.
         env = msgspec.structs.replace(
-            args.proc_env(SERVICE.name), pid="", schedd=endpoint, schedd_id=args.kernel_id, perf=args.perf
+            args.proc_env(SERVICE.name),
+            pid="",
+            token=token,
+            schedd=endpoint,
+            schedd_id=args.kernel_id,
+            perf=args.perf,
         )
         return worker.NodeArgs(
             instance=env, ray_node_id=self._place.node_id, schedd=self._place.handle, log_dir=args.log_dir

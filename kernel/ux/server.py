@@ -46,6 +46,7 @@ class UxServer(FileService):
             config=self._config,
             fences=fs.fences,
             leases=fs.leases,
+            gate=self.gate,
         )
 
 

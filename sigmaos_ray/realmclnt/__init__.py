@@ -2,6 +2,7 @@
 
 from sigmaos_ray.realmclnt.asynchronous import (
     LEAVING,
+    ROTATING,
     WITH_STATE,
     AsyncRealmClnt,
     RealmRecord,
@@ -12,6 +13,7 @@ from sigmaos_ray.realmclnt.blocking import RealmClnt
 
 __all__ = [
     "LEAVING",
+    "ROTATING",
     "WITH_STATE",
     "AsyncRealmClnt",
     "RealmClnt",

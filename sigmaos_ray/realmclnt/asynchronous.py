@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LEAVING: Final = ".leaving"
 """``name/realm/<realm>.leaving`` asks boot to end a realm."""
+ROTATING: Final = ".rotating"
+"""``name/realm/<realm>.rotating`` asks boot for other credentials of a realm, also of the root's."""
 WITH_STATE: Final = b"with state"
 """The contents of that file, if all that the realm kept goes, too."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -92,6 +94,22 @@ class AsyncRealmClnt:
         mark = path.join(REALM, name + LEAVING)
         await self._sc.put_file(mark, WITH_STATE if remove_state else b"")
         await self._sc.wait_remove(mark, timeout_s)
+
+    async def rotate(self, name: str, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
+        """What clients of a realm have shown until now is refused from now on, and their sessions end, this one's too
+        if it is of the realm; procs and services go on. Others stand in the state directory of the instance, for
+        ``sigmaos realm token``. NotFound; Timeout: it is still asked for."""
+        if name != ROOT_REALM:
+            self._check(name)
+            await self._sc.stat(path.join(REALM, name))
+        mark = path.join(REALM, name + ROTATING)
+        await self._sc.put_file(mark, b"")
+        try:
+            await self._sc.wait_remove(mark, timeout_s)
+        except (serr.Perm, serr.Closed, serr.Unreachable, serr.IOErr):
+            if name != ROOT_REALM:
+                raise
+            # Our own session was ended by what we asked for.
 
     async def list(self) -> dict[str, str]:
         """The tenants and the state of each: ``wanted``, ``up``, ``failed`` or ``leaving``."""

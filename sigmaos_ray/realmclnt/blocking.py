@@ -34,6 +34,12 @@ class RealmClnt:
         ``remove_state``. NotFound; Timeout: it still goes."""
         self._sc.run(self._clnt.remove(name, remove_state, timeout_s))
 
+    def rotate(self, name: str, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
+        """What clients of a realm have shown until now is refused from now on, and their sessions end, this one's too
+        if it is of the realm; procs and services go on. Others stand in the state directory of the instance, for
+        ``sigmaos realm token``. NotFound; Timeout: it is still asked for."""
+        self._sc.run(self._clnt.rotate(name, timeout_s))
+
     def list(self) -> dict[str, str]:
         """The tenants and the state of each: ``wanted``, ``up``, ``failed`` or ``leaving``."""
         return self._sc.run(self._clnt.list())

@@ -119,7 +119,8 @@ class OwnProcess:
     def environment(self) -> dict[str, str]:
         """The proc's own variables."""
         instance = ProcEnv.from_json(self._start.instance.decode())
-        return surroundings.environment_of(self._spec, surroundings.proc_env_of(self._spec, instance))
+        proc_env = surroundings.proc_env_of(self._spec, instance, self._start.token)
+        return surroundings.environment_of(self._spec, proc_env)
 
     def settle_in(self, env: Mapping[str, str]) -> None:
         """What reads variables, reads these."""

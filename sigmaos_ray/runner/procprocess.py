@@ -105,16 +105,16 @@ class ProcProcess:
         poll.register(self._socket, select.POLLIN)
         return not poll.poll(0)
 
-    async def run(self, spec: pb.ProcSpec, instance: bytes, listener: Listener) -> pb.ProcStatus:
+    async def run(self, spec: pb.ProcSpec, instance: bytes, listener: Listener, token: str = "") -> pb.ProcStatus:
         """Hands it its proc, and returns the proc's status once all of it is over but the end of this process; for a
         process that died, once all that it left behind is gone, too. Cancelling it kills the proc. ``instance``: a
-        ProcEnv, as JSON."""
+        ProcEnv, as JSON. ``token``: the proc's credentials."""
         worker_s = SpawnTimes().worker_s
         self._spec, self._listener = spec, listener
         self._loop.add_reader(self._socket, self._on_readable)
         keeping = self._loop.call_later(config.current().workers.notice_after_s, self.keep_log)
         try:
-            await self._send(pb.ProcStart(proc=spec, instance=instance, log_dir=self._log_dir))
+            await self._send(pb.ProcStart(proc=spec, instance=instance, log_dir=self._log_dir, token=token))
             self.began()
             status = await self._done
             if status is None:

@@ -65,11 +65,13 @@ def _start_agent() -> None:
         remote.Agent()
 
 
-def proc_env_of(spec: pb.ProcSpec, instance: ProcEnv) -> ProcEnv:
-    """What a proc knows. ``instance``: what procs of its node know of it, without what is the proc's own."""
+def proc_env_of(spec: pb.ProcSpec, instance: ProcEnv, token: str = "") -> ProcEnv:
+    """What a proc knows. ``instance``: what procs of its node know of it, without what is the proc's own. ``token``:
+    its credentials; empty: those that ``instance`` has."""
     return msgspec.structs.replace(
         instance,
         pid=spec.pid,
+        token=token or instance.token,
         program=spec.program,
         parent_pid=spec.parent_pid,
         package=spec.package,
