@@ -78,7 +78,9 @@ def test_nameds_at_ports_that_stay(box: Box) -> None:
     box.env["SIGMAOS_NAMED_PORT"] = str(port)
     box.ok("start", "--services", "named", "--named-count", "2")
     at_home = box.env
-    outside = {"SIGMAOS_NAMED": ",".join(sorted(addrs)), "SIGMAOS_STATE_DIR": str(box.root / "elsewhere")}
+    token = box.ok("realm", "token").strip()
+    elsewhere = str(box.root / "elsewhere")
+    outside = {"SIGMAOS_NAMED": ",".join(sorted(addrs)), "SIGMAOS_STATE_DIR": elsewhere, "SIGMAOS_TOKEN": token}
 
     def put(text: str) -> None:
         box.env = at_home | outside

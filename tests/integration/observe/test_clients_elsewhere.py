@@ -1,4 +1,5 @@
-"""Clients on a machine without the instance's state file: all that they are told is ``SIGMAOS_NAMED``."""
+"""Clients on a machine without the instance's state file: all that they are told is ``SIGMAOS_NAMED``, and what
+they are to show."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import pytest
 from command import Sigmaos
 
 from sigmaos_ray import Proc, SigmaClnt, serr
+from sigmaos_ray.auth.files import file_of
 from sigmaos_ray.instance import outside_proc_env
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def elsewhere(
     """The command on such a machine. The first of its two addresses is nobody's."""
     [address] = tstate_all.sc.get_named_endpoint().addrs
     monkeypatch.setenv("SIGMAOS_NAMED", f"127.0.0.1:1,{address}")
+    monkeypatch.setenv("SIGMAOS_CREDENTIALS", str(file_of(tstate_all.instance.state_dir, tstate_all.instance.realm)))
     monkeypatch.setenv("SIGMAOS_STATE_DIR", str(tmp_path / "nowhere"))
     return Sigmaos(tmp_path / "nowhere", capsys)
 

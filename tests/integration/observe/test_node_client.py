@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from sigmaos_ray.auth.files import token_for
 
 if TYPE_CHECKING:
     from sigmaos_ray.testing import Tstate
@@ -46,6 +49,7 @@ def test_it_lists_name_and_reads_a_file(tstate_all: Tstate, client: Path, kind: 
         address = sc.get_named_endpoint().addrs[0]
         result = subprocess.run(
             ["node", str(client), address, "from-node", kind],
+            env={**os.environ, "SIGMAOS_TOKEN": token_for(sc.realm, tstate_all.instance.state_dir)},
             capture_output=True,
             text=True,
             timeout=TIMEOUT_S,

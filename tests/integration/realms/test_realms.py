@@ -15,6 +15,7 @@ import pytest
 from command import Sigmaos
 
 from sigmaos_ray import Proc, SigmaClnt, serr
+from sigmaos_ray.auth.files import token_for
 from sigmaos_ray.dbclnt import DbClnt
 from sigmaos_ray.realmclnt import RealmClnt
 from sigmaos_ray.testing.tstate import clnt_env
@@ -108,7 +109,8 @@ def test_a_tenant_reads_its_own_logs_and_no_others(ts: Tstate, red: SigmaClnt, b
 
 def test_another_realms_named_refuses_the_attach(ts: Tstate, realms: RealmClnt) -> None:
     env = clnt_env(ts.instance, realm="red")
-    wrong = msgspec.structs.replace(env, named=ts.instance.realms["blue"].named, state_file="")
+    token = token_for("red", ts.instance.state_dir)
+    wrong = msgspec.structs.replace(env, named=ts.instance.realms["blue"].named, state_file="", token=token)
     with SigmaClnt(wrong) as sc, pytest.raises(serr.Perm, match="another realm"):
         sc.get_dir("name/")
 
@@ -259,6 +261,7 @@ def test_from_outside_a_tenant_is_found_through_the_roots_named(
         red.put_file("name/ux/outside", b"red's")
     monkeypatch.setenv("SIGMAOS_STATE_DIR", str(tmp_path))
     monkeypatch.setenv("SIGMAOS_NAMED", ",".join(ts.instance.named.addrs))
+    monkeypatch.setenv("SIGMAOS_TOKEN", token_for(ts.instance.realm, ts.instance.state_dir))
     monkeypatch.setenv("SIGMAOS_REALM", "red")
     elsewhere = Sigmaos(tmp_path, capsys)
     assert "outside" in elsewhere("ls", "name/ux").stdout.split()

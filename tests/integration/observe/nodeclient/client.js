@@ -116,7 +116,7 @@ class Session {
     this.key = crypto.randomBytes(16);
   }
   async greet() {
-    return (await this.hello(this.asking, {})).plain;
+    return (await this.hello(this.asking, { token: process.env.SIGMAOS_TOKEN })).plain;
   }
   async hello(asking, more) {
     const { welcome } = await asking.ask({ hello: { session_id: this.id, key: this.key, payloads: true, ...more } });
@@ -185,7 +185,7 @@ async function main(address, file, kind) {
   const Frames = types.lookupType(service.replace(/Sigma$/, "Frames"));
   const client = new (find(packages, service))(address, grpc.credentials.createInsecure());
   const { session, plain } = await open(client, Frames, kind);
-  await session.call("attach", { fid: FID_ROOT, client_id: 1 });
+  await session.call("attach", { fid: FID_ROOT, client_id: 1, token: process.env.SIGMAOS_TOKEN });
   await session.call("walk", { fid: FID_ROOT, newfid: FID_DIR, names: [] });
   await session.call("open", { fid: FID_DIR, mode: OREAD });
   const names = [];
