@@ -16,6 +16,7 @@ from sigmaos_ray import debug, serr
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.protsrv import limits
+from sigmaos_ray.protsrv.callers import caller_of
 from sigmaos_ray.protsrv.devices import own_dir
 from sigmaos_ray.protsrv.fids import Fid, FidTable
 from sigmaos_ray.protsrv.node import ChangeHow, Dir, OpenFile, OpenHow, check_opening, opens_apart
@@ -34,7 +35,6 @@ from sigmaos_ray.sigmap import (
     OEXCL,
     OREAD,
     OWRITE,
-    ROOT_REALM,
     Fence,
     path,
 )
@@ -252,13 +252,7 @@ class ProtSession:
         if signpost is not None and t.realm != self._realm and signpost.named_of is not None:
             await self._send_on(t.realm, signpost.named_of)
         limits.check_attach(t, self._config, self._realm)
-        secrets = tuple(wire.secret_from_pb(secret) for secret in t.secrets)
-        if self._gate is None:
-            caller = Caller(self._session_id, t.client_id, t.realm, t.principal, t.token, secrets)
-        else:
-            realm = t.realm or ROOT_REALM
-            claims = await self._gate.check_attach(t.token, realm, t.principal)
-            caller = Caller(self._session_id, t.client_id, realm, t.principal, "", secrets, claims)
+        caller = await caller_of(t, self._session_id, self._gate)
         self._fids.check_free(t.fid)
         node = await walk_to(self._root, limits.checked_names(path.split(t.aname), self._config), caller)
         self._add(t.fid, Fid(node, caller))
