@@ -102,10 +102,6 @@ class TokenAuthority:
         )
         return self._signer.token(claims)
 
-    def credentials_of(self, realm: str, named: tuple[str, ...] = (), lasts_s: float = 0.0) -> RealmCredentials:
-        """What stands in a file of credentials."""
-        return RealmCredentials(realm=realm, token=self.realm_token(realm, lasts_s), trust=self.trust, named=named)
-
     def admit(self, realm: str) -> bool:
         """Makes the credentials of a realm, if it has none; returns whether it had none."""
         if realm in self._kept.generations.of_realms and files.file_of(self._state_dir, realm).exists():
@@ -124,7 +120,10 @@ class TokenAuthority:
 
     def _change(self, realm: str) -> None:
         self._next_generation(realm)
-        files.write(files.file_of(self._state_dir, realm), self.credentials_of(realm))
+        file = files.file_of(self._state_dir, realm)
+        # What is there of TLS stays: it is renewed in a time of its own.
+        present = files.read(file) if file.exists() else RealmCredentials(realm=realm)
+        files.write(file, msgspec.structs.replace(present, token=self.realm_token(realm), trust=self.trust))
 
     def _next_generation(self, realm: str) -> None:
         before = self._kept.generations

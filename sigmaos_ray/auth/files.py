@@ -29,11 +29,17 @@ class RealmCredentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     """The contents of a file of credentials: a secret."""
 
     realm: str
-    token: str
+    token: str = ""
     trust: Trust = Trust()
     """For servers that its owner starts."""
     named: tuple[str, ...] = ()
     """Where the root realm's named answers, for machines that do not know it otherwise."""
+    ca: str = ""
+    """Of an instance that speaks TLS (``tls.identity``): the authority's certificate, ..."""
+    certificate: str = ""
+    """... this client's, ..."""
+    key: str = ""
+    """... and its key."""
 
     def to_bytes(self) -> bytes:
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"

@@ -99,11 +99,10 @@ def _credentials(name: str, lasts_s: float) -> RealmCredentials:
         if instance is not None and instance.named_of(name) is None:
             raise serr.NotFound(name, "no such realm: `sigmaos realm ls` shows them")
         raise serr.NotFound(str(kept), "no credentials here: they are where the instance was started")
+    shown = files.read(kept)
     if lasts_s:
         from kernel.boot.authority import TokenAuthority  # with cryptography, which clients do without
 
-        shown = TokenAuthority(directory).credentials_of(name, lasts_s=lasts_s)
-    else:
-        shown = files.read(kept)
+        shown = msgspec.structs.replace(shown, token=TokenAuthority(directory).realm_token(name, lasts_s))
     instance = read_instance(directory / STATE_FILE_NAME)
     return msgspec.structs.replace(shown, named=instance.named.addrs) if instance is not None else shown
