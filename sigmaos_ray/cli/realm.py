@@ -14,10 +14,12 @@ import typer
 from sigmaos_ray import serr
 from sigmaos_ray.auth import files
 from sigmaos_ray.cli import context
+from sigmaos_ray.config import current
 from sigmaos_ray.instance import STATE_FILE_NAME, outside_proc_env, read_instance, state_dir
 from sigmaos_ray.realmclnt import RealmClnt
 from sigmaos_ray.sigmaclnt import SigmaClnt
 from sigmaos_ray.sigmap import ROOT_REALM
+from sigmaos_ray.tls.files import AUTHORITY_KEY, tls_dir
 
 if TYPE_CHECKING:
     from sigmaos_ray.auth.files import RealmCredentials
@@ -77,6 +79,7 @@ def token(
     shown = _credentials(name, lasts_s)
     if file:
         files.write(Path(file), shown)
+        _add_certificate(Path(file), name)
         print(file)
     else:
         if sys.stdout.isatty():
@@ -89,6 +92,15 @@ def _seconds(text: str) -> float:
     if found is None or not float(found[1]):
         raise serr.Inval(text, "a time is a number and s, m, h or d, as 8h")
     return float(found[1]) * _UNITS_S[found[2]]
+
+
+def _add_certificate(file: Path, name: str) -> None:
+    """Of an instance that speaks TLS."""
+    directory = state_dir()
+    if (tls_dir(directory) / AUTHORITY_KEY).exists():
+        from kernel.boot.certificates import Certificates  # with cryptography, which clients do without
+
+        Certificates(directory, current().certificates).add_to(file, name)
 
 
 def _credentials(name: str, lasts_s: float) -> RealmCredentials:
