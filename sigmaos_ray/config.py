@@ -575,6 +575,17 @@ class Auth(msgspec.Struct, frozen=True):
     """How long a rotation waits for a service to have heard of it."""
 
 
+class Mounting(msgspec.Struct, frozen=True):
+    """Of a namespace that is mounted on a host."""
+
+    attributes_s: float = 0.2
+    """How long the kernel believes what it heard of a name: so late it may see what others changed."""
+    present_s: float = 2.0
+    """A time that is so near is the present one, for who sets a file's time to now."""
+    threads_max: int = 10
+    """Questions of the kernel that are answered at a time."""
+
+
 class Config(msgspec.Struct, frozen=True):
     auth: Auth = Auth()
     session: Session = Session()
@@ -595,6 +606,7 @@ class Config(msgspec.Struct, frozen=True):
     serving: Serving = Serving()
     certificates: CertificateTimes = CertificateTimes()
     observing: Observing = Observing()
+    mounting: Mounting = Mounting()
 
 
 LOCAL: Final = Config()

@@ -47,6 +47,7 @@ KNOWN: Final[Mapping[str, str]] = {
     "RPCSRV": "RPC by pathname, server's side",
     "SESSCLNT": "sessions, client's side",
     "SESSSRV": "sessions, server's side",
+    "FUSE": "what the kernel asks a mounted namespace for and does not get",
     "SIGMASRV": "servers that advertise themselves",
     "PROTSRV": "each request of sigmap that a server carried out, and how long it took",
     "MEMFS": "the in-memory file system",

@@ -34,6 +34,7 @@ PACKAGES: Final = {
     "pyarrow": _Package("pyarrow", "mr"),
     "zstandard": _Package("zstandard", "mr"),
     "fsspec": _Package("fsspec", "fsspec"),
+    "mfusepy": _Package("mfusepy", "mount"),
     "memray": _Package("memray", "perf"),
     "pymemcache": _Package("pymemcache", "memcached"),
     "pytest": _Package("pytest", "testing"),

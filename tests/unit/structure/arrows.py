@@ -38,7 +38,7 @@ ORDER: Final = (
     *("sigmaos_ray.rpcclnt", "sigmaos_ray.leaseclnt", "sigmaos_ray.semclnt", "sigmaos_ray.electclnt"),
     *("sigmaos_ray.leaderclnt", "sigmaos_ray.lockclnt", "sigmaos_ray.barrierclnt", "sigmaos_ray.dbclnt"),
     *("sigmaos_ray.proc", "sigmaos_ray.procclnt"),
-    *("sigmaos_ray.sigmaclnt", "sigmaos_ray.realmclnt", "sigmaos_ray.fsspec"),
+    *("sigmaos_ray.sigmaclnt", "sigmaos_ray.realmclnt", "sigmaos_ray.fsspec", "sigmaos_ray.mount"),
     *("sigmaos_ray.runner", "sigmaos_ray.ft"),
     *("sigmaos_ray.rpcsrv", "sigmaos_ray.protsrv", "sigmaos_ray.memfs", "sigmaos_ray.sigmasrv", "sigmaos_ray.electsrv"),
     FRONT,

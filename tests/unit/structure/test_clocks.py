@@ -21,6 +21,7 @@ STAMPS = {
     "sigmaos_ray/cli/stats.py": "how long a server runs, as shown",
     "sigmaos_ray/debug.py": "lines of logs",
     "sigmaos_ray/memfs.py": "times of files",
+    "sigmaos_ray/mount/operations.py": "times of files",
     "sigmaos_ray/perf/series.py": "records over time",
     "sigmaos_ray/runner/spawntimes.py": "stages of a spawn, across processes, as shown",
     "sigmaos_ray/tls/authority.py": "when a certificate begins and ends, as every other end reads it",
