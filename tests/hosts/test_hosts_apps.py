@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from cluster import ROOT
+from cluster import ROOT, until
 
 from sigmaos_ray.testing import corpus
 
@@ -110,6 +110,7 @@ def test_profiles_of_servers_and_procs_elsewhere(cluster: Cluster) -> None:
     assert report["total"] >= 0
     pid = cluster.sigmaos(cluster.workers[0], "spawn example_echo_server name/profiled").strip()
     try:
+        until(lambda: "profiled" in cluster.sigmaos(cluster.head, "ls name/"), "the server does not start")
         report = json.loads(cluster.sigmaos(cluster.head, f"perf {pid} --seconds 1 --json"))
         assert report["who"]
     finally:

@@ -5,8 +5,10 @@ Every group of procs is persisted, so that the next balancer goes on with what r
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from sigmaos_ray import serr
 from sigmaos_ray.ft.procgroupmgr import AsyncProcGroupMgr
 from sigmaos_ray.ft.procgroups import ProcGroups, members_of
 from user.kv.paths import BALANCER_PROGRAM, KVD_PROGRAM
@@ -14,6 +16,7 @@ from user.kv.tuning import BALANCER
 
 if TYPE_CHECKING:
     from sigmaos_ray import AsyncSigmaClnt
+    from sigmaos_ray.proc import Tpid
     from user.kv.config import Group
     from user.kv.paths import KvPaths
 
@@ -28,6 +31,27 @@ async def start_balancers(sc: AsyncSigmaClnt, paths: KvPaths) -> None:
     await manager.persist()
     await manager.start()
     await manager.crash()
+
+
+async def wake_balancers(sc: AsyncSigmaClnt, paths: KvPaths) -> bool:
+    """Starts the balancers of a store again of which none runs any more, as after the end of the instance that it ran
+    in; what it keeps says the rest. Returns whether it did."""
+    pids = await members_of(sc, paths.balancers)
+    if not pids or any(await asyncio.gather(*(_runs(sc, pid) for pid in pids))):
+        return False
+    # Of two clients that do this at one time, the balancers of one find themselves unknown, and end.
+    await start_balancers(sc, paths)
+    return True
+
+
+async def _runs(sc: AsyncSigmaClnt, pid: Tpid) -> bool:
+    try:
+        await sc.wait_exit(pid, 0, peek=True)
+    except serr.Timeout:
+        return True
+    except serr.NotFound:
+        return False
+    return False
 
 
 class Fleet:

@@ -18,7 +18,7 @@ from sigmaos_ray.sigmap import OEXCL, OWRITE
 from user.kv import config as cfg
 from user.kv import kv_pb2 as pb
 from user.kv.copies import remove_copies
-from user.kv.fleet import start_balancers
+from user.kv.fleet import start_balancers, wake_balancers
 from user.kv.paths import ROOT, KvPaths
 from user.kv.tuning import BALANCER
 
@@ -62,8 +62,9 @@ class AsyncKvJob:
     ) -> list[str]:
         """Starts a store with so many groups of servers, of ``members`` each: one that serves, the others stand by.
         What it writes is kept at so many kernel nodes, if there are as many: all but one of them may be lost.
-        ``groups_max``: groups come and go by load, up to so many. ``mcpu``: what each server reserves. Exists if it
-        runs. Returns the groups once they serve; if that fails, what was started is ended."""
+        ``groups_max``: groups come and go by load, up to so many. ``mcpu``: what each server reserves. A store whose
+        procs have all ended, with their instance say, goes on with what it keeps. Exists if it runs. Returns the groups
+        once they serve; if that fails, what was started is ended."""
         if servers < 1 or members < 1:
             raise serr.Inval(self._paths.job, f"{servers} groups of {members} servers")
         await self._sc.makedirs(self._paths.dir)
@@ -75,17 +76,22 @@ class AsyncKvJob:
         try:
             await asyncio.shield(claim)
         except serr.Exists as error:
-            raise serr.Exists(self._paths.job, "this kv store is there already") from error
+            if not await wake_balancers(self._sc, self._paths):
+                raise serr.Exists(self._paths.job, "this kv store is there already") from error
+            return await self._with_groups(servers, members)
         except asyncio.CancelledError:
             await self._sc.core.behind.settle(self._undo(claim), "kv-start-undo")
             raise
         try:
             await start_balancers(self._sc, self._paths)
-            return [await self.add(members, f"grp-{number}") for number in range(servers)]
+            return await self._with_groups(servers, members)
         except BaseException:
             # Also if the caller is cancelled: nobody else knows that the store is there by half.
             await self.stop()
             raise
+
+    async def _with_groups(self, servers: int, members: int) -> list[str]:
+        return [await self.add(members, f"grp-{number}") for number in range(servers)]
 
     async def _undo(self, claim: asyncio.Task[int]) -> None:
         """After a start that was given up before it was known whether it is this one that starts the store."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import secrets
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,11 +16,13 @@ from sigmaos_ray.ft.fttask import AsyncFtTaskSrvMgr
 from sigmaos_ray.ft.fttask.paths import PROGRAM
 from sigmaos_ray.testing.tstate import clnt_env
 from user.cache import AsyncCacheJob
+from user.kv.clnt import AsyncKvClerk
 from user.kv.job import AsyncKvJob
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from sigmaos_ray.proc.info import ProcInfo
     from sigmaos_ray.testing import Tstate
 
 WAIT_S = 60.0
@@ -48,6 +53,32 @@ async def test_a_store(tstate_all: Tstate) -> None:
         await _given_up(sc, job.start(2), "user.kv")
         assert name not in await AsyncKvJob.all(sc)
         await job.close()
+
+
+async def test_a_store_whose_procs_are_gone_goes_on(tstate_all: Tstate) -> None:
+    name = f"woken-{secrets.token_hex(3)}"
+    async with AsyncSigmaClnt(clnt_env(tstate_all.instance)) as sc:
+        job = AsyncKvJob(sc, name)
+        groups = await job.start()
+        clerk = AsyncKvClerk(sc, name)
+        await clerk.put("answer", b"42")
+        with pytest.raises(serr.Exists):
+            await job.start()
+        async with asyncio.timeout(WAIT_S):
+            while running := [info for info in await _of_store(sc, name) if info.os_pid]:
+                for info in running:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(info.os_pid, signal.SIGKILL)
+                await asyncio.sleep(0.05)
+        assert await job.start() == groups
+        assert await clerk.get("answer") == b"42"
+        await clerk.close()
+        await job.stop()
+        await job.close()
+
+
+async def _of_store(sc: AsyncSigmaClnt, name: str) -> list[ProcInfo]:
+    return [info for info in await sc.procs() if name in info.args and info.status is None]
 
 
 async def test_a_cache(tstate_all: Tstate) -> None:
