@@ -1,19 +1,16 @@
-"""``start``, ``stop``, ``status``, ``doctor``, ``fail``, ``demo``: the instance as a whole."""
+"""``start``, ``stop``, ``status``, ``fail``, ``demo``: the instance as a whole."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from kernel.service import service_names
-from sigmaos_ray import extras, serr
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json, print_table
 
@@ -26,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (start, stop, status, doctor, fail, demo):
+    for command in (start, stop, status, fail, demo):
         app.command()(command)
 
 
@@ -131,47 +128,6 @@ def _rows(node: KernelNode) -> Iterator[list[str]]:
         where = [f"{info.host}:{info.port}", str(info.pid)] if info is not None else [node.host, "-"]
         state = f"{part.state}: {part.cause}" if part is not None and part.cause else part.state if part else "running"
         yield [node.id or "-", name, *where, state]
-
-
-def doctor() -> None:
-    """Look at what SigmaOS needs on this machine."""
-    import platform
-
-    from kernel.boot.etcd import on_path
-
-    problems = 0
-
-    def check(what: str, good: bool, detail: str) -> None:
-        nonlocal problems
-        problems += not good
-        print(f"{'ok  ' if good else 'BAD '} {what}: {detail}")
-
-    check("python", sys.version_info >= (3, 11), platform.python_version())
-    missing = extras.missing()
-    absent = f"not installed: {', '.join(missing)}: {extras.install(*missing)}"
-    check("extras", True, absent if missing else "all installed")
-    etcd = on_path()
-    check("etcd", True, str(etcd) if etcd else "none on PATH: that of the extra trial is used, for a trial")
-    free_gb = shutil.disk_usage(_existing(context.state_dir())).free / 1e9
-    check("disk", free_gb > 1, f"{free_gb:.0f} GB free for {context.state_dir()}")
-    try:
-        running = context.running_instance()
-        check("instance", running.ready, f"boot process {running.boot_pid}, {len(running.kernel_nodes)} kernel nodes")
-        with context.client() as sc:
-            began_s = time.monotonic()
-            sc.get_dir("name/")
-            check("named", True, f"answers in {(time.monotonic() - began_s) * 1000:.0f} ms")
-    except serr.SigmaError as error:
-        check("instance", True, str(error))
-    if problems:
-        raise typer.Exit(1)
-
-
-def _existing(directory: Path) -> Path:
-    """The directory, or the nearest one above it that is there already: on the same disk."""
-    while not directory.exists():
-        directory = directory.parent
-    return directory
 
 
 def fail(
