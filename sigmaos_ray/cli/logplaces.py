@@ -39,7 +39,7 @@ def log_places(stack: ExitStack) -> list[LogPlace]:
     places: list[LogPlace] = [_HostLogs(own)] if is_local else []
     try:
         sc = stack.enter_context(client())
-        for directory in _directories_of_nodes(sc):
+        for directory in node_places(sc):
             if directory.identity not in known:
                 known.add(directory.identity)
                 places.append(directory)
@@ -51,11 +51,12 @@ def log_places(stack: ExitStack) -> list[LogPlace]:
     return places
 
 
-def _directories_of_nodes(sc: SigmaClnt) -> Iterator[_NodeLogs]:
+def node_places(sc: SigmaClnt) -> Iterator[NodeLogs]:
+    """Those of all kernel nodes; of nodes of one machine each has the same logs."""
     for entry in sc.get_dir(SCHEDD):
         pn = path.join(SCHEDD, entry.name, "logs")
         try:
-            yield _NodeLogs(sc, entry.name, pn, sc.stat(pn).qid.path & _IDENTITY_MASK)
+            yield NodeLogs(sc, entry.name, pn, sc.stat(pn).qid.path & _IDENTITY_MASK)
         except serr.SigmaError as error:
             say_unreadable(entry.name, error)
 
@@ -121,7 +122,7 @@ class _HostLogs:
                 yield part
 
 
-class _NodeLogs:
+class NodeLogs:
     """Those of a kernel node, which its schedd shows."""
 
     def __init__(self, sc: SigmaClnt, kernel_id: str, directory: str, identity: int) -> None:

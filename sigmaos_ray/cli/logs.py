@@ -12,11 +12,12 @@ import typer
 
 from sigmaos_ray import serr
 from sigmaos_ray.cli import loglines
-from sigmaos_ray.cli.logplaces import log_places, say_unreadable, title
+from sigmaos_ray.cli.logplaces import log_places, node_places, say_unreadable, title
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sigmaos_ray import SigmaClnt
     from sigmaos_ray.cli.logplaces import LogPlace, LogState
 
 _FOLLOW_S: Final = 0.2
@@ -115,6 +116,34 @@ class Reading:
         # Stable: lines of one time and one log stay in their order.
         merged.sort(key=lambda line: line.written_s)
         sys.stdout.writelines(f"{line.title}: {line.text}\n" for line in merged)
+
+
+class FollowedLog:
+    """The log of one proc, printed as it grows, without its first line, which is not the program's."""
+
+    def __init__(self, sc: SigmaClnt, pid: str) -> None:
+        self._sc = sc
+        self._pid = pid
+        self._log: _Log | None = None
+        self._is_behind_header = False
+
+    def print_new(self, *, is_end: bool = False) -> None:
+        """What came since the last time. ``is_end``: nobody will look again."""
+        for place in node_places(self._sc):
+            for name, state in place.named(self._pid).items():
+                log = self._log = self._log or _Log(place, name)
+                for text in log.new_text(state):
+                    self._print(text)
+                if is_end:
+                    self._print(log.rest())
+                return
+
+    def _print(self, text: str) -> None:
+        if not self._is_behind_header:
+            _, end, text = text.partition("\n")
+            self._is_behind_header = bool(end)
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def _print_header(is_wanted: bool, name: str) -> None:

@@ -11,7 +11,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from sigmaos_ray import extras, serr
-from sigmaos_ray.cli import backup, doctor, environment, files, kv, logs, mount, mr, perf, procs, stats, system, terminal
+from sigmaos_ray.cli import (
+    backup,
+    doctor,
+    environment,
+    files,
+    kv,
+    logs,
+    mount,
+    mr,
+    perf,
+    procs,
+    running,
+    stats,
+    system,
+    terminal,
+)
 from sigmaos_ray.cli import debug as debug_verb
 from sigmaos_ray.cli import realm as realm_verbs
 from sigmaos_ray.cli.context import error_line, options
@@ -57,7 +72,9 @@ def _global_options(
         os.environ["SIGMAOS_REALM"] = realm
 
 
-for group in (system, environment, doctor, backup, logs, files, mount, procs, mr, kv, stats, debug_verb, perf, realm_verbs):
+_FILES = (files, mount, mr, kv)
+_GROUPS = (system, environment, doctor, backup, logs, *_FILES, procs, running, stats, debug_verb, perf, realm_verbs)
+for group in _GROUPS:
     group.register(app)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from sigmaos_ray import serr
 from sigmaos_ray.cli.context import client, follow_table, print_json, print_table, shown
+from sigmaos_ray.cli.programs import environment, program_of
 
 if TYPE_CHECKING:
     from sigmaos_ray import SigmaClnt
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def spawn(
-    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="example, or a module: pkg.module")],
+    program: Annotated[str, typer.Argument(metavar="PROGRAM", help="example, a module: pkg.module, or FILE.py")],
     args: Annotated[list[str] | None, typer.Argument(metavar="[ARG]...")] = None,
     wait_for_it: Annotated[bool, typer.Option("--wait", help="Wait for its end and print its status.")] = False,
     mcpu: Annotated[int, typer.Option(min=0, help="Thousandths of a core to reserve; 0: best effort.")] = 0,
@@ -40,7 +41,16 @@ def spawn(
     """Spawn a proc and print its pid; with --wait also its status, and the exit code tells ok from not."""
     from sigmaos_ray import Proc
 
-    proc = Proc(program, args or [], mcpu=mcpu, mem_mb=mem_mb, env=_environment(env or []), pid=pid, fresh=fresh)
+    what = program_of(program)
+    proc = Proc(
+        what.name,
+        [*what.args, *(args or [])],
+        mcpu=mcpu,
+        mem_mb=mem_mb,
+        env=environment(env or []),
+        pid=pid or what.new_pid(),
+        fresh=fresh or what.fresh,
+    )
     with client() as sc:
         sc.spawn(proc)
         if not wait_for_it:
@@ -50,16 +60,6 @@ def spawn(
             print(proc.pid, flush=True)  # before the wait: to look at it, or evict it, from another terminal
         status = sc.wait_exit(proc.pid)
     _finish(proc.pid, status, as_json)
-
-
-def _environment(settings: list[str]) -> dict[str, str]:
-    env = {}
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not name or not equals:
-            raise typer.BadParameter(f"--env takes NAME=VALUE, not {setting!r}")
-        env[name] = value
-    return env
 
 
 def _finish(pid: str, status: Status, as_json: bool) -> None:

@@ -39,10 +39,14 @@ def main(argv: list[str]) -> Status:
             file = fetch(sc, argv[0], _cache_dir(sc.proc_env.state_file))
         except serr.SigmaError as error:
             return _cannot(argv[0], str(error))
-        return _run(sc, file, argv)
+        try:
+            return run(sc, file, argv)[0]
+        except OSError as error:  # not an executable of this system
+            return _cannot(argv[0], f"{error.strerror}")
 
 
 def _cannot(program: str, why: str) -> Status:
+    """Of a program that there is not, or that this machine cannot run."""
     words = f"program {program!r} cannot be run: {why}"
     print(words, file=sys.stderr)
     return Status.err(words)
@@ -128,11 +132,10 @@ def _prune(directory: Path) -> None:
 # -- running
 
 
-def _run(sc: SigmaClnt, file: Path, argv: list[str]) -> Status:
-    try:
-        child = subprocess.Popen(argv, executable=file, stdin=subprocess.DEVNULL)
-    except OSError as error:  # not an executable of this system
-        return _cannot(argv[0], f"{error.strerror}")
+def run(sc: SigmaClnt, file: Path, argv: list[str], cwd: str | None = None) -> tuple[Status, int]:
+    """Runs a file until it ends: how, and its exit code, or the negative number of a signal. An eviction is SIGTERM to
+    it and its descendants. Whoever waits for the proc hears that it started. OSError for what cannot be run."""
+    child = subprocess.Popen(argv, executable=file, stdin=subprocess.DEVNULL, cwd=cwd)
     evicted = False
 
     def evict(call: Call[None]) -> None:
@@ -150,7 +153,7 @@ def _run(sc: SigmaClnt, file: Path, argv: list[str]) -> Status:
         code = child.wait()
     finally:
         eviction.cancel()
-    return _of_code(code, evicted)
+    return _of_code(code, evicted), code
 
 
 def _terminate(os_pid: int) -> None:

@@ -75,6 +75,9 @@ class FakeClnt:
         self.files[pathname] = data
         return len(data)
 
+    def resolve_mounts(self, pathname: str) -> str:
+        return pathname
+
     def mkdir(self, pathname: str) -> None:
         if pathname in self.files:
             raise serr.Exists(pathname)
