@@ -21,13 +21,11 @@ class Session(msgspec.Struct, frozen=True):
     session_timeout_s: float = 2.0
     """How long a server keeps a session whose stream is gone, waiting for a resume."""
     silent_session_s: float = 45.0
-    """The same, if it gave up a plain connection that was not broken but silent: a client whose loop was held up comes
-    back when it goes on."""
+    """The same, after a plain connection fell silent: a client whose loop was held up comes back when it goes on."""
     dial_timeout_s: float = 2.0
     """How long a client tries to open a stream, before Unreachable."""
     connect_timeout_s: float = 1.0
-    """How long one attempt to connect may take, of those that a dial or a resume makes: a server that is busy, or far
-    away, is to have the time to say hello."""
+    """How long one attempt of a dial or a resume may take: a server that is busy, or far away, has to say hello."""
     resume_timeout_s: float = 1.0
     """How long a client tries to resume; shorter than the server waits, so that a resume is never too late."""
     resume_pause_s: float = 0.05
@@ -57,8 +55,7 @@ class Session(msgspec.Struct, frozen=True):
     hello_timeout_s: float = 5.0
     """How long a stream may take to say hello, and a handshake of TLS to be over."""
     handshakes_max: int = 1000
-    """Connections of a server whose TLS is not agreed on yet; the oldest makes room for one more: who has a certificate
-    is soon done."""
+    """Connections of a server whose TLS is not agreed on yet; the oldest, which takes too long, makes room for more."""
     slow_call_s: float = 0.25
     """A call that takes so long makes its client's session slow: it watches whether the server still leads."""
     close_timeout_s: float = 1.0
@@ -195,8 +192,7 @@ class Locating(msgspec.Struct, frozen=True):
     """How a client keeps to named's leader, which may change at any time."""
 
     dial_poll_s: float = 0.25
-    """How often it looks, while it dials, whether another one leads: a leader that was stopped takes connections and
-    never answers."""
+    """How often it looks, while it dials, whether another one leads: one that was stopped takes connections, too."""
     hook_pause_s: float = 1.0
     """How often it asks Ray, at most, where no state file can be read: that may cost a message to another process."""
     hook_timeout_s: float = 0.5
@@ -208,8 +204,7 @@ class Locating(msgspec.Struct, frozen=True):
     ask_pause_s: float = 0.5
     """How often a client that nobody tells who leads asks the other addresses, while a call takes long."""
     file_pause_s: float = 1.0
-    """How often it reads the state file again though it looks the same: files written twice within a tick of the file
-    system's clock may look alike."""
+    """How often it reads the state file though it looks the same: twice within a tick of its clock it may do so."""
 
 
 class Leases(msgspec.Struct, frozen=True):
@@ -240,8 +235,7 @@ class Named(msgspec.Struct, frozen=True):
     etcd_pong_s: float = 1.0
     """How long a ping of etcd's waits for its answer; much shorter than etcd does (20 s)."""
     extend_timeout_s_min: float = 0.5
-    """How long it may take at least to extend that lease: a third of what is left of it, so that there is time to ask
-    again, and others."""
+    """How long it may take at least to extend that lease, else a third of what is left: then others are asked, too."""
     named_count: int = 1
     """One leads, the others stand by."""
     etcd_members_poll_s: float = 5.0
@@ -406,10 +400,8 @@ class Scheduling(msgspec.Struct, frozen=True):
     """Of logs of ended procs that a node keeps for a realm; the oldest go."""
     proc_logs_age_s_max: float = 30 * 24 * 3600.0
     """So old they go in any case."""
-    proc_log_age_s_min: float = 60.0
-    """Not before it is so old, as its proc's end may still be looked into."""
     proc_logs_poll_s: float = 60.0
-    """How often a node looks at them."""
+    """How often a node looks at them. Those written since the last look stay: an end may still be looked into."""
     worker_ends_kept_max: int = 1024
     """Ended workers of which it is remembered how they ended."""
     cause_timeout_s: float = 1.0
@@ -497,8 +489,7 @@ class BootTimes(msgspec.Struct, frozen=True):
     ray_remove_timeout_s: float = 10.0
     """How long the directory of an own Ray is removed anew, while processes that are about to end write there."""
     ray_leave_timeout_s: float = 5.0
-    """How long Ray may take to let go of boot, or to finish a start that is not wanted any more: then boot goes without
-    a word."""
+    """How long Ray may take to let go of boot, or to finish a start that is not wanted: then boot goes without it."""
     ray_kill_timeout_s: float = 2.0
     """How long Ray may take to say that it kills a part; it may not answer, and the part may be gone with it."""
     ray_poll_s: float = 1.0

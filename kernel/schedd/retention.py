@@ -40,7 +40,7 @@ def prune(directory: Path, limits: Scheduling, now_s: float) -> Sequence[str]:
     for log in logs:
         age_s = now_s - log.changed_s
         is_too_much = age_s > limits.proc_logs_age_s_max or total_bytes > limits.proc_logs_bytes_max
-        if not is_too_much or age_s < limits.proc_log_age_s_min:
+        if not is_too_much or age_s < limits.proc_logs_poll_s:
             break
         if not _is_living(directory / log.name):
             with contextlib.suppress(FileNotFoundError):  # another node's schedd of this machine was quicker

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOW_S = 1_000_000.0
 LIMITS = msgspec.structs.replace(
-    LOCAL.scheduling, proc_logs_bytes_max=1000, proc_logs_age_s_max=5000.0, proc_log_age_s_min=60.0
+    LOCAL.scheduling, proc_logs_bytes_max=1000, proc_logs_age_s_max=5000.0, proc_logs_poll_s=60.0
 )
 
 
