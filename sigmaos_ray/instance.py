@@ -274,7 +274,7 @@ def tls_elsewhere() -> str:
 
 
 def _credentials_with_certificate() -> str:
-    file = _variable(CREDENTIALS_VARIABLE)
+    file = os.path.expanduser(_variable(CREDENTIALS_VARIABLE))
     return file if file and has_certificate(Path(file)) else ""
 
 

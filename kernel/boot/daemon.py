@@ -192,6 +192,8 @@ class Boot:
         else:
             self._say(f"etcd at {', '.join(self._request.etcd)} (configured)")
         self._say(self._ray.line())
+        if self._certificates is not None:
+            self._say(f"connections are TLS, by the authority in {self._tls}")
         self._write_state()
 
     def _children(self) -> list[Child]:

@@ -109,6 +109,8 @@ def status(as_json: Json = False) -> None:
         return
     print(f"realm      {running.realm}")
     print(f"named      {', '.join(running.named.addrs)}")
+    if running.tls:
+        print(f"tls        {running.tls}")
     print(f"etcd       {', '.join(running.etcd_endpoints)} {running.etcd_version}".rstrip())
     s3 = running.s3_endpoint or (
         f"AWS, profile {running.s3_credentials_profile}" if running.s3_credentials_profile else "none"

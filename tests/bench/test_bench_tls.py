@@ -1,7 +1,8 @@
 """What TLS costs: the same calls over TCP with it and without.
 
-Claims: an echo of 100 bytes and one of 64 KiB cost at most 1.25 of what they cost without, over both kinds of
-connections, from threads and from coroutines; a session is opened in 10 ms more at most.
+Aim: a call costs at most 1.25 of what it costs without. Encryption alone takes some 10 us of a round trip of 100 bytes,
+and 0.9 us for each KiB that goes there and back: what is large, and calls of threads, which take 100 us without, cost
+more than that.
 """
 
 from __future__ import annotations
