@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import concurrent.futures
 import contextlib
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import msgspec
 
 from kernel.raylib import lean, whereis
-from sigmaos_ray import config, crash, debug, serr
+from sigmaos_ray import config, crash, debug
 from sigmaos_ray.auth.verifying import Trust
 from sigmaos_ray.config import LOOPBACK, ProcEnv
 from sigmaos_ray.instance import ServiceInfo
 from sigmaos_ray.machine import OsProcess, machine
 from sigmaos_ray.perf import session as profiling
+from sigmaos_ray.realmclnt.terms import RealmTerms
 from sigmaos_ray.sigmap import ROOT_REALM, Endpoint
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from kernel.service import Service
     from sigmaos_ray.auth.gate import Gate
+
+T = TypeVar("T")
 
 lean.install()  # at the import: Ray unpacks an actor's arguments next
 
@@ -97,6 +99,8 @@ class KernelArgs(msgspec.Struct, frozen=True, kw_only=True):
     referee: tuple[str, str] = ("", "")
     """The schedd that all others of the instance ask for their shares: its actor's name and namespace."""
     credentials: KernelCredentials = KernelCredentials()
+    terms: RealmTerms | None = None
+    """Of a tenant's services."""
     debug: str = ""
     perf: str = ""
     fail: str = ""
@@ -129,6 +133,11 @@ class KernelService(abc.ABC):
     @abc.abstractmethod
     async def start(self) -> Endpoint:
         """Returns once the service answers; raises, with nothing left behind, if it cannot."""
+
+    def agree(self, terms: RealmTerms) -> None:
+        """The realm has these terms from now on. On the service's loop; also called before ``start``."""
+        if self.gate is not None:
+            self.gate.sessions_max, self.gate.fids_max = terms.sessions_max, terms.fids_max
 
     @abc.abstractmethod
     async def stop(self) -> None:
@@ -221,6 +230,8 @@ class KernelActor(abc.ABC):
     def _keep_service(self, args: KernelArgs) -> KernelService:
         # Kept before it is started: a stop must find it, also after a start that failed.
         self._service = self.make_service(args)
+        if args.terms is not None:
+            self._service.agree(args.terms)
         return self._service
 
     def others_started(self) -> None:
@@ -234,18 +245,19 @@ class KernelActor(abc.ABC):
         gate = self._service.gate if self._service is not None else None
         if gate is None:
             return
-        learnt: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._on_loop(gate.learn, generations)
 
-        def learn() -> None:
-            try:
-                gate.learn(generations)
-            except serr.SigmaError as error:
-                learnt.set_exception(error)
-            else:
-                learnt.set_result(None)
+    def agree(self, terms: RealmTerms) -> None:
+        """The realm has these terms from now on. Blocks until the service keeps to them."""
+        self._args = msgspec.structs.replace(self._args, terms=terms)
+        if self._service is not None:
+            self._on_loop(self._service.agree, terms)
 
-        self._loop.call_soon_threadsafe(learn)
-        learnt.result()
+    def _on_loop(self, call: Callable[[T], None], argument: T) -> None:
+        async def called() -> None:
+            call(argument)
+
+        asyncio.run_coroutine_threadsafe(called(), self._loop).result()
 
     def run(self) -> None:
         """Blocks for as long as the service lives."""

@@ -343,7 +343,7 @@ class Boot:
     async def _tell_generations(self) -> None:
         """Returns once every service has heard which credentials are good now, but for those that do not answer."""
         generations = self._the_authority().generations
-        await asyncio.gather(self._root.learn(generations), self._tenants.learn(generations))
+        await asyncio.gather(self._root.tell("learn", generations), self._tenants.tell("learn", generations))
         self._write_state()
         if self._census is not None:
             await self._census.keep_credentials(self._the_authority().for_hosts())

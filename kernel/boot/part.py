@@ -180,15 +180,16 @@ class KernelPart:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, self._config.boot.restart_pause_s_max)
 
-    async def learn(self, generations: str) -> None:
-        """Tells it which credentials are good now; returns once it has heard of it, or does not answer in time: it
-        cannot let anybody in either, or is told when it is started again."""
+    async def tell(self, method: str, what: object) -> None:
+        """Calls ``KernelActor.learn`` or ``agree``; returns once it has heard of it, or does not answer in time: it
+        serves nobody either, or is told when it is started again."""
         if self.info is None or self._actor is None:
             return
         try:
-            await asyncio.wait_for(_result(self._actor.learn.remote(generations)), self._config.auth.tell_timeout_s)
+            heard = getattr(self._actor, method).remote(what)
+            await asyncio.wait_for(_result(heard), self._config.auth.tell_timeout_s)
         except (TimeoutError, ray.exceptions.RayError) as error:
-            debug.error(f"{self._name} has not heard of new credentials: {error}")
+            debug.error(f"{self._name} has not heard ({method}): {error}")
 
     async def restart(self) -> None:
         """Asks the service to stop; it is started again where it is to run now."""

@@ -257,10 +257,10 @@ class RealmParts:
         infos = [info for node in self._nodes.values() for info in node.services().values()]
         return [*self._nameds.processes(), *(info.process for info in infos)]
 
-    async def learn(self, generations: str) -> None:
-        """See ``KernelPart.learn``, of all that run."""
+    async def tell(self, method: str, what: object) -> None:
+        """See ``KernelPart.tell``, of all that run."""
         parts = [*self._nameds.parts, *(part for node in self._nodes.values() for part in node.parts.values())]
-        await asyncio.gather(*(part.learn(generations) for part in parts))
+        await asyncio.gather(*(part.tell(method, what) for part in parts))
 
     # -- the end
 

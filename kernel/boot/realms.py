@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,9 +13,9 @@ from kernel.boot.keptfiles import record_removal
 from kernel.boot.realmparts import RealmParts
 from kernel.named import etcd as etcds
 from kernel.named.keys import Keys
-from sigmaos_ray import debug, realmclnt, serr
+from sigmaos_ray import debug, decoding, realmclnt, serr
 from sigmaos_ray.instance import RealmInfo, logs_dir
-from sigmaos_ray.realmclnt import RealmRecord
+from sigmaos_ray.realmclnt import RealmRecord, RealmTerms
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 from sigmaos_ray.sigmap import REALM, ROOT_REALM, path
 
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
 _log = debug.selector("BOOT")
 
 
-def args_of(root: KernelArgs, realm: str, credentials: KernelCredentials) -> KernelArgs:
+_record_from: Final = decoding.json_decoder(RealmRecord)
+_terms_from: Final = decoding.json_decoder(RealmTerms)
+
+
+def args_of(root: KernelArgs, realm: str, credentials: KernelCredentials, terms: RealmTerms) -> KernelArgs:
     """What a tenant's services are started with: the root realm's, with logs and credentials of the tenant's own."""
-    log_dir = logs_dir(Path(root.state_dir), realm)
-    return msgspec.structs.replace(root, realm=realm, log_dir=str(log_dir), credentials=credentials)
+    log_dir = str(logs_dir(Path(root.state_dir), realm))
+    return msgspec.structs.replace(root, realm=realm, log_dir=log_dir, credentials=credentials, terms=terms)
 
 
 class Realms:
@@ -62,14 +67,15 @@ class Realms:
         self._config = config
         self._on_change = on_change
         self._realms: dict[str, RealmParts] = {}
+        self._terms: dict[str, RealmTerms] = {}
 
     def infos(self) -> dict[str, RealmInfo]:
         """Every realm whose named was seen to serve."""
         return {name: RealmInfo(named=parts.named) for name, parts in self._realms.items() if parts.named.addrs}
 
-    async def learn(self, generations: str) -> None:
-        """See ``RealmParts.learn``, of all tenants."""
-        await asyncio.gather(*(parts.learn(generations) for parts in list(self._realms.values())))
+    async def tell(self, method: str, what: object) -> None:
+        """See ``RealmParts.tell``, of all tenants."""
+        await asyncio.gather(*(parts.tell(method, what) for parts in list(self._realms.values())))
 
     def processes(self) -> list[OsProcess]:
         """Those of all parts that were last seen to run."""
@@ -97,6 +103,8 @@ class Realms:
         names = {stat.name for stat in await sc.get_dir(REALM)}
         for mark in [name for name in names if name.endswith(realmclnt.ROTATING)]:
             await self._rotate(sc, mark)
+        for mark in [name for name in names if name.endswith(realmclnt.AGREEING)]:
+            await self._agree(sc, mark)
         leaving = {name for name in names if name.endswith(realmclnt.LEAVING)}
         for mark in leaving:
             await self._remove(sc, mark)
@@ -111,11 +119,27 @@ class Realms:
             await self._tell_generations()
         await sc.remove(path.join(REALM, mark))
 
+    async def _agree(self, sc: AsyncSigmaClnt, mark: str) -> None:
+        name = mark.removesuffix(realmclnt.AGREEING)
+        pathname = path.join(REALM, name)
+        with contextlib.suppress(serr.NotFound, msgspec.DecodeError):  # it is gone; or who asked wrote something else
+            terms = _terms_from(await sc.get_file(path.join(REALM, mark)))
+            record = await self._record(sc, name)
+            await sc.put_file(pathname, msgspec.json.encode(msgspec.structs.replace(record, terms=terms)))
+            self._terms[name] = terms
+            if name in self._realms:
+                await self._realms[name].tell("agree", terms)
+        await sc.remove(path.join(REALM, mark))
+
+    async def _record(self, sc: AsyncSigmaClnt, name: str) -> RealmRecord:
+        return _record_from(await sc.get_file(path.join(REALM, name)))
+
     async def _add(self, sc: AsyncSigmaClnt, name: str) -> None:
+        self._terms[name] = (await self._record(sc, name)).terms
         if self._authority().admit(name):
             await self._tell_generations()
         parts = self._realms[name] = RealmParts(
-            lambda: args_of(self._root_args(), name, self._authority().of_services(name)),
+            lambda: args_of(self._root_args(), name, self._authority().of_services(name), self._terms[name]),
             self._services,
             1,
             self._config,
@@ -124,12 +148,12 @@ class Realms:
         )
         try:
             await parts.start(self._places())
-            record = RealmRecord(state="up")
+            record = RealmRecord(state="up", terms=self._terms[name])
         except serr.SigmaError as error:
             debug.error(f"realm {name}: {error}")
             del self._realms[name]  # it is tried again at the next change of the directory
             await parts.stop()
-            record = RealmRecord(state="failed", why=str(error))
+            record = RealmRecord(state="failed", why=str(error), terms=self._terms[name])
         self._on_change()
         await sc.put_file(path.join(REALM, name), msgspec.json.encode(record))
 

@@ -58,7 +58,8 @@ class DbServer(FileService):
 def database_url(args: KernelArgs) -> str:
     """The configured database, which is the root realm's; without one, and for other tenants, a SQLite file of the
     realm's own in the state directory, which is made."""
-    if args.db_url and args.realm == ROOT_REALM:
+    is_granted = args.realm == ROOT_REALM or (args.terms is not None and args.terms.database)
+    if args.db_url and is_granted:
         return args.db_url
     if not args.state_dir:
         raise serr.Inval("db_url", "db needs a database's URL, or a state directory for a file of SQLite's")

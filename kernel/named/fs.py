@@ -60,6 +60,10 @@ class NamedFs:
         self.pathstats = PathStats()
         self.tree = InodeTree()
         self.locks: LockTable[Key] = LockTable()
+        self.files_max = 0
+        """Files and directories of the realm, 0: any number. Changes that are under way are not counted."""
+        self.bytes_max = 0
+        """The same of their contents."""
         self._committer: Committer | None = None
         self._contents: ContentsCache | None = None
 
@@ -111,8 +115,15 @@ class NamedFs:
             limit = self.config.file_bytes_max
             raise serr.Inval(name, f"{size} bytes: a file in named has at most {limit}")
 
+    def check_bytes(self, name: str, more: int) -> None:
+        """NoWrite if the realm has all contents that it may have."""
+        if self.bytes_max and more > 0 and self.tree.contents_bytes + more > self.bytes_max:
+            raise serr.NoWrite(name, f"the realm has {self.bytes_max} bytes in named, its most")
+
     def check_room(self, directory: Inode, name: str) -> None:
-        """NoCreate if the directory has all entries that it may have."""
+        """NoCreate if the directory, or the realm, has all entries that it may have."""
+        if self.files_max and len(self.tree.inodes) > self.files_max:
+            raise serr.NoCreate(name, f"the realm has {self.files_max} files in named, its most")
         limit = self.dir_entries_max
         if len(directory.children) >= limit:
             raise serr.NoCreate(name, f"a directory has at most {limit} entries")
@@ -135,6 +146,7 @@ class NamedFs:
         self.check_size(name, len(data))
         if name not in directory.children:
             self.check_room(directory, name)
+            self.check_bytes(name, len(data))
         now = time.time()
         perm = how.perm | (DMTMP if how.lease else 0)
         plan = self.tree.plan_create(directory, name, self.new_ino(), perm, data, how.lease, now)
@@ -157,6 +169,7 @@ class NamedFs:
     def prepare_write(self, inode: Inode, whole: bytes, lease: int) -> Prepared:
         """The file's new contents; those of a removed file are nobody's to prepare."""
         self.check_size(inode.name, len(whole))
+        self.check_bytes(inode.name, len(whole) - inode.length)
         now = time.time()
 
         def apply(revision: int) -> None:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from sigmaos_ray.config import Config
+    from sigmaos_ray.realmclnt import RealmTerms
 
 _log = debug.selector("NAMED")
 
@@ -92,6 +93,10 @@ class NamedServer(KernelService):
         self._partition: crash.Armed | None = None
         self._is_lost = False
         self.etcd_version = ""
+
+    def agree(self, terms: RealmTerms) -> None:
+        super().agree(terms)
+        self.fs.files_max, self.fs.bytes_max = terms.files_max, terms.bytes_max
 
     @property
     def endpoint(self) -> Endpoint:

@@ -126,6 +126,8 @@ class InodeTree:
     def __init__(self) -> None:
         self.root = Inode(ROOT_INO, DMDIR | 0o777)
         self.inodes: dict[int, Inode] = {ROOT_INO: self.root}
+        self.contents_bytes = 0
+        """Of all files."""
 
     # -- loading
 
@@ -135,7 +137,7 @@ class InodeTree:
         inode.version, inode.mtime, inode.perm = revision, contents.meta.mtime, contents.meta.perm
         inode.next_number = contents.meta.next_number
         inode.data, inode.length = contents.data, len(contents.data)
-        self.inodes[inode.ino] = inode
+        self._keep(inode)
         return inode
 
     def link(self, entries: Iterable[Entry], revision: int) -> list[Inode]:
@@ -151,7 +153,7 @@ class InodeTree:
                 self._link(directory, entry.name, inode, sort=False)
         strays = [inode for inode in self.inodes.values() if inode.parent is None and inode is not self.root]
         for stray in strays:
-            del self.inodes[stray.ino]
+            self._drop(stray)
         for inode in self.inodes.values():
             if inode.is_dir:
                 inode.names.sort()
@@ -271,12 +273,14 @@ class InodeTree:
         assert inode is not None
         inode.version = inode.linked_at = revision
         inode.data = plan.data
-        self.inodes[inode.ino] = inode
+        self._keep(inode)
         self._link(directory, name, inode)
         self._touch(directory, revision, now)
         return inode
 
     def apply_write(self, inode: Inode, data: bytes, revision: int, now: float, lease: int = NO_LEASE) -> None:
+        if inode.ino in self.inodes:  # and not removed while somebody has it open
+            self.contents_bytes += len(data) - inode.length
         inode.data, inode.length = data, len(data)
         inode.version, inode.mtime = revision, now
         if lease not in (NO_LEASE, inode.lease):
@@ -287,7 +291,7 @@ class InodeTree:
     def apply_remove(self, inode: Inode, revision: int, now: float) -> None:
         directory = self.parent_of(inode)
         self._unlink(inode)
-        self.inodes.pop(inode.ino, None)
+        self._drop(inode)
         self._touch(directory, revision, now)
 
     def apply_rename(
@@ -299,7 +303,7 @@ class InodeTree:
         victim = target.children.get(new_name)
         if victim is not None:
             self._unlink(victim)
-            self.inodes.pop(victim.ino, None)
+            self._drop(victim)
             events.append((target.ino, Event(EventKind.REMOVED, new_name)))
         # Removals first: to a watcher, no name is ever there twice.
         events.append((source.ino, Event(EventKind.REMOVED, inode.name)))
@@ -310,6 +314,15 @@ class InodeTree:
         self._touch(source, revision, now)
         self._touch(target, revision, now)
         return events
+
+    def _keep(self, inode: Inode) -> None:
+        before = self.inodes.get(inode.ino)
+        self.contents_bytes += inode.length - (before.length if before not in (None, inode) else 0)
+        self.inodes[inode.ino] = inode
+
+    def _drop(self, inode: Inode) -> None:
+        if self.inodes.pop(inode.ino, None) is not None:
+            self.contents_bytes -= inode.length
 
     def _touch(self, inode: Inode, revision: int, now: float) -> None:
         # The end of a lease may be told after later changes, and a version never goes back.

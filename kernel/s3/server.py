@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from kernel.shell import KernelArgs
+    from sigmaos_ray.realmclnt.terms import RealmTerms
 
 _log = debug.selector("S3")
 
@@ -28,11 +29,20 @@ class S3Server(FileService):
     """Serves the buckets of the account that the arguments tell, be it AWS's or another endpoint's."""
 
     service = SERVICE
+    _store: S3Store | None = None
+
+    def agree(self, terms: RealmTerms) -> None:
+        super().agree(terms)
+        if self._store is not None:
+            self._store.granted = frozenset(terms.buckets)
 
     async def open(self, resources: AsyncExitStack) -> FileServer:
         args = self._args
         # In a thread: boto3 reads the profile's files, and imports what it needs at its first client.
         store = await asyncio.to_thread(S3Store, args.s3_endpoint, args.s3_credentials_profile, self._config.proxy)
+        self._store = store
+        if args.terms is not None:
+            self.agree(args.terms)
         # In a thread: it waits for requests under way, and the loop has to go on for those who read them.
         resources.push_async_callback(asyncio.to_thread, store.close)
         watches = WatchTable()

@@ -43,6 +43,8 @@ class S3Store:
         except BOTO_ERRORS as error:
             raise from_boto(error, About("s3")) from error
         self.calls = Calls(self._clients, self.limits)
+        self.granted: frozenset[str] | None = None
+        """The buckets that callers reach with the node's own credentials; None: all."""
 
     def of(self, caller: Caller) -> Account:
         """S3 as this caller sees it. Perm for one without credentials where the node's own are not for callers."""
@@ -50,7 +52,8 @@ class S3Store:
         if secret is None and not self.limits.s3_own_credentials:
             raise serr.Perm("s3", "show S3 credentials: SIGMAOS_S3_KEY and SIGMAOS_S3_SECRET")
         # Threads are shared by session: a client that opens many files has no more turns for that.
-        return Account(self.calls, (caller.session_id, caller.client_id), secret)
+        granted = self.granted if secret is None else None
+        return Account(self.calls, (caller.session_id, caller.client_id), secret, granted)
 
     def own(self) -> Account:
         """S3 as the node itself sees it."""
@@ -70,8 +73,12 @@ class S3Store:
 class Account:
     """S3 with one caller's credentials. Raises ``serr`` errors of the component concerned."""
 
-    def __init__(self, calls: Calls, who: Hashable, secret: Secret | None) -> None:
+    def __init__(
+        self, calls: Calls, who: Hashable, secret: Secret | None, granted: frozenset[str] | None = None
+    ) -> None:
+        """``granted``: the buckets that there are for this caller; None: those that its credentials may see."""
         self._calls = calls
+        self._granted = granted
         self._who = who
         self.secret = secret
 
@@ -84,6 +91,8 @@ class Account:
         timeout_s: float | None = None,
         repeats: bool = True,
     ) -> T:
+        if self._granted is not None and about.bucket and about.bucket not in self._granted:
+            raise serr.Perm(about.bucket, "not granted to this realm: `sigmaos realm grant` does that")
         wait_s = timeout_s or self._calls.time_for(size)
         return await self._calls.run(self._who, self.secret, call, about, timeout_s=wait_s, repeats=repeats)
 
@@ -91,7 +100,8 @@ class Account:
 
     async def buckets(self) -> list[str]:
         """In order of name."""
-        return await self._run(requests.buckets, About("s3"))
+        names = await self._run(requests.buckets, About("s3"))
+        return names if self._granted is None else [name for name in names if name in self._granted]
 
     async def has_bucket(self, bucket: str) -> bool:
         """Perm for one that is another account's."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kernel.schedd.server import ScheddServer
     from sigmaos_ray.instance import ServiceInfo
     from sigmaos_ray.proc import Tpid
+    from sigmaos_ray.realmclnt import RealmTerms
     from sigmaos_ray.sigmap import Endpoint
 
 
@@ -78,6 +79,9 @@ class ScheddActor:
 
     async def learn(self, generations: str) -> None:
         await asyncio.to_thread(self._shell.learn, generations)
+
+    async def agree(self, terms: RealmTerms) -> None:
+        await asyncio.to_thread(self._shell.agree, terms)
 
     async def run(self) -> None:
         await asyncio.to_thread(self._shell.run)

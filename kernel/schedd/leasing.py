@@ -104,6 +104,11 @@ class Leasing:
         self.arrived = asyncio.Event()
         """The first lease came."""
 
+    def limit_cores(self, cores_max: float) -> None:
+        """What best-effort procs may have at a time; 0: what there is."""
+        self._slots.cores_max = cores_max
+        self._go_on_soon()
+
     @property
     def cores_of_largest_node(self) -> float:
         return self._slots.size.cores_of_largest_node

@@ -6,7 +6,7 @@ import asyncio
 import math
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kernel.schedd import endings
 from kernel.schedd.autopsies import Autopsies, Autopsy, AutopsyOrder
@@ -26,6 +26,7 @@ from kernel.schedd.waits import Waits
 from sigmaos_ray import crash, debug, serr
 from sigmaos_ray.perf import selection
 from sigmaos_ray.proc import Status, check_pid
+from sigmaos_ray.realmclnt.terms import RealmTerms
 from sigmaos_ray.runner import proclog
 from sigmaos_ray.sigmap import ROOT_REALM
 
@@ -69,6 +70,7 @@ class NodeProcs(LeaseListener):
         """The kernel nodes on which workers said hello that run procs of this schedd."""
         self.leasing: Leasing | None = None
         self.tokens = ProcTokens()
+        self._terms = RealmTerms()
         self._graces: set[asyncio.TimerHandle] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self._all_gone = asyncio.Event()
@@ -80,6 +82,32 @@ class NodeProcs(LeaseListener):
         self.tokens = tokens or ProcTokens()
         self.autopsies.runners.recover()
         self.leasing = Leasing(context, node, float(os.cpu_count() or 1), self)
+        self.leasing.limit_cores(self._terms.cores_max)
+
+    def agree(self, terms: RealmTerms) -> None:
+        """What procs of the realm may have, from now on."""
+        self._terms = terms
+        if self.leasing is not None:
+            self.leasing.limit_cores(terms.cores_max)
+
+    def _check_terms(self, spec: pb.ProcSpec) -> None:
+        """Retry for a proc that would be over a limit of the realm now, Inval for one that always is."""
+        terms = self._terms
+        if terms.procs_queued_max and self.table.counters.phases[ProcPhase.QUEUED] >= terms.procs_queued_max:
+            raise serr.Retry(spec.pid, f"{self.realm} has {terms.procs_queued_max} procs waiting here, its most")
+        for what, wanted, limit in (
+            ("cores", spec.mcpu / 1000, terms.cores_max),
+            ("MB of memory", spec.mem_mb, terms.mem_mb_max),
+        ):
+            if limit and wanted > limit:
+                raise serr.Inval(spec.pid, f"{wanted:g} {what}: {self.realm} has {limit:g} on a node, its most")
+        if spec.mcpu and terms.cores_max and self._reserved("mcpu") / 1000 + spec.mcpu / 1000 > terms.cores_max:
+            raise serr.Retry(spec.pid, f"{self.realm} has {terms.cores_max:g} cores on this node, its most")
+        if spec.mem_mb and terms.mem_mb_max and self._reserved("mem_mb") + spec.mem_mb > terms.mem_mb_max:
+            raise serr.Retry(spec.pid, f"{self.realm} has {terms.mem_mb_max:g} MB on this node, its most")
+
+    def _reserved(self, what: Literal["mcpu", "mem_mb"]) -> float:
+        return sum(float(getattr(proc.spec, what)) for proc in self.table.all() if not proc.gone)
 
     def warm_up(self, count: int | None = None) -> None:
         """Gets so many workers ready; without a number, as many as Ray keeps while they idle: one for each core. Does
@@ -141,6 +169,7 @@ class NodeProcs(LeaseListener):
         if self.leasing is None or self._stopping:
             raise serr.Closed(spec.pid, "the kernel node stops")
         check_spec(spec)
+        self._check_terms(spec)
         if spec.package:
             self.packages.use(spec.package)
         spec.spawned_s = time.time()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from kernel.schedd.runners import KeptRunners
     from kernel.shell import KernelArgs
     from sigmaos_ray.proc import Tpid
+    from sigmaos_ray.realmclnt import RealmTerms
     from sigmaos_ray.sigmap import Endpoint
 
 _log = debug.selector("SCHEDD")
@@ -61,6 +62,10 @@ class ScheddServer(FileService):
         self._procs = NodeProcs(
             args.kernel_id, args.realm, args.log_dir, self._config, self._watches, _kept_runners(args)
         )
+
+    def agree(self, terms: RealmTerms) -> None:
+        super().agree(terms)
+        self._procs.agree(terms)
 
     @property
     def _is_tenant(self) -> bool:

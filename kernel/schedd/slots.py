@@ -33,6 +33,8 @@ class Slots:
     def __init__(self, limits: Scheduling, size: ClusterSize) -> None:
         self.size = size
         self.turn = Turn()
+        self.cores_max = 0.0
+        """A limit of the realm's own; 0: none."""
         self._limits = limits
         self._reserving: dict[ProcState, float] = {}
         """Latency-critical procs, and until when they come first; 0: they have their cores."""
@@ -63,4 +65,5 @@ class Slots:
             # idle.
             taken = (proc for proc, until_s in self._reserving.items() if until_s == 0 or until_s > now_s)
             cores -= sum(proc.spec.mcpu for proc in taken) / 1000
-        return self.turn.share(max(0, int(cores * self._limits.be_per_core)))
+        slots = self.turn.share(max(0, int(cores * self._limits.be_per_core)))
+        return min(slots, max(1, int(self.cores_max * self._limits.be_per_core))) if self.cores_max else slots

@@ -38,6 +38,10 @@ class Gate:
         self._living = living.LiveReader(living.table_dir(state_dir))
         self._ask_schedd = ask_schedd
         self._on_change: list[Callable[[], None]] = []
+        self.sessions_max = 0
+        """Of the server; 0: as its configuration says."""
+        self.fids_max = 0
+        """The same of what its sessions have open."""
 
     def tell_change(self, call: Callable[[], None]) -> None:
         """``call`` is called when tokens that were good may be so no more."""

@@ -1,5 +1,4 @@
-"""``realm create``, ``realm ls``, ``realm rm``, ``realm token``: the tenants of the instance, and who may speak for
-each."""
+"""``realm``: the tenants of the instance, who may speak for each, and what each may use."""
 
 from __future__ import annotations
 
@@ -17,6 +16,7 @@ from sigmaos_ray.cli import context
 from sigmaos_ray.config import current
 from sigmaos_ray.instance import STATE_FILE_NAME, outside_proc_env, read_instance, state_dir
 from sigmaos_ray.realmclnt import RealmClnt
+from sigmaos_ray.realmclnt.terms import LIMITS
 from sigmaos_ray.sigmaclnt import SigmaClnt
 from sigmaos_ray.sigmap import ROOT_REALM
 from sigmaos_ray.tls.files import AUTHORITY_KEY, tls_dir
@@ -30,8 +30,12 @@ realms = typer.Typer(no_args_is_help=True, help="Tenants: realms with names, ser
 
 
 def register(app: typer.Typer) -> None:
-    for name, command in (("create", create), ("ls", ls), ("rm", rm), ("token", token)):
-        realms.command(name)(command)
+    realms.command()(create)
+    realms.command()(ls)
+    realms.command()(rm)
+    realms.command()(token)
+    realms.command()(grant)
+    realms.command()(limit)
     app.add_typer(realms, name="realm")
 
 
@@ -118,3 +122,61 @@ def _credentials(name: str, lasts_s: float) -> RealmCredentials:
         shown = msgspec.structs.replace(shown, token=TokenAuthority(directory).realm_token(name, lasts_s))
     instance = read_instance(directory / STATE_FILE_NAME)
     return msgspec.structs.replace(shown, named=instance.named.addrs) if instance is not None else shown
+
+
+def grant(
+    name: Annotated[str, typer.Argument(help="The realm.")],
+    bucket: Annotated[list[str] | None, typer.Option("--bucket", help="Of S3; may be repeated.")] = None,
+    database: Annotated[bool | None, typer.Option("--database/--no-database", help="The configured one.")] = None,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take the buckets away.")] = False,
+) -> None:
+    """Let a realm use buckets, with the credentials of its nodes; without options, print what it may.
+
+    A database is another one from the next start of the instance on.
+    """
+    with context.client() as sc:
+        clnt = RealmClnt(sc)
+        terms = clnt.terms(name)
+        if bucket or database is not None:
+            named = set(bucket or ())
+            buckets = set(terms.buckets) - named if revoke else set(terms.buckets) | named
+            terms = msgspec.structs.replace(
+                terms,
+                buckets=tuple(sorted(buckets)),
+                database=terms.database if database is None else database,
+            )
+            clnt.agree(name, terms)
+    print(f"buckets   {' '.join(terms.buckets) or '-'}\ndatabase  {'configured' if terms.database else 'own'}")
+
+
+def limit(
+    name: Annotated[str, typer.Argument(help="The realm.")],
+    sessions: Annotated[int | None, typer.Option(help="Of one server.")] = None,
+    fids: Annotated[int | None, typer.Option(help="Open files and directories, of one server.")] = None,
+    files_: Annotated[int | None, typer.Option("--files", help="Files and directories in named.")] = None,
+    size_bytes: Annotated[int | None, typer.Option("--bytes", help="Of contents in named.")] = None,
+    procs_queued: Annotated[int | None, typer.Option(help="Waiting at one schedd.")] = None,
+    cores: Annotated[float | None, typer.Option(help="Of one kernel node.")] = None,
+    mem_mb: Annotated[float | None, typer.Option(help="Of one kernel node.")] = None,
+) -> None:
+    """Limit what a realm uses, 0: not more than all; without options, print its limits."""
+    asked = {
+        "sessions_max": sessions,
+        "fids_max": fids,
+        "files_max": files_,
+        "bytes_max": size_bytes,
+        "procs_queued_max": procs_queued,
+        "cores_max": cores,
+        "mem_mb_max": mem_mb,
+    }
+    changes = {field: value for field, value in asked.items() if value is not None}
+    with context.client() as sc:
+        clnt = RealmClnt(sc)
+        terms = clnt.terms(name)
+        if changes:
+            terms = msgspec.structs.replace(terms, **changes)
+            clnt.agree(name, terms)
+    rows = [
+        (field.removesuffix("_max"), f"{getattr(terms, field):g}" if getattr(terms, field) else "-") for field in LIMITS
+    ]
+    context.print_table(("LIMIT", name.upper()), rows)

@@ -14,6 +14,7 @@ from sigmaos_ray.sigmap import NO_OFFSET, OACCESS_MASK, OAPPEND, OCEXEC, OEXCL, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from sigmaos_ray.auth.gate import Gate
     from sigmaos_ray.config import Config
     from sigmaos_ray.pb import sigmap_pb2 as pb
 
@@ -98,9 +99,9 @@ def check_attach(t: pb.Tattach, config: Config, realm: str) -> None:
         raise serr.Inval("attach", f"{what} of {size_bytes} bytes: they have at most {limit}")
 
 
-def check_fid_count(number: int, fid_count: int, config: Config) -> None:
+def check_fid_count(number: int, fid_count: int, config: Config, gate: Gate | None) -> None:
     """Retry if the server's sessions have all fids together that they may have: others may give some back."""
-    limit = config.session.fids_max
+    limit = (gate.fids_max if gate is not None else 0) or config.session.fids_max
     if fid_count >= limit:
         raise serr.Retry(f"fid {number}", f"the server has {limit} fids, its most")
 

@@ -269,7 +269,7 @@ class ProtSession:
         return Reply(detach=pb.Rdetach())
 
     def _add(self, number: int, fid: Fid) -> None:
-        limits.check_fid_count(number, self._stats.fid_count, self._config)
+        limits.check_fid_count(number, self._stats.fid_count, self._config, self._gate)
         self._fids.add(number, fid)
         self._stats.fid_count += 1
 
@@ -679,7 +679,7 @@ class ProtSession:
         # All that may be refused is looked at before the watch is added: one without a fid would never be dropped.
         self._fids.check_free(t.watchfid)
         limits.check_watch_count(node.name, self._watch_count, self._config)
-        limits.check_fid_count(t.watchfid, self._stats.fid_count, self._config)
+        limits.check_fid_count(t.watchfid, self._stats.fid_count, self._config, self._gate)
         # No await from here to ``add``: a change that comes in between would be in neither.
         qid = node.qid()
         if qid.version != fid.version:

@@ -1,6 +1,7 @@
 """Realms: ``AsyncRealmClnt`` for coroutines, ``RealmClnt`` for threads."""
 
 from sigmaos_ray.realmclnt.asynchronous import (
+    AGREEING,
     LEAVING,
     ROTATING,
     WITH_STATE,
@@ -10,14 +11,17 @@ from sigmaos_ray.realmclnt.asynchronous import (
     is_name,
 )
 from sigmaos_ray.realmclnt.blocking import RealmClnt
+from sigmaos_ray.realmclnt.terms import RealmTerms
 
 __all__ = [
+    "AGREEING",
     "LEAVING",
     "ROTATING",
     "WITH_STATE",
     "AsyncRealmClnt",
     "RealmClnt",
     "RealmRecord",
+    "RealmTerms",
     "check_name",
     "is_name",
 ]

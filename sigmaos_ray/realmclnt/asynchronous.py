@@ -12,11 +12,14 @@ import msgspec
 from sigmaos_ray import config, decoding, serr
 from sigmaos_ray.config import LOCAL
 from sigmaos_ray.deadlines import within
+from sigmaos_ray.realmclnt.terms import RealmTerms
 from sigmaos_ray.sigmap import OEXCL, OWRITE, REALM, ROOT_REALM, path
 
 if TYPE_CHECKING:
     from sigmaos_ray.fslib import AsyncFsLib
 
+AGREEING: Final = ".agreeing"
+"""``name/realm/<realm>.agreeing`` holds the terms that a realm is to have from now on."""
 LEAVING: Final = ".leaving"
 """``name/realm/<realm>.leaving`` asks boot to end a realm."""
 ROTATING: Final = ".rotating"
@@ -32,6 +35,7 @@ class RealmRecord(msgspec.Struct, frozen=True):
     state: Literal["wanted", "up", "failed"] = "wanted"
     why: str = ""
     """It failed."""
+    terms: RealmTerms = RealmTerms()
 
 
 _decode: Final = decoding.json_decoder(RealmRecord)
@@ -93,6 +97,21 @@ class AsyncRealmClnt:
         await self._sc.stat(path.join(REALM, name))
         mark = path.join(REALM, name + LEAVING)
         await self._sc.put_file(mark, WITH_STATE if remove_state else b"")
+        await self._sc.wait_remove(mark, timeout_s)
+
+    async def terms(self, name: str) -> RealmTerms:
+        """What a realm is granted, and its limits. NotFound."""
+        self._check(name)
+        return (await self._record(path.join(REALM, name))).terms
+
+    async def agree(self, name: str, terms: RealmTerms, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
+        """Gives a realm other terms; returns once its services keep to them. What is over a new limit stays, and
+        nothing is added. NotFound; Inval for terms that mean nothing; Timeout: it is still asked for."""
+        self._check(name)
+        terms.check()
+        await self._sc.stat(path.join(REALM, name))
+        mark = path.join(REALM, name + AGREEING)
+        await self._sc.put_file(mark, msgspec.json.encode(terms))
         await self._sc.wait_remove(mark, timeout_s)
 
     async def rotate(self, name: str, timeout_s: float = LOCAL.tenants.timeout_s) -> None:

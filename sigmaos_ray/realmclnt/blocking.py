@@ -10,6 +10,7 @@ from sigmaos_ray.realmclnt.asynchronous import AsyncRealmClnt
 
 if TYPE_CHECKING:
     from sigmaos_ray.blocking.face import BlockingClient
+    from sigmaos_ray.realmclnt.terms import RealmTerms
 
 
 class RealmClnt:
@@ -33,6 +34,15 @@ class RealmClnt:
         """Ends a realm's procs and services; returns when they are gone. What it keeps in named and ux stays, unless
         ``remove_state``. NotFound; Timeout: it still goes."""
         self._sc.run(self._clnt.remove(name, remove_state, timeout_s))
+
+    def terms(self, name: str) -> RealmTerms:
+        """What a realm is granted, and its limits. NotFound."""
+        return self._sc.run(self._clnt.terms(name))
+
+    def agree(self, name: str, terms: RealmTerms, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
+        """Gives a realm other terms; returns once its services keep to them. What is over a new limit stays, and
+        nothing is added. NotFound; Inval for terms that mean nothing; Timeout: it is still asked for."""
+        self._sc.run(self._clnt.agree(name, terms, timeout_s))
 
     def rotate(self, name: str, timeout_s: float = LOCAL.tenants.timeout_s) -> None:
         """What clients of a realm have shown until now is refused from now on, and their sessions end, this one's too

@@ -217,8 +217,9 @@ class SessionServer:
         if self._gate is not None:
             self._gate.admit(hello.token)
         # New ones only: a server that is full takes resumes all the same, since their sessions are counted already.
-        if len(self._sessions) >= limits.sessions_max:
-            raise serr.Retry("session", f"the server has {limits.sessions_max} sessions, its most")
+        sessions_max = (self._gate.sessions_max if self._gate is not None else 0) or limits.sessions_max
+        if len(self._sessions) >= sessions_max:
+            raise serr.Retry("session", f"the server has {sessions_max} sessions, its most")
         if len(hello.key) > limits.key_bytes_max:
             raise serr.Inval("hello", f"a key of over {limits.key_bytes_max} bytes")
         handler = self._make_handler(hello.session_id)
