@@ -105,7 +105,7 @@ def error_line(error: Exception) -> str:
         text = str(error)
     else:
         text = f"{error.filename}: {error.strerror or error}" if error.filename else error.strerror or str(error)
-    return escaped(" ".join(text.split()))
+    return shown(escaped(" ".join(text.split())))
 
 
 class Failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from urllib.parse import quote, urlsplit
 
 import typer
 
+from sigmaos_ray.auth.files import FILE_VARIABLE, TOKEN_VARIABLE
 from sigmaos_ray.cli import context
 from sigmaos_ray.cli.context import print_json
 from sigmaos_ray.instance import s3_secrets
+from sigmaos_ray.tls import files
 
 if TYPE_CHECKING:
     from sigmaos_ray.instance import Instance
@@ -51,10 +54,10 @@ def variables_of(instance: Instance, state_dir: Path | None, secret: Secret | No
         variables["SIGMAOS_STATE_DIR"] = str(state_dir)
     else:
         variables["SIGMAOS_NAMED"] = ",".join(instance.named.addrs)
+        # Who asks from another machine has shown them: whoever takes this over is to be let in as well.
+        variables |= {name: os.environ[name] for name in (TOKEN_VARIABLE, FILE_VARIABLE) if os.environ.get(name)}
     variables |= _of_ray(instance, state_dir)
-    if instance.etcd_endpoints:
-        variables |= {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": ",".join(instance.etcd_endpoints)}
-    return variables | _of_s3(instance, secret)
+    return variables | _of_etcd(instance) | _of_s3(instance, secret)
 
 
 def _of_ray(instance: Instance, state_dir: Path | None) -> dict[str, str]:
@@ -65,6 +68,18 @@ def _of_ray(instance: Instance, state_dir: Path | None) -> dict[str, str]:
     # Of a Ray that was joined the token is where it was before.
     if instance.ray_temp_dir and token is not None and token.exists():
         variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    return variables
+
+
+def _of_etcd(instance: Instance) -> dict[str, str]:
+    if not instance.etcd_endpoints:
+        return {}
+    scheme = "https://" if instance.etcd_tls else ""
+    endpoints = ",".join(f"{scheme}{endpoint}" for endpoint in instance.etcd_endpoints)
+    variables = {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": endpoints}
+    if instance.etcd_tls and (directory := Path(instance.etcd_tls)).is_dir():
+        named = {"CACERT": files.AUTHORITY, "CERT": files.CERTIFICATE, "KEY": files.KEY}
+        variables |= {f"ETCDCTL_{name}": str(directory / file) for name, file in named.items()}
     return variables
 
 

@@ -29,7 +29,7 @@ from sigmaos_ray.cli import (
 )
 from sigmaos_ray.cli import debug as debug_verb
 from sigmaos_ray.cli import realm as realm_verbs
-from sigmaos_ray.cli.context import error_line, options
+from sigmaos_ray.cli.context import error_line, options, shown
 from sigmaos_ray.sigmap.text import escaped
 
 INTERRUPTED = 130
@@ -118,4 +118,4 @@ def _usage(error: typer.TyperException) -> str:
 def _report(text: str) -> None:
     if options.debug:
         traceback.print_exc()
-    sys.stderr.write(f"sigmaos: {escaped(' '.join(text.split()))}\n")
+    sys.stderr.write(f"sigmaos: {shown(escaped(' '.join(text.split())))}\n")

@@ -134,7 +134,14 @@ def _procs(sc: SigmaClnt) -> list[ProcInfo]:
 
 
 def _row(info: ProcInfo) -> list[str]:
-    return [shown(info.pid), info.program, info.state, info.node or info.kernel_id, _age(info), _note(info)]
+    return [
+        shown(info.pid),
+        shown(info.program),
+        info.state,
+        shown(info.node or info.kernel_id),
+        _age(info),
+        _note(info),
+    ]
 
 
 def top(watch: Watch = False, interval_s: Interval = 1.0, as_json: Json = False) -> None:

@@ -132,3 +132,20 @@ def test_doctor_says_what_helps(sigmaos: Callable[..., Outcome], monkeypatch: py
     assert "mypy" not in lines
     findings = json.loads(sigmaos("doctor", "--json").out)
     assert {finding["what"] for finding in findings} == lines.keys()
+
+
+def test_an_etcd_that_speaks_tls(tmp_path: Path) -> None:
+    """With this host's certificate, where the instance is of this machine."""
+    speaks = msgspec.structs.replace(INSTANCE, etcd_tls=str(tmp_path))
+    variables = variables_of(speaks, tmp_path, None)
+    assert variables["ETCDCTL_ENDPOINTS"] == "https://10.0.0.1:2379,https://10.0.0.2:2379"
+    names = {"ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY"}
+    assert {variables[name].rpartition("/")[0] for name in names} == {str(tmp_path)}
+    elsewhere = msgspec.structs.replace(INSTANCE, etcd_tls=str(tmp_path / "none"))
+    assert not names & variables_of(elsewhere, None, None).keys()
+
+
+def test_credentials_go_along_from_another_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SIGMAOS_CREDENTIALS", "/of/mine.json")
+    assert variables_of(INSTANCE, None, None)["SIGMAOS_CREDENTIALS"] == "/of/mine.json"
+    assert "SIGMAOS_CREDENTIALS" not in variables_of(INSTANCE, tmp_path, None)

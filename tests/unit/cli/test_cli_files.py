@@ -39,6 +39,14 @@ def test_a_name_cannot_forge_output(sigmaos: Callable[..., Outcome], clnt: FakeC
     assert shown("köln ☃") == "köln ☃"
 
 
+def test_an_error_cannot_forge_output(sigmaos: Callable[..., Outcome], clnt: FakeClnt) -> None:
+    for arguments in (["cat", "name/\x1b[2J"], ["ls", "--\x1b[2J"], ["get", "name/f", "/none/\x1b[2J"]):
+        outcome = sigmaos(*arguments)
+        assert "\\x1b[2J" in outcome.err
+        assert outcome.err.isascii()
+        assert outcome.err.removesuffix("\n").isprintable()
+
+
 def test_cat_prints_bytes_in_order(sigmaos: Callable[..., Outcome], clnt: FakeClnt) -> None:
     clnt.files["name/g"] = b" there\n"
     assert sigmaos("cat", "name/f", "name/g") == (0, "hi there\n", "")
