@@ -32,9 +32,11 @@ _NO_MAKING: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 class LocalWriter:
     """One file that is being written; ``file`` takes the data. ``commit`` or ``discard`` ends it. Methods block."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Raises OSError, with the path in it, for what cannot be written, before anything has changed."""
+    def __init__(self, path: str | os.PathLike[str], *, is_secret: bool = False) -> None:
+        """Raises OSError, with the path in it, for what cannot be written, before anything has changed. ``is_secret``:
+        a file that is made, or replaced, is for its owner alone, whoever could read it before."""
         self._path = os.fspath(path)
+        self._is_secret = is_secret
         self._old = _stat(self._path)
         self._target = ""
         """What is replaced in the end; empty where it is written in place."""
@@ -64,17 +66,21 @@ class LocalWriter:
         self._target, self._is_spooled = "", True
         return tempfile.TemporaryFile()
 
+    def _mode(self) -> int:
+        """Of a file that is made, before the process's mask."""
+        return 0o600 if self._is_secret else 0o666
+
     def _make(self) -> int:
         directory = os.path.dirname(self._target)
         try:
-            return os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+            return os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, self._mode())
         except OSError as error:
             if error.errno not in _NO_NAMELESS:
                 raise
         while True:
             name = _free_name(directory)
             with contextlib.suppress(FileExistsError):
-                number = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+                number = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, self._mode())
                 self._temporary = name
                 return number
 
@@ -99,7 +105,7 @@ class LocalWriter:
             with contextlib.suppress(PermissionError):  # another user's: then it becomes our own, as an editor has it
                 os.fchown(self.file.fileno(), self._old.st_uid, self._old.st_gid)
             # Without the bits that a write takes off, too.
-            os.fchmod(self.file.fileno(), stat.S_IMODE(self._old.st_mode) & 0o1777)
+            os.fchmod(self.file.fileno(), stat.S_IMODE(self._old.st_mode) & (0o600 if self._is_secret else 0o1777))
         while not self._temporary:
             # Only now has it a name, for a moment: who is killed before leaves nothing.
             name = _free_name(os.path.dirname(self._target))
@@ -122,9 +128,9 @@ class LocalWriter:
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def replacing(path: str | os.PathLike[str], *, is_secret: bool = False) -> Iterator[IO[bytes]]:
     """A file to write the new contents to, which are there at the end of the block; if it raises, the old ones stay."""
-    writer = LocalWriter(path)
+    writer = LocalWriter(path, is_secret=is_secret)
     try:
         yield writer.file
         writer.commit()

@@ -7,6 +7,7 @@ after the backup stand in fences that ux and s3 keep, and would refuse every lea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mmap
 import os
 import re
@@ -14,7 +15,7 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
@@ -22,7 +23,7 @@ from kernel.boot.etcd import OWN_NAME, EmbeddedEtcd
 from kernel.boot.keptfiles import ETCD_DIR_NAME
 from kernel.boot.memberrecord import read_record, write_record
 from kernel.named.etcd import Etcd
-from sigmaos_ray import config, extras, serr
+from sigmaos_ray import config, extras, localfile, serr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,27 +42,22 @@ _TOOLS: Final = ("etcdutl", "etcdctl")
 def back_up(endpoints: Sequence[str], file: Path, tls: str = "") -> int:
     """Writes all that etcd holds into a file, which appears whole; returns its size in bytes. Blocks. Unreachable if
     etcd does not answer. ``tls``: where this host's certificate is, if etcd asks for one."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        # It holds everybody's secrets, as etcd's own files do.
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:
-            asyncio.run(_write_snapshot(endpoints, opened, tls))
-            size_bytes = opened.tell()
-            opened.flush()
+    # It holds everybody's secrets, as etcd's own files do.
+    with localfile.replacing(file, is_secret=True) as opened:
+        size_bytes = asyncio.run(_write_snapshot(endpoints, opened, tls))
+        opened.flush()
+        with contextlib.suppress(OSError):  # of a pipe there is nothing to sync
             os.fsync(opened.fileno())
         if not _is_whole(size_bytes):
             raise serr.Unreachable("etcd", "its snapshot ended too early")
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
     return size_bytes
 
 
-async def _write_snapshot(endpoints: Sequence[str], file: BinaryIO, tls: str) -> None:
+async def _write_snapshot(endpoints: Sequence[str], file: IO[bytes], tls: str) -> int:
+    """Returns how many bytes it has."""
     etcd = Etcd(endpoints, config.current().named.etcd_timeout_s, tls=tls)
     try:
-        async for piece in etcd.snapshot():
-            file.write(piece)
+        return sum([file.write(piece) async for piece in etcd.snapshot()])
     finally:
         await etcd.close()
 

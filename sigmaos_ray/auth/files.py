@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sigmaos_ray import decoding, serr
+from sigmaos_ray import decoding, localfile, serr
 from sigmaos_ray.auth import tokens
 from sigmaos_ray.auth.verifying import Trust
 from sigmaos_ray.sigmap import ROOT_REALM
@@ -72,10 +72,8 @@ def read(file: str | os.PathLike[str]) -> RealmCredentials:
 def write(file: Path, credentials: RealmCredentials) -> None:
     """Puts a file there whole, for its owner alone. OSError if it cannot be."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.{os.getpid()}")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as target:
+    with localfile.replacing(file, is_secret=True) as target:
         target.write(credentials.to_bytes())
-    new.rename(file)
 
 
 def configured(environ: Mapping[str, str] = os.environ) -> RealmCredentials | None:

@@ -168,3 +168,15 @@ def test_a_directory_that_takes_no_new_files(tmp_path: Path) -> None:
     finally:
         tmp_path.chmod(0o755)
     assert (tmp_path / "f").read_bytes() == b"new"
+
+
+def test_a_secret_is_its_owners_alone(tmp_path: Path) -> None:
+    """Also in the place of a file that others could read."""
+    (tmp_path / "old").write_bytes(b"old")
+    (tmp_path / "old").chmod(0o644)
+    (tmp_path / "link").symlink_to("old")
+    for name in ("new", "link"):
+        with replacing(tmp_path / name, is_secret=True) as file:
+            file.write(b"secret")
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("new", "old")] == [0o600, 0o600]
+    assert (tmp_path / "link").is_symlink()

@@ -20,12 +20,11 @@ FRONT: Final = "sigmaos_ray"
 """The package itself: ``from sigmaos_ray import SigmaClnt``. It gathers what clients and servers need."""
 
 ORDER: Final = (
-    "sigmaos_ray.extras",
+    *("sigmaos_ray.extras", "sigmaos_ray.localfile"),
     *("sigmaos_ray.decoding", "sigmaos_ray.pb", "sigmaos_ray.sigmap", "sigmaos_ray.serr"),
     *("sigmaos_ray.machine", "sigmaos_ray.auth", "sigmaos_ray.config"),
     "sigmaos_ray.tls",
     *(
-        "sigmaos_ray.localfile",
         "sigmaos_ray.deadlines",
         "sigmaos_ray.instance",
         "sigmaos_ray.selectors",
