@@ -11,7 +11,7 @@ SHARED := $(addprefix tests/integration/,named runner ux)
 FIRST  := tests/unit tests/conformance tests/recipes tests/apps tests/faults tests/fuzz $(SHARED)
 SECOND := tests/hosts tests/exercises tests/integration $(addprefix --ignore=,$(SHARED))
 
-.PHONY: help demo test bench soak lint format lock protos faces clean setup
+.PHONY: help demo test bench soak lint format lock protos faces docs notebooks clean setup
 
 help:
 	@echo "make demo [INPUT=DIR]  count words in S3 with procs on Ray, on this machine"
@@ -21,6 +21,8 @@ help:
 	@echo "make lint              ruff and mypy"
 	@echo "make lock              write constraints.txt anew, with the newest versions"
 	@echo "make protos            regenerate sigmaos_ray/pb from protos/"
+	@echo "make docs              the documents as a site, in build/site; links are checked"
+	@echo "make notebooks         the tutorial in JupyterLab; sigmaos start first"
 	@echo "make faces             regenerate the blocking faces from the asynchronous classes"
 	@echo "make clean             remove what these commands made"
 
@@ -72,6 +74,16 @@ protos: setup
 
 faces: setup
 	@$(PYTHON) tools/make_faces.py
+
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+# JupyterLab is none of what the project needs to be worked on: it comes with the first call.
+notebooks: setup
+	@$(PYTHON) tools/make_notebooks.py
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'jupyterlab>=4,<5'
+	@cd docs/tutorial && $(CURDIR)/$(VENV)/bin/jupyter lab
 
 clean:
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,7 +7,7 @@ itself where that can be (``sessp.aside``), and the loop does the rest: dial, fe
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from google.protobuf.message import Message
 
@@ -155,7 +155,7 @@ def call_each(
 
 
 class RPCClnt:
-    """The blocking face of ``AsyncRPCClnt``; may be shared by threads. ``close`` it."""
+    """The blocking face of ``AsyncRPCClnt``; may be shared by threads. ``close`` it. A context manager."""
 
     def __init__(self, sc: BlockingClient, pn: str) -> None:
         self._sc = sc
@@ -182,3 +182,9 @@ class RPCClnt:
     def close(self) -> None:
         """Closes the channel; a later call opens another. May be repeated."""
         self._sc.run(self._clnt.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
