@@ -15,7 +15,7 @@ import typer
 
 from sigmaos_ray import extras, serr
 from sigmaos_ray.cli import context
-from sigmaos_ray.cli.context import print_json
+from sigmaos_ray.cli.context import print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,9 +48,19 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    network: Annotated[bool, typer.Option("--network", help="Who of the instance listens where.")] = False,
+) -> None:
     """Look at what SigmaOS needs on this machine: packages with their versions, programs, room, the instance. Exit code
-    1 if something is wrong; each line says what helps."""
+    1 if something is wrong; each line says what helps.
+
+    With --network: each address that a part of the instance listens at on this machine, and whom it lets in; exit code
+    1 if one lets in whoever comes from the network.
+    """
+    if network:
+        _network(as_json=as_json)
+        return
     findings = []
     for finding in _findings():
         findings.append(finding)
@@ -60,6 +70,23 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     if as_json:
         print_json([finding._asdict() for finding in findings])
     if any(finding.state == "BAD" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _network(*, as_json: bool) -> None:
+    from sigmaos_ray.cli.network import listeners
+
+    found = listeners(context.instance())
+    if as_json:
+        rows = [listener._asdict() | {"from": listener.reached_from, "open": listener.is_open} for listener in found]
+        print_json(rows)
+    else:
+        header = ("ADDRESS", "WHO", "PID", "SPEAKS", "FROM", "LETS IN")
+        print_table(
+            header,
+            [(each.address, each.who, str(each.pid), each.what, each.reached_from, each.takes) for each in found],
+        )
+    if any(listener.is_open for listener in found):
         raise typer.Exit(1)
 
 
