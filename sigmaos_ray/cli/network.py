@@ -38,7 +38,7 @@ _PROBE_S: Final = 1.0
 ANYBODY: Final = "whoever reaches it"
 
 
-class Listener(NamedTuple):
+class ListeningAt(NamedTuple):
     """One address that somebody listens at."""
 
     address: str
@@ -67,7 +67,7 @@ def is_loopback(address: str) -> bool:
     return host.is_loopback
 
 
-def listeners(instance: Instance) -> list[Listener]:
+def listeners(instance: Instance) -> list[ListeningAt]:
     """Of the processes of the instance on this machine, by address. What cannot be seen of them, for want of rights,
     is left out."""
     known = _Known(instance)
@@ -139,14 +139,14 @@ def _with_word(word: str) -> Iterator[psutil.Process]:
             yield process
 
 
-def _of(process: psutil.Process, known: _Known) -> Iterable[Listener]:
+def _of(process: psutil.Process, known: _Known) -> Iterable[ListeningAt]:
     with contextlib.suppress(psutil.Error):
         who = _who(process, known)
         for connection in process.net_connections(kind="tcp"):
             if connection.status == psutil.CONN_LISTEN:
                 # As gRPC binds addresses of the old kind.
                 address = f"{connection.laddr.ip.removeprefix('::ffff:')}:{connection.laddr.port}"
-                yield Listener(address, who, process.pid, *_what(address, process, known))
+                yield ListeningAt(address, who, process.pid, *_what(address, process, known))
 
 
 def _who(process: psutil.Process, known: _Known) -> str:

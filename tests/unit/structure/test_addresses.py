@@ -15,6 +15,7 @@ LOOPBACK = {
     "kernel/boot/handle.py": "the host of an instance on one machine",
     "kernel/boot/placing.py": "the same",
     "kernel/shell.py": "the same",
+    "sigmaos_ray/cli/network.py": "where what listens everywhere is looked at",
     "sigmaos_ray/sessp/dialling.py": "where nobody asks whether TLS is in the way",
 }
 
