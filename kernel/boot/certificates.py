@@ -1,4 +1,5 @@
-"""The certificates of an instance that other hosts reach: boot has the authority, and each host gets one for its key.
+"""The certificates of an instance that other hosts reach: boot has the authority, and each host gets one for its
+key (K-14, K-15).
 
 A host's key is made there and stays there. What a host asks for, and gets, goes the way of boot's tasks on it, which
 Ray lets nobody else take. ``cryptography`` is imported where there is something to do: on loopback there is not.

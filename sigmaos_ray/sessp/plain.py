@@ -71,7 +71,7 @@ def quicken(plain_socket: socket.socket | TlsSocket) -> None:
 
 def is_ours(local: socket.socket) -> bool:
     """Whether the process at the other end of a Unix socket is this user's, or root's: any user may take a name in the
-    abstract namespace, and connect to one."""
+    abstract namespace, and connect to one (S-12)."""
     credentials = local.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return _CREDENTIALS.unpack(credentials)[1] in (os.geteuid(), 0)
 

@@ -65,8 +65,8 @@ class TlsIdentity:
         self.place = place
         self._path = Path(place)
         self._watched = [self._path / files.CERTIFICATE, self._path / files.AUTHORITY, self._path]
-        self._stamp: tuple[int, ...] = ()
-        self._contexts: dict[tuple[bool, tuple[str, ...]], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[bool, tuple[str, ...]], tuple[tuple[int, ...], ssl.SSLContext]] = {}
+        """By what they are for, with the stamp of the files that they are of."""
 
     def stamp(self) -> tuple[int, ...]:
         """Another one once the files are others."""
@@ -106,15 +106,19 @@ class TlsIdentity:
         return _context_of(self.material(), is_server)
 
     def _context(self, *, is_server: bool, protocols: tuple[str, ...]) -> ssl.SSLContext:
-        stamp = self.stamp()
-        if stamp != self._stamp:
-            self._contexts, self._stamp = {}, stamp
-        contexts = self._contexts
-        context = contexts.get((is_server, protocols))
-        if context is None:
-            context = contexts[is_server, protocols] = self.new_context(is_server=is_server)
-            if protocols:
-                context.set_alpn_protocols(list(protocols))
+        stamp, kind = self.stamp(), (is_server, protocols)
+        known = self._contexts.get(kind)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        try:
+            context = self.new_context(is_server=is_server)
+        except serr.Perm:
+            if known is None:
+                raise
+            return known[1]  # the files are being replaced: what was good a moment ago still is
+        if protocols:
+            context.set_alpn_protocols(list(protocols))
+        self._contexts[kind] = stamp, context
         return context
 
     def channel_credentials(self) -> grpc.ChannelCredentials:

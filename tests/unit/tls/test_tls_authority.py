@@ -175,6 +175,19 @@ def test_new_connections_have_the_renewed_certificate(tmp_path: Path, authority:
     assert talk(place, good, b"after") == b"after"
 
 
+def test_files_that_are_being_replaced_keep_nobody_out(tmp_path: Path, authority: Authority) -> None:
+    place = host_place(tmp_path / "host", authority)
+    identity = TlsIdentity(place)
+    contexts = identity.server_context(), identity.client_context()
+    (tmp_path / "host" / files.CERTIFICATE).write_bytes(b"")
+    assert (identity.server_context(), identity.client_context()) == contexts
+    with pytest.raises(serr.Perm):
+        identity.client_context(("h2",))
+    host_place(tmp_path / "host", authority)
+    assert identity.client_context() not in contexts
+    assert talk(place, place, b"hello") == b"hello"
+
+
 def test_a_place_without_a_certificate_says_so(tmp_path: Path) -> None:
     assert identity_at("") is None
     for place in (tmp_path, tmp_path / "nothing"):
