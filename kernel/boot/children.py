@@ -67,8 +67,13 @@ class Child:
         is_ready: Callable[[], bool],
         env: dict[str, str] | None = None,
         explain: Callable[[str], str] = _end_of,
+        directory: Path | None = None,
+        prepare: Callable[[], object] = lambda: None,
     ) -> None:
-        """``explain`` makes a sentence of the last line that it printed before it ended too early."""
+        """``explain`` makes a sentence of the last line that it printed before it ended too early. ``directory``: where
+        it works, if that matters. ``prepare``: called before each start."""
+        self._directory = directory
+        self._prepare = prepare
         self.name = name
         self._command = list(command)
         self._log = log
@@ -90,6 +95,7 @@ class Child:
     def launch(self) -> None:
         """Starts the process; does not wait for it. Error if it cannot be executed. Call it in the main thread: the
         process ends with the thread that started it."""
+        self._prepare()
         with self._log.open("ab") as output:
             try:
                 self._process = subprocess.Popen(
@@ -98,6 +104,7 @@ class Child:
                     stdout=output,
                     stderr=output,
                     env=self._env,
+                    cwd=self._directory,
                 )
             except OSError as error:
                 raise serr.Error(self.name, f"{self._command[0]}: {error.strerror}") from error

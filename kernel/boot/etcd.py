@@ -82,7 +82,15 @@ class EmbeddedEtcd:
         log = log_dir / "etcd.log"
         is_several = membership is not None and (membership.is_several or bool(membership.initial_cluster))
         is_ready = self._listens if is_several else self.is_healthy
-        self.child = Child("etcd", self._command(), log, is_ready, explain=self._explain)
+        directory = Path(tls) if tls else None
+        self.child = Child(
+            "etcd", self._command(), log, is_ready, None, self._explain, directory, prepare=self._forget_socket
+        )
+
+    def _forget_socket(self) -> None:
+        """Of one that was killed: etcd takes the name of no file that is there."""
+        if self._tls:
+            (Path(self._tls) / files.ETCD_SOCKET).unlink(missing_ok=True)
 
     @property
     def endpoint(self) -> str:
@@ -118,7 +126,7 @@ class EmbeddedEtcd:
             str(self._binary),
             f"--name={self.name}",
             f"--data-dir={self._data}",
-            f"--listen-client-urls={client}",
+            f"--listen-client-urls={client}" + (f",unix://{files.ETCD_SOCKET}" if self._tls else ""),
             f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}",
             f"--initial-advertise-peer-urls={peer}",

@@ -6,15 +6,17 @@ With ``secure.py`` the only module that imports aetcd; its errors, and gRPC's, b
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from aetcd import Client, rpc
 from aetcd import exceptions as aetcd_errors
 
-from kernel.named.secure import SecureClient
+from kernel.named.secure import ChannelClient, local_channel, secure_channel
 from kernel.named.unary import ConnectionLost, UnaryConnection, connect
 from sigmaos_ray import config, debug, serr
 from sigmaos_ray.deadlines import is_cancelled
+from sigmaos_ray.tls.files import ETCD_SOCKET
 from sigmaos_ray.tls.identity import identity_at
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ _PAGE_KEYS_MAX: Final = 2000
 _PAGE_BYTES: Final = 8 << 20
 """A page of a scan has about so many bytes: contents go up to 1 MiB each, and gRPC takes 64 MiB in one message."""
 _FIRST_PAGE_KEYS: Final = 32
+_SOCKET_BYTES_MAX: Final = 107
+"""Of a socket's pathname."""
 _HAS_LEADER: Final = (("hasleader", "true"),)
 """Asks a member of a cluster to end a watch when it is cut off from the others, instead of staying silent."""
 _DELETE: Final = rpc.Event.EventType.DELETE
@@ -168,11 +172,21 @@ class Etcd:
         host, _, port = endpoint.rpartition(":")
         if self._tls is None:
             client = Client(host, int(port), options=dict(_OPTIONS))
+        elif path := self._local_socket(endpoint):
+            client = ChannelClient(local_channel(path, _OPTIONS))
         else:
+            client = ChannelClient(secure_channel(endpoint, self._tls, _OPTIONS))
+        if self._tls is not None:
             self._stamps[endpoint] = self._tls.stamp()
-            client = SecureClient(host, int(port), self._tls, dict(_OPTIONS))
         await client.connect()
         return client
+
+    def _local_socket(self, endpoint: str) -> str:
+        """That of the caller's own host, which needs no TLS; empty: there is none."""
+        if self._tls is None or endpoint.rpartition(":")[0] != self._near:
+            return ""
+        path = os.path.join(self._tls.place, ETCD_SOCKET)
+        return path if len(os.fsencode(path)) <= _SOCKET_BYTES_MAX and os.path.exists(path) else ""
 
     async def _connected_for_transactions(self, endpoint: str) -> UnaryConnection:
         """OSError if there is nobody."""
@@ -182,7 +196,8 @@ class Etcd:
         if connection is not None and connection.is_usable:
             return connection
         host, _, port = endpoint.rpartition(":")
-        made = await connect(host, int(port), self._timeout_s, config.current().named.etcd_pong_s, self._tls)
+        pong_s, path = config.current().named.etcd_pong_s, self._local_socket(endpoint)
+        made = await connect(host, int(port), self._timeout_s, pong_s, self._tls, path)
         connection = self._for_transactions.get(endpoint)
         if self._closed or self._is_cut or (connection is not None and connection.is_usable):
             await made.close()  # the state of things changed while this one connected

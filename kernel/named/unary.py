@@ -339,13 +339,16 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes | memoryview) -> b
 
 
 async def connect(
-    host: str, port: int, timeout_s: float, pong_after_s: float, tls: TlsIdentity | None = None
+    host: str, port: int, timeout_s: float, pong_after_s: float, tls: TlsIdentity | None = None, path: str = ""
 ) -> UnaryConnection:
     """A connection; ``timeout_s``: of each of its calls, and of this one; ``pong_after_s``: how long a ping waits for
-    its answer. OSError, TimeoutError, TlsRefused and Perm among them, if there is nobody."""
+    its answer; ``path``: of a Unix socket, where the server has one. OSError, TimeoutError, TlsRefused and Perm among
+    them, if there is nobody."""
     connection = UnaryConnection(f"{host}:{port}", timeout_s, pong_after_s)
     async with asyncio.timeout(timeout_s):
-        if tls is not None:
+        if path:
+            await asyncio.get_running_loop().create_unix_connection(lambda: connection, path)
+        elif tls is not None:
             await open_connection(connection, host, port, tls, HTTP2)
         else:
             await asyncio.get_running_loop().create_connection(lambda: connection, host, port)

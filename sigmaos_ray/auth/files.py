@@ -71,7 +71,8 @@ def read(file: str | os.PathLike[str]) -> RealmCredentials:
 
 def write(file: Path, credentials: RealmCredentials) -> None:
     """Puts a file there whole, for its owner alone. OSError if it cannot be."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for directory in (file.parent.parent, file.parent):  # of several that are made, only the last gets the mode
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with localfile.replacing(file, is_secret=True) as target:
         target.write(credentials.to_bytes())
 

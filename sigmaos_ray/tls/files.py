@@ -16,6 +16,9 @@ AUTHORITY_KEY: Final = "ca.key"
 """Where boot is, and nowhere else."""
 CERTIFICATE: Final = "host.pem"
 KEY: Final = "host.key"
+ETCD_SOCKET: Final = "etcd:0"
+"""Where the host's own etcd takes the named there without TLS: the directory lets in nobody else. etcd wants a name
+that looks like an address."""
 
 
 def tls_dir(state_dir: Path) -> Path:
@@ -24,9 +27,9 @@ def tls_dir(state_dir: Path) -> Path:
 
 
 def make_private_dir(directory: Path) -> None:
-    """A directory of its owner alone, and those above it. OSError."""
-    directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    directory.mkdir(exist_ok=True, mode=0o700)
+    """A directory of its owner alone, and the one above it, if they are not there. OSError."""
+    for each in (directory.parent, directory):
+        each.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
 def write_whole(file: Path, data: bytes) -> None:

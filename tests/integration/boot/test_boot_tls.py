@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import ssl
 from typing import TYPE_CHECKING
@@ -11,7 +13,7 @@ import pytest
 from bootbox import Box
 
 from sigmaos_ray.instance import credentials_file
-from sigmaos_ray.tls.files import PEER_NAME, tls_dir
+from sigmaos_ray.tls.files import ETCD_SOCKET, PEER_NAME, tls_dir
 from sigmaos_ray.tls.identity import TlsIdentity
 
 if TYPE_CHECKING:
@@ -105,6 +107,17 @@ def test_who_shows_nothing_gets_nothing(secured: Box) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         assert said_over_tls(host, port, context, None) == b"", name
+
+
+def test_etcd_that_was_killed_is_back(secured: Box) -> None:
+    """What it left of its Unix socket is in nobody's way."""
+    secured.put("name/before", "before\n")
+    killed = secured.pid_of("etcd")
+    os.kill(killed, signal.SIGKILL)
+    secured.until(lambda: secured.pid_of("etcd") != killed)
+    secured.put("name/after", "after\n")
+    assert secured.ok("cat", "name/before") == "before\n"
+    assert (tls_dir(secured.state_dir) / ETCD_SOCKET).is_socket()
 
 
 def test_backup_and_another_start(secured: Box) -> None:

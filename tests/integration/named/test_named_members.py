@@ -21,6 +21,7 @@ from sigmaos_ray.sessp.channel import close_channels
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt
 from sigmaos_ray.sigmap import Endpoint
 from sigmaos_ray.tls.authority import Authority
+from sigmaos_ray.tls.files import ETCD_SOCKET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -239,6 +240,9 @@ async def test_members_and_their_clients_speak_tls(tmp_path: Path) -> None:
         assert not await _serves(trio.own.endpoint, place)
         host_place(tmp_path / "host", authority, ["127.0.0.1", *HOSTS])
         assert await _serves(trio.own.endpoint, place)
+        assert await _serves(trio.own.endpoint, place, near=HOSTS[0]), "over the socket of the host"
+        (tmp_path / "host" / ETCD_SOCKET).unlink()
+        assert await _serves(trio.own.endpoint, place, near=HOSTS[0]), "where there is none"
         await trio.etcd.transaction([], [put(b"key", b"another")])
         found = await trio.etcd.get(b"key")
         assert found is not None
@@ -247,9 +251,9 @@ async def test_members_and_their_clients_speak_tls(tmp_path: Path) -> None:
         await trio.close()
 
 
-async def _serves(endpoint: str, tls: str) -> bool:
+async def _serves(endpoint: str, tls: str, near: str = "") -> bool:
     """Whether it is an etcd for somebody who shows that, by either of the ways in which it is asked."""
-    etcd = Etcd([endpoint], 1, tls=tls)
+    etcd = Etcd([endpoint], 1, tls=tls, near=near)
     found = []
     try:
         with contextlib.suppress(serr.SigmaError):
