@@ -265,6 +265,11 @@ class CompressedWriter(io.BufferedIOBase):
 class SigmaTextWriter(io.TextIOWrapper):
     """Text over one of the writers, which it owns. A ``with`` block that raises drops what was written."""
 
+    def tell(self) -> int:
+        """Where the next character goes, in bytes."""
+        self.flush()
+        return int(self.buffer.tell())  # type: ignore[attr-defined]  # it is one of ours
+
     def discard(self) -> None:
         """Drops what was written."""
         if isinstance(self.buffer, SigmaWriter | CompressedWriter):

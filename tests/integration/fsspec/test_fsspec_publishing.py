@@ -161,6 +161,11 @@ def test_where_an_append_is(session_fs: SigmaFileSystem, place: str, server: str
             assert file.tell() == 4 * number
             file.write(b"line")
             assert file.tell() == 4 * number + 4
+    with fs.open(path, "a", encoding="utf-8") as text:
+        assert text.tell() == 12
+        text.write("né")
+        assert text.tell() == 15
+        text.discard()
     with fs.clnt.create_writer(path, mode=0x81) as writer:
         assert writer.tell() == 12
         writer.write(b"more")
