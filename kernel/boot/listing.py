@@ -93,6 +93,7 @@ class KernelListing:
 
 async def _remove(sc: AsyncSigmaClnt, pn: str) -> None:
     try:
-        await sc.remove(pn)
+        # Looked at before it goes: by its name alone nothing is removed there.
+        await sc.remove_own(pn, await sc.get_file(pn))
     except serr.NotFound:
         return

@@ -117,7 +117,7 @@ class Realms:
         if name == ROOT_REALM or name in self._realms:
             self._authority().rotate(name)
             await self._tell_generations()
-        await sc.remove(path.join(REALM, mark))
+        await _take_away(sc, path.join(REALM, mark))
 
     async def _agree(self, sc: AsyncSigmaClnt, mark: str) -> None:
         name = mark.removesuffix(realmclnt.AGREEING)
@@ -129,7 +129,7 @@ class Realms:
             self._terms[name] = terms
             if name in self._realms:
                 await self._realms[name].tell("agree", terms)
-        await sc.remove(path.join(REALM, mark))
+        await _take_away(sc, path.join(REALM, mark))
 
     async def _record(self, sc: AsyncSigmaClnt, name: str) -> RealmRecord:
         return _record_from(await sc.get_file(path.join(REALM, name)))
@@ -171,10 +171,10 @@ class Realms:
             await self._remove_state(name)
         # The mark last: while it stands, all of this is done again after a death of this process.
         try:
-            await sc.remove(path.join(REALM, name))
+            await _take_away(sc, path.join(REALM, name))
         except serr.NotFound:
             _log(f"{name} was removed before")
-        await sc.remove(pathname)
+        await _take_away(sc, pathname)
 
     async def _remove_state(self, name: str) -> None:
         args = self._root_args()
@@ -199,3 +199,8 @@ class Realms:
         """Ray is gone, and they with it."""
         for parts in self._realms.values():
             await parts.abandon()
+
+
+async def _take_away(sc: AsyncSigmaClnt, pathname: str) -> None:
+    """Looked at before it goes: by its name alone nothing is removed there. NotFound."""
+    await sc.remove_own(pathname, await sc.get_file(pathname))

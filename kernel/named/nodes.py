@@ -217,6 +217,8 @@ class NamedDir(NamedNode, Dir):
         if inode is None:
             raise serr.NotFound(name)
         how.check(name, node_of(self.fs, inode).qid())
+        if not how.knows:
+            self.fs.tree.check_known(inode)
         return inode
 
     async def rename_entry(

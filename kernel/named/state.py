@@ -15,24 +15,30 @@ from sigmaos_ray import serr
 from sigmaos_ray.protsrv.node import check_no_server
 from sigmaos_ray.protsrv.watch import Event, EventKind
 from sigmaos_ray.sigmap import (
+    BOOT,
     DMDEVICE,
     DMDIR,
     DMMOUNT,
     DMNAMEDPIPE,
     DMSYMLINK,
     DMTMP,
+    KPIDS,
     NAMED_ROOT_DIRS,
     NO_LEASE,
     NO_OFFSET,
     PERM_MASK,
+    REALM,
     Qid,
     named_election,
+    path,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT_INO: Final = 1
+_OF_BOOT: Final = frozenset(map(path.basename, (BOOT, KPIDS, REALM)))
+"""Directories of the root that boot alone writes in, on its own or since somebody asked for a realm."""
 _KINDS: Final = DMDIR | DMSYMLINK | DMMOUNT | DMDEVICE | DMTMP | PERM_MASK
 
 
@@ -255,6 +261,12 @@ class InodeTree:
         """NoRemove for what stays under its name."""
         if inode.parent is not None and self.stays(inode):
             raise serr.NoRemove(inode.name, "the instance keeps the names of its services there")
+
+    def check_known(self, inode: Inode) -> None:
+        """NoRemove for what the instance says of itself, where nothing but a name was looked at."""
+        directory = inode.parent
+        if directory is not None and directory.parent is self.root and directory.name in _OF_BOOT:
+            raise serr.NoRemove(inode.name, "the instance keeps it there")
 
     def check_alive(self, directory: Inode) -> None:
         if directory.parent is None and directory is not self.root:

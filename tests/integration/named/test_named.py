@@ -65,6 +65,22 @@ async def test_the_instances_own_directories_stay(realm: Realm) -> None:
     await sc.rmdir("name/d")  # a file of such a name elsewhere is nobody's
 
 
+async def test_what_the_instance_says_of_itself_stays(realm: Realm) -> None:
+    """N-18: by its name alone nobody removes or renames it; whoever wrote it knows what it holds."""
+    sc = await realm.clnt(await realm.named())
+    for directory in ("boot", "kpids", "realm"):
+        pn = f"name/{directory}/x"
+        await sc.put_file(pn, b"said")
+        for call in (sc.remove(pn), sc.rename(pn, f"{pn}2"), sc.rename(pn, "name/x")):
+            with pytest.raises(serr.NoRemove):
+                await call
+        await sc.put_file(pn, b"said anew")
+        with pytest.raises(serr.NotFound):
+            await sc.remove_own(pn, b"said")
+        await sc.remove_own(pn, b"said anew")
+        assert await sc.get_dir(f"name/{directory}") == []
+
+
 async def test_files_outlive_named(realm: Realm) -> None:
     """D-3: contents, directories, links, times and versions are there after a restart."""
     named = await realm.named()
