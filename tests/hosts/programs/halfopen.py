@@ -4,6 +4,7 @@ Prints ``open`` once they are, opens another one for each that the server ends, 
 from __future__ import annotations
 
 import json
+import resource
 import selectors
 import signal
 import socket
@@ -24,6 +25,8 @@ def opened(address: str, number: int) -> socket.socket:
 
 
 def main() -> None:
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     count, *addresses = sys.argv[1:]
     selector = selectors.DefaultSelector()
