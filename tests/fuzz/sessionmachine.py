@@ -93,6 +93,10 @@ class SessionMachine(RuleBasedStateMachine):
     def write(self, fid: int, offset: int, data: bytes) -> None:
         self.ask(Request(write=pb.Twrite(fid=fid, offset=offset, data=data)))
 
+    @rule(fid=hostile.FIDS, length=hostile.numbers)
+    def set_length(self, fid: int, length: int) -> None:
+        self.ask(Request(wstat=pb.Twstat(fid=fid, length=length)))
+
     @rule(fid=hostile.FIDS, names=hostile.paths, data=hostile.contents, mode=hostile.modes, perm=hostile.perms)
     def put(self, fid: int, names: list[str], data: bytes, mode: int, perm: int) -> None:
         offset = NO_OFFSET if mode & 0x80 else 0
