@@ -1,4 +1,4 @@
-"""The tour of the README, block by block as it stands there, on a fresh instance."""
+"""What README and documents show, run as it stands there: the tour block by block, on a fresh instance."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sigmaos_ray.testing import Tstate
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 240
@@ -65,3 +67,11 @@ def test_each_block_of_the_tour(tour: Tour, tmp_path: Path) -> None:
             imports += IMPORT.findall(block)
         else:
             tour.run("bash", "-ec", block)
+
+
+@pytest.mark.parametrize("document", ["index.md", "procs.md"])
+def test_the_first_program_of_a_document(tstate_all: Tstate, tmp_path: Path, document: str) -> None:
+    source = next(source for kind, source in BLOCK.findall((ROOT / "docs" / document).read_text()) if kind)
+    (tmp_path / "program.py").write_text(source)
+    env = {**os.environ, "SIGMAOS_STATE_DIR": tstate_all.instance.state_dir}
+    Tour(tmp_path, env).run(sys.executable, "program.py")
