@@ -40,7 +40,7 @@ def test_a_block_that_raises_publishes_nothing(
     session_fs: SigmaFileSystem, place: str, server: str, size: str, mode: str, compression: str | None
 ) -> None:
     if not fits(server, size) or (server, mode) == ("s3", "ab"):
-        pytest.skip("there is no such file")
+        return  # there is no such file
     fs, path = session_fs, f"{place}/f"
     if mode != "xb":
         fs.pipe_file(path, b"old")
@@ -139,7 +139,7 @@ def test_a_name_that_somebody_else_took_meanwhile(session_fs: SigmaFileSystem, p
 
 def test_writing_through_a_link(session_fs: SigmaFileSystem, place: str, server: str) -> None:
     if server == "s3":
-        pytest.skip("S3 has no links")
+        return  # S3 has no links
     fs = session_fs
     fs.clnt.symlink(f"{place}/f", f"{place}/link")
     with pytest.raises(FileExistsError):
