@@ -69,18 +69,19 @@ def quicken(plain_socket: socket.socket | TlsSocket) -> None:
         plain_socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-def is_ours(local: socket.socket) -> bool:
+def is_ours(local: socket.socket, *, or_roots: bool) -> bool:
     """Whether the process at the other end of a Unix socket is this user's, or root's: any user may take a name in the
     abstract namespace, and connect to one (S-12)."""
     credentials = local.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return _CREDENTIALS.unpack(credentials)[1] in (os.geteuid(), 0)
+    user = _CREDENTIALS.unpack(credentials)[1]
+    return user == os.geteuid() or (or_roots and user == 0)
 
 
 def connect_local(local: socket.socket, name: str) -> None:
     """Connects a Unix socket to one in the abstract namespace. OSError if nobody is there, PermissionError if somebody
-    else is."""
+    else is: root's server as well, which would not take this user."""
     local.connect(name)
-    if not is_ours(local):
+    if not is_ours(local, or_roots=False):
         raise PermissionError(f"{name[1:]} is another user's")
 
 

@@ -119,7 +119,7 @@ class _PlainConnection(ServedConnection, asyncio.BufferedProtocol):
         plain.quicken(taken)
         self._is_local = taken.family == socket.AF_UNIX
         try:
-            if self._is_local and not plain.is_ours(taken):
+            if self._is_local and not plain.is_ours(taken, or_roots=True):
                 raise serr.Perm("socket", "it is for processes of the server's user")
             self._sessions.came(self)
         except serr.SigmaError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -182,7 +183,7 @@ async def test_a_connection_over_the_unix_socket_is_of_the_servers_user(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client takes no other's, and a server lets in no other; then TCP remains."""
-    monkeypatch.setattr("sigmaos_ray.sessp.plain.is_ours", lambda _: False)
+    monkeypatch.setattr("sigmaos_ray.sessp.plain.is_ours", lambda _, or_roots: False)
     async with client_of(site.server.endpoint, site.place) as client:
         await client.put_file("name/file", b"")
         assert set(connections(site)) == {"plain"}
@@ -261,3 +262,32 @@ async def test_a_server_needs_its_certificate(tmp_path: Path) -> None:
     with pytest.raises(serr.Perm, match="no certificate"):
         await server.start()
     assert ProcEnv(pid="test").tls == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+async def test_another_user_of_the_machine_takes_tcp(tmp_path: Path) -> None:
+    """The server is root's, whom a client would trust, and takes root's connections alone."""
+    watches = WatchTable()
+    server = FileServer(MemFs(watches).root, watches)
+    endpoint = await server.start()
+    env = ProcEnv(pid="other", named=endpoint).to_json()
+    program = "from sigmaos_ray import SigmaClnt\nwith SigmaClnt() as sc:\n    sc.put_file('name/other', b'x')\n"
+    # Another user, who can read the interpreter and its packages wherever they are.
+    caps = "+dac_override,+dac_read_search"
+    other = [
+        "setpriv",
+        "--reuid=2000",
+        "--regid=2000",
+        "--clear-groups",
+        f"--inh-caps={caps}",
+        f"--ambient-caps={caps}",
+    ]
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *other, sys.executable, "-c", program, env=os.environ | {"SIGMACONFIG": env}, stderr=asyncio.subprocess.PIPE
+        )
+        _, said = await asyncio.wait_for(child.communicate(), 60)
+        assert child.returncode == 0, said
+    finally:
+        await server.stop()
+        await close_channels()
