@@ -10,6 +10,7 @@ import abc
 import asyncio
 import contextlib
 import os
+import resource
 import sys
 import threading
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -144,6 +145,14 @@ class KernelService(abc.ABC):
         """Drains, withdraws the name, frees everything. Harmless after a start that failed, and when called twice."""
 
 
+def _take_descriptors() -> None:
+    """As many as the system allows: each connection takes one, also of those who are not let in, and the usual 1024 are
+    fewer than a server bounds them by (``config.Session.greetings_max``)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _is_still_nice() -> bool:
     """Every request waits for servers: they run as all else does, on every node. Whether the system forbids that."""
     # To Linux each thread is nice by itself, and new ones are as who starts them.
@@ -193,6 +202,7 @@ class KernelActor(abc.ABC):
         debug.configure(args.debug, who=who)
         crash.configure(args.fail, who=who)
         whereis.install(args.realm)
+        _take_descriptors()
         sys.setswitchinterval(config.current().serving.switch_interval_s)
         if is_nice:
             debug.error("Ray's workers are nice on this node, and so is this service: set RAY_worker_niceness=0 there")
