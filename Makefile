@@ -7,9 +7,9 @@ INPUT  ?=
 
 # Two halves that run side by side (tools/rings.py), about as long as each other: the first waits more, for time-outs and
 # leases; the second starts more instances.
-SHARED := $(addprefix tests/integration/,named runner ux)
+SHARED := $(addprefix tests/integration/,named runner ux auth s3 db fsspec packaging) tests/exercises
 FIRST  := tests/unit tests/conformance tests/recipes tests/apps tests/faults tests/fuzz $(SHARED)
-SECOND := tests/hosts tests/exercises tests/integration $(addprefix --ignore=,$(SHARED))
+SECOND := tests/hosts tests/integration $(addprefix --ignore=,$(SHARED))
 
 .PHONY: help demo test bench soak lint format lock protos faces docs notebooks clean setup
 

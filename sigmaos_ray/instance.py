@@ -204,6 +204,12 @@ def find_proc_env() -> ProcEnv:
     return outside_proc_env()
 
 
+def find_state_dir() -> str:
+    """Where the instance of this process keeps its state: the proc's that it is, else of this user's."""
+    told = find_proc_env().state_dir if _variable(PROC_ENV_VARIABLE) else ""
+    return told or os.fspath(state_dir())
+
+
 def named_addresses(environ: Mapping[str, str] = os.environ) -> Endpoint | None:
     """Where ``SIGMAOS_NAMED`` says that the root realm's named answers: one of several addresses, with commas between
     them, whichever leads; else a configured file of credentials. None if neither says anything."""

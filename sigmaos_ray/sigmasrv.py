@@ -17,13 +17,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final, Self
 
-from sigmaos_ray import debug, loopthread, serr
+from sigmaos_ray import debug, extras, loopthread, serr
 from sigmaos_ray.auth.gate import gate_of
 from sigmaos_ray.memfs import MemFs
 from sigmaos_ray.pb import observe_pb2
 from sigmaos_ray.proc import Status
 from sigmaos_ray.procclnt.lives import AskSchedds
-from sigmaos_ray.protsrv.server import FileServer
+from sigmaos_ray.protsrv.server import NEEDED, FileServer
 from sigmaos_ray.protsrv.watch import WatchTable
 from sigmaos_ray.rpcclnt import AsyncRPCClnt
 from sigmaos_ray.sigmaclnt import AsyncSigmaClnt, SigmaClnt
@@ -160,6 +160,7 @@ class SigmaSrv:
         drain_s: float | None = None,
         devices: Sequence[Node] = (),
     ) -> None:
+        extras.need(*NEEDED, for_="a server")  # before the credentials are looked at, which takes one of them
         self._pathname = pn
         self._replace = replace
         self._services: Sequence[object] = services

@@ -86,13 +86,14 @@ def configured(environ: Mapping[str, str] = os.environ) -> RealmCredentials | No
     return read(Path(file).expanduser()) if file else None
 
 
-def token_for(realm: str, state_dir: str | os.PathLike[str]) -> str:
-    """What a client shows that its environment gives no token to: of its realm, or of the root's, which speaks for all.
-    Empty if there is none: then servers say so."""
+def token_for(realm: str, *state_dirs: str | os.PathLike[str]) -> str:
+    """What a client shows that is not given a token: of its realm, or of the root's, which speaks for all. Of the first
+    of these state directories that has any. Empty if there is none: then servers say so."""
     if (found := configured()) is not None:
         return found.token
-    for name in dict.fromkeys((realm, ROOT_REALM)):
-        file = file_of(state_dir, name)
-        if file.exists():
-            return read(file).token
+    for state_dir in state_dirs:
+        for name in dict.fromkeys((realm, ROOT_REALM)):
+            file = file_of(state_dir, name)
+            if file.exists():
+                return read(file).token
     return ""

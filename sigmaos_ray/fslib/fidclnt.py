@@ -16,7 +16,7 @@ from sigmaos_ray.auth import files as credentials
 from sigmaos_ray.deadlines import is_cancelled
 from sigmaos_ray.fslib.attaching import Search
 from sigmaos_ray.fslib.repeats import UnreachableForGood
-from sigmaos_ray.instance import state_dir
+from sigmaos_ray.instance import find_state_dir
 from sigmaos_ray.pb import sigmap_pb2 as pb
 from sigmaos_ray.pb.sessp_pb2 import Reply, Request
 from sigmaos_ray.sessp import wire
@@ -424,7 +424,8 @@ class FidClnt:
         env = self._proc_env
         if env.token:
             return env.token
-        return credentials.token_for(env.realm, env.state_dir or os.path.dirname(env.state_file) or state_dir())
+        told = (env.state_dir, os.path.dirname(env.state_file), find_state_dir())
+        return credentials.token_for(env.realm, *filter(None, told))
 
     @property
     def limits(self) -> Locating:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from sigmaos_ray.protsrv.watch import WatchTable
     from sigmaos_ray.tls.identity import TlsIdentity
 
+NEEDED: Final = ("grpc_health", "grpc_reflection", "cryptography")
+"""Modules of ``extras.PACKAGES`` that a server cannot do without."""
 _SERVICE_NAME = sessp_pb2.DESCRIPTOR.services_by_name["Sigma"].full_name
 
 
@@ -115,7 +117,7 @@ class FileServer:
     async def start(self) -> Endpoint:
         """Binds and serves; returns where, once it answers. Unreachable if the address cannot be bound; Perm without
         the certificate that it is to show; MissingExtra where only the client is installed. Called once."""
-        extras.need("grpc_health", "grpc_reflection", "cryptography", for_="a server")
+        extras.need(*NEEDED, for_="a server")
         from sigmaos_ray.protsrv.health import Health  # late: clients import this module, and have no such packages
 
         keep_freed_memory()

@@ -267,7 +267,8 @@ class _PlainConnection(ServedConnection, asyncio.BufferedProtocol):
     def end(self) -> None:
         """Ends it; what a client does not read is dropped."""
         if self._outflow is not None:
-            if self._outflow.is_full:
-                self._outflow.abort()
-            else:
+            # What the system has not taken by now is for a client that does not read: a close would wait for it.
+            if self._outflow.is_empty and self._transport is not None and not self._transport.get_write_buffer_size():
                 self._outflow.close()
+            else:
+                self._outflow.abort()

@@ -75,7 +75,8 @@ def test_named_is_replaced(ts: Tstate) -> None:
     proc = Proc("example")
     ts.sc.spawn(proc)
     assert ts.sc.wait_exit(proc.pid, WITHIN_S).is_ok()
-    ts.sc.rmdir_entries("name/ux")
+    for stat in ts.sc.get_dir("name/ux"):
+        ts.sc.remove(f"name/ux/{stat.name}")
 
 
 def test_etcd_is_restarted(ts: Tstate) -> None:
@@ -93,7 +94,8 @@ def test_etcd_is_restarted(ts: Tstate) -> None:
     until(written)
     assert ts.sc.get_file("name/ux/after") == b"y"
     assert next(child.pid for child in ts.instance.children if child.name == "etcd") != etcd.pid
-    ts.sc.rmdir_entries("name/ux")
+    for stat in ts.sc.get_dir("name/ux"):
+        ts.sc.remove(f"name/ux/{stat.name}")
 
 
 def test_schedd_is_replaced(ts: Tstate) -> None:

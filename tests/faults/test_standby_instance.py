@@ -64,7 +64,8 @@ def test_the_leader_is_killed(ts: Tstate) -> None:
     assert ts.sc.wait_exit(proc.pid, WITHIN_S).data == "seen"
     until(lambda: both_are_there(ts) and before["named"] not in nameds(ts).values())
     assert nameds(ts)["named"] == before["named-standby"]
-    ts.sc.rmdir_entries("name/ux")
+    for stat in ts.sc.get_dir("name/ux"):
+        ts.sc.remove(f"name/ux/{stat.name}")
 
 
 def _waits_for_a_file(argv: list[str]) -> str:

@@ -7,6 +7,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sigmaos_ray.config import NAMED_PORT
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def server_of_a_proc(cluster: Cluster) -> dict[str, str]:
     return {"proc": address, "proc-plain": plain}
 
 
+@pytest.mark.soak  # each port in many ways: a minute
 def test_who_has_no_certificate_gets_nothing(cluster: Cluster) -> None:
     desk = cluster["desk"]
     assert not (desk.home / STATE / "auth").exists()

@@ -105,7 +105,7 @@ def test_what_starts_an_instance_needs_more(bare: BareEnvironment, tmp_path: Pat
         (
             "from sigmaos_ray import SigmaClnt; from sigmaos_ray.sigmasrv import SigmaSrv\n"
             "with SigmaClnt() as sc, SigmaSrv(sc, 'name/bare-server'): pass",
-            "a server needs grpcio-health-checking, grpcio-reflection: pip install 'sigmaos-ray[server]'",
+            "a server needs grpcio-health-checking, grpcio-reflection, cryptography: pip install 'sigmaos-ray[server]'",
         ),
         (
             "from user.cache import MemcachedClnt; MemcachedClnt(['localhost:1'])",

@@ -259,8 +259,14 @@ def test_a_template_that_is_replaced_lives_as_long_as_its_procs(own_lease: Calla
 def _templates() -> list[psutil.Process]:
     """The keeper and its templates of this process."""
     children = psutil.Process().children(recursive=True)
-    alive = [process for process in children if process.status() != "zombie"]
-    return [process for process in alive if any("runner import template" in word for word in process.cmdline())]
+    return [process for process in children if _is_template(process)]
+
+
+def _is_template(process: psutil.Process) -> bool:
+    try:
+        return any("runner import template" in word for word in process.cmdline())
+    except psutil.Error:  # it ends, or has ended
+        return False
 
 
 def test_nothing_is_left(own_lease: Callable[..., Lease], folder: Path, tmp_path: Path) -> None:
