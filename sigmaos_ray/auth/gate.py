@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
 from sigmaos_ray import serr
@@ -70,7 +71,10 @@ class Gate:
     async def _lives(self, place: TokenSlot, mark: bytes) -> bool:
         if place.machine == machine():
             return self._living.lives(place, mark)
-        return self._ask_schedd is not None and await self._ask_schedd(place, mark)
+        if self._ask_schedd is None:
+            return False
+        # In a task: requests begin without one (``sessp.eager``), and it has a time-out.
+        return await asyncio.ensure_future(self._ask_schedd(place, mark))
 
     def close(self) -> None:
         """Lets go of what it reads. May be repeated."""
