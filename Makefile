@@ -7,7 +7,7 @@ INPUT  ?=
 
 # Two halves that run side by side (tools/rings.py), about as long as each other: the first waits more, for time-outs and
 # leases; the second starts more instances.
-SHARED := $(addprefix tests/integration/,named runner ux auth s3 db fsspec packaging) tests/exercises
+SHARED := $(addprefix tests/integration/,named runner ux auth) tests/exercises
 FIRST  := tests/unit tests/conformance tests/recipes tests/apps tests/faults tests/fuzz $(SHARED)
 SECOND := tests/hosts tests/integration $(addprefix --ignore=,$(SHARED))
 

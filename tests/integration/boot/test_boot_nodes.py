@@ -89,6 +89,7 @@ def _failed(box: Box, joined: subprocess.Popen[bytes]) -> dict[str, Any]:
     return nodes[1] if is_told and nodes[1]["parts"]["ux"]["state"] == "failed" else {}
 
 
+@pytest.mark.soak  # a minute; tests/hosts has several nodes, too
 def test_a_kernel_node_on_every_ray_node(shared: Box) -> None:
     with _second_node(shared) as second_node:
         first, second = _wait_for_nodes(shared, 2, second_node)

