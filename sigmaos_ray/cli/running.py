@@ -84,7 +84,7 @@ def _follow(sc: SigmaClnt, pid: str) -> Status:
             else:
                 log.print_new(is_end=True)
                 return status
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: nobody waits for the proc any more
         sc.evict(pid, _GRACE_S)
         raise
 
@@ -165,7 +165,7 @@ def _run_all(sc: SigmaClnt, procs: Sequence[Any], at_a_time: int, view: View) ->
                 running.discard(pid)
                 ended[pid] = status
                 view.step(f"{shown(path.basename(names[pid]))}: {shown(': '.join(filter(None, _brief(status))))}")
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: nobody waits for these any more
         for pid in running:
             sc.evict(pid, _GRACE_S)
         raise

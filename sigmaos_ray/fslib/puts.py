@@ -64,7 +64,7 @@ async def _put_in_parts(
             for start in range(0, len(content), core.io_bytes_max):
                 part = content[start : start + core.io_bytes_max]
                 await fid.write(NO_OFFSET if mode & OAPPEND else offset + start, part, fence)
-        except BaseException:
+        except BaseException:  # cancelled as well: half of it is not to be kept
             fid.free(abort=True)
             raise
         await fid.clunk()

@@ -105,7 +105,7 @@ class AsyncReader:
             while remaining != 0 and await self._fill():
                 data.append(self._take(len(self._part) if remaining < 0 else remaining))
                 remaining -= len(data[-1]) if remaining > 0 else 0
-        except BaseException:
+        except BaseException:  # cancelled as well: what came is not lost
             # Whoever reads on gets it: what is neither returned nor kept would be missing.
             self._part, self._taken_bytes = b"".join(data), 0
             raise
@@ -119,7 +119,7 @@ class AsyncReader:
         try:
             while done := self._read_here(room := memoryview(bytearray(self._part_bytes))):
                 data.append(room[:done])
-        except BaseException:
+        except BaseException:  # cancelled as well: what came is not lost
             if data:  # as above; before these there was nothing that nobody took
                 self._part, self._taken_bytes = b"".join(data), 0
             raise
@@ -194,7 +194,7 @@ class AsyncReader:
         self._ahead.popleft()
         try:
             self._part = self._result(fid, part)
-        except BaseException:
+        except BaseException:  # cancelled as well: the part is read again
             # Whoever reads on begins with what could not be read: to go on behind it would leave it out.
             self._next_offset = part.start
             await self._drop_ahead()
@@ -287,7 +287,7 @@ class AsyncParallelReader:
                     raise serr.IsDir(self._pathname)
                 if fid.perm & DMNAMEDPIPE:
                     raise serr.NotSupported(self._pathname, "a pipe has one reader")
-            except BaseException:
+            except BaseException:  # cancelled as well: nobody else frees it
                 fid.free()
                 raise
         self._fid = fid

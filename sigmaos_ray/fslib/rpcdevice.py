@@ -29,7 +29,7 @@ async def open_channel_at(core: FsCore, endpoint: Endpoint) -> RemoteFid:
         if len(qids) < 2:
             raise serr.NotFound(RPC_DEV, f"the server at {endpoint.addrs} offers none")
         await channel.open(ORDWR)
-    except BaseException:
+    except BaseException:  # cancelled as well: nobody else frees it
         channel.free()
         raise
     return channel
