@@ -51,6 +51,8 @@ class FileService(KernelService):
         """Serves, then advertises: who finds the name is answered. Takes over the name of one that died."""
         async with AsyncExitStack() as resources:
             resources.push_async_callback(self._schedds.close)
+            if self.gate is not None:
+                resources.callback(self.gate.close)
             server = await self.open(resources)
             resources.push_async_callback(server.stop)
             endpoint = await server.start()

@@ -162,6 +162,7 @@ class Realms:
         pathname = path.join(REALM, mark)
         remove_state = await sc.get_file(pathname) == realmclnt.WITH_STATE
         parts = self._realms.pop(name, None)
+        self._terms.pop(name, None)
         if parts is not None:
             await parts.stop()
             self._authority().dismiss(name)

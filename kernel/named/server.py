@@ -305,6 +305,8 @@ class NamedServer(KernelService):
         # leads, so that the next leader finds nothing under way.
         await self._files.stop()
         await self._schedds.close()
+        if self.gate is not None:
+            self.gate.close()
         if self._committer is not None:
             await self._committer.close()
             self._committer = None
